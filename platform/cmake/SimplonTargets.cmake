@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Warnings, sanitizers and hardening are one interface target; nothing is a global flag.
+
+add_library(simplon_flags INTERFACE)
+target_include_directories(simplon_flags INTERFACE "${PROJECT_SOURCE_DIR}")
+target_compile_options(simplon_flags INTERFACE
+  -Wall -Wextra -Wconversion -Wshadow
+  $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor -Wold-style-cast>
+  $<$<BOOL:${SIMPLON_WERROR}>:-Werror>)
+
+if(SIMPLON_SANITIZE)
+  # -O1 keeps the sanitized data path fast enough for the labs.
+  target_compile_options(simplon_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all
+                         -fno-omit-frame-pointer -O1)
+  target_link_options(simplon_flags INTERFACE -fsanitize=address,undefined)
+elseif(SIMPLON_TSAN)
+  target_compile_options(simplon_flags INTERFACE -fsanitize=thread -O1)
+  target_link_options(simplon_flags INTERFACE -fsanitize=thread)
+elseif(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
+  target_compile_options(simplon_flags INTERFACE -fstack-protector-strong -D_FORTIFY_SOURCE=2)
+  target_link_options(simplon_flags INTERFACE -Wl,-z,relro -Wl,-z,now)
+endif()
+if(SIMPLON_COVERAGE)
+  target_compile_options(simplon_flags INTERFACE --coverage -O0)
+  target_link_options(simplon_flags INTERFACE --coverage)
+endif()
+
+# simplon_library(NAME SOURCES a.cpp ... LIBS x ... [PRIVATE_LIBS y ...])
+# A folder's static library, alias simplon::NAME. Public headers are included by repository path.
+function(simplon_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;PRIVATE_LIBS" ${ARGN})
+  if(ARG_SOURCES)
+    add_library(simplon_${name} STATIC ${ARG_SOURCES})
+    target_link_libraries(simplon_${name} PUBLIC simplon_flags ${ARG_LIBS} PRIVATE ${ARG_PRIVATE_LIBS})
+  else()
+    add_library(simplon_${name} INTERFACE)
+    target_link_libraries(simplon_${name} INTERFACE simplon_flags ${ARG_LIBS})
+  endif()
+  add_library(simplon::${name} ALIAS simplon_${name})
+endfunction()
+
+# simplon_test(NAME SOURCES a_test.cpp ... LIBS x ... [LABELS fast ...])
+# One GoogleTest program, one ctest entry per TEST.
+function(simplon_test name)
+  if(NOT SIMPLON_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE simplon_flags ${ARG_LIBS} GTest::gmock GTest::gtest_main)
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS fast)
+  endif()
+  include(GoogleTest)
+  gtest_discover_tests(${name} TEST_PREFIX "${name}." PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 120
+                       DISCOVERY_TIMEOUT 60 WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+endfunction()
+
+# simplon_fuzz(NAME SOURCE x_fuzz.cpp LIBS x ...)
+# With SIMPLON_FUZZ a libFuzzer program; otherwise a program that replays tests/fuzz/corpus/NAME in ctest.
+function(simplon_fuzz name)
+  cmake_parse_arguments(ARG "" "SOURCE" "LIBS" ${ARGN})
+  if(SIMPLON_FUZZ)
+    add_executable(${name}_fuzz ${ARG_SOURCE})
+    target_compile_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
+    target_link_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
+    target_link_libraries(${name}_fuzz PRIVATE simplon_flags ${ARG_LIBS})
+  elseif(SIMPLON_TESTS)
+    add_executable(${name}_replay ${ARG_SOURCE} "${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cpp")
+    target_link_libraries(${name}_replay PRIVATE simplon_flags ${ARG_LIBS})
+    add_test(NAME fuzz_replay.${name}
+             COMMAND ${name}_replay "${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
+    set_tests_properties(fuzz_replay.${name} PROPERTIES LABELS "fast;fuzz" TIMEOUT 120)
+  endif()
+endfunction()

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "platform/base/result.h"
+
+namespace simplon {
+
+/// An Ethernet address, in transmission order.
+struct MacAddress {
+  std::array<std::uint8_t, 6> bytes{};
+
+  /// "02:00:00:00:00:01". Errors: kInvalidConfig.
+  [[nodiscard]] static Result<MacAddress> parse(std::string_view text);
+  [[nodiscard]] std::string to_string() const;
+  [[nodiscard]] constexpr bool is_multicast() const noexcept { return (bytes[0] & 1) != 0; }
+  [[nodiscard]] bool is_zero() const noexcept { return bytes == std::array<std::uint8_t, 6>{}; }
+
+  friend constexpr auto operator<=>(const MacAddress&, const MacAddress&) noexcept = default;
+};
+
+}  // namespace simplon
