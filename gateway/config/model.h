@@ -112,7 +112,6 @@ struct TunnelConfig {
   std::chrono::seconds ike_rekey{14400};
   std::chrono::seconds child_rekey{3600};
   std::uint32_t replay_window = 1024;
-  bool esn = true;
   /// Our addresses inside the tunnel, with the length of the link (169.254.10.1/30); at most one of each family.
   std::vector<InterfaceAddress> inside;
   /// Upper bound for the inner MTU; the computed one applies when it is smaller.
