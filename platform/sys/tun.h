@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <string>
+
+#include "platform/base/result.h"
+#include "platform/sys/unique_fd.h"
+
+namespace simplon::sys {
+
+/// Opens TUN device `interface` (IFF_TUN | IFF_NO_PI, non-blocking) in namespace `netns`, creating it if necessary.
+/// It is persistent: addresses, routes and sockets on it survive the close of the descriptor. Only `delete_tun` removes it.
+/// Errors: kConflict if the name belongs to another kind of device or another process holds it; kUnavailable if
+/// /dev/net/tun or the namespace is missing.
+[[nodiscard]] Result<UniqueFd> open_tun(const std::string& netns, const std::string& interface);
+
+/// Idempotent. Errors: kConflict if `interface` is not a TUN device or is held open.
+[[nodiscard]] Result<void> delete_tun(const std::string& netns, const std::string& interface);
+
+}  // namespace simplon::sys
