@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "platform/base/ids.h"
+#include "platform/net/ip_address.h"
+#include "platform/net/ip_prefix.h"
+#include "platform/net/mac_address.h"
+
+// The objects and operations of the table protocol as plain values; table.fbs has their meaning field by field. Who
+// programs the forwarder deals with these only, never with FlatBuffers.
+
+namespace simplon::ipc {
+
+struct Domain {
+  DomainId id;
+  std::string name;
+  friend bool operator==(const Domain&, const Domain&) = default;
+};
+
+struct Uplink {
+  std::string interface;
+  friend bool operator==(const Uplink&, const Uplink&) = default;
+};
+
+struct Vpc {
+  Vni vni;
+  std::string name;
+  DomainId domain;
+  IpAddress vtep;
+  std::uint16_t udp_port = 4789;
+  MacAddress gateway_mac;
+  std::vector<IpPrefix> prefixes;
+  std::vector<IpAddress> accepted_vteps;
+  std::uint16_t mtu = 1450;
+  friend bool operator==(const Vpc&, const Vpc&) = default;
+};
+
+struct Endpoint {
+  Vni vni;
+  IpAddress address;
+  MacAddress mac;
+  IpAddress vtep;
+  friend bool operator==(const Endpoint&, const Endpoint&) = default;
+};
+
+struct Tunnel {
+  TunnelId id;
+  std::string name;
+  DomainId domain;
+  IpAddress local;
+  std::uint16_t mtu = 0;
+  bool clamp_mss = true;
+  friend bool operator==(const Tunnel&, const Tunnel&) = default;
+};
+
+enum class AttachmentKind : std::uint8_t { kNone = 0, kVpc = 1, kTunnel = 2 };
+
+/// Names an attachment: a VNI or a tunnel id, by kind.
+struct AttachmentRef {
+  AttachmentKind kind = AttachmentKind::kNone;
+  std::uint32_t id = 0;
+
+  [[nodiscard]] static AttachmentRef vpc(Vni vni) { return {AttachmentKind::kVpc, vni.value()}; }
+  [[nodiscard]] static AttachmentRef tunnel(TunnelId tunnel) { return {AttachmentKind::kTunnel, tunnel.value()}; }
+  friend auto operator<=>(const AttachmentRef&, const AttachmentRef&) = default;
+};
+
+struct HostPort {
+  AttachmentRef attachment;
+  std::string interface;
+  std::string netns;
+  std::vector<InterfaceAddress> addresses;
+  std::uint16_t mtu = 1400;
+  friend bool operator==(const HostPort&, const HostPort&) = default;
+};
+
+enum class RouteAction : std::uint8_t { kNone = 0, kForward = 1, kLocal = 2, kUnreachable = 3 };
+
+struct NextHop {
+  AttachmentRef attachment;
+  std::uint16_t weight = 1;
+  friend auto operator<=>(const NextHop&, const NextHop&) = default;
+};
+
+struct Route {
+  DomainId domain;
+  IpPrefix prefix;
+  RouteAction action = RouteAction::kForward;
+  std::vector<NextHop> nexthops;
+  friend bool operator==(const Route&, const Route&) = default;
+};
+
+using Object = std::variant<Domain, Uplink, Vpc, Endpoint, Tunnel, HostPort, Route>;
+
+/// Upsert of `object`, or its deletion (only its key fields count then).
+struct Operation {
+  Object object;
+  bool delete_it = false;
+  friend bool operator==(const Operation&, const Operation&) = default;
+
+  [[nodiscard]] static Operation upsert(Object object) { return {std::move(object), false}; }
+  [[nodiscard]] static Operation remove(Object object) { return {std::move(object), true}; }
+};
+
+/// The key of `object` in words: "route 10.0.0.0/8 in domain 3". Equal keys give equal text.
+[[nodiscard]] std::string key_of(const Object& object);
+
+struct OperationError {
+  std::uint32_t index = 0;
+  std::string what;
+  friend bool operator==(const OperationError&, const OperationError&) = default;
+};
+
+struct Ack {
+  Generation generation;
+  std::vector<OperationError> errors;
+  friend bool operator==(const Ack&, const Ack&) = default;
+};
+
+}  // namespace simplon::ipc
