@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "gateway/config/model.h"
+#include "platform/base/ids.h"
+#include "platform/base/result.h"
+
+namespace simplon::config {
+
+/// Ids of domains and tunnels by name, kept in a file of the state directory (`ids`).
+///
+/// An id stays with its name over restarts (it is the if_id of live SAs and part of interface names), is never 0, and is
+/// never given to another name afterwards: numbers only grow.
+/// Threads: one. Blocks on the disk (one small file) when something new is named.
+class IdRegistry {
+ public:
+  /// Errors: kUnavailable, or kInvalidConfig if the file is damaged (it is never guessed anew: wrong ids mix tunnels).
+  [[nodiscard]] static Result<IdRegistry> open(const std::filesystem::path& state_directory);
+
+  /// Gives an id to each domain and tunnel of `config` that has none; persisted before it returns.
+  /// Errors: kExhausted, kUnavailable; then nothing changed.
+  [[nodiscard]] Result<void> assign(const GatewayConfig& config);
+  /// Forgets names that are not in `config`; call when their objects are gone from charon and the forwarder.
+  [[nodiscard]] Result<void> retain(const GatewayConfig& config);
+
+  [[nodiscard]] std::optional<DomainId> domain(std::string_view name) const;
+  [[nodiscard]] std::optional<TunnelId> tunnel(std::string_view name) const;
+  [[nodiscard]] std::optional<std::string> domain_name(DomainId id) const;
+  [[nodiscard]] std::optional<std::string> tunnel_name(TunnelId id) const;
+
+ private:
+  struct Table {
+    std::uint32_t next = 1;
+    std::map<std::string, std::uint32_t, std::less<>> by_name;
+    friend bool operator==(const Table&, const Table&) = default;
+  };
+
+  explicit IdRegistry(std::filesystem::path file) : file_(std::move(file)) {}
+  Result<void> store(const Table& domains, const Table& tunnels);
+
+  std::filesystem::path file_;
+  Table domains_;
+  Table tunnels_;
+};
+
+}  // namespace simplon::config

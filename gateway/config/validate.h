@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gateway/config/document.h"
+#include "gateway/config/model.h"
+
+namespace simplon::config {
+
+/// Everything that must hold across the fields of a configuration: names unique, references resolved, prefixes of a
+/// domain disjoint, addresses where they belong, proposals the forwarder can serve, secrets private.
+///
+/// Reports all findings in document order; warnings (severity) do not stop an apply. An empty result means that every
+/// later stage may rely on the configuration. Reads the metadata of secret files if `options.check_files`.
+[[nodiscard]] std::vector<Issue> validate(const GatewayConfig& config, const ReadOptions& options = {});
+
+/// IKE proposals in strongSwan words ("aes256gcm16-prfsha384-ecp384"): nothing that is broken (DES, 3DES, MD5, DH groups 1,
+/// 2, 5), nothing incomplete. Errors: kInvalidConfig naming the word.
+[[nodiscard]] Result<void> check_ike_proposal(std::string_view proposal);
+/// ESP proposals: what the forwarder can do, AES-GCM with a 16 byte ICV, with or without PFS group and `esn`/`noesn`.
+[[nodiscard]] Result<void> check_esp_proposal(std::string_view proposal);
+
+/// [a-z][a-z0-9-]{0,30}
+[[nodiscard]] bool is_valid_name(std::string_view name) noexcept;
+
+/// The member of `candidates` that `word` was probably meant to be, or empty.
+[[nodiscard]] std::string closest_match(std::string_view word, const std::vector<std::string>& candidates);
+
+}  // namespace simplon::config

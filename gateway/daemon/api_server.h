@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <nlohmann/json_fwd.hpp>
+#include <tl/expected.hpp>
+
+#include "gateway/config/document.h"
+#include "gateway/ipc/api.h"
+#include "platform/base/result.h"
+
+namespace simplon::daemon {
+
+/// Why a request is refused: one error, or all findings of a document. `co_return fail(...)` and
+/// `co_return Unexpected(result.error())` convert to it.
+struct ApiFailure {
+  std::vector<config::Issue> issues;
+
+  ApiFailure() = default;
+  /* implicit */ ApiFailure(const Error& error)
+      : issues{{config::Severity::kError, error.code, {}, {}, error.what, error.hint, 0}} {}
+  /* implicit */ ApiFailure(std::vector<config::Issue> findings) : issues(std::move(findings)) {}
+};
+
+/// Refuses with all findings: `co_return refuse(document.issues);`
+[[nodiscard]] inline tl::unexpected<ApiFailure> refuse(std::vector<config::Issue> issues) {
+  return tl::unexpected<ApiFailure>(ApiFailure(std::move(issues)));
+}
+
+using ApiResult = tl::expected<nlohmann::json, ApiFailure>;
+
+struct ApplyRequest {
+  std::string document;
+  std::optional<std::uint64_t> base_version;
+  std::string comment;
+  std::optional<std::chrono::seconds> confirm_within;
+  bool dry_run = false;
+  /// User name of the peer, for the history.
+  std::string who;
+};
+
+enum class TunnelAction : std::uint8_t { kUp, kDown, kRekeyChild, kRekeyIke };
+
+/// What simplond answers. Each function returns the object documented in gateway/ipc/api.h, without "api", which the server
+/// adds. Called on the io_context's thread; must not block it. Roles are already checked.
+class ApiBackend {
+ public:
+  virtual ~ApiBackend() = default;
+
+  virtual boost::asio::awaitable<ApiResult> status() = 0;
+  /// `version`: nullopt for the current one.
+  virtual boost::asio::awaitable<ApiResult> config(std::optional<std::uint64_t> version) = 0;
+  virtual boost::asio::awaitable<ApiResult> history() = 0;
+  virtual boost::asio::awaitable<ApiResult> diff(std::uint64_t from, std::optional<std::uint64_t> to) = 0;
+  virtual boost::asio::awaitable<ApiResult> check(std::string document) = 0;
+  virtual boost::asio::awaitable<ApiResult> apply(ApplyRequest request) = 0;
+  virtual boost::asio::awaitable<ApiResult> confirm(std::string who) = 0;
+  virtual boost::asio::awaitable<ApiResult> undo(std::string who, std::optional<std::uint64_t> to) = 0;
+  virtual boost::asio::awaitable<ApiResult> tunnels() = 0;
+  virtual boost::asio::awaitable<ApiResult> tunnel_action(std::string name, TunnelAction action) = 0;
+  virtual boost::asio::awaitable<ApiResult> vpcs() = 0;
+  /// `domain`: empty for all.
+  virtual boost::asio::awaitable<ApiResult> routes(std::string domain) = 0;
+  virtual boost::asio::awaitable<ApiResult> bgp() = 0;
+  virtual boost::asio::awaitable<ApiResult> drops() = 0;
+};
+
+/// Serves the local API (gateway/ipc/api.h) on a Unix socket.
+///
+/// One coroutine per connection; sizes, times and the number of connections are bounded; a malformed request gets an
+/// answer or a closed connection, and never anything else.
+/// Lifetime: `io` and `backend` outlive the io_context's run; the destructor closes everything and removes the socket.
+/// Threads: the io_context's one.
+class ApiServer {
+ public:
+  struct Options {
+    /// Path of the socket; a stale one is replaced, one that somebody serves is not.
+    std::string socket;
+    /// Members may change things; ignored if the group does not exist.
+    std::string admin_group = "simplon";
+    /// To receive one whole request, and to wait for the next one on an open connection.
+    std::chrono::seconds read_timeout{10};
+    std::chrono::seconds idle_timeout{30};
+    std::size_t max_connections = ipc::kApiMaxConnections;
+    std::size_t max_body = ipc::kApiMaxBody;
+    /// For tests: decides about changes by peers instead of uid and groups.
+    std::optional<bool> every_peer_is_admin;
+  };
+
+  /// Binds, listens and starts accepting. Errors: kConflict if another process serves the socket, kUnavailable naming the path.
+  [[nodiscard]] static Result<std::unique_ptr<ApiServer>> start(boost::asio::io_context& io, ApiBackend& backend,
+                                                                Options options);
+  ~ApiServer();
+  ApiServer(const ApiServer&) = delete;
+  ApiServer& operator=(const ApiServer&) = delete;
+
+  [[nodiscard]] std::size_t connections() const noexcept;
+
+ private:
+  struct Impl;
+  explicit ApiServer(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace simplon::daemon

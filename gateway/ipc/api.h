@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstddef>
+
+// The local API: how the CLI, and anything else on this machine, talks to simplond.
+//
+// Who connects   A client connects to RUN_DIR/api.sock (SOCK_STREAM), any number of them up to kApiMaxConnections.
+// Framing        HTTP/1.1; bodies are JSON (application/json), at most kApiMaxBody bytes each way of the request.
+// Roles          By the peer's credentials (SO_PEERCRED, SO_PEERGROUPS): root, simplond's own user and members of the
+//                admin group may do everything; everybody else may only GET (403 otherwise).
+// Semantics      GET changes nothing. POST is a transaction: when it is refused, nothing was changed.
+// Versions       Every reply has "api": kApiVersion. Fields are added without a new number; clients ignore what they
+//                do not know.
+// Refusals       {"api":1,"errors":[{"code","path","value","what","hint","line"}, ...]}, all of them at once. "code" is
+//                to_string(ErrorCode); "path" is a place in the document ("vpcs[1].vni") or "".
+//                  400 malformed HTTP or JSON        403 role             404 no such path     405 other method
+//                  408 too slow                      413 body too large   422 invalid-config   409 conflict
+//                  502 peer                          503 unavailable      507 exhausted        500 bug
+// Reconnect      Clients keep no state: a request is complete by itself.
+//
+// Units: *_seconds, *_bytes as named; times are "2026-01-31T12:00:00Z". SPIs are 8 hexadecimal digits. A field that is not
+// known (forwarder or charon away) is null or absent, never a made-up zero.
+//
+// In the shapes below T? means T or null; "..." repeats. `config` objects have the keys of the YAML document.
+//
+// GET /v1/status
+//   {"gateway": str, "software": str, "uptime_seconds": int,
+//    "verdict": "ok" | "degraded" | "down",
+//    "config": {"version": int, "pending": PENDING?},
+//    "programs": [{"name": "simplon-forwarder" | "charon" | "frr/DOMAIN", "up": bool, "detail": str}, ...],
+//    "programmed": {"generation_wanted": int, "generation_confirmed": int, "routes": int, "endpoints": int}?,
+//    "accounting": ACCOUNTING?,
+//    "uplinks": [{"interface": str, "up": bool, "mode": str, "queues": int, "error": str,
+//                 "rx_packets": int, "rx_bytes": int, "tx_packets": int, "tx_bytes": int}, ...],
+//    "counts": {"tunnels": int, "tunnels_up": int, "bgp_neighbors": int, "bgp_established": int,
+//               "vpcs": int, "endpoints": int, "domains": int},
+//    "problems": [{"object": "tunnel paris", "what": str, "hint": str}, ...]}
+//   PENDING    {"version": int, "reverts_to": int, "deadline": time, "seconds_left": int}
+//   ACCOUNTING {"received": int, "originated": int, "sent": int, "punted": int, "dropped": int}
+//
+// GET /v1/config[?version=N]
+//   {"version": int, "when": time?, "who": str, "comment": str, "hash": str, "document": str (YAML), "pending": PENDING?}
+//   With nothing ever applied: version 0 and document "".
+// GET /v1/config/history
+//   {"current": int, "versions": [{"version", "when", "who", "comment", "hash", "parent"}, ... newest first],
+//    "pending": PENDING?}
+// GET /v1/config/diff?from=N[&to=M]          to: current
+//   {"from": int, "to": int, DIFF}
+//   DIFF       "changes": [{"kind": "added" | "removed" | "changed", "object": "tunnel", "name": str, "field": str,
+//                           "old": str, "new": str, "reconfigure": "in-place" | "restart-session" | "replace"}, ...],
+//              "impact": [{"object": str, "name": str, "kind": str, "reconfigure": str, "words": str}, ...],
+//              "summary": str
+// POST /v1/config/check     {"document": str}
+//   {"valid": true, "version": int (compared with), "warnings": [ERROR, ...], DIFF}     or 422 with all errors
+// POST /v1/config/apply     {"document": str, "base_version": int?, "comment": str?, "confirm_seconds": int?,
+//                            "dry_run": bool?}
+//   {"applied": bool (false: dry run), "version": int, "previous": int, "warnings": [...], "pending": PENDING?, DIFF}
+//   409 when base_version is not the current version, or while another change waits for its confirmation.
+// POST /v1/config/confirm   {}
+//   {"confirmed": true, "version": int}
+// POST /v1/config/undo      {"to": int?}
+//   {"version": int, "restored": int, DIFF}
+//
+// GET /v1/tunnels
+//   {"generation": int?, "tunnels": [{
+//      "name": str, "id": int, "config": {...},
+//      "observed": {"state": "up" | "ike-only" | "connecting" | "down" | "disabled", "ike_state": str, "ike_suite": str,
+//                   "local": str, "remote": str, "ike_age_seconds": int, "established_in_ms": int?,
+//                   "children": [{"state": str, "spi_in": "c1a0f3e2", "spi_out": str, "suite": str, "encap": bool,
+//                                 "bytes_in": int, "bytes_out": int, "age_seconds": int, "rekey_in_seconds": int}, ...],
+//                   "problem": str, "hint": str},
+//      "programmed": {"generation": int, "current": bool, "mtu": int, "host_port_up": bool,
+//                     "rx_packets": int, "rx_bytes": int, "tx_packets": int, "tx_bytes": int, "punted": int, "dropped": int,
+//                     "sas": [{"spi": str, "inbound": bool, "active": bool, "encap": bool, "esn": bool, "suite": str,
+//                              "packets": int, "bytes": int, "sequence": int, "replayed": int, "failed": int,
+//                              "age_seconds": int}, ...]}?}, ...]}
+// POST /v1/tunnels/NAME/up | down | rekey    {"ike": bool?} (rekey: the IKE_SA instead of the CHILD_SA)
+//   {"done": true}
+//
+// GET /v1/vpcs
+//   {"generation": int?, "vpcs": [{
+//      "name": str, "vni": int, "config": {... with "endpoints"},
+//      "observed": {"vteps": [{"address": str, "interface": str, "mac": str, "resolved": bool, "mtu": int}, ...],
+//                   "problem": str, "hint": str},
+//      "programmed": {"generation", "current", "mtu", "host_port_up", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes",
+//                     "punted", "dropped"}?}, ...]}
+//
+// GET /v1/routes[?domain=NAME]
+//   {"generation": int?, "current": bool, "domains": [{
+//      "name": str, "id": int, "synchronized": bool,
+//      "routes": [{"prefix": str, "origin": "local" | "inside" | "vpc" | "static" | "bgp",
+//                  "action": "forward" | "local" | "unreachable", "metric": int,
+//                  "nexthops": [{"kind": "tunnel" | "vpc", "name": str, "gateway": str?, "weight": int}, ...]}, ...]}, ...]}
+//
+// GET /v1/bgp
+//   {"domains": [{"name": str, "config": {"asn": int, "router-id": str},
+//      "observed": {"running": bool, "fpm_connected": bool, "problem": str, "hint": str},
+//      "neighbors": [{"name": str, "config": {...},
+//         "observed": {"state": str, "uptime_seconds": int, "prefixes_received": int, "prefixes_accepted": int,
+//                      "prefixes_sent": int, "bfd_state": str, "problem": str, "hint": str}}, ...]}, ...]}
+//
+// GET /v1/drops
+//   {"accounting": ACCOUNTING, "drops": [{"name": str, "reference": str, "sentence": str, "packets": int}, ...]}
+//   503 while the forwarder is away.
+
+namespace simplon::ipc {
+
+inline constexpr int kApiVersion = 1;
+inline constexpr const char* kApiDefaultSocket = "/run/simplon/api.sock";
+inline constexpr const char* kApiSocketName = "api.sock";
+inline constexpr std::size_t kApiMaxBody = 20U << 20;  // a document of 16 MiB, JSON-escaped
+inline constexpr std::size_t kApiMaxHeader = 16U << 10;
+inline constexpr std::size_t kApiMaxConnections = 64;
+
+}  // namespace simplon::ipc
