@@ -41,4 +41,7 @@ target_compile_definitions(simplon_asio_flags INTERFACE
 target_link_libraries(simplon_asio_flags INTERFACE Boost::headers Threads::Threads)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(simplon_asio_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fcoroutines>)
+else()
+  # Asio 1.74 looks for the TS coroutines of libc++ under clang; with libstdc++ the C++20 ones are there.
+  target_compile_definitions(simplon_asio_flags INTERFACE BOOST_ASIO_HAS_CO_AWAIT BOOST_ASIO_HAS_STD_COROUTINE)
 endif()

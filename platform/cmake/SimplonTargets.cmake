@@ -20,6 +20,11 @@ elseif(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
   target_compile_options(simplon_flags INTERFACE -fstack-protector-strong -D_FORTIFY_SOURCE=2)
   target_link_options(simplon_flags INTERFACE -Wl,-z,relro -Wl,-z,now)
 endif()
+if(SIMPLON_FUZZ)
+  # Every library reports its coverage to libFuzzer, which only the fuzz programs link.
+  target_compile_options(simplon_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(simplon_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 if(SIMPLON_COVERAGE)
   target_compile_options(simplon_flags INTERFACE --coverage -O0)
   target_link_options(simplon_flags INTERFACE --coverage)
@@ -65,6 +70,14 @@ function(simplon_fuzz name)
     target_compile_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
     target_link_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
     target_link_libraries(${name}_fuzz PRIVATE simplon_flags ${ARG_LIBS})
+    # New findings go to the build folder; the corpus of the repository is read only.
+    set(work "${CMAKE_CURRENT_BINARY_DIR}/corpus/${name}")
+    file(MAKE_DIRECTORY "${work}")
+    add_test(NAME fuzz_run.${name}
+             COMMAND ${name}_fuzz -max_total_time=${SIMPLON_FUZZ_SECONDS} -timeout=5 -rss_limit_mb=2048 -verbosity=0
+                     -print_final_stats=1 -artifact_prefix=${CMAKE_CURRENT_BINARY_DIR}/crash-${name}-
+                     "${work}" "${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
+    set_tests_properties(fuzz_run.${name} PROPERTIES LABELS "fuzz")
   elseif(SIMPLON_TESTS)
     add_executable(${name}_replay ${ARG_SOURCE} "${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cpp")
     target_link_libraries(${name}_replay PRIVATE simplon_flags ${ARG_LIBS})
