@@ -1,1 +1,65 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "platform/sys/tun.h"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "platform/sys/netns.h"
+
+namespace simplon::sys {
+namespace {
+
+// Runs inside the namespace: the kernel creates or looks up the device in the namespace of the calling thread at TUNSETIFF.
+Result<UniqueFd> attach(const std::string& interface) {
+  if (interface.empty() || interface.size() >= IFNAMSIZ) {
+    return fail(ErrorCode::kInvalidConfig, "'" + interface + "' cannot be an interface name", "use 1 to 15 characters");
+  }
+  UniqueFd fd(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  if (!fd.valid()) return fail_errno("cannot open /dev/net/tun", errno, "load the tun module: modprobe tun");
+  struct ifreq request {};
+  std::memcpy(request.ifr_name, interface.c_str(), interface.size());
+  request.ifr_flags = IFF_TUN | IFF_NO_PI;
+  if (::ioctl(fd.get(), TUNSETIFF, &request) != 0) {
+    const int error = errno;
+    if (error == EINVAL || error == EBUSY) {
+      return fail(ErrorCode::kConflict,
+                  error == EBUSY ? "TUN device " + interface + " is held by another process"
+                                 : interface + " exists and is not a TUN device",
+                  error == EBUSY ? "is another simplon-forwarder running?" : "rename or remove it");
+    }
+    return fail_errno("cannot create TUN device " + interface, error,
+                      error == EPERM ? "CAP_NET_ADMIN is needed" : "");
+  }
+  return fd;
+}
+
+}  // namespace
+
+Result<UniqueFd> open_tun(const std::string& netns, const std::string& interface) {
+  return call_in_netns<UniqueFd>(netns, [&]() -> Result<UniqueFd> {
+    auto fd = attach(interface);
+    if (!fd) return fd;
+    if (::ioctl(fd->get(), TUNSETPERSIST, 1) != 0) {
+      return fail_errno("cannot make TUN device " + interface + " persistent", errno);
+    }
+    return fd;
+  });
+}
+
+Result<void> delete_tun(const std::string& netns, const std::string& interface) {
+  if (!netns_exists(netns)) return {};
+  return run_in_netns(netns, [&]() -> Result<void> {
+    if (::if_nametoindex(interface.c_str()) == 0) return {};
+    auto fd = attach(interface);
+    if (!fd) return Unexpected(fd.error());
+    if (::ioctl(fd->get(), TUNSETPERSIST, 0) != 0) return fail_errno("cannot remove TUN device " + interface, errno);
+    return {};
+  });
+}
+
+}  // namespace simplon::sys
