@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "gateway/forward/packet.h"
+
+namespace simplon::forward {
+
+/// Packets in and out, a burst at a time: an AF_XDP socket, a set of TUN devices, or memory.
+///
+/// One PacketIo may serve many ports (all TUN devices behind one epoll): `Packet::port` says which, both ways. What an
+/// uplink receives and sends are Ethernet frames; what a host port receives and sends are bare IP packets.
+///
+/// Threads: `receive`, `transmit` and `flush` are called by the one worker it was given to. It is destroyed by the
+/// table writer after that worker can no longer see it; return frames with `FramePool::release_remote` there.
+class PacketIo {
+ public:
+  PacketIo() = default;
+  PacketIo(const PacketIo&) = delete;
+  PacketIo& operator=(const PacketIo&) = delete;
+  virtual ~PacketIo() = default;
+
+  /// Fills the front of `burst`; returns how many. The frames become the worker's, with at least kMinHeadroom before
+  /// `data`. Never blocks; never returns a packet longer than its frame or on a port it does not serve.
+  [[nodiscard]] virtual std::size_t receive(std::span<Packet> burst) noexcept = 0;
+
+  /// Takes packets from the front; returns how many. Those frames become the port's; the rest stay the worker's, which
+  /// drops them as tx_refused. Never blocks. A packet that was taken counts as sent.
+  [[nodiscard]] virtual std::size_t transmit(std::span<const Packet> packets) noexcept = 0;
+
+  /// Called once after a burst in which `transmit` was called: kick the kernel, reap completions.
+  virtual void flush() noexcept {}
+};
+
+}  // namespace simplon::forward

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "gateway/forward/counters.h"
+#include "gateway/forward/replay_window.h"
+#include "platform/base/ids.h"
+#include "platform/base/result.h"
+#include "platform/crypto/aead.h"
+#include "platform/crypto/secret.h"
+#include "platform/net/ip_address.h"
+
+namespace simplon::forward {
+
+struct CompiledSaPath;
+
+enum class SaDirection : std::uint8_t { kInbound = 1, kOutbound = 2 };
+
+/// A range of inner packets (RFC 7296 section 3.13.1). Protocol 0 is any.
+struct Selector {
+  IpAddress from;
+  IpAddress to;
+  std::uint8_t protocol = 0;
+  std::uint16_t port_from = 0;
+  std::uint16_t port_to = 65535;
+};
+
+/// Outer addresses and encapsulation; changes with the peer's NAT, while the SA goes on.
+struct SaPath {
+  IpAddress source;
+  IpAddress destination;
+  /// ESP in UDP (RFC 3948); the ports are of use only then.
+  bool encap = false;
+  std::uint16_t source_port = 4500;
+  std::uint16_t destination_port = 4500;
+  friend bool operator==(const SaPath&, const SaPath&) = default;
+};
+
+struct SaSpec {
+  SaDirection direction = SaDirection::kInbound;
+  Spi spi;
+  TunnelId tunnel;
+  SaPath path;
+  crypto::AeadSuite suite = crypto::AeadSuite::kAes256Gcm16;
+  /// The AEAD key and, behind it, the 4-byte salt (RFC 4106 section 8.1).
+  crypto::SecretKey key;
+  bool esn = true;
+  /// Packets; 0: no anti-replay service.
+  std::uint32_t replay_window = 4096;
+  /// Inner source and destination as seen in the packet. Empty: any.
+  std::vector<Selector> source_selectors;
+  std::vector<Selector> destination_selectors;
+  /// Copy the inner DSCP to the outer header (outbound).
+  bool copy_dscp = true;
+};
+
+/// Read at one moment by the control thread.
+struct SaUsage {
+  std::uint64_t packets = 0;
+  /// Inner IP bytes.
+  std::uint64_t bytes = 0;
+  /// Outbound: the last number used. Inbound: the highest authenticated one.
+  std::uint64_t sequence = 0;
+  std::uint64_t replayed = 0;
+  /// Packets that did not authenticate.
+  std::uint64_t failed = 0;
+  /// Seconds of the monotonic clock; 0: never.
+  std::uint64_t last_use = 0;
+};
+
+/// The source from which authentic packets come now (RFC 7296 section 2.23).
+struct SaMapping {
+  IpAddress source;
+  std::uint16_t port = 0;
+};
+
+/// One security association for as long as its key lives: what was negotiated, and the runtime that must never start
+/// again (a repeated sequence number repeats an AES-GCM nonce). Address changes replace the path, not the Sa.
+///
+/// Threads: made and installed by the table writer; the runtime is the worker's; `usage` and `take_mapping` are the
+/// writer's to call at any time.
+class alignas(64) Sa {
+ public:
+  /// Errors: kInvalidConfig naming what is wrong with `spec`, never a key byte.
+  [[nodiscard]] static Result<std::shared_ptr<Sa>> create(SaSpec spec);
+  ~Sa();
+  Sa(const Sa&) = delete;
+  Sa& operator=(const Sa&) = delete;
+
+  [[nodiscard]] SaDirection direction() const noexcept { return direction_; }
+  [[nodiscard]] Spi spi() const noexcept { return spi_; }
+  [[nodiscard]] TunnelId tunnel() const noexcept { return tunnel_; }
+  [[nodiscard]] bool esn() const noexcept { return esn_; }
+  [[nodiscard]] crypto::AeadSuite suite() const noexcept { return key_->suite(); }
+  /// The path last given to `Tables`. Writer thread only.
+  [[nodiscard]] const SaPath& path() const noexcept { return path_; }
+  [[nodiscard]] SaUsage usage() const noexcept;
+  /// Reports each change once: inbound ESP-in-UDP came authenticated from another source than `path()` has.
+  [[nodiscard]] std::optional<SaMapping> take_mapping() noexcept;
+
+  // What follows is for the stages and for Tables.
+
+  /// Worker-owned.
+  struct Runtime {
+    Counter packets;
+    Counter bytes;
+    Counter replayed;
+    Counter failed;
+    std::atomic<std::uint64_t> sequence{0};
+    std::atomic<std::uint64_t> last_use{0};
+    ReplayWindow window;
+    // A mailbox of one: the worker fills it when it is empty, the writer empties it.
+    std::atomic<bool> mapping_full{false};
+    SaMapping mapping;
+    explicit Runtime(std::uint32_t window_size) noexcept : window(window_size) {}
+  };
+
+  [[nodiscard]] Runtime& runtime() const noexcept { return runtime_; }
+  [[nodiscard]] const crypto::AeadKey& key() const noexcept { return *key_; }
+  [[nodiscard]] std::uint32_t salt_bytes() const noexcept { return salt_; }
+  [[nodiscard]] bool copy_dscp() const noexcept { return copy_dscp_; }
+  /// No selector narrows this SA.
+  [[nodiscard]] bool any_to_any() const noexcept { return any_to_any_; }
+  /// `ports`: false for fragments and protocols without ports; they match only selectors with any port
+  /// (RFC 4301 section 4.4.1.1).
+  [[nodiscard]] bool selects(const IpAddress& source, const IpAddress& destination, std::uint8_t protocol, bool ports,
+                             std::uint16_t source_port, std::uint16_t destination_port) const noexcept;
+  [[nodiscard]] const CompiledSaPath* compiled() const noexcept { return compiled_.load(std::memory_order_acquire); }
+
+ private:
+  friend class Tables;
+  friend class SaDirectory;
+  Sa(SaSpec spec, std::unique_ptr<crypto::AeadKey> key, std::uint32_t salt);
+
+  // One cache line that every packet reads.
+  std::atomic<const CompiledSaPath*> compiled_{nullptr};
+  std::unique_ptr<crypto::AeadKey> key_;
+  Spi spi_;
+  TunnelId tunnel_;
+  std::uint32_t salt_;
+  SaDirection direction_;
+  bool esn_;
+  bool copy_dscp_;
+  bool any_to_any_;
+  std::uint32_t tunnel_slot_ = 0;
+  alignas(64) mutable Runtime runtime_;
+  std::vector<Selector> source_selectors_;
+  std::vector<Selector> destination_selectors_;
+  SaPath path_;
+};
+
+}  // namespace simplon::forward

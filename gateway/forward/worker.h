@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "gateway/forward/counters.h"
+#include "gateway/forward/packet.h"
+#include "gateway/forward/tables.h"
+#include "platform/base/clock.h"
+
+namespace simplon::forward {
+
+struct Burst;
+
+/// Chosen by us. ICMP errors cost more than they are worth under a flood (RFC 1812 section 4.3.2.8, RFC 4443
+/// section 2.4 (f)).
+struct WorkerOptions {
+  unsigned index = 0;
+  std::uint32_t icmp_errors_per_second = 1000;
+  std::uint32_t icmp_error_burst = 200;
+};
+
+/// One core's forwarding loop: receive, the stages in packet order (see worker.cpp), transmit.
+///
+///     worker.go_online();
+///     while (!stop) {
+///       if (worker.poll_once() > 0) continue;
+///       worker.go_offline();        // a sleeping worker must not hold up the table writer
+///       poll(descriptors, ...);
+///       worker.go_online();
+///     }
+///     worker.go_offline();
+///
+/// Threads: all functions but `counters` belong to one thread. Starts offline.
+class Worker {
+ public:
+  static constexpr std::size_t kBurst = 64;
+
+  Worker(Tables& tables, FramePool& pool, const Clock& clock, WorkerOptions options = {});
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  /// One burst from each port, through all stages and out; ends in a quiescent state. Returns how many packets were
+  /// received. Never blocks, never allocates memory.
+  std::size_t poll_once() noexcept;
+
+  void go_online() noexcept;
+  void go_offline() noexcept;
+
+  /// As above, with `idle()` called offline whenever `spins` polls in a row found nothing.
+  template <class Idle>
+  void run(const std::atomic<bool>& stop, unsigned spins, Idle&& idle) {
+    go_online();
+    for (unsigned empty = 0; !stop.load(std::memory_order_acquire);) {
+      if (poll_once() > 0) {
+        empty = 0;
+      } else if (++empty >= spins) {
+        empty = 0;
+        go_offline();
+        idle();
+        go_online();
+      }
+    }
+    go_offline();
+  }
+
+  /// Any thread may read them.
+  [[nodiscard]] const WorkerCounters& counters() const noexcept { return counters_; }
+
+ private:
+  friend struct Burst;
+  void forward(Burst& burst) noexcept;
+
+  Tables& tables_;
+  FramePool& pool_;
+  const Clock& clock_;
+  WorkerOptions options_;
+  std::unique_ptr<Burst> burst_;
+  WorkerCounters counters_;
+};
+
+}  // namespace simplon::forward

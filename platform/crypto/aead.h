@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "platform/base/result.h"
+
+namespace simplon::crypto {
+
+/// AEADs with a 12-byte nonce and a 16-byte tag.
+enum class AeadSuite : std::uint8_t { kAes128Gcm16, kAes192Gcm16, kAes256Gcm16 };
+
+/// "aes256gcm16", as in an IKE proposal.
+[[nodiscard]] std::string_view to_string(AeadSuite suite) noexcept;
+[[nodiscard]] std::size_t key_bytes(AeadSuite suite) noexcept;
+
+inline constexpr std::size_t kAeadNonceBytes = 12;
+inline constexpr std::size_t kAeadTagBytes = 16;
+
+/// Who computes. Intel's ipsec-mb is four to nine times as fast on packets; OpenSSL is everywhere, and an independent
+/// implementation to test against.
+enum class AeadBackend : std::uint8_t { kIpsecMb, kOpenSsl };
+
+/// The fastest one in this build.
+[[nodiscard]] AeadBackend default_aead_backend() noexcept;
+[[nodiscard]] bool available(AeadBackend backend) noexcept;
+
+/// One expanded key. In place: ciphertext takes the place of plaintext and back.
+///
+/// Threads: one at a time per key (the worker that owns the SA). Never allocates after `create`. The expanded key is
+/// overwritten on destruction and kept out of core dumps.
+class AeadKey {
+ public:
+  /// Errors: kInvalidConfig for a key of the wrong length, kUnavailable if the build lacks the backend.
+  [[nodiscard]] static Result<std::unique_ptr<AeadKey>> create(AeadSuite suite, std::span<const std::uint8_t> key,
+                                                               AeadBackend backend = default_aead_backend());
+  AeadKey(const AeadKey&) = delete;
+  AeadKey& operator=(const AeadKey&) = delete;
+  virtual ~AeadKey() = default;
+
+  [[nodiscard]] AeadSuite suite() const noexcept { return suite_; }
+
+  /// Encrypts `data` and writes the tag. `nonce` has kAeadNonceBytes, `tag` kAeadTagBytes; it may follow `data`.
+  void seal(const std::uint8_t* nonce, std::span<const std::uint8_t> associated, std::span<std::uint8_t> data,
+            std::uint8_t* tag) const noexcept {
+    functions_.seal(*this, nonce, associated, data, tag);
+  }
+  /// Decrypts `data` and compares the tag in constant time. When false, `data` is meaningless and must not be used.
+  [[nodiscard]] bool open(const std::uint8_t* nonce, std::span<const std::uint8_t> associated,
+                          std::span<std::uint8_t> data, const std::uint8_t* tag) const noexcept {
+    return functions_.open(*this, nonce, associated, data, tag);
+  }
+  /// Expanded key memory, to be prefetched before use. May be empty.
+  [[nodiscard]] std::span<const std::uint8_t> hot_memory() const noexcept { return hot_; }
+
+ protected:
+  /// Plain pointers: one indirect call per packet, as ipsec-mb's own dispatch is.
+  struct Functions {
+    void (*seal)(const AeadKey&, const std::uint8_t*, std::span<const std::uint8_t>, std::span<std::uint8_t>,
+                 std::uint8_t*) noexcept;
+    bool (*open)(const AeadKey&, const std::uint8_t*, std::span<const std::uint8_t>, std::span<std::uint8_t>,
+                 const std::uint8_t*) noexcept;
+  };
+  AeadKey(AeadSuite suite, Functions functions, std::span<const std::uint8_t> hot) noexcept
+      : functions_(functions), hot_(hot), suite_(suite) {}
+
+ private:
+  Functions functions_;
+  std::span<const std::uint8_t> hot_;
+  AeadSuite suite_;
+};
+
+}  // namespace simplon::crypto
