@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "bgp/speaker.h"
+#include "gateway/ipc/table_model.h"
+#include "platform/base/ids.h"
+#include "platform/net/ip_prefix.h"
+
+namespace simplon::control {
+
+/// Where a route comes from, most preferred first: of several for one prefix the first that resolves is forwarded on.
+enum class RouteSource : std::uint8_t {
+  kLocal,      ///< an address of ours
+  kConnected,  ///< inside link of a tunnel, prefix of a VPC
+  kStatic,
+  kBgp,
+};
+
+[[nodiscard]] std::string_view to_string(RouteSource source) noexcept;
+
+/// Longest ECMP set the forwarder takes.
+inline constexpr std::size_t kMaxNextHops = 64;
+
+/// A route that the configuration asks for.
+struct ConfiguredRoute {
+  IpPrefix prefix;
+  RouteSource source = RouteSource::kConnected;
+  /// Unset: the attachment cannot carry traffic, `problem` says why.
+  std::optional<ipc::AttachmentRef> attachment;
+  /// Name of the tunnel or VPC as the operator wrote it.
+  std::string attachment_name;
+  std::string problem;
+};
+
+/// What the configuration says about the routes of one domain.
+struct DomainLayout {
+  struct Port {
+    ipc::AttachmentRef attachment;
+    std::string name;
+  };
+
+  DomainId id;
+  std::string name;
+  /// Host ports by interface name ("tun3"): how nexthops of learned routes are recognized.
+  std::map<std::string, Port, std::less<>> ports;
+  std::vector<ConfiguredRoute> routes;
+};
+
+/// One route as an operator looks at it.
+struct RouteView {
+  struct Hop {
+    std::optional<IpAddress> gateway;
+    std::string interface;
+    std::optional<ipc::AttachmentRef> attachment;
+    std::string attachment_name;
+    std::uint16_t weight = 1;
+    /// Why this nexthop is not used; empty if it resolves.
+    std::string problem;
+  };
+
+  IpPrefix prefix;
+  RouteSource source = RouteSource::kConnected;
+  std::vector<Hop> hops;
+  /// At least one nexthop leads to an attachment.
+  bool resolved = false;
+  /// This is the route of its prefix that is forwarded on.
+  bool selected = false;
+  /// Why it is not resolved or not selected; empty otherwise.
+  std::string reason;
+};
+
+/// All routes of one domain (the RIB), resolved or not, and which of them is forwarded on.
+///
+/// A learned route that changes costs a look-up of its prefix, whatever else is there. Pure: no sockets, no time.
+/// Threads: none.
+class DomainRoutes {
+ public:
+  /// Replaces what the configuration says. Learned routes stay and are resolved against the new ports.
+  void configure(DomainLayout layout);
+  /// The domain is not configured any more: nothing resolves. Learned routes stay, for a revert.
+  void unconfigure();
+  /// Returns the prefixes for which `resolve` may answer differently now.
+  std::vector<IpPrefix> learn(const bgp::RouteChanges& changes);
+
+  /// The route that is forwarded on, or nothing.
+  [[nodiscard]] std::optional<ipc::Route> resolve(const IpPrefix& prefix) const;
+  /// All that are forwarded on.
+  [[nodiscard]] std::vector<ipc::Route> resolve_all() const;
+
+  /// Everything, ordered by prefix, then preference.
+  [[nodiscard]] std::vector<RouteView> view() const;
+  /// Learned routes with no nexthop that leads anywhere.
+  [[nodiscard]] std::size_t unresolved() const;
+  [[nodiscard]] std::size_t learned() const noexcept { return learned_.size(); }
+  [[nodiscard]] std::vector<IpPrefix> learned_prefixes() const;
+  [[nodiscard]] const DomainLayout& layout() const noexcept { return layout_; }
+
+ private:
+  struct Hops {
+    std::vector<ipc::NextHop> resolved;
+    std::vector<RouteView::Hop> views;
+  };
+
+  [[nodiscard]] std::optional<ipc::Route> resolve_configured(const std::vector<ConfiguredRoute>& routes) const;
+  [[nodiscard]] std::optional<ipc::Route> resolve_learned(const bgp::LearnedRoute& route) const;
+  [[nodiscard]] RouteView::Hop resolve_hop(const bgp::RouteNextHop& nexthop) const;
+
+  bool configured_ = false;
+  DomainLayout layout_;
+  /// Most preferred first for each prefix.
+  std::map<IpPrefix, std::vector<ConfiguredRoute>> by_prefix_;
+  std::unordered_map<IpPrefix, bgp::LearnedRoute> learned_;
+};
+
+}  // namespace simplon::control

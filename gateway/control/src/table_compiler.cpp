@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// From names to ids. Two kinds of change reach the tables: the operator's (rare, may touch everything) and the neighbors'
+// (frequent, one route at a time). The first compiles a whole TableSet and compares it with the one that was sent; the second
+// looks up one prefix. Both end as the same operations, and a test keeps the two ways equal.
+//
+// A disabled tunnel is not in the tables at all: no host port, so its BGP session ends by itself; its id is kept.
+
+#include "gateway/control/table_compiler.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "gateway/config/document.h"
+
+namespace simplon::control {
+
+namespace {
+
+void add_own_address(DomainLayout& layout, const InterfaceAddress& own, ipc::AttachmentRef attachment,
+                     const std::string& name) {
+  layout.routes.push_back({IpPrefix::host(own.address), RouteSource::kLocal, attachment, name, {}});
+}
+
+void add_tunnel(DomainLayout& layout, const TunnelConfig& tunnel, TunnelId id) {
+  if (!tunnel.enabled) return;
+  const auto attachment = ipc::AttachmentRef::tunnel(id);
+  layout.ports[tunnel_interface(id)] = {attachment, tunnel.name};
+  for (const auto& inside : tunnel.inside) {
+    add_own_address(layout, inside, attachment, tunnel.name);
+    if (inside.length < inside.address.bits()) {
+      layout.routes.push_back({inside.network(), RouteSource::kConnected, attachment, tunnel.name, {}});
+    }
+  }
+}
+
+void add_vpc(DomainLayout& layout, const VpcConfig& vpc) {
+  const auto attachment = ipc::AttachmentRef::vpc(vpc.vni);
+  layout.ports[vpc_interface(vpc.vni)] = {attachment, vpc.name};
+  for (const auto& gateway : vpc.gateway) add_own_address(layout, gateway, attachment, vpc.name);
+  for (const auto& prefix : vpc.prefixes) {
+    layout.routes.push_back({prefix, RouteSource::kConnected, attachment, vpc.name, {}});
+  }
+}
+
+void add_static_route(DomainLayout& layout, const StaticRouteConfig& route, const GatewayConfig& config,
+                      const config::IdRegistry& ids) {
+  ConfiguredRoute configured{route.prefix, RouteSource::kStatic, {}, route.via_tunnel, {}};
+  const auto tunnel = std::find_if(config.tunnels.begin(), config.tunnels.end(),
+                                   [&](const auto& candidate) { return candidate.name == route.via_tunnel; });
+  const auto id = ids.tunnel(route.via_tunnel);
+  if (tunnel == config.tunnels.end() || !id) {
+    configured.problem = "there is no tunnel " + route.via_tunnel;
+  } else if (tunnel->domain != layout.name) {
+    configured.problem = "tunnel " + route.via_tunnel + " belongs to domain " + tunnel->domain;
+  } else if (!tunnel->enabled) {
+    configured.problem = "tunnel " + route.via_tunnel + " is disabled";
+  } else {
+    configured.attachment = ipc::AttachmentRef::tunnel(*id);
+  }
+  layout.routes.push_back(std::move(configured));
+}
+
+ipc::Vpc compile_vpc(const VpcConfig& vpc, DomainId domain, const GatewayConfig& config) {
+  ipc::Vpc compiled;
+  compiled.vni = vpc.vni;
+  compiled.name = vpc.name;
+  compiled.domain = domain;
+  compiled.vtep = config.vtep.value_or(IpAddress{});
+  compiled.udp_port = config.vxlan_port;
+  compiled.gateway_mac = vpc.gateway_mac.is_zero() ? config::default_gateway_mac(vpc.vni) : vpc.gateway_mac;
+  compiled.prefixes = vpc.prefixes;
+  compiled.mtu = vpc.mtu_bytes;
+  // Only compute hosts that have an endpoint of this VPC may send into it.
+  std::set<IpAddress> vteps;
+  for (const auto& endpoint : vpc.endpoints) vteps.insert(endpoint.vtep);
+  compiled.accepted_vteps.assign(vteps.begin(), vteps.end());
+  return compiled;
+}
+
+ipc::HostPort compile_host_port(ipc::AttachmentRef attachment, std::string interface, std::string netns,
+                                const std::vector<InterfaceAddress>& addresses, std::uint16_t mtu) {
+  ipc::HostPort port;
+  port.attachment = attachment;
+  port.interface = std::move(interface);
+  port.netns = std::move(netns);
+  port.addresses = addresses;
+  port.mtu = mtu;
+  return port;
+}
+
+}  // namespace
+
+std::string tunnel_interface(TunnelId id) { return "tun" + std::to_string(id.value()); }
+std::string vpc_interface(Vni vni) { return "vpc" + std::to_string(vni.value()); }
+
+std::map<std::string, DomainLayout> domain_layouts(const GatewayConfig& config, const config::IdRegistry& ids) {
+  std::map<std::string, DomainLayout> layouts;
+  for (const auto& domain : config.domains) {
+    const auto id = ids.domain(domain.name);
+    if (!id) continue;
+    auto& layout = layouts[domain.name];
+    layout.id = *id;
+    layout.name = domain.name;
+    for (const auto& route : domain.static_routes) add_static_route(layout, route, config, ids);
+  }
+  for (const auto& tunnel : config.tunnels) {
+    const auto layout = layouts.find(tunnel.domain);
+    const auto id = ids.tunnel(tunnel.name);
+    if (layout != layouts.end() && id) add_tunnel(layout->second, tunnel, *id);
+  }
+  for (const auto& vpc : config.vpcs) {
+    const auto layout = layouts.find(vpc.domain);
+    if (layout != layouts.end()) add_vpc(layout->second, vpc);
+  }
+  return layouts;
+}
+
+TableSet compile_objects(const GatewayConfig& config, const config::IdRegistry& ids, const std::string& netns_prefix) {
+  TableSet tables;
+  for (const auto& domain : config.domains) {
+    if (const auto id = ids.domain(domain.name)) tables.domains[*id] = {*id, domain.name};
+  }
+  for (const auto& uplink : config.uplinks) tables.uplinks[uplink.interface] = {uplink.interface};
+
+  for (const auto& vpc : config.vpcs) {
+    const auto domain = ids.domain(vpc.domain);
+    if (!domain) continue;
+    tables.vpcs[vpc.vni] = compile_vpc(vpc, *domain, config);
+    const auto attachment = ipc::AttachmentRef::vpc(vpc.vni);
+    tables.host_ports[attachment] =
+        compile_host_port(attachment, vpc_interface(vpc.vni), netns_prefix + vpc.domain, vpc.gateway, vpc.mtu_bytes);
+    for (const auto& endpoint : vpc.endpoints) {
+      tables.endpoints[{vpc.vni, endpoint.address}] = {vpc.vni, endpoint.address, endpoint.mac, endpoint.vtep};
+    }
+  }
+
+  for (const auto& tunnel : config.tunnels) {
+    const auto domain = ids.domain(tunnel.domain);
+    const auto id = ids.tunnel(tunnel.name);
+    if (!tunnel.enabled || !domain || !id) continue;
+    ipc::Tunnel compiled;
+    compiled.id = *id;
+    compiled.name = tunnel.name;
+    compiled.domain = *domain;
+    compiled.local = tunnel.local;
+    compiled.mtu = tunnel.mtu_bytes.value_or(0);
+    compiled.clamp_mss = tunnel.clamp_mss;
+    tables.tunnels[*id] = std::move(compiled);
+    const auto attachment = ipc::AttachmentRef::tunnel(*id);
+    tables.host_ports[attachment] =
+        compile_host_port(attachment, tunnel_interface(*id), netns_prefix + tunnel.domain, tunnel.inside,
+                          std::min(tunnel.mtu_bytes.value_or(kTunnelHostPortMtu), kTunnelHostPortMtu));
+  }
+  return tables;
+}
+
+std::vector<ipc::Operation> TableCompiler::configure(const GatewayConfig& config, const config::IdRegistry& ids) {
+  TableSet wanted = compile_objects(config, ids, netns_prefix_);
+  auto layouts = domain_layouts(config, ids);
+  for (auto& [name, routes] : domains_) {
+    if (!layouts.contains(name)) routes.unconfigure();
+  }
+  for (auto& [name, layout] : layouts) {
+    auto& routes = domains_[name];
+    routes.configure(std::move(layout));
+    const auto id = routes.layout().id;
+    for (auto& route : routes.resolve_all()) wanted.set_route(id, IpPrefix(route.prefix), std::move(route));
+  }
+  auto operations = difference(tables_, wanted);
+  tables_ = std::move(wanted);
+  return operations;
+}
+
+std::vector<ipc::Operation> TableCompiler::learn(const std::string& domain, const bgp::RouteChanges& changes) {
+  auto& routes = domains_[domain];
+  std::vector<ipc::Operation> upserts;
+  std::vector<ipc::Operation> removals;
+  for (const auto& prefix : routes.learn(changes)) {
+    auto operation = tables_.set_route(routes.layout().id, prefix, routes.resolve(prefix));
+    if (operation) (operation->delete_it ? removals : upserts).push_back(*std::move(operation));
+  }
+  upserts.insert(upserts.end(), std::make_move_iterator(removals.begin()), std::make_move_iterator(removals.end()));
+  return upserts;
+}
+
+std::vector<ipc::Operation> TableCompiler::forget(const std::string& domain) {
+  const auto found = domains_.find(domain);
+  if (found == domains_.end()) return {};
+  return learn(domain, {{}, found->second.learned_prefixes()});
+}
+
+const DomainRoutes* TableCompiler::domain(std::string_view name) const {
+  const auto found = domains_.find(name);
+  return found == domains_.end() ? nullptr : &found->second;
+}
+
+std::size_t TableCompiler::unresolved() const {
+  std::size_t count = 0;
+  for (const auto& [name, routes] : domains_) count += routes.unresolved();
+  return count;
+}
+
+}  // namespace simplon::control
