@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""BIRD, as the BGP speaker of an on-premises router."""
+import re
+
+from .expect import expect
+
+CONFIGURATION = """
+router id {router_id};
+protocol device {{ scan time 5; }}
+protocol kernel k4 {{ ipv4 {{ import none; export where source = RTS_BGP; }}; }}
+protocol kernel k6 {{ ipv6 {{ import none; export where source = RTS_BGP; }}; }}
+protocol direct lan4 {{ ipv4; interface "{lan}"; }}
+protocol direct lan6 {{ ipv6; interface "{lan}"; }}
+{bfd}
+protocol bgp up {{
+  local {local} as {asn};
+  neighbor {neighbor} as {neighbor_asn};
+  direct;
+  hold time 30; connect retry time 2; connect delay time 1; error wait time 1,4;
+  {password}
+  {use_bfd}
+  ipv4 {{ import all; export where proto = "lan4"; {next_hop4} }};
+  {ipv6}
+}}
+"""
+
+
+class Bird:
+    def __init__(self, space, *, router_id, lan, local, asn, neighbor, neighbor_asn, password=None, bfd=None,
+                 ipv6=False):
+        self.space = space
+        folder = space.lab.dir / space.short
+        folder.mkdir(parents=True, exist_ok=True)
+        self.socket = folder / "bird.ctl"
+        configuration = folder / "bird.conf"
+        configuration.write_text(CONFIGURATION.format(
+            router_id=router_id, lan=lan, local=local, asn=asn, neighbor=neighbor, neighbor_asn=neighbor_asn,
+            password=f'password "{password}";' if password else "",
+            bfd=f'protocol bfd {{ interface "{bfd}" '
+                "{ min rx interval 300 ms; min tx interval 300 ms; multiplier 3; }; }" if bfd else "",
+            use_bfd="bfd on;" if bfd else "", next_hop4="",
+            ipv6='ipv6 { import all; export where proto = "lan6"; };' if ipv6 else ""))
+        self.process = space.spawn(["bird", "-f", "-c", configuration, "-s", self.socket])
+        expect(lambda: "BIRD" in self.ask("show", "status"), 5, f"{space.short}: BIRD answers")
+
+    def ask(self, *words):
+        return self.space.out("birdc", "-s", self.socket, *words, quiet=True)
+
+    def established(self, name="up"):
+        return re.search(rf"^{name}\s.*Established", self.ask("show", "protocols"), re.MULTILINE) is not None
+
+    def learned(self, name="up"):
+        """Prefixes the neighbor announced and BIRD accepted."""
+        return sorted(re.findall(r"^([0-9a-f:.]+/\d+)", self.ask("show", "route", "protocol", name), re.MULTILINE))
+
+    def wait_established(self, within=30):
+        expect(self.established, within, f"{self.space.short}: BGP session established")
+
+    def stop(self):
+        self.process.stop()

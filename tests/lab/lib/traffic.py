@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Traffic between namespaces: pings, numbered UDP, TCP, and what became of it."""
+import contextlib
+import dataclasses
+import hashlib
+import json
+import pathlib
+import re
+import signal
+
+from .expect import expect
+from .topo import run
+
+UDPSEQ = pathlib.Path(__file__).with_name("udpseq.py")
+
+
+@dataclasses.dataclass
+class Ping:
+    sent: int
+    received: int
+    text: str
+
+    @property
+    def lost(self):
+        return self.sent - self.received
+
+
+def ping(space, address, count=5, size=56, dont_fragment=False, interval=0.2, wait=2, quiet=False):
+    """`size` is the ICMP payload: the IP packet is 28 bytes (IPv6: 48) longer."""
+    argv = ["ping", "-n", "-c", count, "-i", interval, "-W", wait, "-s", size,
+            "-M", "do" if dont_fragment else "dont", address]
+    text = space.run(*argv, check=False, quiet=quiet, timeout=count * interval + wait * count + 10).stdout
+    found = re.search(r"(\d+) packets transmitted, (\d+) received", text)
+    return Ping(int(found.group(1)) if found else count, int(found.group(2)) if found else 0, text)
+
+
+def reachable(space, address, within=10):
+    """Waits until one ping is answered."""
+    expect(lambda: ping(space, address, count=1, wait=1, quiet=True).received, within,
+           f"{space.short} reaches {address}")
+
+
+@dataclasses.dataclass
+class Flow:
+    sent: int
+    report: dict
+
+    @property
+    def lost(self):
+        return self.sent - self.report["unique"]
+
+    def __str__(self):
+        return (f"{self.sent} sent, {self.lost} lost, {self.report['repeated']} repeated, "
+                f"{self.report['reordered']} reordered, longest silence {self.report['longest_silence_ms']} ms, "
+                f"gaps {self.report['gaps']}")
+
+
+class Stream:
+    """A numbered UDP stream, running until stop()."""
+
+    def __init__(self, source, destination, address, rate=1000, size=200, port=7000):
+        self.source, self.destination = source, destination
+        tag = f"{source.short}-{destination.short}-{port}"
+        log = source.lab.logs / f"{tag}.receiver.log"
+        self.receiver = destination.spawn([UDPSEQ, "receive", address, port], log=log.name)
+        expect(lambda: "ready" in self.receiver.text(), 10, "receiver is ready")
+        self.sender = source.spawn([UDPSEQ, "send", address, port, rate, size], log=f"{tag}.sender.log")
+
+    def stop(self):
+        """Ends the sender, waits until the last packet came or clearly does not come, then ends the receiver."""
+        self.sender.signal(signal.SIGTERM)
+        self.sender.wait(10)
+        sent = json.loads(self.sender.text().splitlines()[-1])["sent"]
+        # A marker through the same path is not possible (it could be lost too): the receiver's socket is drained
+        # when it has been silent for half a second.
+        silent = Silence(self.destination)
+        expect(silent.reached, 5, "the last packets arrived")
+        self.receiver.signal(signal.SIGTERM)
+        self.receiver.wait(10)
+        return Flow(sent, json.loads(self.receiver.text().splitlines()[-1]))
+
+
+class Silence:
+    """True when the namespace's UDP counters stood still for half a second."""
+
+    def __init__(self, space):
+        self.space, self.last, self.same = space, None, 0
+
+    def reached(self):
+        now = [run(self.space.enter(["cat", f"/proc/net/{name}"])).stdout.split("Udp: ")[-1].splitlines()[0]
+               if name == "snmp" else "" for name in ("snmp",)]
+        self.same = self.same + 1 if now == self.last else 0
+        self.last = now
+        return self.same >= 4
+
+
+@contextlib.contextmanager
+def stream(source, destination, address, **options):
+    """with stream(a, b, "10.2.0.10") as s: ...   then s.result is the Flow."""
+    running = Stream(source, destination, address, **options)
+    running.result = None
+    try:
+        yield running
+    finally:
+        running.result = running.stop()
+
+
+def tcp_transfer(source, destination, address, megabytes=20, port=7100, within=60):
+    """Sends random bytes over TCP and compares a SHA-256; returns Mbit/s."""
+    script = pathlib.Path(__file__).with_name("tcpcopy.py")
+    log = source.lab.logs / f"{source.short}-{destination.short}-tcp.log"
+    receiver = destination.spawn([script, "receive", address, port], log=log.name)
+    expect(lambda: "ready" in receiver.text(), 10, "TCP receiver is ready")
+    sent = json.loads(source.out(script, "send", address, port, megabytes << 20, timeout=within))
+    receiver.wait(10)
+    got = json.loads(receiver.text().splitlines()[-1])
+    assert got["sha256"] == sent["sha256"] and got["bytes"] == megabytes << 20, (sent, got)
+    return sent["bytes"] * 8 / got["seconds"] / 1e6
+
+
+def tcp_rate(source, destination, address, seconds=4, streams=1, port=5201):
+    """iperf3's received rate in Mbit/s."""
+    server = destination.spawn(["iperf3", "-s", "-1", "-B", address, "-p", port],
+                               log=f"{destination.short}.iperf3.log")
+    expect(lambda: "listening" in server.text() or listening(destination, port), 5, "iperf3 listens")
+    done = source.run("iperf3", "-c", address, "-p", port, "-t", seconds, "-P", streams, "-J", timeout=seconds + 20,
+                      check=False)
+    server.stop()
+    report = json.loads(done.stdout)
+    assert "error" not in report, report["error"]
+    return report["end"]["sum_received"]["bits_per_second"] / 1e6
+
+
+def listening(space, port):
+    return f":{port} " in space.out("ss", "-Htln", quiet=True)
+
+
+def traceroute(space, address, extra=()):
+    """The addresses of the hops, in order; None where nobody answered."""
+    text = space.out("traceroute", "-n", "-q", "1", "-w", "2", "-m", "8", *extra, address, timeout=40)
+    hops = []
+    for line in text.splitlines()[1:]:
+        words = line.split()
+        hops.append(None if words[1] == "*" else words[1])
+    return hops
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The topology of the demo and of most labs.
+
+    a-host -- a-rtr (stock charon + kernel-libipsec, BIRD) ==+
+    10.1.0.10   198.51.100.2                                 |  wan       gw (Simplon)      fabric -- c1, c2
+                                                             +== router == 203.0.113.1      bridge    kernel VXLAN
+    b-host -- b-gw (a second Simplon gateway) ===============+             10.255.0.1                 10.255.0.11, .12
+    10.2.0.10   192.0.2.1
+
+    VPC red  (VNI 100, domain red):  10.20.0.0/24, VMs red1 on c1, red2 on c2        announced to site-a
+    VPC blue (VNI 200, domain blue): 10.20.0.0/24, VMs blue1 on c1, blue2 on c2      announced to site-b
+    VPC lan  (VNI 700, at b-gw):     10.2.0.0/24, b-host is on the overlay itself
+"""
+from . import bird, charon
+from .vxlan_host import ComputeHost, VxlanEndpoint
+
+A_WAN, B_WAN, GW_WAN = "198.51.100.2", "192.0.2.1", "203.0.113.1"
+GW_VTEP, B_VTEP = "10.255.0.1", "10.254.0.1"
+C_UNDERLAY = {"c1": "10.255.0.11", "c2": "10.255.0.12"}
+B_HOST_UNDERLAY = "10.254.0.10"
+A_HOST, B_HOST = "10.1.0.10", "10.2.0.10"
+RED, BLUE, LAN = 100, 200, 700
+VM = {"red1": "10.20.0.11", "red2": "10.20.0.12", "blue1": "10.20.0.11", "blue2": "10.20.0.12"}
+VM_HOST = {"red1": "c1", "red2": "c2", "blue1": "c1", "blue2": "c2"}
+VM_VNI = {"red1": RED, "red2": RED, "blue1": BLUE, "blue2": BLUE}
+A_INSIDE, GW_INSIDE_A = "169.254.10.2", "169.254.10.1"
+B_INSIDE, GW_INSIDE_B = "169.254.20.2", "169.254.20.1"
+PSK_A, PSK_B = "pre-shared-key-of-site-a-0001", "pre-shared-key-of-site-b-0002"
+BGP_PASSWORD = "bgp-site-a"
+
+
+class TwoSites:
+    """Underlay, hosts and VMs; the routers and gateways are started by the caller, in the order of the lab."""
+
+    def __init__(self, lab, vms=("red1", "red2", "blue1", "blue2"), site_b=True, mtu=1500):
+        self.lab = lab
+        self.wan = lab.namespace("wan", forwarding=True)
+        self.gw = lab.namespace("gw")
+        self.fabric = lab.namespace("fabric")
+        self._port(self.gw, "wan0", GW_WAN, self.wan, "to-gw", "203.0.113.254", 24, mtu)
+        self.fabric.ip("link add br0 type bridge mcast_snooping 0")
+        self.fabric.ip(f"link set br0 mtu {mtu} up")
+        lab.veth(self.gw, "fab0", self.fabric, "to-gw", mtu=mtu)
+        self.fabric.ip("link set to-gw master br0")
+        self.gw.ip(f"addr add {GW_VTEP}/24 dev fab0")
+
+        self.a_rtr = lab.namespace("a-rtr", forwarding=True)
+        self.a_host = lab.namespace("a-host")
+        self._port(self.a_rtr, "wan0", A_WAN, self.wan, "to-a", "198.51.100.254", 24, mtu, default=False)
+        # Only the gateway is reachable over the wan: with a default route, packets for the VPC would leave in
+        # clear whenever BGP withdraws.
+        self.a_rtr.ip("route add 203.0.113.0/24 via 198.51.100.254")
+        lab.veth(self.a_host, "eth0", self.a_rtr, "lan", mtu=mtu)
+        self.a_host.ip(f"addr add {A_HOST}/24 dev eth0")
+        self.a_rtr.ip("addr add 10.1.0.1/24 dev lan")
+        self.a_host.ip("route add default via 10.1.0.1")
+
+        if site_b:
+            self.b_gw = lab.namespace("b-gw")
+            self.b_host = lab.namespace("b-host")
+            self._port(self.b_gw, "wan0", B_WAN, self.wan, "to-b", "192.0.2.254", 24, mtu)
+            lab.veth(self.b_gw, "lan0", self.b_host, "eth0", mtu=mtu)
+            self.b_gw.ip(f"addr add {B_VTEP}/24 dev lan0")
+            self.b_host.ip(f"addr add {B_HOST_UNDERLAY}/24 dev eth0")
+            VxlanEndpoint(self.b_host, LAN, f"{B_HOST}/24", "10.2.0.1", B_HOST_UNDERLAY, B_VTEP, mtu=mtu - 50)
+
+        self.compute, self.vm = {}, {}
+        for name, underlay in C_UNDERLAY.items():
+            wanted = [vm for vm in vms if VM_HOST[vm] == name]
+            if not wanted:
+                continue
+            space = lab.namespace(name)
+            lab.veth(space, "eth0", self.fabric, f"to-{name}", mtu=mtu)
+            self.fabric.ip(f"link set to-{name} master br0")
+            space.ip(f"addr add {underlay}/24 dev eth0")
+            host = self.compute[name] = ComputeHost(space, underlay)
+            for vni in sorted({VM_VNI[vm] for vm in wanted}):
+                host.vpc(vni, "10.20.0.1", GW_VTEP, mtu=mtu - 50)
+            for vm in wanted:
+                self.vm[vm] = host.vm(vm, VM_VNI[vm], f"{VM[vm]}/24", "10.20.0.1", mtu=mtu - 50)
+
+    def _port(self, space, device, address, wan, wan_port, wan_address, length, mtu, default=True):
+        self.lab.veth(space, device, wan, wan_port, mtu=mtu)
+        space.ip(f"addr add {address}/{length} dev {device}")
+        wan.ip(f"addr add {wan_address}/{length} dev {wan_port}")
+        if default:
+            space.ip(f"route add default via {wan_address}")
+
+    def start_router_a(self, **connection):
+        """Site-a's router: stock charon on kernel-libipsec, the TUN's inside address, and BIRD."""
+        settings = {"local": A_WAN, "remote": GW_WAN, "local_id": "site-a", "remote_id": "gw", "psk": PSK_A}
+        self.a_charon = charon.stock(self.a_rtr, **{**settings, **connection})
+        charon.inside_address(self.a_rtr, f"{A_INSIDE}/30")
+        self.a_bird = bird.Bird(self.a_rtr, router_id="10.255.1.1", lan="lan", local=A_INSIDE, asn=65001,
+                                neighbor=GW_INSIDE_A, neighbor_asn=65515, password=BGP_PASSWORD)
