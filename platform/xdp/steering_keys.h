@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Keys of the maps that the XDP program and the forwarder share. C, because the program is. */
+#ifndef SIMPLON_PLATFORM_XDP_STEERING_KEYS_H
+#define SIMPLON_PLATFORM_XDP_STEERING_KEYS_H
+
+#include <linux/types.h>
+
+/* Chosen by us: no known host has more receive queues or local addresses in use. */
+#define SIMPLON_XDP_MAX_QUEUES 256
+#define SIMPLON_XDP_MAX_ADDRESSES 4096
+
+/* Network order; an IPv4 address as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */
+struct simplon_xdp_address {
+  __u32 words[4];
+};
+
+struct simplon_xdp_vtep {
+  struct simplon_xdp_address address;
+  __be16 port;
+  __u16 reserved;
+};
+
+#endif

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The XDP program of an uplink: ours goes to the worker's AF_XDP socket of the receive queue, everything else to the
+// kernel. Ours is, unfragmented and without IPv6 extension headers:
+//
+//     UDP to (one of our VTEP addresses, its VXLAN port)
+//     ESP to one of our IPsec addresses
+//     UDP 4500 to one of our IPsec addresses whose first word is not zero (RFC 3948 section 2.2: zero is the non-ESP
+//     marker, IKE) and that is longer than 4 bytes (section 2.3: a keepalive is one byte)
+//
+// so IKE, keepalives, ARP, ND, ICMP, BGP of the underlay, and fragments (which the kernel may reassemble) pass.
+// Only UAPI structs are used: no BTF of the running kernel is needed.
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "platform/xdp/steering_keys.h"
+
+struct {
+  __uint(type, BPF_MAP_TYPE_XSKMAP);
+  __uint(max_entries, SIMPLON_XDP_MAX_QUEUES);
+  __type(key, __u32);
+  __type(value, __u32);
+} sockets SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, SIMPLON_XDP_MAX_ADDRESSES);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct simplon_xdp_vtep);
+  __type(value, __u8);
+} vteps SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, SIMPLON_XDP_MAX_ADDRESSES);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct simplon_xdp_address);
+  __type(value, __u8);
+} ipsec_addresses SEC(".maps");
+
+// Given by RFC 791 section 3.1.
+#define MORE_FRAGMENTS 0x2000
+#define FRAGMENT_OFFSET 0x1fff
+// Given by RFC 7296 section 2.23.
+#define IPSEC_NAT_T_PORT 4500
+
+static __always_inline int is_ours(const struct simplon_xdp_address* destination, __u8 protocol, void* l4, void* end) {
+  if (protocol == IPPROTO_ESP) return bpf_map_lookup_elem(&ipsec_addresses, destination) != 0;
+  if (protocol != IPPROTO_UDP) return 0;
+  struct udphdr* udp = l4;
+  if ((void*)(udp + 1) > end) return 0;
+  if (udp->dest == bpf_htons(IPSEC_NAT_T_PORT)) {
+    __u32* first_word = (void*)(udp + 1);
+    if ((void*)(first_word + 1) > end) return 0;
+    // The length of the datagram, not of the frame: short frames are padded to 60 bytes.
+    if (bpf_ntohs(udp->len) > sizeof(*udp) + sizeof(*first_word) && *first_word != 0 &&
+        bpf_map_lookup_elem(&ipsec_addresses, destination) != 0) {
+      return 1;
+    }
+  }
+  struct simplon_xdp_vtep vtep = {.address = *destination, .port = udp->dest, .reserved = 0};
+  return bpf_map_lookup_elem(&vteps, &vtep) != 0;
+}
+
+SEC("xdp")
+int simplon_uplink(struct xdp_md* context) {
+  void* data = (void*)(long)context->data;
+  void* end = (void*)(long)context->data_end;
+  struct ethhdr* ethernet = data;
+  if ((void*)(ethernet + 1) > end) return XDP_PASS;
+
+  struct simplon_xdp_address destination = {};
+  int ours = 0;
+  if (ethernet->h_proto == bpf_htons(ETH_P_IP)) {
+    struct iphdr* ip = (void*)(ethernet + 1);
+    if ((void*)(ip + 1) > end || ip->ihl < 5) return XDP_PASS;
+    if ((ip->frag_off & bpf_htons(MORE_FRAGMENTS | FRAGMENT_OFFSET)) != 0) return XDP_PASS;
+    destination.words[2] = bpf_htonl(0xffff);
+    destination.words[3] = ip->daddr;
+    ours = is_ours(&destination, ip->protocol, (void*)ip + ip->ihl * 4, end);
+  } else if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) {
+    struct ipv6hdr* ip = (void*)(ethernet + 1);
+    if ((void*)(ip + 1) > end) return XDP_PASS;
+    __builtin_memcpy(&destination, &ip->daddr, sizeof(destination));
+    ours = is_ours(&destination, ip->nexthdr, ip + 1, end);
+  }
+  if (!ours) return XDP_PASS;
+  // Without a socket on this queue the kernel gets it, and answers as for a closed port.
+  return bpf_redirect_map(&sockets, context->rx_queue_index, XDP_PASS);
+}
+
+char program_license[] SEC("license") = "GPL";

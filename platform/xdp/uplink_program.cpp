@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Each uplink has its own instance of the XDP program, because a receive queue number means something else on each
+// interface (the XSKMAP is per instance); the sets of our addresses are shared. The program is attached through a bpf_link,
+// which is a descriptor: whatever ends the process also detaches the program, and the kernel gets all packets again.
+#include "platform/xdp/uplink_program.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/if_link.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "platform/xdp/steering_keys.h"
+#include "uplink.skel.h"
+
+namespace simplon::xdp {
+namespace {
+
+struct simplon_xdp_address key_of(const IpAddress& address) {
+  struct simplon_xdp_address key {};
+  auto* bytes = reinterpret_cast<std::uint8_t*>(key.words);
+  if (address.is_v4()) {
+    bytes[10] = bytes[11] = 0xff;
+    std::memcpy(bytes + 12, address.bytes().data(), 4);
+  } else {
+    std::memcpy(bytes, address.bytes().data(), 16);
+  }
+  return key;
+}
+
+struct simplon_xdp_vtep key_of(const VtepKey& vtep) {
+  struct simplon_xdp_vtep key {};
+  key.address = key_of(vtep.address);
+  auto* port = reinterpret_cast<std::uint8_t*>(&key.port);
+  port[0] = static_cast<std::uint8_t>(vtep.port >> 8);
+  port[1] = static_cast<std::uint8_t>(vtep.port);
+  return key;
+}
+
+template <class Key>
+Result<void> make_equal(int map, std::set<Key>& present, const std::set<Key>& wanted) {
+  const std::uint8_t one = 1;
+  for (auto it = present.begin(); it != present.end();) {
+    if (wanted.count(*it) != 0) {
+      ++it;
+      continue;
+    }
+    const auto key = key_of(*it);
+    if (bpf_map_delete_elem(map, &key) != 0 && errno != ENOENT) return fail_errno("cannot delete from a BPF map", errno);
+    it = present.erase(it);
+  }
+  for (const auto& entry : wanted) {
+    if (present.count(entry) != 0) continue;
+    const auto key = key_of(entry);
+    if (bpf_map_update_elem(map, &key, &one, BPF_ANY) != 0) {
+      const int error = errno;
+      if (error == E2BIG) {
+        return fail(ErrorCode::kExhausted, "more than " + std::to_string(SIMPLON_XDP_MAX_ADDRESSES) +
+                                               " addresses for one XDP program");
+      }
+      return fail_errno("cannot write to a BPF map", error);
+    }
+    present.insert(entry);
+  }
+  return {};
+}
+
+int make_map(const char* name, std::uint32_t key_size) {
+  struct bpf_map_create_opts options {};
+  options.sz = sizeof options;
+  options.map_flags = BPF_F_NO_PREALLOC;
+  return bpf_map_create(BPF_MAP_TYPE_HASH, name, key_size, 1, SIMPLON_XDP_MAX_ADDRESSES, &options);
+}
+
+int quiet(enum libbpf_print_level, const char*, va_list) { return 0; }
+
+}  // namespace
+
+std::string_view to_string(AttachMode mode) noexcept { return mode == AttachMode::kNative ? "native" : "generic"; }
+
+Result<std::unique_ptr<Steering>> Steering::create() {
+  // Errors are returned with their errno; libbpf's own lines would be said twice.
+  libbpf_set_print(quiet);
+  // Kernels before 5.11 charge BPF memory to RLIMIT_MEMLOCK.
+  const struct rlimit unlimited {RLIM_INFINITY, RLIM_INFINITY};
+  static_cast<void>(::setrlimit(RLIMIT_MEMLOCK, &unlimited));
+  std::unique_ptr<Steering> steering(new Steering());
+  steering->vteps_fd_ = make_map("vteps", sizeof(struct simplon_xdp_vtep));
+  if (steering->vteps_fd_ >= 0) {
+    steering->ipsec_fd_ = make_map("ipsec_addresses", sizeof(struct simplon_xdp_address));
+  }
+  if (steering->vteps_fd_ < 0 || steering->ipsec_fd_ < 0) {
+    const int error = errno;
+    return fail_errno("cannot create a BPF map", error,
+                      error == EPERM ? "run as root or with CAP_BPF and CAP_NET_ADMIN"
+                                     : "the kernel needs CONFIG_BPF_SYSCALL");
+  }
+  return steering;
+}
+
+Steering::~Steering() {
+  if (vteps_fd_ >= 0) ::close(vteps_fd_);
+  if (ipsec_fd_ >= 0) ::close(ipsec_fd_);
+}
+
+Result<void> Steering::set_vteps(const std::set<VtepKey>& wanted) { return make_equal(vteps_fd_, vteps_, wanted); }
+
+Result<void> Steering::set_ipsec_addresses(const std::set<IpAddress>& wanted) {
+  return make_equal(ipsec_fd_, ipsec_, wanted);
+}
+
+struct UplinkProgram::Impl {
+  uplink_bpf* skeleton = nullptr;
+  int link = -1;
+
+  ~Impl() {
+    if (link >= 0) ::close(link);
+    uplink_bpf__destroy(skeleton);
+  }
+};
+
+UplinkProgram::UplinkProgram(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+UplinkProgram::~UplinkProgram() = default;
+
+Result<std::unique_ptr<UplinkProgram>> UplinkProgram::attach(const Steering& steering, const std::string& interface,
+                                                             std::uint32_t interface_index) {
+  auto impl = std::make_unique<Impl>();
+  impl->skeleton = uplink_bpf__open();
+  if (impl->skeleton == nullptr) return fail_errno("cannot open the XDP program", errno);
+  if (bpf_map__reuse_fd(impl->skeleton->maps.vteps, steering.vteps_fd_) != 0 ||
+      bpf_map__reuse_fd(impl->skeleton->maps.ipsec_addresses, steering.ipsec_fd_) != 0) {
+    return fail_errno("cannot share the maps of the XDP program", errno);
+  }
+  if (const int error = uplink_bpf__load(impl->skeleton); error != 0) {
+    return fail_errno("the kernel refuses the XDP program", -error, "Linux 5.15 or newer is needed");
+  }
+  const int program = bpf_program__fd(impl->skeleton->progs.simplon_uplink);
+  AttachMode mode = AttachMode::kNative;
+  int error = 0;
+  for (const auto& [flags, candidate] :
+       {std::pair{XDP_FLAGS_DRV_MODE, AttachMode::kNative}, std::pair{XDP_FLAGS_SKB_MODE, AttachMode::kGeneric}}) {
+    struct bpf_link_create_opts options {};
+    options.sz = sizeof options;
+    options.flags = static_cast<std::uint32_t>(flags);
+    impl->link = bpf_link_create(program, static_cast<int>(interface_index), BPF_XDP, &options);
+    mode = candidate;
+    if (impl->link >= 0) break;
+    error = errno;
+    if (error == EBUSY || error == EEXIST) {
+      return fail(ErrorCode::kConflict, "another XDP program is attached to " + interface,
+                  "remove it: ip link set " + interface + " xdp off, or stop the program that owns it");
+    }
+  }
+  if (impl->link < 0) return fail_errno("cannot attach the XDP program to " + interface, error);
+  std::unique_ptr<UplinkProgram> attached(new UplinkProgram(std::move(impl)));
+  attached->mode_ = mode;
+  return attached;
+}
+
+Result<void> UplinkProgram::set_socket(std::uint32_t queue, int socket_fd) {
+  if (queue >= SIMPLON_XDP_MAX_QUEUES) {
+    return fail(ErrorCode::kExhausted, "receive queue " + std::to_string(queue) + " is over the limit of " +
+                                           std::to_string(SIMPLON_XDP_MAX_QUEUES));
+  }
+  if (bpf_map_update_elem(bpf_map__fd(impl_->skeleton->maps.sockets), &queue, &socket_fd, BPF_ANY) != 0) {
+    return fail_errno("cannot direct queue " + std::to_string(queue) + " to its AF_XDP socket", errno);
+  }
+  return {};
+}
+
+}  // namespace simplon::xdp

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "platform/base/result.h"
+#include "platform/net/ip_address.h"
+
+namespace simplon::xdp {
+
+struct VtepKey {
+  IpAddress address;
+  std::uint16_t port = 0;
+  friend auto operator<=>(const VtepKey&, const VtepKey&) = default;
+};
+
+/// Which packets are ours: BPF maps that the programs of all uplinks share. Threads: one.
+class Steering {
+ public:
+  /// Errors: kUnavailable without CAP_BPF or CAP_SYS_ADMIN, or in a kernel without BPF.
+  [[nodiscard]] static Result<std::unique_ptr<Steering>> create();
+  ~Steering();
+  Steering(const Steering&) = delete;
+  Steering& operator=(const Steering&) = delete;
+
+  /// Makes the maps hold exactly these; what is already there is not touched. Errors: kExhausted over 4096 entries.
+  [[nodiscard]] Result<void> set_vteps(const std::set<VtepKey>& wanted);
+  [[nodiscard]] Result<void> set_ipsec_addresses(const std::set<IpAddress>& wanted);
+
+ private:
+  friend class UplinkProgram;
+  Steering() = default;
+  int vteps_fd_ = -1;
+  int ipsec_fd_ = -1;
+  std::set<VtepKey> vteps_;
+  std::set<IpAddress> ipsec_;
+};
+
+enum class AttachMode : std::uint8_t { kNative, kGeneric };
+
+[[nodiscard]] std::string_view to_string(AttachMode mode) noexcept;
+
+/// The XDP program on one interface. Detached by its destruction, and by the kernel when the process dies.
+class UplinkProgram {
+ public:
+  /// Native first, then generic (SKB) mode. Errors: kConflict if another XDP program is attached; kUnavailable otherwise.
+  [[nodiscard]] static Result<std::unique_ptr<UplinkProgram>> attach(const Steering& steering, const std::string& interface,
+                                                                     std::uint32_t interface_index);
+  ~UplinkProgram();
+  UplinkProgram(const UplinkProgram&) = delete;
+  UplinkProgram& operator=(const UplinkProgram&) = delete;
+
+  [[nodiscard]] AttachMode mode() const noexcept { return mode_; }
+  /// Sends what is ours and arrives on `queue` to the AF_XDP socket.
+  [[nodiscard]] Result<void> set_socket(std::uint32_t queue, int socket_fd);
+
+ private:
+  struct Impl;
+  explicit UplinkProgram(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+  AttachMode mode_ = AttachMode::kNative;
+};
+
+}  // namespace simplon::xdp

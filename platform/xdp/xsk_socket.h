@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "platform/base/result.h"
+
+namespace simplon::xdp {
+
+/// A frame in the UMEM: where its bytes begin and how many there are.
+struct FrameRef {
+  std::uint64_t offset = 0;
+  std::uint32_t length = 0;
+};
+
+/// XDP_STATISTICS of one socket.
+struct XskStatistics {
+  std::uint64_t rx_dropped = 0;
+  std::uint64_t rx_invalid = 0;
+  std::uint64_t tx_invalid = 0;
+  std::uint64_t rx_ring_full = 0;
+  std::uint64_t fill_ring_empty = 0;
+};
+
+/// One AF_XDP socket (interface, queue) over frame memory that may be shared with other sockets.
+///
+/// Ownership of frames is exact: `fill` and `transmit` give frames to the socket, `receive` and `complete` give them back, and
+/// `owned` says which it holds, so that closing it leaks none.
+/// Each socket registers the whole memory as its own UMEM instead of joining another's (XDP_SHARED_UMEM): the kernel
+/// and libxdp tie a joined UMEM to the life of the first socket, so that the first uplink could never be taken away and
+/// given back. The effect is the same: a frame received here is sent there without a copy.
+/// Threads: one at a time. Cost: no allocation and no system call but in `wake`.
+class XskSocket {
+ public:
+  struct Options {
+    std::string interface;
+    std::uint32_t queue = 0;
+    std::span<std::uint8_t> memory;
+    std::uint32_t frame_bytes = 4096;
+    /// Left free before a received packet, besides the 256 bytes of XDP itself.
+    std::uint32_t headroom_bytes = 128;
+    std::uint32_t rx_ring = 2048;
+    std::uint32_t tx_ring = 2048;
+    bool try_zero_copy = true;
+  };
+
+  /// Zero-copy first, then copy mode. EBUSY (a former socket is still being released) is tried again for about one second.
+  /// Errors: kUnavailable naming interface, queue and reason.
+  [[nodiscard]] static Result<std::unique_ptr<XskSocket>> open(const Options& options);
+  ~XskSocket();
+  XskSocket(const XskSocket&) = delete;
+  XskSocket& operator=(const XskSocket&) = delete;
+
+  [[nodiscard]] int fd() const noexcept;
+  [[nodiscard]] bool zero_copy() const noexcept;
+
+  /// Received packets, oldest first.
+  [[nodiscard]] std::size_t receive(std::span<FrameRef> out) noexcept;
+  /// How many frames `fill` would take.
+  [[nodiscard]] std::size_t fill_space() noexcept;
+  /// Frames to receive into, any offset inside them. Returns how many were taken.
+  std::size_t fill(std::span<const std::uint64_t> offsets) noexcept;
+  /// Returns how many were taken, from the front.
+  [[nodiscard]] std::size_t transmit(std::span<const FrameRef> frames) noexcept;
+  /// Frames whose transmission has ended.
+  [[nodiscard]] std::size_t complete(std::span<std::uint64_t> out) noexcept;
+  /// Wakes the kernel where it asked for it (XDP_USE_NEED_WAKEUP).
+  void wake() noexcept;
+  /// Transmitted and not yet completed.
+  [[nodiscard]] std::size_t in_flight() const noexcept;
+
+  /// Offsets of all frames the socket owns (in its rings or in the kernel).
+  [[nodiscard]] std::vector<std::uint64_t> owned() const;
+  [[nodiscard]] Result<XskStatistics> statistics() const;
+
+ private:
+  struct Impl;
+  explicit XskSocket(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace simplon::xdp
