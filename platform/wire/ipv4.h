@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "platform/wire/checksum.h"
+#include "platform/wire/endian.h"
+
+namespace simplon::wire {
+
+/// RFC 791 section 3.1, without options.
+struct Ipv4Header {
+  std::uint8_t version_ihl;
+  std::uint8_t tos;
+  Be16 total_length;
+  Be16 id;
+  Be16 flags_offset;
+  std::uint8_t ttl;
+  std::uint8_t protocol;
+  Be16 checksum;
+  std::array<std::uint8_t, 4> source;
+  std::array<std::uint8_t, 4> destination;
+
+  [[nodiscard]] unsigned version() const noexcept { return version_ihl >> 4; }
+  [[nodiscard]] std::size_t header_bytes() const noexcept { return std::size_t{version_ihl & 15U} * 4; }
+  [[nodiscard]] bool dont_fragment() const noexcept { return (flags_offset.host() & 0x4000) != 0; }
+  [[nodiscard]] bool more_fragments() const noexcept { return (flags_offset.host() & 0x2000) != 0; }
+  /// Bytes.
+  [[nodiscard]] unsigned fragment_offset() const noexcept { return (flags_offset.host() & 0x1fffU) * 8U; }
+  [[nodiscard]] bool is_fragment() const noexcept { return (flags_offset.host() & 0x3fff) != 0; }
+};
+static_assert(sizeof(Ipv4Header) == 20 && alignof(Ipv4Header) == 1);
+
+inline constexpr std::uint16_t kIpv4DontFragment = 0x4000;
+inline constexpr std::uint16_t kIpv4MoreFragments = 0x2000;
+
+/// The header, if version, header length and total length are those of a packet that lies whole in `bytes`
+/// (RFC 1812 section 5.2.2 (1), (3) to (5)); bytes behind the total length are allowed. The checksum is not looked at.
+[[nodiscard]] inline const Ipv4Header* parse_ipv4(std::span<const std::uint8_t> bytes) noexcept {
+  if (bytes.size() < sizeof(Ipv4Header)) return nullptr;
+  const auto* header = reinterpret_cast<const Ipv4Header*>(bytes.data());
+  const std::size_t total = header->total_length.host();
+  if (header->version() != 4 || header->header_bytes() < sizeof(Ipv4Header)) return nullptr;
+  if (header->header_bytes() > total || total > bytes.size()) return nullptr;
+  return header;
+}
+
+/// For a header that `parse_ipv4` returned.
+[[nodiscard]] inline bool ipv4_checksum_ok(const Ipv4Header& header) noexcept {
+  return checksum_ok({reinterpret_cast<const std::uint8_t*>(&header), header.header_bytes()});
+}
+
+/// For a header that `parse_ipv4` returned.
+inline void set_ipv4_checksum(Ipv4Header& header) noexcept {
+  header.checksum = Be16{};
+  header.checksum = checksum({reinterpret_cast<const std::uint8_t*>(&header), header.header_bytes()});
+}
+
+/// One less hop, with the checksum updated (RFC 1624).
+inline void decrement_ttl(Ipv4Header& header) noexcept {
+  const Be16 before(static_cast<std::uint16_t>((header.ttl << 8) | header.protocol));
+  --header.ttl;
+  const Be16 after(static_cast<std::uint16_t>((header.ttl << 8) | header.protocol));
+  header.checksum = update_checksum(header.checksum, before, after);
+}
+
+/// Option types (RFC 791 section 3.1).
+inline constexpr std::uint8_t kIpv4OptionEnd = 0;
+inline constexpr std::uint8_t kIpv4OptionNop = 1;
+inline constexpr std::uint8_t kIpv4OptionLooseSourceRoute = 131;
+inline constexpr std::uint8_t kIpv4OptionStrictSourceRoute = 137;
+/// Set in the type of an option that goes into every fragment.
+inline constexpr std::uint8_t kIpv4OptionCopied = 0x80;
+
+/// Calls `visit(type, option bytes)` for each option but NOP and END; stops at the first malformed one.
+template <class Visit>
+void for_each_ipv4_option(const Ipv4Header& header, Visit&& visit) noexcept {
+  std::span<const std::uint8_t> options{reinterpret_cast<const std::uint8_t*>(&header) + sizeof(Ipv4Header),
+                                        header.header_bytes() - sizeof(Ipv4Header)};
+  while (!options.empty() && options[0] != kIpv4OptionEnd) {
+    if (options[0] == kIpv4OptionNop) {
+      options = options.subspan(1);
+      continue;
+    }
+    if (options.size() < 2 || options[1] < 2 || options[1] > options.size()) return;
+    visit(options[0], options.first(options[1]));
+    options = options.subspan(options[1]);
+  }
+}
+
+}  // namespace simplon::wire
