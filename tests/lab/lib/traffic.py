@@ -2,14 +2,12 @@
 """Traffic between namespaces: pings, numbered UDP, TCP, and what became of it."""
 import contextlib
 import dataclasses
-import hashlib
 import json
 import pathlib
 import re
 import signal
 
 from .expect import expect
-from .topo import run
 
 UDPSEQ = pathlib.Path(__file__).with_name("udpseq.py")
 
@@ -66,32 +64,35 @@ class Stream:
         expect(lambda: "ready" in self.receiver.text(), 10, "receiver is ready")
         self.sender = source.spawn([UDPSEQ, "send", address, port, rate, size], log=f"{tag}.sender.log")
 
+    def so_far(self):
+        """Packets that arrived until now."""
+        answers = self.receiver.text().count("so_far")
+        self.receiver.signal(signal.SIGUSR1)
+        expect(lambda: self.receiver.text().count("so_far") > answers, 5, "the receiver answers")
+        return json.loads([line for line in self.receiver.text().splitlines() if "so_far" in line][-1])["so_far"]
+
     def stop(self):
         """Ends the sender, waits until the last packet came or clearly does not come, then ends the receiver."""
         self.sender.signal(signal.SIGTERM)
         self.sender.wait(10)
         sent = json.loads(self.sender.text().splitlines()[-1])["sent"]
-        # A marker through the same path is not possible (it could be lost too): the receiver's socket is drained
-        # when it has been silent for half a second.
-        silent = Silence(self.destination)
-        expect(silent.reached, 5, "the last packets arrived")
+        # Either everything has come, or nothing comes any more.
+        seen = []
+
+        def finished():
+            seen.append(self.so_far())
+            return seen[-1] >= sent or (len(seen) > 8 and len(set(seen[-8:])) == 1)
+
+        expect(finished, 20, "the last packets arrived")
         self.receiver.signal(signal.SIGTERM)
         self.receiver.wait(10)
         return Flow(sent, json.loads(self.receiver.text().splitlines()[-1]))
 
 
-class Silence:
-    """True when the namespace's UDP counters stood still for half a second."""
-
-    def __init__(self, space):
-        self.space, self.last, self.same = space, None, 0
-
-    def reached(self):
-        now = [run(self.space.enter(["cat", f"/proc/net/{name}"])).stdout.split("Udp: ")[-1].splitlines()[0]
-               if name == "snmp" else "" for name in ("snmp",)]
-        self.same = self.same + 1 if now == self.last else 0
-        self.last = now
-        return self.same >= 4
+def carried(stream, packets, within=30):
+    """Waits until `packets` more have arrived at the receiver."""
+    goal = stream.so_far() + packets
+    expect(lambda: stream.so_far() >= goal, within, f"{packets} more packets arrive")
 
 
 @contextlib.contextmanager
@@ -143,7 +144,3 @@ def traceroute(space, address, extra=()):
         words = line.split()
         hops.append(None if words[1] == "*" else words[1])
     return hops
-
-
-def digest(data):
-    return hashlib.sha256(data).hexdigest()

@@ -11,7 +11,9 @@
     VPC blue (VNI 200, domain blue): 10.20.0.0/24, VMs blue1 on c1, blue2 on c2      announced to site-b
     VPC lan  (VNI 700, at b-gw):     10.2.0.0/24, b-host is on the overlay itself
 """
-from . import bird, charon
+from . import bird, charon, vxlan_host
+from .expect import expect
+from .gateway import Gateway
 from .vxlan_host import ComputeHost, VxlanEndpoint
 
 A_WAN, B_WAN, GW_WAN = "198.51.100.2", "192.0.2.1", "203.0.113.1"
@@ -93,3 +95,104 @@ class TwoSites:
         charon.inside_address(self.a_rtr, f"{A_INSIDE}/30")
         self.a_bird = bird.Bird(self.a_rtr, router_id="10.255.1.1", lan="lan", local=A_INSIDE, asn=65001,
                                 neighbor=GW_INSIDE_A, neighbor_asn=65515, password=BGP_PASSWORD)
+
+    # The gateways
+
+    def gateway(self):
+        """The gateway in the middle; not started, nothing applied."""
+        self.simplon = Gateway(self.gw)
+        return self.simplon
+
+    def gateway_b(self):
+        self.simplon_b = Gateway(self.b_gw)
+        return self.simplon_b
+
+    def gateway_document(self, site_a=True, site_b=True):
+        """The whole configuration of the gateway in the middle."""
+        box = self.simplon
+        domains, vpcs, tunnels = [], [], []
+        if site_a:
+            domains.append(domain("red", 65515, "10.0.0.1", neighbor(
+                "site-a", A_INSIDE, 65001, ["10.1.0.0/16 le 24"], ["10.20.0.0/24"],
+                box.secret("bgp-a.password", BGP_PASSWORD))))
+            vpcs.append(vpc("red", "red", RED, self._endpoints("red")))
+            tunnels.append(tunnel("site-a", "red", GW_WAN, A_WAN, "gw", "site-a", box.secret("a.psk", PSK_A),
+                                  f"{GW_INSIDE_A}/30"))
+        if site_b:
+            domains.append(domain("blue", 65515, "10.0.0.2", neighbor(
+                "site-b", B_INSIDE, 65002, ["10.2.0.0/16 le 24"], ["10.20.0.0/24"])))
+            vpcs.append(vpc("blue", "blue", BLUE, self._endpoints("blue")))
+            tunnels.append(tunnel("site-b", "blue", GW_WAN, B_WAN, "gw", "site-b", box.secret("b.psk", PSK_B),
+                                  f"{GW_INSIDE_B}/30"))
+        return {"gateway": {"name": "gw", "vtep": GW_VTEP},
+                "uplinks": [{"interface": "wan0"}, {"interface": "fab0"}],
+                "domains": domains, "vpcs": vpcs, "tunnels": tunnels}
+
+    def gateway_b_document(self):
+        """The configuration of site-b's router."""
+        lan = vpc("lan", "site", LAN, [endpoint(B_HOST, LAN, B_HOST_UNDERLAY)], "10.2.0.0/24", "10.2.0.1/24")
+        return {"gateway": {"name": "b-gw", "vtep": B_VTEP},
+                "uplinks": [{"interface": "wan0"}, {"interface": "lan0"}],
+                "domains": [domain("site", 65002, "10.255.2.1", neighbor(
+                    "gw", GW_INSIDE_B, 65515, ["10.20.0.0/16 le 24"], ["10.2.0.0/24"]))],
+                "vpcs": [lan],
+                "tunnels": [tunnel("gw", "site", B_WAN, GW_WAN, "site-b", "gw",
+                                   self.simplon_b.secret("gw.psk", PSK_B), f"{B_INSIDE}/30")]}
+
+    def _endpoints(self, color):
+        return [endpoint(VM[vm], VM_VNI[vm], C_UNDERLAY[VM_HOST[vm]]) for vm in self.vm if vm.startswith(color)]
+
+    def start_all(self, site_b=True):
+        """Gateways, routers, configuration: everything up, routes learned at both ends."""
+        self.gateway().start().apply(self.gateway_document(site_b=site_b))
+        if site_b:
+            self.gateway_b().start().apply(self.gateway_b_document())
+        self.start_router_a()
+        self.wait_all(site_b)
+
+    def wait_all(self, site_b=True):
+        box = self.simplon
+        box.wait_tunnel("site-a")
+        if site_b:
+            box.wait_tunnel("site-b")
+            self.simplon_b.wait_tunnel("gw")
+        box.wait_bgp("site-a")
+        box.wait_route("red", "10.1.0.0/24")
+        expect(lambda: self.a_bird.learned() == ["10.20.0.0/24"], 20, "site-a learned the prefix of VPC red")
+        if site_b:
+            box.wait_bgp("site-b")
+            box.wait_route("blue", "10.2.0.0/24")
+            self.simplon_b.wait_route("site", "10.20.0.0/24")
+
+    def gateways(self):
+        return [box for box in (getattr(self, "simplon", None), getattr(self, "simplon_b", None)) if box]
+
+    def assert_healthy(self):
+        for box in self.gateways():
+            box.assert_healthy()
+            box.assert_accounted()
+
+
+# Parts of a configuration document
+
+def endpoint(address, vni, vtep):
+    return {"address": address, "mac": vxlan_host.mac(vni, address), "vtep": vtep}
+
+
+def vpc(name, in_domain, vni, endpoints, prefix="10.20.0.0/24", gateway="10.20.0.1/24"):
+    return {"name": name, "domain": in_domain, "vni": vni, "prefixes": [prefix], "gateway": [gateway],
+            "endpoints": endpoints}
+
+
+def neighbor(name, address, asn, accept, announce, password_file=None):
+    return {"name": name, "address": address, "asn": asn, "import": accept, "export": announce,
+            **({"password-file": password_file} if password_file else {})}
+
+
+def domain(name, asn, router_id, *neighbors):
+    return {"name": name, "bgp": {"asn": asn, "router-id": router_id, "neighbors": list(neighbors)}}
+
+
+def tunnel(name, in_domain, local, remote, local_id, remote_id, psk_file, inside, **more):
+    return {"name": name, "domain": in_domain, "local": local, "remote": remote, "local-id": local_id,
+            "remote-id": remote_id, "psk-file": psk_file, "inside": [inside], "dpd-delay": "5s", **more}

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Numbered UDP packets: what was lost, repeated, reordered, and when.
 
-    udpseq.py receive ADDRESS PORT               until SIGTERM, then prints JSON
+    udpseq.py receive ADDRESS PORT               until SIGTERM, then prints JSON; SIGUSR1 prints {"so_far": n}
     udpseq.py send ADDRESS PORT RATE [SIZE]      until SIGTERM, then prints JSON {"sent": n}
 
 The sender keeps its rate by catching up, so that a late scheduler does not thin the traffic out.
@@ -18,6 +18,7 @@ import time
 SO_RCVBUFFORCE = 33  # not in the socket module
 HEADER = struct.Struct("!QQ")
 running = True
+received = 0
 
 
 def stop(*_):
@@ -54,9 +55,11 @@ def receive(address, port):
     link.bind((address, port))
     link.setblocking(False)
     seen = bytearray()
-    received = repeated = reordered = 0
+    global received
+    repeated = reordered = 0
     highest, silence, before = -1, 0.0, None
     delays = []
+    signal.signal(signal.SIGUSR1, lambda *_: print(json.dumps({"so_far": received}), flush=True))
     print("ready", flush=True)
     while running:
         if not select.select([link], [], [], 0.1)[0]:
