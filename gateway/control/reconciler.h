@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <tl/expected.hpp>
+
+#include "bgp/speaker.h"
+#include "gateway/config/diff.h"
+#include "gateway/config/document.h"
+#include "gateway/config/ids.h"
+#include "gateway/config/model.h"
+#include "gateway/config/store.h"
+#include "gateway/control/table_compiler.h"
+#include "gateway/control/table_programmer.h"
+#include "gateway/control/turns.h"
+#include "gateway/ipc/table_client.h"
+#include "ipsec/tunnel_manager.h"
+#include "platform/base/clock.h"
+#include "platform/base/result.h"
+
+namespace simplon::control {
+
+/// The network namespaces of domains.
+class Namespaces {
+ public:
+  virtual ~Namespaces() = default;
+  /// Exists and is set up; idempotent.
+  [[nodiscard]] virtual Result<void> ensure(const std::string& name) = 0;
+  [[nodiscard]] virtual bool exists(const std::string& name) = 0;
+  [[nodiscard]] virtual Result<void> remove(const std::string& name) = 0;
+};
+
+using SpeakerFactory =
+    std::function<Result<std::unique_ptr<bgp::Speaker>>(std::string netns, bgp::Speaker::RoutesChanged routes_changed)>;
+
+/// Something an operator should know about, and what to do.
+struct Problem {
+  /// "forwarder", "charon", "tunnel paris", "domain prod".
+  std::string object;
+  std::string what;
+  std::string hint;
+  friend bool operator==(const Problem&, const Problem&) = default;
+};
+
+struct ApplyCommand {
+  std::string document;
+  std::optional<std::uint64_t> base_version;
+  std::string comment;
+  std::optional<std::chrono::seconds> confirm_within;
+  bool dry_run = false;
+  std::string who;
+};
+
+struct ApplyOutcome {
+  /// False for a dry run.
+  bool applied = false;
+  /// Current one; a dry run leaves it.
+  std::uint64_t version = 0;
+  std::uint64_t previous = 0;
+  config::Diff diff;
+  /// Findings about the document, and processes that are away and get their part later.
+  std::vector<config::Issue> warnings;
+};
+
+struct UndoOutcome {
+  std::uint64_t version = 0;
+  std::uint64_t restored = 0;
+  config::Diff diff;
+  std::vector<config::Issue> warnings;
+};
+
+/// All reasons why nothing was changed.
+template <class T>
+using Transaction = tl::expected<T, std::vector<config::Issue>>;
+
+/// Makes namespaces, forwarder, charon and FRR be what the stored configuration says, and keeps them so.
+///
+/// Changes are transactions, one after the other: validate, compile, namespaces, forwarder, charon, FRR, commit. What is
+/// refused (a document, an object, a proposal, a command) reverts everything to the configuration before. A process that is
+/// merely away does not: the change is committed with a warning and the process gets its part when it is back.
+/// At start everything that runs is adopted; see the essay in reconciler.cpp about what must not be removed when.
+/// Threads: one io_context thread. Lifetime: outlives the run of the io_context.
+class Reconciler {
+ public:
+  struct Parts {
+    boost::asio::io_context& io;
+    ipc::TableClient& forwarder;
+    ipsec::TunnelManager& tunnels;
+    Namespaces& namespaces;
+    SpeakerFactory make_speaker;
+    config::Store& store;
+    config::IdRegistry& ids;
+    const Clock& clock;
+    const config::WallClock& wall_clock;
+  };
+  struct Options {
+    std::string netns_prefix = "simplon-";
+    /// Different in each life of the daemon, growing.
+    std::uint64_t first_epoch = 1;
+    /// Longest wait for learned routes after a start before what nobody wants is removed from the forwarder. Chosen by us:
+    /// zebra connects again within a few seconds; until then nothing but leftovers depends on it.
+    std::chrono::milliseconds sweep_cap{30000};
+    /// Looks after retries and probations this often.
+    std::chrono::milliseconds tick{250};
+    std::chrono::milliseconds first_retry{1000};
+    std::chrono::milliseconds last_retry{30000};
+    config::ReadOptions read;
+  };
+
+  Reconciler(Parts parts, Options options);
+  Reconciler(const Reconciler&) = delete;
+  Reconciler& operator=(const Reconciler&) = delete;
+
+  /// Loads the stored configuration and starts working towards it. A store that never had one is an empty gateway.
+  /// A stored configuration that cannot be read leaves everything as it is (the forwarder goes on) and is a problem.
+  void start();
+
+  [[nodiscard]] boost::asio::awaitable<Transaction<ApplyOutcome>> apply(ApplyCommand command);
+  [[nodiscard]] boost::asio::awaitable<Transaction<UndoOutcome>> undo(std::string who, std::optional<std::uint64_t> to);
+  /// Ends the probation of the current version and returns its number.
+  [[nodiscard]] boost::asio::awaitable<Result<std::uint64_t>> confirm();
+
+  /// What is worked towards.
+  [[nodiscard]] const GatewayConfig& config() const noexcept { return config_; }
+  [[nodiscard]] const TableCompiler& compiler() const noexcept { return compiler_; }
+  [[nodiscard]] TableProgrammer::Status programmed() const { return programmer_.status(); }
+  /// Asks FRR; nothing for a domain that speaks no BGP.
+  [[nodiscard]] boost::asio::awaitable<std::optional<bgp::SpeakerStatus>> speaker_status(std::string domain);
+  [[nodiscard]] bool speaker_synchronized(std::string_view domain) const;
+  /// Of the reconciliation; what the parts observe about themselves is not in here.
+  [[nodiscard]] std::vector<Problem> problems() const;
+  /// True when nothing is left to be done or retried.
+  [[nodiscard]] bool settled() const;
+
+ private:
+  struct DomainState {
+    std::shared_ptr<bgp::Speaker> speaker;
+    std::optional<Error> problem;
+    bool settled = false;
+  };
+  enum class Mode : std::uint8_t {
+    kStrict,    ///< a transaction: the first refusal ends it
+    kTolerant,  ///< start, retry, revert: as much as possible, refusals become problems
+  };
+
+  boost::asio::awaitable<void> background();
+  boost::asio::awaitable<void> adopt();
+  boost::asio::awaitable<void> end_probation();
+  boost::asio::awaitable<void> retry();
+
+  boost::asio::awaitable<Result<std::vector<config::Issue>>> switch_to(GatewayConfig config, Mode mode);
+  boost::asio::awaitable<void> revert_to(GatewayConfig config);
+  Result<void> ensure_namespaces(Mode mode);
+  boost::asio::awaitable<Result<void>> reconcile_forwarder(std::vector<ipc::Operation> operations);
+  boost::asio::awaitable<Result<void>> reconcile_tunnels(Mode mode);
+  boost::asio::awaitable<std::vector<Error>> reconcile_speakers(bool only_unsettled);
+  boost::asio::awaitable<Result<void>> reconcile_speaker(std::string domain);
+  boost::asio::awaitable<void> tidy();
+  Result<void> ensure_speaker(const std::string& domain);
+
+  [[nodiscard]] const DomainConfig* find_domain(std::string_view name) const;
+  [[nodiscard]] bool wants_bgp(std::string_view domain) const;
+  [[nodiscard]] std::string netns_of(const std::string& domain) const { return options_.netns_prefix + domain; }
+  [[nodiscard]] bool may_sweep() const;
+  [[nodiscard]] Result<GatewayConfig> read_stored(const config::StoredDocument& stored) const;
+  void schedule_retry();
+
+  Parts parts_;
+  Options options_;
+  Turns turns_;
+  TableCompiler compiler_;
+  TableProgrammer programmer_;
+
+  GatewayConfig config_;
+  bool loaded_ = false;
+  /// Every domain that speaks BGP has had its chance to have a speaker.
+  bool adopted_ = false;
+  std::optional<Error> load_problem_;
+  std::map<std::string, Error> namespace_problems_;
+  std::optional<Error> tunnels_problem_;
+  std::map<std::string, Error> secret_problems_;
+  bool tunnels_settled_ = false;
+  std::map<std::string, DomainState, std::less<>> domains_;
+  /// Namespaces of domains that are gone; deleted when the forwarder has let go of their host ports.
+  std::set<std::string> doomed_;
+  bool ids_settled_ = false;
+
+  MonoTime sweep_deadline_{};
+  MonoTime retry_at_{};
+  /// Not before this time if going back failed (the disk is full, say).
+  MonoTime probation_retry_at_{};
+  MonoDuration retry_delay_{};
+};
+
+}  // namespace simplon::control
