@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "platform/crypto/secret.h"
+
+#include <string.h>
+
+#include <algorithm>
+
+namespace simplon::crypto {
+
+void wipe(void* memory, std::size_t bytes) noexcept { explicit_bzero(memory, bytes); }
+
+SecretKey::SecretKey(std::span<const std::uint8_t> bytes) noexcept {
+  if (bytes.size() > kMaxBytes) return;
+  std::copy(bytes.begin(), bytes.end(), bytes_.begin());
+  size_ = bytes.size();
+}
+
+SecretKey& SecretKey::operator=(const SecretKey& other) noexcept {
+  if (this != &other) {
+    wipe(bytes_.data(), bytes_.size());
+    std::copy(other.bytes_.begin(), other.bytes_.end(), bytes_.begin());
+    size_ = other.size_;
+  }
+  return *this;
+}
+
+SecretKey::~SecretKey() { wipe(bytes_.data(), bytes_.size()); }
+
+bool SecretKey::same_as(const SecretKey& other) const noexcept {
+  return size_ == other.size_ && equal_in_constant_time(bytes_.data(), other.bytes_.data(), kMaxBytes);
+}
+
+bool equal_in_constant_time(const std::uint8_t* a, const std::uint8_t* b, std::size_t bytes) noexcept {
+  unsigned difference = 0;
+  for (std::size_t i = 0; i < bytes; ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
+  return difference == 0;
+}
+
+}  // namespace simplon::crypto
