@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ipsec/tunnel_manager.h"
+#include "ipsec/vici/message.h"
+
+// What we tell charon about a tunnel and what it tells us about its SAs, as VICI messages. Pure.
+
+namespace simplon::ipsec {
+
+/// Name of the one child of a tunnel: "paris.t3" carries the tunnel id, so that another id is another child, and marks
+/// the connection as ours to a later life of simplond.
+[[nodiscard]] std::string child_name(const std::string& name, TunnelId id);
+/// Name of the shared key of a tunnel in charon.
+[[nodiscard]] std::string secret_name(const std::string& name);
+/// The tunnel of a shared key's name, if it is one of ours.
+[[nodiscard]] std::optional<std::string> tunnel_of_secret(std::string_view secret);
+/// True if a connection with these children was loaded by us.
+[[nodiscard]] bool is_our_connection(std::string_view name, const std::vector<std::string>& children);
+
+/// Proposals that charon gets: those of the tunnel, or our defaults.
+[[nodiscard]] std::vector<std::string> ike_proposals(const TunnelSpec& spec);
+[[nodiscard]] std::vector<std::string> esp_proposals(const TunnelSpec& spec);
+
+/// `identities_shared`: another tunnel has the same pair of identities, so charon must not take one for the
+/// successor of the other.
+[[nodiscard]] vici::Section load_conn_message(const TunnelSpec& spec, bool identities_shared);
+/// Holds the key: wipe it.
+[[nodiscard]] vici::Section load_shared_message(const TunnelSpec& spec);
+
+/// How a changed tunnel gets into effect.
+enum class Reconfigure : std::uint8_t {
+  kNothing,
+  kInPlace,      ///< charon uses it from the next negotiation on; what is up stays up
+  kReestablish,  ///< the SAs that exist do not fit any more
+};
+[[nodiscard]] Reconfigure can_change(const TunnelSpec& from, const TunnelSpec& to);
+
+struct ObservedChild {
+  std::string name;
+  std::uint32_t unique_id = 0;
+  std::uint32_t if_id = 0;
+  TunnelStatus::Child status;
+
+  /// True in the states in which it carries packets.
+  [[nodiscard]] bool is_installed() const {
+    return status.state == "INSTALLED" || status.state == "REKEYING" || status.state == "REKEYED";
+  }
+};
+
+/// One IKE_SA of list-sas, ike-updown or child-updown.
+struct ObservedIke {
+  std::string name;
+  std::uint32_t unique_id = 0;
+  std::string state;
+  std::string local;
+  std::string remote;
+  std::string local_id;
+  std::string remote_id;
+  std::string suite;
+  std::string initiator_spi;
+  std::uint64_t age_seconds = 0;
+  std::vector<ObservedChild> children;
+
+  [[nodiscard]] bool is_established() const { return state == "ESTABLISHED" || state == "REKEYING"; }
+  [[nodiscard]] const ObservedChild* installed_child() const;
+};
+
+/// Nothing if the message has no section with an IKE_SA.
+[[nodiscard]] std::optional<ObservedIke> parse_sa(const vici::Section& message);
+
+/// True if an existing IKE_SA is what the tunnel wants (addresses, interface id), so that it is adopted.
+[[nodiscard]] bool fits(const ObservedIke& ike, const TunnelSpec& spec);
+
+}  // namespace simplon::ipsec
