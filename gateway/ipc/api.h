@@ -19,8 +19,8 @@
 //                  502 peer                          503 unavailable      507 exhausted        500 bug
 // Reconnect      Clients keep no state: a request is complete by itself.
 //
-// Units: *_seconds, *_bytes as named; times are "2026-01-31T12:00:00Z". SPIs are 8 hexadecimal digits. A field that is not
-// known (forwarder or charon away) is null or absent, never a made-up zero.
+// Units: *_seconds, *_bytes as named; times are "2026-01-31T12:00:00Z". SPIs are 8 hexadecimal digits. A field that is
+// not known (forwarder or charon away) is null or absent, never a made-up zero.
 //
 // In the shapes below T? means T or null; "..." repeats. `config` objects have the keys of the YAML document.
 //
@@ -40,8 +40,8 @@
 //   ACCOUNTING {"received": int, "originated": int, "sent": int, "punted": int, "dropped": int}
 //
 // GET /v1/config[?version=N]
-//   {"version": int, "when": time?, "who": str, "comment": str, "hash": str, "document": str (YAML), "pending": PENDING?}
-//   With nothing ever applied: version 0 and document "".
+//   {"version": int, "when": time?, "who": str, "comment": str, "hash": str, "document": str (YAML), "pending":
+//   PENDING?} With nothing ever applied: version 0 and document "".
 // GET /v1/config/history
 //   {"current": int, "versions": [{"version", "when", "who", "comment", "hash", "parent"}, ... newest first],
 //    "pending": PENDING?}
@@ -65,14 +65,17 @@
 // GET /v1/tunnels
 //   {"generation": int?, "tunnels": [{
 //      "name": str, "id": int, "config": {...},
-//      "observed": {"state": "up" | "ike-only" | "connecting" | "down" | "disabled", "ike_state": str, "ike_suite": str,
+//      "observed": {"state": "up" | "ike-only" | "connecting" | "down" | "disabled", "ike_state": str, "ike_suite":
+//      str,
 //                   "local": str, "remote": str, "ike_age_seconds": int, "established_in_ms": int?,
 //                   "children": [{"state": str, "spi_in": "c1a0f3e2", "spi_out": str, "suite": str, "encap": bool,
-//                                 "bytes_in": int, "bytes_out": int, "age_seconds": int, "rekey_in_seconds": int}, ...],
+//                                 "bytes_in": int, "bytes_out": int, "age_seconds": int, "rekey_in_seconds": int},
+//                                 ...],
 //                   "problem": str, "hint": str},
 //      "programmed": {"generation": int, "current": bool, "mtu": int, "host_port_up": bool,
-//                     "rx_packets": int, "rx_bytes": int, "tx_packets": int, "tx_bytes": int, "punted": int, "dropped": int,
-//                     "sas": [{"spi": str, "inbound": bool, "active": bool, "encap": bool, "esn": bool, "suite": str,
+//                     "rx_packets": int, "rx_bytes": int, "tx_packets": int, "tx_bytes": int, "punted": int, "dropped":
+//                     int, "sas": [{"spi": str, "inbound": bool, "active": bool, "encap": bool, "esn": bool, "suite":
+//                     str,
 //                              "packets": int, "bytes": int, "sequence": int, "replayed": int, "failed": int,
 //                              "age_seconds": int}, ...]}?}, ...]}
 // POST /v1/tunnels/NAME/up | down | rekey    {"ike": bool?} (rekey: the IKE_SA instead of the CHILD_SA)
@@ -83,7 +86,8 @@
 //      "name": str, "vni": int, "config": {... with "endpoints"},
 //      "observed": {"vteps": [{"address": str, "interface": str, "mac": str, "resolved": bool, "mtu": int}, ...],
 //                   "problem": str, "hint": str},
-//      "programmed": {"generation", "current", "mtu", "host_port_up", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes",
+//      "programmed": {"generation", "current", "mtu", "host_port_up", "rx_packets", "rx_bytes", "tx_packets",
+//      "tx_bytes",
 //                     "punted", "dropped"}?}, ...]}
 //
 // GET /v1/routes[?domain=NAME]
@@ -91,7 +95,8 @@
 //      "name": str, "id": int, "synchronized": bool,
 //      "routes": [{"prefix": str, "origin": "local" | "inside" | "vpc" | "static" | "bgp",
 //                  "action": "forward" | "local" | "unreachable", "metric": int,
-//                  "nexthops": [{"kind": "tunnel" | "vpc", "name": str, "gateway": str?, "weight": int}, ...]}, ...]}, ...]}
+//                  "nexthops": [{"kind": "tunnel" | "vpc", "name": str, "gateway": str?, "weight": int}, ...]}, ...]},
+//                  ...]}
 //
 // GET /v1/bgp
 //   {"domains": [{"name": str, "config": {"asn": int, "router-id": str},

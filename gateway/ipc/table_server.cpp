@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A session is one coroutine: read, apply, wait until the workers have it, answer, read on. So a client that sends
+// faster than tables can be applied is held up by its own socket, and answers are in order by construction. Sessions
+// share state with the server through a weak pointer only: a coroutine that resumes after the server is gone ends.
+#include "gateway/ipc/table_server.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <list>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+
+#include "platform/sys/unix_socket.h"
+
+namespace simplon::ipc {
+namespace {
+
+namespace asio = boost::asio;
+using Socket = asio::local::stream_protocol::socket;
+using boost::system::error_code;
+
+// Chosen by us: more observers than people and scripts on one box.
+constexpr std::size_t kMaxSessions = 64;
+
+struct Session {
+  explicit Session(Socket socket_) : socket(std::move(socket_)) {}
+  Socket socket;
+  TableFramer framer;
+  bool greeted = false;
+  bool programmer = false;
+};
+
+struct Shared {
+  Shared(std::string software_, TableService& service_) : software(std::move(software_)), service(service_) {}
+  std::string software;
+  TableService& service;
+  std::list<std::shared_ptr<Session>> sessions;
+  std::weak_ptr<Session> programmer;
+};
+
+void close(Session& session) {
+  error_code ignored;
+  session.socket.shutdown(Socket::shutdown_both, ignored);
+  session.socket.close(ignored);
+}
+
+asio::awaitable<bool> send(Session& session, TableMessage message) {
+  const auto frame = encode_table_message(message);
+  error_code error;
+  co_await asio::async_write(session.socket, asio::buffer(frame), asio::redirect_error(asio::use_awaitable, error));
+  co_return !error;
+}
+
+Result<void> greet(Shared& shared, const std::shared_ptr<Session>& session, const Hello& hello) {
+  if (hello.version != kTableProtocolVersion) {
+    return fail(ErrorCode::kPeer, hello.software + " speaks version " + std::to_string(hello.version) +
+                                      " of the table protocol, this is version " + std::to_string(kTableProtocolVersion),
+                "install the same version of simplond and simplon-forwarder");
+  }
+  session->greeted = true;
+  session->programmer = !hello.observer;
+  if (!session->programmer) return {};
+  if (auto former = shared.programmer.lock(); former && former != session) {
+    spdlog::info("{} replaces the former programming connection", hello.software);
+    close(*former);
+  }
+  shared.programmer = session;
+  return {};
+}
+
+/// False ends the session.
+asio::awaitable<bool> handle(std::weak_ptr<Shared> weak, std::shared_ptr<Session> session, TableMessage message) {
+  auto shared = weak.lock();
+  if (!shared) co_return false;
+  if (const auto* hello = std::get_if<Hello>(&message); hello != nullptr && !session->greeted) {
+    const auto greeted = greet(*shared, session, *hello);
+    // Also to a client of another version, so that it can say which.
+    const bool sent =
+        co_await send(*session, Hello{kTableProtocolVersion, shared->software, shared->service.instance(), false});
+    if (!greeted) spdlog::warn("table protocol: {}", greeted.error().message());
+    co_return sent && greeted.has_value();
+  }
+  if (!session->greeted) {
+    spdlog::warn("table protocol: a client did not begin with Hello");
+    co_return false;
+  }
+  if (std::holds_alternative<StatsRequest>(message)) {
+    Stats stats = shared->service.stats();
+    stats.token = std::get<StatsRequest>(message).token;
+    co_return co_await send(*session, std::move(stats));
+  }
+  if (!session->programmer) {
+    spdlog::warn("table protocol: an observer may only ask for statistics");
+    co_return false;
+  }
+  if (const auto* begin = std::get_if<SyncBegin>(&message)) {
+    shared->service.sync_begin(begin->epoch);
+    co_return true;
+  }
+  Ack ack;
+  if (const auto* update = std::get_if<Update>(&message)) {
+    ack.generation = update->generation;
+    ack.errors = shared->service.apply(*update);
+  } else if (const auto* end = std::get_if<SyncEnd>(&message)) {
+    ack.generation = end->generation;
+    ack.errors = shared->service.sync_end(*end);
+  } else {
+    spdlog::warn("table protocol: a client sent a message that only servers send");
+    co_return false;
+  }
+  auto settled = shared->service.settled();
+  shared.reset();
+  co_await std::move(settled);
+  co_return co_await send(*session, std::move(ack));
+}
+
+asio::awaitable<void> serve(std::weak_ptr<Shared> weak, std::shared_ptr<Session> session) {
+  std::vector<std::uint8_t> chunk(65536);
+  for (bool going = true; going;) {
+    error_code error;
+    const std::size_t got = co_await session->socket.async_read_some(asio::buffer(chunk),
+                                                                     asio::redirect_error(asio::use_awaitable, error));
+    if (error) break;
+    session->framer.append({chunk.data(), got});
+    while (going) {
+      auto envelope = session->framer.next();
+      if (!envelope) {
+        spdlog::warn("table protocol: {}", envelope.error().message());
+        going = false;
+        break;
+      }
+      if (!envelope->has_value()) break;
+      auto message = decode_table_message(**envelope);
+      if (!message) {
+        spdlog::warn("table protocol: {}", message.error().message());
+        going = false;
+        break;
+      }
+      going = co_await handle(weak, session, *std::move(message));
+    }
+  }
+  close(*session);
+  if (auto shared = weak.lock()) shared->sessions.remove(session);
+}
+
+class UnixTableServer final : public TableServer {
+ public:
+  UnixTableServer(asio::io_context& io, int fd, std::string path, std::string software, TableService& service)
+      : acceptor_(io, asio::local::stream_protocol(), fd),
+        path_(std::move(path)),
+        shared_(std::make_shared<Shared>(std::move(software), service)) {
+    accept();
+  }
+
+  ~UnixTableServer() override {
+    error_code ignored;
+    acceptor_.close(ignored);
+    ::unlink(path_.c_str());
+    for (const auto& session : shared_->sessions) close(*session);
+  }
+
+ private:
+  void accept() {
+    acceptor_.async_accept([this](const error_code& error, Socket socket) {
+      if (error == asio::error::operation_aborted) return;
+      if (!error && shared_->sessions.size() < kMaxSessions) {
+        auto session = std::make_shared<Session>(std::move(socket));
+        shared_->sessions.push_back(session);
+        asio::co_spawn(acceptor_.get_executor(), serve(shared_, session), asio::detached);
+      }
+      accept();
+    });
+  }
+
+  asio::local::stream_protocol::acceptor acceptor_;
+  std::string path_;
+  std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<TableServer>> TableServer::open(asio::io_context& io, const std::string& socket_path, unsigned mode,
+                                                       std::string software, TableService& service) {
+  auto fd = sys::listen_unix(socket_path, SOCK_STREAM, mode);
+  if (!fd) return Unexpected(fd.error());
+  return std::unique_ptr<TableServer>(
+      std::make_unique<UnixTableServer>(io, fd->release(), socket_path, std::move(software), service));
+}
+
+}  // namespace simplon::ipc

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include "gateway/ipc/table_protocol.h"
+#include "platform/base/result.h"
+
+namespace simplon::ipc {
+
+/// What the forwarder does with the messages of the table protocol. Called in the order of the programming connection, one
+/// call at a time.
+class TableService {
+ public:
+  virtual ~TableService() = default;
+  [[nodiscard]] virtual std::uint64_t instance() const = 0;
+  virtual void sync_begin(Epoch epoch) = 0;
+  /// Applies what can be applied; `index` of an error is that of its operation.
+  [[nodiscard]] virtual std::vector<OperationError> apply(const Update& update) = 0;
+  /// Removes what was not upserted since `sync_begin`. An error has index 0 and names the object.
+  [[nodiscard]] virtual std::vector<OperationError> sync_end(const SyncEnd& end) = 0;
+  /// Returns when every worker forwards with everything applied so far.
+  [[nodiscard]] virtual boost::asio::awaitable<void> settled() = 0;
+  [[nodiscard]] virtual Stats stats() = 0;
+};
+
+/// Serves the table protocol on a Unix socket: one programming connection (a new one replaces the old one), any number
+/// of observers. Threads: the io_context's thread. `service` outlives the server.
+class TableServer {
+ public:
+  /// `mode` of the socket. Errors: those of sys::listen_unix.
+  [[nodiscard]] static Result<std::unique_ptr<TableServer>> open(boost::asio::io_context& io, const std::string& socket_path,
+                                                                 unsigned mode, std::string software, TableService& service);
+  /// Closes the socket, removes its file and ends all sessions.
+  virtual ~TableServer() = default;
+};
+
+}  // namespace simplon::ipc
