@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -43,19 +45,19 @@ inline constexpr std::size_t kMaxDocumentBytes = 16U << 20;
 /// documents built to exhaust the reader.
 inline constexpr int kMaxDocumentDepth = 32;
 inline constexpr std::size_t kMaxDocumentNodes = 4'000'000;
+/// Findings that are reported; a document with more of them is not read by anybody.
+inline constexpr std::size_t kMaxIssues = 1000;
 
 struct Document {
   /// As far as it could be read; only to be used if there are no errors.
   GatewayConfig config;
   std::vector<Issue> issues;
-  /// Line of each path that occurs in the text, to locate later findings.
-  std::map<std::string, int, std::less<>> lines;
 
   [[nodiscard]] bool ok() const noexcept { return !has_errors(issues); }
 };
 
-/// Reads the text: syntax, known keys, types, required fields, ranges of single values. All problems are reported, not the
-/// first one. Defaults are filled in (VPC MAC, proposals, prefix lengths of rules). References are not looked at.
+/// Reads the text: syntax, known keys, types, required fields, ranges of single values. All problems are reported, not
+/// the first one. Defaults are filled in (VPC MAC, proposals, prefix lengths of rules). References are not looked at.
 /// Errors: as issues; nothing is ever thrown, whatever the bytes. Pure: reads no files.
 [[nodiscard]] Document parse_document(std::string_view yaml);
 
@@ -64,8 +66,8 @@ struct ReadOptions {
   bool check_files = true;
 };
 
-/// `parse_document` and `validate` (validate.h) together: what a document has to pass before it is applied. Findings that
-/// only follow from another one are left out.
+/// `parse_document` and `validate` (validate.h) together: what a document has to pass before it is applied. Findings
+/// that only follow from another one are left out.
 [[nodiscard]] Document read_document(std::string_view yaml, const ReadOptions& options = {});
 
 /// Reads a file, at most kMaxDocumentBytes. Errors: kInvalidConfig naming the path.

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "gateway/config/model.h"
 #include "platform/base/ids.h"
@@ -16,16 +17,16 @@ namespace simplon::config {
 
 /// Ids of domains and tunnels by name, kept in a file of the state directory (`ids`).
 ///
-/// An id stays with its name over restarts (it is the if_id of live SAs and part of interface names), is never 0, and is
-/// never given to another name afterwards: numbers only grow.
-/// Threads: one. Blocks on the disk (one small file) when something new is named.
+/// An id stays with its name over restarts (it is the if_id of live SAs and part of interface names), is never 0, and
+/// is never given to another name afterwards: numbers only grow. Threads: one. Blocks on the disk (one small file) when
+/// something new is named.
 class IdRegistry {
  public:
   /// Errors: kUnavailable, or kInvalidConfig if the file is damaged (it is never guessed anew: wrong ids mix tunnels).
   [[nodiscard]] static Result<IdRegistry> open(const std::filesystem::path& state_directory);
 
   /// Gives an id to each domain and tunnel of `config` that has none; persisted before it returns.
-  /// Errors: kExhausted, kUnavailable; then nothing changed.
+  /// Errors: kExhausted (no numbers left), kUnavailable; then nothing changed.
   [[nodiscard]] Result<void> assign(const GatewayConfig& config);
   /// Forgets names that are not in `config`; call when their objects are gone from charon and the forwarder.
   [[nodiscard]] Result<void> retain(const GatewayConfig& config);
@@ -33,6 +34,12 @@ class IdRegistry {
   [[nodiscard]] std::optional<DomainId> domain(std::string_view name) const;
   [[nodiscard]] std::optional<TunnelId> tunnel(std::string_view name) const;
   [[nodiscard]] std::optional<std::string> domain_name(DomainId id) const;
+  /// Also those that are not configured any more but not forgotten yet (`retain`).
+  [[nodiscard]] std::vector<std::string> domain_names() const {
+    std::vector<std::string> names;
+    for (const auto& [name, number] : domains_.by_name) names.push_back(name);
+    return names;
+  }
   [[nodiscard]] std::optional<std::string> tunnel_name(TunnelId id) const;
 
  private:

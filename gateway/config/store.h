@@ -49,6 +49,7 @@ struct Pending {
   friend bool operator==(const Pending&, const Pending&) = default;
 };
 
+/// An empty text stands for the empty configuration: what there is before the first commit, and after undoing that.
 struct StoredDocument {
   Version version;
   std::string text;
@@ -56,10 +57,10 @@ struct StoredDocument {
 
 /// History of configuration documents in a directory; what is current; what is on probation.
 ///
-/// Files: NNNN.yaml (the text as given), NNNN.meta, and `current`, one small file with the number of the current version
-/// and the probation. Each is written to a temporary name, synced and renamed, `current` last: after a crash at any point
-/// the old or the new state is there, never a mixture. When the disk is full the old state stays.
-/// The probation's deadline is calendar time on disk, so it holds across a crash: call `revert_if_expired` at start and at
+/// Files: NNNN.yaml (the text as given), NNNN.meta, and `current`, one small file with the number of the current
+/// version and the probation. Each is written to a temporary name, synced and renamed, `current` last: after a crash at
+/// any point the old or the new state is there, never a mixture. When the disk is full the old state stays. The
+/// probation's deadline is calendar time on disk, so it holds across a crash: call `revert_if_expired` at start and at
 /// the deadline.
 /// Threads: one. Blocks on the disk (small files).
 class Store {
@@ -90,7 +91,7 @@ class Store {
 
   /// Stores a new version and makes it current. The text must have been validated.
   /// A commit while another is on probation needs a confirmation first: kConflict.
-  /// Errors: kConflict, kExhausted (disk full), kUnavailable; then nothing changed.
+  /// Errors: kConflict, kUnavailable (disk full, read-only, ...); then nothing changed.
   [[nodiscard]] Result<Version> commit(const CommitRequest& request);
 
   /// Ends the probation. Errors: kConflict if there is none or it has expired.
@@ -118,13 +119,7 @@ class Store {
   std::filesystem::path directory_;
   const WallClock* clock_;
   std::uint64_t current_ = 0;
-  std::uint64_t newest_ = 0;
   std::optional<Pending> pending_;
 };
-
-/// Writes a file so that after a crash the old or the new content is there: temporary file in the same directory, fsync,
-/// rename, fsync of the directory. Errors: kExhausted (disk full, quota), kUnavailable; the old content stays.
-[[nodiscard]] Result<void> write_file_atomically(const std::filesystem::path& path, const std::string& content,
-                                                 unsigned mode = 0600);
 
 }  // namespace simplon::config

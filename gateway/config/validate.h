@@ -17,8 +17,8 @@ namespace simplon::config {
 /// later stage may rely on the configuration. Reads the metadata of secret files if `options.check_files`.
 [[nodiscard]] std::vector<Issue> validate(const GatewayConfig& config, const ReadOptions& options = {});
 
-/// IKE proposals in strongSwan words ("aes256gcm16-prfsha384-ecp384"): nothing that is broken (DES, 3DES, MD5, DH groups 1,
-/// 2, 5), nothing incomplete. Errors: kInvalidConfig naming the word.
+/// IKE proposals in strongSwan words ("aes256gcm16-prfsha384-ecp384"): nothing that is broken (DES, 3DES, MD5, DH
+/// groups 1, 2, 5), nothing incomplete. Errors: kInvalidConfig naming the word.
 [[nodiscard]] Result<void> check_ike_proposal(std::string_view proposal);
 /// ESP proposals: what the forwarder can do, AES-GCM with a 16 byte ICV, with or without PFS group and `esn`/`noesn`.
 [[nodiscard]] Result<void> check_esp_proposal(std::string_view proposal);

@@ -53,8 +53,8 @@ struct ApplyRequest {
 
 enum class TunnelAction : std::uint8_t { kUp, kDown, kRekeyChild, kRekeyIke };
 
-/// What simplond answers. Each function returns the object documented in gateway/ipc/api.h, without "api", which the server
-/// adds. Called on the io_context's thread; must not block it. Roles are already checked.
+/// What simplond answers. Each function returns the object documented in gateway/ipc/api.h, without "api", which the
+/// server adds. Called on the io_context's thread; must not block it. Roles are already checked.
 class ApiBackend {
  public:
   virtual ~ApiBackend() = default;
@@ -99,7 +99,8 @@ class ApiServer {
     std::optional<bool> every_peer_is_admin;
   };
 
-  /// Binds, listens and starts accepting. Errors: kConflict if another process serves the socket, kUnavailable naming the path.
+  /// Binds, listens and starts accepting. Errors: kConflict if another process serves the socket, kUnavailable naming
+  /// the path.
   [[nodiscard]] static Result<std::unique_ptr<ApiServer>> start(boost::asio::io_context& io, ApiBackend& backend,
                                                                 Options options);
   ~ApiServer();

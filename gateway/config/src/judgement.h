@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "gateway/config/document.h"
+#include "gateway/config/model.h"
+#include "gateway/config/src/object_reader.h"
+
+namespace simplon::config {
+
+/// A finding of `validate`, with the part of the document it was drawn from besides its own path: if that part could
+/// not be read, the finding proves nothing.
+struct Judgement {
+  enum class Premise : std::uint8_t {
+    kNone,
+    kPath,         ///< `premise_path` and what is below it
+    kDomainNames,  ///< the names of all domains
+    kTunnelNames,  ///< the names and domains of all tunnels
+    kInsideLinks,  ///< the inside addresses and domains of all tunnels
+  };
+
+  Issue issue;
+  Premise premise = Premise::kNone;
+  std::string premise_path;
+};
+
+[[nodiscard]] std::vector<Judgement> judge(const GatewayConfig& config, const ReadOptions& options);
+
+/// False if something that could not be read is at, above or below the place the judgement is about, or is its premise.
+[[nodiscard]] bool holds(const Judgement& judgement, const Findings& findings);
+
+}  // namespace simplon::config
