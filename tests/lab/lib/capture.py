@@ -14,7 +14,7 @@ class Capture:
     def __init__(self, space, device, filter="", snap=160, direction=None):
         self.space = space
         self.path = space.lab.logs / f"{space.short}.{device}.pcap"
-        argv = ["tcpdump", "-n", "-U", "-i", device, "-s", snap, "-B", 16384, "-Z", "root", "-w", self.path]
+        argv = ["tcpdump", "-n", "-U", "--immediate-mode", "-i", device, "-s", snap, "-B", 16384, "-Z", "root", "-w", self.path]
         if direction:
             argv += ["-Q", direction]
         self.process = space.spawn([*argv, filter] if filter else argv, log=f"{space.short}.{device}.tcpdump.log")
@@ -62,3 +62,21 @@ def assert_never_repeated(capture):
         total += len(numbers)
     assert total, "the capture holds no ESP"
     return total
+
+
+def assert_wan_is_sealed(capture):
+    """The WAN carries IKE and ESP, and what an Ethernet needs (ARP, ND): no inner packet in clear. Returns the count."""
+    others = capture.fields("frame.number", "frame.protocols",
+                            display="not (isakmp or esp or udpencap or arp or icmpv6.type in {130..143})")
+    assert not others, f"the WAN carries something else: {others[:5]}"
+    total = capture.count("esp")
+    assert total, "the WAN carried no ESP"
+    return total
+
+
+def vxlan_networks(capture):
+    """The VNIs seen; anything that is neither VXLAN nor ARP/ND is an error."""
+    others = capture.fields("frame.number", "frame.protocols",
+                            display="not (vxlan or arp or icmpv6.type in {130..143})")
+    assert not others, f"the underlay carries something else: {others[:5]}"
+    return {int(row[0].split(",")[0]) for row in capture.fields("vxlan.vni", display="vxlan")}

@@ -93,6 +93,9 @@ class TwoSites:
         settings = {"local": A_WAN, "remote": GW_WAN, "local_id": "site-a", "remote_id": "gw", "psk": PSK_A}
         self.a_charon = charon.stock(self.a_rtr, **{**settings, **connection})
         charon.inside_address(self.a_rtr, f"{A_INSIDE}/30")
+        self.start_bird_a()
+
+    def start_bird_a(self):
         self.a_bird = bird.Bird(self.a_rtr, router_id="10.255.1.1", lan="lan", local=A_INSIDE, asn=65001,
                                 neighbor=GW_INSIDE_A, neighbor_asn=65515, password=BGP_PASSWORD)
 

@@ -2,6 +2,9 @@
 """Compute hosts: a namespace with the kernel's own VXLAN devices and bridges, and VMs (namespaces) behind them."""
 import ipaddress
 
+# RFC 7348 section 5 asks receivers to take VXLAN with a UDP checksum of zero; over IPv6 the kernel must be told.
+UDP6_ZERO = {False: "", True: " udp6zerocsumrx"}
+
 
 def mac(vni, address):
     """A VM's MAC address, made of VNI and IP address so that captures can be read by eye."""
@@ -31,7 +34,7 @@ class ComputeHost:
         space.ip(f"link add {bridge} address {mac(vni, '0.0.0.254')} type bridge mcast_snooping 0")
         space.sysctl(**{f"net__ipv6__conf__{bridge}__disable_ipv6": 1})
         space.ip(f"link add {device} type vxlan id {vni} local {self.underlay} dstport {port} nolearning"
-                 + (" udp6zerocsumtx udp6zerocsumrx" if ":" in self.underlay else ""))
+                 + UDP6_ZERO[":" in self.underlay])
         space.ip(f"link set {device} mtu {mtu} master {bridge}")
         space.ip(f"link set {device} up")
         space.ip(f"link set {bridge} mtu {mtu} up")
@@ -64,14 +67,17 @@ class ComputeHost:
 class VxlanEndpoint:
     """A host that is itself on the overlay: a VXLAN device with an address, no bridge."""
 
-    def __init__(self, space, vni, address, gateway, underlay, vtep, mtu=1450, port=4789):
+    def __init__(self, space, vni, addresses, gateways, underlay, vtep, mtu=1450, port=4789):
         self.space = space
-        lladdr = gateway_mac(vni)
-        device = f"vx{vni}"
-        space.ip(f"link add {device} address {mac(vni, address.split('/')[0])} mtu {mtu} type vxlan id {vni} "
-                 f"local {underlay} dstport {port} nolearning")
+        addresses = addresses if isinstance(addresses, list) else [addresses]
+        gateways = gateways if isinstance(gateways, list) else [gateways]
+        lladdr, device = gateway_mac(vni), f"vx{vni}"
+        space.ip(f"link add {device} address {mac(vni, addresses[0].split('/')[0])} mtu {mtu} type vxlan id {vni} "
+                 f"local {underlay} dstport {port} nolearning" + UDP6_ZERO[":" in underlay])
         space.ip(f"link set {device} up")
-        space.ip(f"addr add {address} dev {device}")
         space.run("bridge", "fdb", "replace", lladdr, "dev", device, "dst", vtep, "self", "permanent")
-        space.ip(f"neigh replace {gateway} lladdr {lladdr} dev {device} nud permanent")
-        space.ip(f"route add default via {gateway}")
+        for address in addresses:
+            space.ip(f"addr add {address} dev {device}" + (" nodad" if ":" in address else ""))
+        for gateway in gateways:
+            space.ip(f"neigh replace {gateway} lladdr {lladdr} dev {device} nud permanent")
+            space.ip(f"-{6 if ':' in gateway else 4} route add default via {gateway} dev {device}")

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import pytest
+
+from lib import charon, traffic
+from lib import two_sites as t
+from lib.expect import expect
+
+
+@pytest.fixture(scope="module")
+def sites(lab):
+    built = t.TwoSites(lab, vms=("red1",), site_b=False)
+    built.gateway().start().apply(built.gateway_document(site_b=False))
+    yield built
+    built.assert_healthy()
+
+
+def router(sites, **mistake):
+    """A fresh site-a router with one mistake in its configuration."""
+    settings = {"local": t.A_WAN, "remote": t.GW_WAN, "local_id": "site-a", "remote_id": "gw", "psk": t.PSK_A}
+    return charon.stock(sites.a_rtr, **{**settings, **mistake})
+
+
+def problem(sites, *words):
+    """Waits until `tunnel show` names the problem, in text and in JSON."""
+    def said():
+        observed = sites.simplon.tunnel("site-a")["observed"]
+        text = f"{observed['problem']} {observed['hint']}".lower()
+        return all(word in text for word in words) and observed
+    observed = expect(said, 40, f"tunnel show says {words}; it says {sites.simplon.tunnel('site-a')['observed']}")
+    assert observed["state"] != "up"
+    shown = sites.simplon.cli("tunnel", "show", "site-a", check=False)
+    assert observed["problem"] in " ".join(shown.stdout.split()), shown.stdout
+    return observed
+
+
+MISTAKES = {
+    "nobody there": (None, ["answer"]),
+    "another pre-shared key": ({"psk": "not the key"}, ["auth"]),
+    "no common IKE proposal": ({"ike": "aes192-sha512-modp4096"}, ["proposal"]),
+    "no common ESP proposal": ({"esp": "aes192-sha512"}, ["proposal"]),
+    "another identity": ({"local_id": "somebody-else"}, ["auth"]),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_the_reason_is_shown_and_the_tunnel_recovers(sites, what):
+    mistake, words = MISTAKES[what]
+    peer = router(sites, **mistake) if mistake is not None else None
+    try:
+        if peer is None:
+            sites.simplon.cli("tunnel", "up", "site-a", check=False)
+        problem(sites, *words)
+    finally:
+        if peer:
+            peer.stop()
+    mended = router(sites)
+    try:
+        sites.simplon.wait_tunnel("site-a", within=60)
+        observed = sites.simplon.tunnel("site-a")["observed"]
+        assert observed["problem"] == "" and observed["established_in_ms"] is not None, observed
+    finally:
+        mended.stop()
+        expect(lambda: sites.simplon.tunnel("site-a")["observed"]["state"] != "up", 60, "the tunnel is down again")
+
+
+def test_a_peer_that_vanishes_is_noticed_and_comes_back(sites):
+    peer = router(sites)
+    charon.inside_address(sites.a_rtr, f"{t.A_INSIDE}/30")
+    sites.simplon.wait_tunnel("site-a", within=60)
+    traffic.reachable(sites.a_rtr, t.GW_INSIDE_A)
+    peer.process.kill()  # no DELETE: dead peer detection has to find out
+    expect(lambda: sites.simplon.tunnel("site-a")["observed"]["state"] != "up", 90, "DPD notices")
+    peer = router(sites)
+    charon.inside_address(sites.a_rtr, f"{t.A_INSIDE}/30")
+    sites.simplon.wait_tunnel("site-a", within=60)
+    traffic.reachable(sites.a_rtr, t.GW_INSIDE_A, within=20)
+    peer.stop()
+
+
+def test_tunnel_down_and_up_by_hand(sites):
+    peer = router(sites)
+    sites.simplon.wait_tunnel("site-a", within=60)
+    sites.simplon.cli("tunnel", "down", "site-a")
+    expect(lambda: sites.simplon.tunnel("site-a")["observed"]["state"] != "up", 20, "down")
+    sites.simplon.cli("tunnel", "up", "site-a")
+    sites.simplon.wait_tunnel("site-a")
+    peer.stop()

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import contextlib
+
+import pytest
+
+from lib import capture, traffic
+from lib import two_sites as t
+from lib.expect import expect
+
+
+@pytest.fixture(scope="module")
+def sites(lab):
+    built = t.TwoSites(lab, vms=("red1", "blue1"))
+    built.start_all()
+    yield built
+    built.assert_healthy()
+
+
+@pytest.fixture
+def traffic_on_both_tunnels(sites):
+    """Numbered traffic in all four directions, judged at the end."""
+    red, blue = sites.vm["red1"], sites.vm["blue1"]
+    wires = [capture.Capture(sites.wan, port, filter="esp or udp port 4500") for port in ("to-a", "to-b")]
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(traffic.stream(*ends)) for ends in (
+            (sites.a_host, red, t.VM["red1"]), (red, sites.a_host, t.A_HOST),
+            (sites.b_host, blue, t.VM["blue1"]), (blue, sites.b_host, t.B_HOST))]
+        for stream in streams:
+            traffic.carried(stream, 200)
+        yield streams
+        for stream in streams:
+            traffic.carried(stream, 500)
+    for stream in streams:
+        assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, str(stream.result)
+    for wire in wires:
+        capture.assert_never_repeated(wire.stop())
+
+
+def outbound(gateway, tunnel):
+    """SPI of the SA that the forwarder sends with."""
+    active = [sa["spi"] for sa in gateway.tunnel(tunnel)["programmed"]["sas"] if sa["active"] and not sa["inbound"]]
+    assert len(active) == 1, active
+    return active[0]
+
+
+def test_child_rekey_from_either_side(sites, traffic_on_both_tunnels):
+    gateway, other = sites.simplon, sites.simplon_b
+    for rekey, tunnel in (
+            (lambda: sites.a_charon.rekey_child(), "site-a"),
+            (lambda: gateway.charon.swanctl("--rekey", "--ike", "site-a", "--child", "site-a"), "site-a"),
+            (lambda: gateway.charon.swanctl("--rekey", "--ike", "site-b", "--child", "site-b"), "site-b"),
+            (lambda: other.charon.swanctl("--rekey", "--ike", "gw", "--child", "gw"), "site-b")):
+        before = outbound(gateway, tunnel)
+        rekey()
+        expect(lambda: outbound(gateway, tunnel) != before, 10, f"{tunnel} sends with a new SA")
+
+
+def test_ike_rekey_keeps_the_children(sites, traffic_on_both_tunnels):
+    before = {name: outbound(sites.simplon, name) for name in ("site-a", "site-b")}
+    sites.a_charon.swanctl("--rekey", "--ike", "gw")
+    sites.simplon.charon.swanctl("--rekey", "--ike", "site-b")
+    for stream in traffic_on_both_tunnels:
+        traffic.carried(stream, 1000)
+    assert {name: outbound(sites.simplon, name) for name in ("site-a", "site-b")} == before
+
+
+def test_both_sides_rekey_at_once(sites, traffic_on_both_tunnels):
+    gateway, other = sites.simplon, sites.simplon_b
+    for _ in range(3):
+        before = outbound(gateway, "site-b")
+        both = [box.space.spawn(["swanctl", "--rekey", "--ike", name, "--child", name,
+                                 "--uri", f"unix://{box.charon.vici}"], log=f"{box.short}.rekey.log")
+                for box, name in ((gateway, "site-b"), (other, "gw"))]
+        for process in both:
+            assert process.wait(15) == 0, process.text()
+        expect(lambda: outbound(gateway, "site-b") != before, 10, "site-b sends with a new SA")
+        traffic.carried(traffic_on_both_tunnels[2], 300)
