@@ -15,8 +15,9 @@
 // Refusals       {"api":1,"errors":[{"code","path","value","what","hint","line"}, ...]}, all of them at once. "code" is
 //                to_string(ErrorCode); "path" is a place in the document ("vpcs[1].vni") or "".
 //                  400 malformed HTTP or JSON        403 role             404 no such path     405 other method
-//                  408 too slow                      413 body too large   422 invalid-config   409 conflict
-//                  502 peer                          503 unavailable      507 exhausted        500 bug
+//                  413 body too large                422 invalid-config   409 conflict         502 peer
+//                  503 unavailable, or too many connections               507 exhausted        500 bug
+//                A client that is too slow finds its connection closed.
 // Reconnect      Clients keep no state: a request is complete by itself.
 //
 // Units: *_seconds, *_bytes as named; times are "2026-01-31T12:00:00Z". SPIs are 8 hexadecimal digits. A field that is
