@@ -1,0 +1,356 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The whole path over veth: simplon-forwarder beside the bare AF_XDP l2fwd loop and the kernel's vxlan + route.
+
+    sudo tests/bench/veth/path.py --build DIR [--pairs N | --quick | --full] [--json FILE] [--without-forwarder]
+
+What is measured is CPU time per packet, because wall rates on a shared machine are somebody else's numbers:
+
+    kernel  what the generator's core (CPU 0) works per frame, minus what it works when the frame ends in XDP_DROP:
+            reception of the frame at the device's end of the veth (for the kernel's path: all of its work)
+    app     CPU time of all threads of the device's process (CPU 1), system calls, sending and the receiver's
+            softirq (a tc program that counts, samples and drops) included
+    total   the sum; packets per CPU second are its inverse
+
+Every device has the same veths, generator, sink and frames. The generator keeps at most 1024 frames under way (see
+generator.cpp), so the device sets the pace and nothing may be lost. Rounds are interleaved: each measures every device
+at every size in three turns of short bursts, in alternating order, and keeps each device's cheapest burst, because
+what neighbors on the machine do to a burst only ever adds. Ratios and differences are taken inside a round; the tables
+have the median and the range of the rounds.
+A sample of the frames that come out is decoded and compared byte for byte with what had to come out (frames.py).
+"""
+import argparse
+import json
+import os
+import pathlib
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import devices
+import frames
+from topology import DEVICE_CPU, GENERATOR_CPU, Topology, Trouble, run
+
+SIZES = (64, 512, 1420)    # inner IPv4 bytes; the frame that enters is 64 longer
+WINDOW = 1024
+WARM = 16384
+BURST_SECONDS = 0.25       # real-time bursts stay far under a second
+TURNS = 3                  # bursts in a round, of which the cheapest counts
+LEAST_FRAMES = 60_000
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", default="build/bench", help="build folder with the programs")
+    parser.add_argument("--pairs", type=int, default=5, help="interleaved rounds (default 5)")
+    parser.add_argument("--full", action="store_true", help="15 rounds")
+    parser.add_argument("--quick", action="store_true", help="2 short rounds: does everything work?")
+    parser.add_argument("--flows", type=int, default=256, help="flows, each with endpoints of its own (a power of two)")
+    parser.add_argument("--json", metavar="FILE", help="also write all samples there")
+    parser.add_argument("--without-forwarder", action="store_true", help="only the rivals")
+    chosen = parser.parse_args()
+    if chosen.full:
+        chosen.pairs = 15
+    if chosen.quick:
+        chosen.pairs = 2
+    if chosen.pairs < 1 or chosen.flows < 1 or chosen.flows > 1024 or chosen.flows & (chosen.flows - 1):
+        parser.error("--pairs is at least 1, --flows a power of two up to 1024")
+    return chosen
+
+
+def find_programs(build, with_forwarder):
+    places = {"bench-l2fwd": "tests/bench/veth", "bench-generator": "tests/bench/veth"}
+    if with_forwarder:
+        places |= {"bench-programmer": "tests/bench/veth", "simplon-forwarder": "gateway/forwarder"}
+    found = {}
+    for name, place in places.items():
+        path = pathlib.Path(build).resolve() / place / name
+        if not path.exists():
+            raise Trouble(f"{path} does not exist: build it (tests/bench/run does), or give --build")
+        found[name] = str(path)
+    return found
+
+
+class CpuTimes:
+    """Jiffies of all CPUs from /proc/stat: how quiet the machine was."""
+
+    def __init__(self):
+        line = pathlib.Path("/proc/stat").read_text(encoding="ascii").splitlines()[0]
+        values = [int(value) for value in line.split()[1:9]]
+        self.total, self.idle, self.steal = sum(values), values[3] + values[4], values[7]
+
+    def since(self, before):
+        total = max(1, self.total - before.total)
+        return {"busy_percent": 100.0 * (1 - (self.idle - before.idle) / total),
+                "steal_percent": 100.0 * (self.steal - before.steal) / total}
+
+
+def machine():
+    model = next((line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), "unknown")
+    before = CpuTimes()
+    time.sleep(2)
+    quiet = CpuTimes().since(before)
+    return {"cpu": model, "cpus": os.cpu_count(), "kernel": os.uname().release, "load": os.getloadavg()[0],
+            "others_busy_percent": quiet["busy_percent"], "iproute2": run("ip", "-V").strip(),
+            "libxdp": package_version("libxdp1"), "libbpf": package_version("libbpf1")}
+
+
+def package_version(package):
+    done = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True, text=True)
+    return done.stdout or "unknown"
+
+
+class Bench:
+    def __init__(self, topology, programs, flow_count):
+        self.topology, self.programs = topology, programs
+        self.baseline = devices.Discard(topology, programs)
+        self.paths = [devices.L2fwd(topology, programs), devices.KernelVxlan(topology, programs)]
+        self.forwarder = None
+        if "simplon-forwarder" in programs:
+            self.forwarder = devices.Forwarder(topology, programs)
+            self.paths += [devices.SimplonVxlan(self.forwarder), devices.SimplonEsp(self.forwarder)]
+        self.flows, self.answers, self.templates, self.burst = {}, {}, {}, {}
+        self.checked = 0
+        for network in (frames.VPC_NET, frames.SITE_NET):
+            for size in SIZES:
+                flows = frames.make_flows(network, flow_count, size)
+                path = topology.path(f"{network.replace('/', '-')}-{size}.hex")
+                frames.write_templates(path, flows)
+                self.flows[network, size], self.templates[network, size] = flows, path
+                self.answers[network, size] = frames.Answers(flows)
+        for device in (*self.paths, self.forwarder):
+            if device is not None:
+                device.configure(self.flows[frames.VPC_NET, SIZES[0]])
+        if self.forwarder is not None:
+            self.forwarder.wait_until_up()
+
+    def generate(self, device, network, size, count):
+        command = [self.programs["bench-generator"], "run", "--out", f"{device.name}-in", "--templates",
+                   self.templates[network, size], "--count", str(count), "--warm", str(WARM)]
+        if device.counted:
+            # The kernel's path works in the generator's own softirq: there is nothing to wait for.
+            window = WINDOW if device.process is not None else 0
+            command += ["--sink", f"{device.name}-out", "--window", str(window), "--destination", device.destination,
+                        "--protocol", str(device.protocol)]
+        command = self.topology.command(self.topology.generator, GENERATOR_CPU, *command)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        if done.returncode != 0:
+            raise Trouble(f"generator: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+    def count_for(self, device, network, size, seconds):
+        """Frames that take about so long; the calibration also warms everything up."""
+        key = (device.title, size)
+        if key not in self.burst:
+            result = self.generate(device, network, size, LEAST_FRAMES)
+            self.burst[key] = result["timed_frames"] / (result["wall_ns"] / 1e9)
+        return int(min(1_000_000, max(LEAST_FRAMES, self.burst[key] * seconds)))
+
+    def measure(self, device, size, seconds):
+        network = getattr(device, "network", frames.VPC_NET)
+        count = self.count_for(device, network, size, seconds)
+        app_before = device.process.cpu_ns() if device.process else 0
+        result = self.generate(device, network, size, count)
+        app_after = device.process.cpu_ns() if device.process else 0
+        sample = {"core_ns": result["cpu_ns"] / result["timed_frames"], "app_ns": 0.0, "sent": result["sent"],
+                  "mpps": result["timed_frames"] / result["wall_ns"] * 1e3, "lost": 0, "stalls": result["stalls"],
+                  "checked": 0}
+        if not device.counted:
+            return sample
+        sample["lost"] = result["sent"] - result["received"]
+        if result["received"] == 0:
+            raise Trouble(f"{device.title}: nothing came out of {result['sent']} frames{self.why_nothing(device)}")
+        if device.process is not None:
+            sample["app_ns"] = (app_after - app_before) / result["received"]
+        answers = self.answers[network, size]
+        answers.seen_sequences.clear()
+        for frame in result["captures"]:
+            device.check(answers, bytes.fromhex(frame))
+            sample["checked"] += 1
+        self.checked += sample["checked"]
+        return sample
+
+    def why_nothing(self, device):
+        if self.forwarder is None or device.process is not self.forwarder.process:
+            return ""
+        stats = self.forwarder.stats()
+        drops = {drop["name"]: drop["packets"] for drop in stats["drops"] if drop["packets"]}
+        return f"; the forwarder says {stats['accounting']}, drops {drops}"
+
+    def round(self, number, seconds, progress):
+        """One sample of everything: {(title, size): sample}."""
+        samples = {}
+        order = [self.baseline, *(self.paths if number % 2 == 0 else reversed(self.paths))]
+        for size in SIZES:
+            bursts = {device.title: [] for device in order}
+            for _ in range(TURNS):
+                for device in order:
+                    progress(f"round {number + 1}: {size} B {device.title}")
+                    bursts[device.title].append(self.measure(device, size, seconds))
+            own = min(burst["core_ns"] for burst in bursts[self.baseline.title])
+            for title, taken in bursts.items():
+                best = min(taken, key=lambda burst: burst["core_ns"] + burst["app_ns"])
+                for key in ("sent", "lost", "stalls", "checked"):
+                    best[key] = sum(burst[key] for burst in taken)
+                best["kernel_ns"] = best["core_ns"] - own
+                best["total_ns"] = best["kernel_ns"] + best["app_ns"]
+                samples[title, size] = best
+        return samples
+
+    def clock_ns(self):
+        """What one addition takes: a neighbor that slows the clock shows here."""
+        command = self.topology.command(self.topology.generator, DEVICE_CPU, self.programs["bench-generator"], "clock")
+        return json.loads(run(*command))["ns_per_addition"]
+
+
+def spread(values, digits=0):
+    middle = statistics.median(values)
+    return f"{middle:.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+def print_table(head, rows):
+    widths = [max(len(str(row[column])) for row in [head, *rows]) for column in range(len(head))]
+    for row in [head, *rows]:
+        print("  " + "  ".join(str(cell).ljust(width) if column == 0 else str(cell).rjust(width)
+                               for column, (cell, width) in enumerate(zip(row, widths))).rstrip())
+    print()
+
+
+L2FWD, KERNEL = devices.L2fwd.title, devices.KernelVxlan.title
+VXLAN, ESP = devices.SimplonVxlan.title, devices.SimplonEsp.title
+
+# What targets.md asks for: ours, rival, how they are compared, the target at the smallest and at the largest size.
+COMPARISONS = (
+    ("P5", VXLAN, KERNEL, "ratio", ">= 4 x", ">= 4 x"),
+    ("-", VXLAN, L2FWD, "difference", "", ""),
+    ("P6", ESP, L2FWD, "difference", "<= +60 ns", "<= +200 ns"),
+)
+
+
+def compare(rounds, ours, rival, how, size):
+    pairs = [(taken[ours, size]["total_ns"], taken[rival, size]["total_ns"]) for taken in rounds]
+    return [theirs / mine if how == "ratio" else mine - theirs for mine, theirs in pairs]
+
+
+def report(rounds, titles, baseline):
+    sizes = [f"{size + frames.OVERHEAD} B" for size in SIZES]
+
+    def per_size(title, key, digits=0):
+        return [spread([taken[title, size][key] for taken in rounds], digits) for size in SIZES]
+
+    print(f"CPU nanoseconds per packet, median (lowest-highest) of {len(rounds)} interleaved rounds (each: the cheapest of"
+          f" {TURNS} bursts);\nthe generator's own cost is subtracted")
+    rows = [[baseline + " (subtracted)", "", *per_size(baseline, "core_ns")]]
+    for title in titles:
+        rows.append([title, "total", *per_size(title, "total_ns")])
+        if title != KERNEL:
+            rows.append(["", "kernel rx", *per_size(title, "kernel_ns")])
+            rows.append(["", "app", *per_size(title, "app_ns")])
+    print_table(["frame that enters", "", *sizes], rows)
+
+    print("Wall rate while the device sets the pace, Mpps (one core; AF_XDP rows have the reception on another one)")
+    print_table(["frame that enters", *sizes], [[title, *per_size(title, "mpps", 2)] for title in titles])
+
+    rows = []
+    for target, ours, rival, how, small, large in COMPARISONS:
+        if ours in titles:
+            unit, digits = ("x", 2) if how == "ratio" else ("ns", 0)
+            values = [spread(compare(rounds, ours, rival, how, size), digits) + " " + unit for size in SIZES]
+            what = "packets per CPU second, times" if how == "ratio" else "ns more than"
+            rows.append([target, f"{ours}: {what} {rival}", *values, f"{small} ... {large}" if small else "-"])
+    if rows:
+        print("Ours beside the rivals, inside each round")
+        print_table(["", "", *sizes, "target"], rows)
+
+
+def write_json(path, about, rounds, titles):
+    samples = [{"round": number, "path": title, "frame_bytes": size + frames.OVERHEAD, **sample}
+               for number, taken in enumerate(rounds) for (title, size), sample in taken.items()]
+    comparisons = [{"target": target, "ours": ours, "rival": rival, "how": how, "frame_bytes": size + frames.OVERHEAD,
+                    "values": compare(rounds, ours, rival, how, size)}
+                   for target, ours, rival, how, _, _ in COMPARISONS if ours in titles for size in SIZES]
+    pathlib.Path(path).write_text(json.dumps({"machine": about, "samples": samples, "comparisons": comparisons}, indent=1),
+                                  encoding="utf-8")
+
+
+def progress_line(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def measure_all(chosen, topology):
+    programs = find_programs(chosen.build, not chosen.without_forwarder)
+    about = machine()
+    bench = Bench(topology, programs, chosen.flows)
+    titles = [path.title for path in bench.paths]
+    seconds = BURST_SECONDS / 4 if chosen.quick else BURST_SECONDS
+    before = CpuTimes()
+    rounds, clocks = [], []
+    try:
+        for number in range(chosen.pairs):
+            clocks.append(bench.clock_ns())
+            rounds.append(bench.round(number, seconds, progress_line))
+    finally:
+        progress_line("")
+    about |= {"real_time": topology.real_time, "flows": chosen.flows, "window": WINDOW, "ns_per_addition": clocks,
+              "steal_percent": CpuTimes().since(before)["steal_percent"]}
+
+    print(f"The whole path over veth: {chosen.flows} flows, UDP in VXLAN, native AF_XDP in copy mode, one queue, one worker")
+    print(f"  machine   {about['cpu']}, {about['cpus']} CPUs, Linux {about['kernel']}, libxdp {about['libxdp']}, libbpf"
+          f" {about['libbpf']}, {about['iproute2']}")
+    print(f"  clock     {1 / max(clocks):.2f}-{1 / min(clocks):.2f} GHz by dependent additions")
+    print(f"  noise     others used {about['others_busy_percent']:.0f} % of all CPUs just before (load {about['load']:.1f}),"
+          f" steal {about['steal_percent']:.1f} % during the run, "
+          + ("real-time priority in bursts under 1 s" if topology.real_time else
+             "NO real-time priority here (chrt refused): do not trust wall rates"))
+    print(f"  rivals    l2fwd: libxdp xsk.h, shared UMEM, need_wakeup, batch 64, rings 2048; kernel: vxlan nolearning, static"
+          " neighbors and fdb, u0 gro on")
+    print(f"  checked   {bench.checked} frames decoded and right, byte for byte\n")
+    report(rounds, titles, bench.baseline.title)
+    if chosen.json:
+        write_json(chosen.json, about, rounds, titles)
+
+    failed = False
+    for (title, size), lost, sent in ((key, sum(taken[key]["lost"] for taken in rounds),
+                                       sum(taken[key]["sent"] for taken in rounds)) for key in rounds[0]):
+        if lost:
+            print(f"  LOST      {title}, {size + frames.OVERHEAD} B: {lost} of {sent} frames")
+            failed = True
+    if bench.forwarder is not None:
+        error = bench.forwarder.accounting_error()
+        print(f"  accounting of the forwarder: received + originated - sent - punted - drops = {error}")
+        failed = failed or error != 0
+    return 1 if failed else 0
+
+
+def main():
+    chosen = arguments()
+    if os.geteuid() != 0:
+        print("path.py: the veth benchmark creates network namespaces and XDP programs: run it as root (sudo)", file=sys.stderr)
+        return 2
+    if (os.cpu_count() or 1) < 2:
+        print("path.py: needs two CPUs: one generates, one is measured", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    topology = None
+    try:
+        topology = Topology()
+        return measure_all(chosen, topology)
+    except (Trouble, frames.WrongAnswer) as trouble:
+        kind = "WRONG ANSWER: " if isinstance(trouble, frames.WrongAnswer) else ""
+        print(f"path.py: {kind}{trouble}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        if topology is not None:
+            topology.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Network namespaces and processes of the veth benchmark.
+
+One namespace generates and counts; each device under test has a namespace with the same two veth pairs:
+
+    gen: NAME-in ====> u0 [NAME: device under test] u1 ====> NAME-out :gen
+         198.18.0.2    198.18.0.1                   198.18.1.1   198.18.1.2   (neighbors are permanent, gen has no addresses)
+
+All of them exist at the same time and sleep while another one is measured, so that rounds can be interleaved.
+"""
+import os
+import pathlib
+import select
+import subprocess
+import tempfile
+import time
+
+from frames import MAC_G0, MAC_G1, MAC_U0, MAC_U1
+
+GENERATOR_CPU, DEVICE_CPU = 0, 1
+
+
+class Trouble(Exception):
+    """The benchmark cannot go on; the text says why."""
+
+
+def run(*command, text=None):
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        raise Trouble(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def real_time_works():
+    return subprocess.run(["chrt", "-r", "50", "true"], capture_output=True).returncode == 0
+
+
+class Process:
+    """A device under test in its namespace, pinned to the device's CPU."""
+
+    def __init__(self, command, log):
+        self.log = open(log, "w+", encoding="utf-8")
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        self.pid = self.process.pid
+
+    def wait_for_line(self, wanted, seconds):
+        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
+        line = self.process.stdout.readline().strip() if ready else ""
+        if line != wanted:
+            raise Trouble(f"process did not say '{wanted}': {self.last_words()}")
+
+    def running(self):
+        return self.process.poll() is None
+
+    def last_words(self):
+        self.log.flush()
+        text = pathlib.Path(self.log.name).read_text(encoding="utf-8", errors="replace").strip()
+        return "\n".join(text.splitlines()[-8:]) or f"no output, status {self.process.poll()}"
+
+    def cpu_ns(self):
+        """CPU time of all threads; exact while they sleep."""
+        total = 0
+        for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
+            try:
+                total += int((task / "schedstat").read_text().split()[0])
+            except FileNotFoundError:
+                continue  # the thread ended
+        return total
+
+    def stop(self):
+        if self.running():
+            self.process.terminate()
+        try:
+            output, _ = self.process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            output, _ = self.process.communicate()
+        self.log.close()
+        return output
+
+
+class Topology:
+    """Everything that was created goes away in close(), also after a failure."""
+
+    def __init__(self):
+        self.prefix = f"simplon-bench-{os.getpid()}"
+        self.folder = tempfile.TemporaryDirectory(prefix="simplon-bench-")
+        self.namespaces = []
+        self.processes = []
+        self.real_time = real_time_works()
+        self.generator = self.add_namespace("gen")
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name)
+
+    def add_namespace(self, name):
+        full = f"{self.prefix}-{name}"
+        run("ip", "netns", "add", full)
+        self.namespaces.append(full)
+        self.inside(full, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1",
+                    "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
+        run("ip", "-n", full, "link", "set", "lo", "up")
+        return full
+
+    def inside(self, namespace, *command, text=None):
+        return run("nsenter", f"--net=/run/netns/{namespace}", *command, text=text)
+
+    def add_device(self, name):
+        """A namespace with u0 and u1; returns its name."""
+        namespace = self.add_namespace(name)
+        for device, far, mac, far_mac, subnet in (("u0", f"{name}-in", MAC_U0, MAC_G0, "198.18.0"),
+                                                  ("u1", f"{name}-out", MAC_U1, MAC_G1, "198.18.1")):
+            run("ip", "-n", namespace, "link", "add", device, "address", mac, "numrxqueues", "1", "numtxqueues", "1",
+                "type", "veth", "peer", "name", far, "address", far_mac, "numrxqueues", "1", "numtxqueues", "1",
+                "netns", self.generator)
+            run("ip", "-n", namespace, "addr", "add", f"{subnet}.1/24", "dev", device)
+            run("ip", "-n", namespace, "link", "set", device, "up")
+            run("ip", "-n", self.generator, "link", "set", far, "up")
+            run("ip", "-n", namespace, "neigh", "replace", f"{subnet}.2", "lladdr", far_mac, "dev", device, "nud",
+                "permanent")
+        return namespace
+
+    def command(self, namespace, cpu, *command):
+        priority = ["chrt", "-r", "50"] if self.real_time else []
+        return ["nsenter", f"--net=/run/netns/{namespace}", "taskset", "-c", str(cpu), *priority, *command]
+
+    def start(self, namespace, *command):
+        log = self.path(f"process-{len(self.processes)}.log")
+        process = Process(self.command(namespace, DEVICE_CPU, *command), log)
+        self.processes.append(process)
+        return process
+
+    def wait_for(self, condition, seconds, what, process):
+        end = time.monotonic() + seconds
+        while not condition():
+            if not process.running():
+                raise Trouble(f"ended before {what}: {process.last_words()}")
+            if time.monotonic() > end:
+                raise Trouble(f"{what} did not happen in {seconds} s: {process.last_words()}")
+            time.sleep(0.02)
+
+    def close(self):
+        for process in reversed(self.processes):
+            process.stop()
+        for namespace in reversed(self.namespaces):
+            subprocess.run(["ip", "netns", "del", namespace], capture_output=True)
+        self.folder.cleanup()
