@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "ipsec/src/negotiation_log.h"
+
+namespace simplon::ipsec {
+namespace {
+
+/// "192.0.2.1" of "192.0.2.1 is initiating an IKE_SA".
+std::string_view initiating_peer(std::string_view line) {
+  const std::size_t at = line.find(" is initiating a");
+  return at == std::string_view::npos ? std::string_view{} : line.substr(0, at);
+}
+
+/// "192.0.2.1" of "no IKE config found for 192.0.2.2...192.0.2.1, sending NO_PROPOSAL_CHOSEN".
+std::string_view unknown_peer(std::string_view line) {
+  if (!line.starts_with("no IKE config found for ")) return {};
+  const std::size_t dots = line.find("...");
+  if (dots == std::string_view::npos) return {};
+  line.remove_prefix(dots + 3);
+  return line.substr(0, line.find(','));
+}
+
+}  // namespace
+
+const Negotiation* NegotiationLog::add(const vici::Section& event, MonoTime now) {
+  const auto unique_id = static_cast<std::uint32_t>(event.number("ikesa-uniqueid"));
+  const std::string_view line = event.text("msg");
+  if (unique_id == 0 || line.empty()) return nullptr;
+
+  auto [at, is_new] = negotiations_.try_emplace(unique_id);
+  Negotiation& negotiation = at->second;
+  if (is_new) negotiation.started = now;
+  if (line.starts_with("initiating IKE_SA ")) {
+    negotiation.lines.clear();
+    negotiation.initiator = true;
+    negotiation.started = now;
+  } else if (const auto peer = initiating_peer(line); !peer.empty()) {
+    negotiation.lines.clear();
+    negotiation.initiator = false;
+    negotiation.started = now;
+    negotiation.remote = peer;
+  } else if (const auto unknown = unknown_peer(line); !unknown.empty()) {
+    negotiation.initiator = false;
+    negotiation.remote = unknown;
+  }
+  if (const auto name = event.text("ikesa-name"); !name.empty() && name != "(unnamed)") negotiation.name = name;
+  if (negotiation.lines.size() == kMaxLines) negotiation.lines.erase(negotiation.lines.begin());
+  negotiation.lines.emplace_back(line);
+  if (negotiations_.size() > kMaxNegotiations) {
+    auto oldest = negotiations_.begin();
+    if (oldest == at) ++oldest;
+    negotiations_.erase(oldest);
+  }
+  return &negotiation;
+}
+
+std::optional<MonoTime> NegotiationLog::finish(std::uint32_t unique_id) {
+  const auto at = negotiations_.find(unique_id);
+  if (at == negotiations_.end()) return {};
+  const MonoTime started = at->second.started;
+  negotiations_.erase(at);
+  return started;
+}
+
+}  // namespace simplon::ipsec

@@ -1,0 +1,751 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// One coroutine, `run`, does everything that changes charon: it connects, loads what is wanted and not yet loaded, and
+// supervises. `reconcile`, `up` and `down` change what is wanted and wake it; so there is one order of events, and a
+// charon that restarts in the middle of anything is only another reason to connect and load.
+//
+//     wake: reconcile, up, down, an event of charon, a timer
+//       -> connect if needed -> load what differs -> list-sas -> terminate what does not fit, initiate what is down
+//
+// Who brings a tunnel up again. Not charon (dpd_action=restart, close_action=start): it restarts per IKE_SA, so
+// after both ends initiated at the same time each outage would double the IKE_SAs, and with a peer that replaces
+// duplicates it never ends. `supervise` restarts per tunnel, and only while the tunnel has no IKE_SA at all. A tunnel that
+// loses its CHILD_SA gets kGrace first: charon recreates a child after a hard expiry by itself.
+//
+// What looks wrong and is not: SAs are adopted by comparing addresses and the child's name (it holds the tunnel id), so a
+// restart of simplond negotiates nothing; a peer's second IKE_SA for the same tunnel is left alone (both work, the
+// forwarder uses the newest, and deleting one would make some peers start again).
+#include "ipsec/tunnel_manager.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <set>
+
+#include "ipsec/ike_diagnosis.h"
+#include "ipsec/src/charon_messages.h"
+#include "ipsec/src/negotiation_log.h"
+#include "ipsec/vici/connection.h"
+#include "platform/base/clock.h"
+#include "platform/base/log.h"
+
+namespace simplon::ipsec {
+namespace {
+
+namespace asio = boost::asio;
+using asio::use_awaitable;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using vici::Section;
+
+// Chosen by us.
+constexpr seconds kReconcileLimit{5};           // the contract of reconcile
+constexpr milliseconds kFirstReconnect{100};    // charon opens its socket about 200 ms after it starts
+constexpr milliseconds kLastReconnect{3000};
+constexpr milliseconds kFirstRetry{1000};       // of a tunnel that is down
+constexpr milliseconds kLastRetry{30000};
+constexpr milliseconds kGrace{3000};            // for charon to recreate a child
+constexpr milliseconds kBusyPeriod{1000};       // between looks at the SAs while a tunnel is down
+constexpr milliseconds kQuietPeriod{10000};     // and while all are up; events come in between
+
+MonoTime now() { return std::chrono::steady_clock::now(); }
+
+struct Tunnel {
+  TunnelSpec wanted;
+  /// What charon was given on this connection, without the key.
+  std::optional<TunnelSpec> loaded;
+  std::size_t loaded_key = 0;
+  bool loaded_shared_identities = false;
+  std::optional<Error> load_error;
+
+  /// Taken down by the operator: not initiated until `up`, or another configuration.
+  bool held = false;
+  /// What exists does not fit the configuration any more.
+  bool stale = false;
+
+  bool up = false;
+  std::optional<MonoTime> childless_since;
+  MonoTime next_try{};
+  milliseconds retry = kFirstRetry;
+
+  std::optional<IkeDiagnosis> diagnosis;
+  std::optional<std::uint64_t> established_in_ms;
+
+  [[nodiscard]] bool should_initiate() const {
+    return wanted.initiate && wanted.remote.has_value() && !held && loaded.has_value() && !load_error;
+  }
+};
+
+std::size_t key_mark(const std::string& psk) { return std::hash<std::string>{}(psk); }
+
+void wipe(std::string& secret) {
+  explicit_bzero(secret.data(), secret.size());
+  secret.clear();
+}
+
+class Charon final : public std::enable_shared_from_this<Charon> {
+ public:
+  Charon(asio::io_context& io, std::string path) : io_(io), path_(std::move(path)), wake_(io) {}
+
+  ~Charon() {
+    for (auto& [name, tunnel] : tunnels_) wipe(tunnel.wanted.psk);
+  }
+
+  void start() { asio::co_spawn(io_, run(shared_from_this()), asio::detached); }
+
+  void stop() {
+    stopped_ = true;
+    disconnect();
+    wake_.cancel();
+    notify();
+  }
+
+  [[nodiscard]] bool connected() const { return commands_ && events_ && commands_->is_open() && events_->is_open(); }
+
+  asio::awaitable<Result<void>> reconcile(std::vector<TunnelSpec> wanted) {
+    const auto self = shared_from_this();
+    want(std::move(wanted));
+    const std::uint64_t mine = wanted_generation_;
+    const MonoTime deadline = now() + kReconcileLimit;
+    poke();
+    while (loaded_generation_ < mine && !stopped_ && now() < deadline) co_await changed_or(deadline);
+    if (loaded_generation_ < mine) {
+      co_return fail(ErrorCode::kUnavailable, unavailable_,
+                     "the tunnels are loaded as soon as charon answers (systemctl status strongswan)");
+    }
+    std::string what;
+    for (const auto& [name, tunnel] : tunnels_) {
+      if (tunnel.load_error) what += (what.empty() ? "" : "; ") + tunnel.load_error->what;
+    }
+    if (!what.empty()) {
+      co_return fail(ErrorCode::kInvalidConfig, what, "strongSwan's proposal keywords are joined by '-'");
+    }
+    co_return Result<void>{};
+  }
+
+  asio::awaitable<Result<void>> up(std::string name) {
+    const auto self = shared_from_this();
+    Tunnel* tunnel = find(name);
+    if (tunnel == nullptr) co_return unknown(name);
+    if (!tunnel->wanted.remote) {
+      co_return fail(ErrorCode::kInvalidConfig, "tunnel '" + name + "' has no remote address",
+                     "only the peer can initiate it");
+    }
+    tunnel->held = false;
+    tunnel->next_try = now();
+    tunnel->retry = kFirstRetry;
+    if (!connected()) co_return fail(ErrorCode::kUnavailable, unavailable_);
+    if (!tunnel->loaded) {
+      poke();
+      co_return tunnel->load_error ? Result<void>(Unexpected(*tunnel->load_error))
+                                   : fail(ErrorCode::kUnavailable, "tunnel '" + name + "' is not loaded yet");
+    }
+    if (tunnel->up) co_return Result<void>{};
+    const std::string child = child_name(name, tunnel->wanted.id);
+    tunnel->next_try = now() + tunnel->retry;
+    co_return co_await initiate(name, child);
+  }
+
+  asio::awaitable<Result<void>> down(std::string name) {
+    const auto self = shared_from_this();
+    Tunnel* tunnel = find(name);
+    if (tunnel == nullptr) co_return unknown(name);
+    tunnel->held = true;
+    tunnel->diagnosis.reset();
+    if (!connected()) co_return fail(ErrorCode::kUnavailable, unavailable_);
+    co_return co_await terminate(name);
+  }
+
+  asio::awaitable<Result<void>> rekey(std::string name, bool ike) {
+    const auto self = shared_from_this();
+    const Tunnel* tunnel = find(name);
+    if (tunnel == nullptr) co_return unknown(name);
+    if (!connected()) co_return fail(ErrorCode::kUnavailable, unavailable_);
+    Section message;
+    message.set("ike", name);
+    if (!ike) message.set("child", child_name(name, tunnel->wanted.id));
+    const auto commands = commands_;
+    auto reply = co_await commands->command("rekey", std::move(message));
+    if (!reply) co_return Unexpected(std::move(reply.error()));
+    if (!vici::require_success(*reply)) {
+      co_return fail(ErrorCode::kUnavailable, "tunnel '" + name + "' is not up, there is nothing to rekey");
+    }
+    co_return Result<void>{};
+  }
+
+  asio::awaitable<std::vector<TunnelStatus>> status() {
+    const auto self = shared_from_this();
+    std::map<std::string, std::vector<ObservedIke>> sas;
+    if (connected()) {
+      auto listed = co_await list_sas();
+      if (listed) sas = std::move(*listed);
+    }
+    std::vector<TunnelStatus> all;
+    for (const auto& [name, tunnel] : tunnels_) all.push_back(status_of(tunnel, sas[name]));
+    co_return all;
+  }
+
+ private:
+  using Observed = std::map<std::string, std::vector<ObservedIke>>;
+
+  // --- what is wanted
+
+  void want(std::vector<TunnelSpec> wanted) {
+    std::set<std::string> names;
+    for (TunnelSpec& spec : wanted) {
+      names.insert(spec.name);
+      removed_.erase(spec.name);
+      Tunnel& tunnel = tunnels_[spec.name];
+      if (tunnel.wanted != spec) {
+        tunnel.held = false;
+        tunnel.load_error.reset();
+        tunnel.next_try = now();
+        tunnel.retry = kFirstRetry;
+      }
+      wipe(tunnel.wanted.psk);
+      tunnel.wanted = std::move(spec);
+    }
+    for (auto at = tunnels_.begin(); at != tunnels_.end();) {
+      if (names.contains(at->first)) {
+        ++at;
+        continue;
+      }
+      wipe(at->second.wanted.psk);
+      removed_.insert(at->first);
+      at = tunnels_.erase(at);
+    }
+    have_wanted_ = true;
+    ++wanted_generation_;
+  }
+
+  Tunnel* find(const std::string& name) {
+    const auto at = tunnels_.find(name);
+    return at == tunnels_.end() ? nullptr : &at->second;
+  }
+
+  static Unexpected unknown(const std::string& name) {
+    return fail(ErrorCode::kInvalidConfig, "there is no tunnel '" + name + "'", "simplon tunnel show lists them");
+  }
+
+  /// True if another tunnel has the same pair of identities.
+  [[nodiscard]] bool shares_identities(const TunnelSpec& spec) const {
+    return std::any_of(tunnels_.begin(), tunnels_.end(), [&](const auto& other) {
+      const TunnelSpec& theirs = other.second.wanted;
+      return theirs.name != spec.name && theirs.local_id == spec.local_id && theirs.remote_id == spec.remote_id;
+    });
+  }
+
+  // --- waking and waiting
+
+  void poke() {
+    poked_ = true;
+    wake_.cancel();
+  }
+
+  void notify() {
+    for (const auto& waiter : std::exchange(waiters_, {})) waiter->cancel();
+  }
+
+  asio::awaitable<void> changed_or(MonoTime deadline) {
+    const auto waiter = std::make_shared<asio::steady_timer>(io_, deadline);
+    waiters_.push_back(waiter);
+    boost::system::error_code ignored;
+    co_await waiter->async_wait(asio::redirect_error(use_awaitable, ignored));
+  }
+
+  asio::awaitable<void> rest(milliseconds period) {
+    if (!poked_ && !stopped_) {
+      boost::system::error_code ignored;
+      wake_.expires_after(period);
+      co_await wake_.async_wait(asio::redirect_error(use_awaitable, ignored));
+    }
+    poked_ = false;
+  }
+
+  // --- the one coroutine that changes charon
+
+  static asio::awaitable<void> run(std::shared_ptr<Charon> self) {
+    milliseconds reconnect = kFirstReconnect;
+    while (!self->stopped_) {
+      if (!self->have_wanted_) {
+        co_await self->rest(kQuietPeriod);
+        continue;
+      }
+      if (!self->connected()) {
+        auto result = co_await self->connect();
+        if (!result) {
+          self->report_unavailable(result.error());
+          co_await self->rest(reconnect);
+          reconnect = std::min(reconnect * 2, kLastReconnect);
+          continue;
+        }
+        reconnect = kFirstReconnect;
+        if (self->stopped_) break;
+      }
+      bool going_well = true;
+      if (self->loaded_generation_ < self->wanted_generation_ || self->fresh_) going_well = co_await self->load();
+      if (going_well && !self->stopped_) going_well = co_await self->supervise();
+      if (!going_well) {
+        self->disconnect();
+        co_await self->rest(reconnect);
+        continue;
+      }
+      const bool all_up = std::all_of(self->tunnels_.begin(), self->tunnels_.end(), [](const auto& named) {
+        return named.second.up || !named.second.should_initiate();
+      });
+      co_await self->rest(all_up ? kQuietPeriod : kBusyPeriod);
+    }
+    self->disconnect();
+  }
+
+  void report_unavailable(const Error& error) {
+    if (unavailable_ != error.what) spdlog::warn("charon: {}", error.message());
+    unavailable_ = error.what;
+  }
+
+  void disconnect() {
+    const auto commands = std::exchange(commands_, nullptr);
+    const auto events = std::exchange(events_, nullptr);
+    if (commands) commands->close();
+    if (events) events->close();
+  }
+
+  asio::awaitable<Result<void>> connect() {
+    disconnect();
+    auto events = co_await vici::Connection::open(io_, path_);
+    if (!events) co_return Unexpected(std::move(events.error()));
+    auto commands = co_await vici::Connection::open(io_, path_);
+    if (!commands) {
+      (*events)->close();
+      co_return Unexpected(std::move(commands.error()));
+    }
+    const std::weak_ptr<Charon> weak = weak_from_this();
+    const auto on_close = [weak] {
+      if (const auto self = weak.lock()) self->poke();
+    };
+    (*commands)->set_handlers(nullptr, on_close);
+    (*events)->set_handlers(
+        [weak](const std::string& event, const Section& message) {
+          if (const auto self = weak.lock()) self->observe(event, message);
+        },
+        on_close);
+    commands_ = std::move(*commands);
+    events_ = std::move(*events);
+    const std::vector<std::string> pushed = {"ike-updown", "child-updown", "log"};
+    for (const std::string& event : pushed) {
+      const auto connection = events_;
+      if (!connection) co_return fail(ErrorCode::kUnavailable, "stopped");
+      if (auto done = co_await connection->subscribe(event); !done) co_return done;
+    }
+    const std::vector<std::string> streamed = {"list-sa", "list-conn"};
+    for (const std::string& event : streamed) {
+      const auto connection = commands_;
+      if (!connection) co_return fail(ErrorCode::kUnavailable, "stopped");
+      if (auto done = co_await connection->subscribe(event); !done) co_return done;
+    }
+    // Whatever charon this is, it has told us nothing yet.
+    fresh_ = true;
+    negotiations_.clear();
+    for (auto& [name, tunnel] : tunnels_) {
+      tunnel.loaded.reset();
+      tunnel.up = false;
+      tunnel.childless_since.reset();
+      tunnel.next_try = now();
+      tunnel.retry = kFirstRetry;
+    }
+    unavailable_ = "charon has not been asked yet";
+    spdlog::info("charon: connected at {}", path_);
+    co_return Result<void>{};
+  }
+
+  // --- loading
+
+  /// False if the connection broke.
+  asio::awaitable<bool> load() {
+    const std::uint64_t generation = wanted_generation_;
+    if (fresh_ && !co_await find_leftovers()) co_return false;
+    fresh_ = false;
+    const std::set<std::string> removed = removed_;
+    for (const std::string& name : removed) {
+      if (!co_await unload(name)) co_return false;
+      if (tunnels_.contains(name)) continue;  // wanted again meanwhile, loaded below
+      removed_.erase(name);
+    }
+    std::vector<std::string> names;
+    for (const auto& [name, tunnel] : tunnels_) names.push_back(name);
+    for (const std::string& name : names) {
+      if (!co_await load_one(name)) co_return false;
+    }
+    loaded_generation_ = std::max(loaded_generation_, generation);
+    notify();
+    co_return true;
+  }
+
+  /// Connections and keys that an earlier life of simplond loaded and nobody wants any more.
+  asio::awaitable<bool> find_leftovers() {
+    const auto commands = commands_;
+    if (!commands) co_return false;
+    auto connections = co_await commands->stream("list-conns", "list-conn", Section{});
+    if (!connections) co_return false;
+    for (const Section& message : *connections) {
+      for (const vici::Entry& entry : message.entries()) {
+        const auto* connection = std::get_if<Section>(&entry.value);
+        if (connection == nullptr || tunnels_.contains(entry.name)) continue;
+        std::vector<std::string> children;
+        if (const Section* listed = connection->section("children")) {
+          for (const vici::Entry& child : listed->entries()) children.push_back(child.name);
+        }
+        if (is_our_connection(entry.name, children)) removed_.insert(entry.name);
+      }
+    }
+    auto secrets = co_await commands->command("get-shared", Section{});
+    if (!secrets) co_return false;
+    if (const Section::List* keys = secrets->list("keys")) {
+      for (const std::string& key : *keys) {
+        const auto name = tunnel_of_secret(key);
+        if (name && !tunnels_.contains(*name)) removed_.insert(*name);
+      }
+    }
+    co_return true;
+  }
+
+  /// A command whose refusal only means that there is nothing to do. False if the connection broke.
+  asio::awaitable<bool> tell(std::string command, Section message) {
+    const auto commands = commands_;
+    if (!commands) co_return false;
+    auto reply = co_await commands->command(std::move(command), std::move(message));
+    co_return reply.has_value() || reply.error().code != ErrorCode::kUnavailable;
+  }
+
+  asio::awaitable<bool> unload(std::string name) {
+    Section connection;
+    connection.set("name", name);
+    if (!co_await tell("unload-conn", std::move(connection))) co_return false;
+    Section sas;
+    sas.set("ike", name).set("timeout", "-1");
+    if (!co_await tell("terminate", std::move(sas))) co_return false;
+    Section secret;
+    secret.set("id", secret_name(name));
+    if (!co_await tell("unload-shared", std::move(secret))) co_return false;
+    spdlog::info("tunnel {}: removed from charon", name);
+    co_return true;
+  }
+
+  asio::awaitable<bool> load_one(std::string name) {
+    Tunnel* tunnel = find(name);
+    if (tunnel == nullptr) co_return true;
+    const std::uint64_t generation = wanted_generation_;
+    const bool shared_identities = shares_identities(tunnel->wanted);
+    const std::size_t key = key_mark(tunnel->wanted.psk);
+    const bool new_key = !tunnel->loaded || tunnel->loaded_key != key ||
+                         tunnel->loaded->local_id != tunnel->wanted.local_id ||
+                         tunnel->loaded->remote_id != tunnel->wanted.remote_id ||
+                         tunnel->loaded->local != tunnel->wanted.local ||
+                         tunnel->loaded->remote != tunnel->wanted.remote;
+    TunnelSpec spec = tunnel->wanted;
+    Section secret = load_shared_message(spec);
+    wipe(spec.psk);
+    const Reconfigure change = tunnel->loaded ? can_change(*tunnel->loaded, spec) : Reconfigure::kInPlace;
+    const bool new_connection =
+        change != Reconfigure::kNothing || tunnel->loaded_shared_identities != shared_identities;
+    Result<void> result;
+    const auto commands = commands_;
+    if (!commands) co_return false;
+    if (new_key) {
+      auto reply = co_await commands->command("load-shared", std::move(secret));
+      result = reply ? vici::require_success(*reply) : Result<void>(Unexpected(std::move(reply.error())));
+    } else {
+      secret.wipe();
+    }
+    if (result && new_connection) {
+      auto reply = co_await commands->command("load-conn", load_conn_message(spec, shared_identities));
+      result = reply ? vici::require_success(*reply) : Result<void>(Unexpected(std::move(reply.error())));
+    }
+    if (!result && result.error().code == ErrorCode::kUnavailable) co_return false;
+
+    tunnel = find(name);
+    if (tunnel == nullptr || generation != wanted_generation_) co_return true;  // `load` comes round again
+    if (!result) {
+      tunnel->loaded.reset();
+      tunnel->load_error = Error{ErrorCode::kInvalidConfig,
+                                 "charon refuses tunnel '" + name + "': " + result.error().what, {}};
+      spdlog::error("{}", tunnel->load_error->what);
+      co_return true;
+    }
+    tunnel->load_error.reset();
+    if (change == Reconfigure::kReestablish) tunnel->stale = true;
+    tunnel->loaded = std::move(spec);
+    tunnel->loaded_key = key;
+    tunnel->loaded_shared_identities = shared_identities;
+    co_return true;
+  }
+
+  // --- supervising
+
+  asio::awaitable<Result<Observed>> list_sas() {
+    const auto commands = commands_;
+    if (!commands) co_return fail(ErrorCode::kUnavailable, unavailable_);
+    auto listed = co_await commands->stream("list-sas", "list-sa", Section{});
+    if (!listed) co_return Unexpected(std::move(listed.error()));
+    Observed observed;
+    for (const Section& message : *listed) {
+      if (auto ike = parse_sa(message)) observed[ike->name].push_back(std::move(*ike));
+    }
+    co_return observed;
+  }
+
+  /// False if the connection broke.
+  asio::awaitable<bool> supervise() {
+    auto listed = co_await list_sas();
+    if (!listed) co_return false;
+    std::vector<std::string> names;
+    for (const auto& [name, tunnel] : tunnels_) names.push_back(name);
+    for (const std::string& name : names) {
+      if (!co_await supervise_one(name, (*listed)[name])) co_return false;
+    }
+    co_return true;
+  }
+
+  asio::awaitable<bool> supervise_one(std::string name, const std::vector<ObservedIke>& sas) {
+    Tunnel* tunnel = find(name);
+    if (tunnel == nullptr) co_return true;
+    const MonoTime looked = now();
+    std::vector<std::uint32_t> unfit;
+    std::vector<std::uint32_t> childless;
+    bool up = false;
+    bool negotiating = false;
+    for (const ObservedIke& ike : sas) {
+      if (tunnel->stale || !fits(ike, tunnel->wanted)) {
+        unfit.push_back(ike.unique_id);
+      } else if (ike.installed_child() != nullptr) {
+        up = true;
+      } else if (ike.is_established()) {
+        childless.push_back(ike.unique_id);
+      } else if (ike.state == "CONNECTING" || ike.state == "CREATED") {
+        negotiating = true;
+      }
+    }
+    tunnel->stale = false;
+    note_state(*tunnel, up);
+    if (!unfit.empty()) tunnel->next_try = looked;
+    if (childless.empty() || up) {
+      tunnel->childless_since.reset();
+    } else if (!tunnel->childless_since) {
+      tunnel->childless_since = looked;
+    }
+    const bool in_grace = tunnel->childless_since && looked - *tunnel->childless_since < kGrace;
+    const bool initiate_now =
+        !up && !negotiating && !in_grace && tunnel->should_initiate() && looked >= tunnel->next_try;
+    const std::string child = child_name(name, tunnel->wanted.id);
+    if (initiate_now) {
+      tunnel->next_try = looked + tunnel->retry;
+      tunnel->retry = std::min(tunnel->retry * 2, kLastRetry);
+      tunnel->childless_since.reset();
+      unfit.insert(unfit.end(), childless.begin(), childless.end());
+    }
+    // `tunnel` may be gone after the first co_await.
+    for (const std::uint32_t unique_id : unfit) {
+      Section message;
+      message.set("ike-id", std::to_string(unique_id)).set("timeout", "-1");
+      if (!co_await tell("terminate", std::move(message))) co_return false;
+    }
+    if (initiate_now) {
+      auto result = co_await initiate(name, child);
+      if (!result && result.error().code == ErrorCode::kUnavailable) co_return false;
+    }
+    co_return true;
+  }
+
+  void note_state(Tunnel& tunnel, bool up) {
+    if (up && !tunnel.up) {
+      tunnel.retry = kFirstRetry;
+      tunnel.diagnosis.reset();
+      spdlog::info("tunnel {}: up", tunnel.wanted.name);
+    } else if (!up && tunnel.up) {
+      tunnel.next_try = now() + kFirstRetry;  // time for the peer's own attempt to become visible
+      spdlog::warn("tunnel {}: down", tunnel.wanted.name);
+    }
+    tunnel.up = up;
+  }
+
+  asio::awaitable<Result<void>> initiate(std::string name, std::string child) {
+    const auto commands = commands_;
+    if (!commands) co_return fail(ErrorCode::kUnavailable, unavailable_);
+    Section message;
+    // timeout -1: charon answers at once, what becomes of it comes as events.
+    message.set("ike", name).set("child", child).set("timeout", "-1").set("init-limits", "no");
+    auto reply = co_await commands->command("initiate", std::move(message));
+    if (!reply) co_return Unexpected(std::move(reply.error()));
+    co_return vici::require_success(*reply);
+  }
+
+  asio::awaitable<Result<void>> terminate(std::string name) {
+    const auto commands = commands_;
+    if (!commands) co_return fail(ErrorCode::kUnavailable, unavailable_);
+    Section message;
+    message.set("ike", name).set("timeout", "-1");
+    auto reply = co_await commands->command("terminate", std::move(message));
+    if (!reply) co_return Unexpected(std::move(reply.error()));
+    co_return Result<void>{};  // nothing to terminate is what was asked for
+  }
+
+  // --- observing
+
+  void observe(const std::string& event, const Section& message) {
+    if (event == "log") {
+      observe_line(message);
+      return;
+    }
+    const auto ike = parse_sa(message);
+    if (!ike) return;
+    Tunnel* tunnel = find(ike->name);
+    if (event == "child-updown" && message.is_yes("up") && tunnel != nullptr) {
+      if (const auto started = negotiations_.finish(ike->unique_id)) {
+        tunnel->established_in_ms = static_cast<std::uint64_t>(
+            std::chrono::duration_cast<milliseconds>(now() - *started).count());
+      }
+    } else if (event == "ike-updown" && !message.is_yes("up")) {
+      negotiations_.forget(ike->unique_id);
+    }
+    if (tunnel != nullptr) poke();
+  }
+
+  void observe_line(const Section& message) {
+    const Negotiation* negotiation = negotiations_.add(message, now());
+    if (negotiation == nullptr) return;
+    for (auto& [name, tunnel] : tunnels_) {
+      const bool named = !negotiation->name.empty();
+      const bool concerns = named ? negotiation->name == name
+                                  : tunnel.wanted.remote && tunnel.wanted.remote->to_string() == negotiation->remote;
+      if (!concerns || tunnel.up) continue;
+      IkeAttempt attempt;
+      attempt.initiator = negotiation->initiator;
+      attempt.local = tunnel.wanted.local.to_string();
+      attempt.remote = tunnel.wanted.remote ? tunnel.wanted.remote->to_string() : negotiation->remote;
+      attempt.local_id = tunnel.wanted.local_id;
+      attempt.remote_id = tunnel.wanted.remote_id;
+      attempt.ike_proposals = ike_proposals(tunnel.wanted);
+      attempt.esp_proposals = esp_proposals(tunnel.wanted);
+      attempt.lines = negotiation->lines;
+      auto found = diagnose(attempt);
+      if (!found) continue;
+      if (!tunnel.diagnosis || tunnel.diagnosis->problem != found->problem) {
+        spdlog::warn("tunnel {}: {} ({})", name, found->problem, found->hint);
+      }
+      tunnel.diagnosis = std::move(found);
+    }
+  }
+
+  TunnelStatus status_of(const Tunnel& tunnel, const std::vector<ObservedIke>& sas) const {
+    TunnelStatus status;
+    status.name = tunnel.wanted.name;
+    status.local = tunnel.wanted.local.to_string();
+    status.remote = tunnel.wanted.remote ? tunnel.wanted.remote->to_string() : std::string{};
+    status.established_in_ms = tunnel.established_in_ms;
+    const ObservedIke* shown = nullptr;
+    for (const ObservedIke& ike : sas) {
+      TunnelState state = TunnelState::kConnecting;
+      if (ike.installed_child() != nullptr) {
+        state = TunnelState::kUp;
+      } else if (ike.is_established()) {
+        state = TunnelState::kIkeOnly;
+      } else if (ike.state == "DELETING" || ike.state == "DESTROYING") {
+        state = TunnelState::kDown;
+      }
+      if (shown == nullptr || state > status.state || (state == status.state && ike.age_seconds < shown->age_seconds)) {
+        shown = &ike;
+        status.state = state;
+      }
+      for (const ObservedChild& child : ike.children) {
+        if (child.status.state != "DELETED") status.children.push_back(child.status);
+      }
+    }
+    if (shown != nullptr) {
+      status.ike_state = shown->state;
+      status.ike_suite = shown->suite;
+      status.ike_age_seconds = shown->age_seconds;
+      if (!shown->remote.empty()) status.remote = shown->remote;
+    }
+    if (status.state != TunnelState::kUp) explain(tunnel, status);
+    return status;
+  }
+
+  void explain(const Tunnel& tunnel, TunnelStatus& status) const {
+    if (!connected()) {
+      status.problem = "charon does not answer: " + unavailable_;
+      status.hint = "systemctl status strongswan; the tunnel may well be up";
+    } else if (tunnel.load_error) {
+      status.problem = tunnel.load_error->what;
+      status.hint = "correct the tunnel's configuration and apply it again";
+    } else if (tunnel.held) {
+      status.problem = "taken down by the operator";
+      status.hint = "simplon tunnel up " + tunnel.wanted.name;
+    } else if (tunnel.diagnosis) {
+      status.problem = tunnel.diagnosis->problem;
+      status.hint = tunnel.diagnosis->hint;
+    } else if (status.state == TunnelState::kConnecting) {
+      status.problem = "negotiation under way";
+    } else if (!tunnel.wanted.initiate || !tunnel.wanted.remote) {
+      status.problem = "waiting for the peer to initiate";
+    } else {
+      status.problem = "down, the next attempt follows";
+    }
+  }
+
+  asio::io_context& io_;
+  std::string path_;
+  asio::steady_timer wake_;
+  bool poked_ = false;
+  bool stopped_ = false;
+  std::vector<std::shared_ptr<asio::steady_timer>> waiters_;
+
+  std::map<std::string, Tunnel> tunnels_;
+  std::set<std::string> removed_;
+  bool have_wanted_ = false;
+  std::uint64_t wanted_generation_ = 0;
+  std::uint64_t loaded_generation_ = 0;
+
+  std::shared_ptr<vici::Connection> commands_;
+  std::shared_ptr<vici::Connection> events_;
+  bool fresh_ = true;
+  std::string unavailable_ = "charon has not been asked yet";
+  NegotiationLog negotiations_;
+};
+
+/// The handle; `Charon` outlives it as long as one of its coroutines is suspended.
+class CharonTunnelManager final : public TunnelManager {
+ public:
+  CharonTunnelManager(asio::io_context& io, std::string path) : charon_(std::make_shared<Charon>(io, std::move(path))) {
+    charon_->start();
+  }
+  ~CharonTunnelManager() override { charon_->stop(); }
+  CharonTunnelManager(const CharonTunnelManager&) = delete;
+  CharonTunnelManager& operator=(const CharonTunnelManager&) = delete;
+
+  asio::awaitable<Result<void>> reconcile(std::vector<TunnelSpec> wanted) override {
+    return charon_->reconcile(std::move(wanted));
+  }
+  asio::awaitable<Result<void>> up(std::string name) override { return charon_->up(std::move(name)); }
+  asio::awaitable<Result<void>> down(std::string name) override { return charon_->down(std::move(name)); }
+  asio::awaitable<Result<void>> rekey(std::string name, bool ike) override {
+    return charon_->rekey(std::move(name), ike);
+  }
+  bool connected() const override { return charon_->connected(); }
+  asio::awaitable<std::vector<TunnelStatus>> status() override { return charon_->status(); }
+
+ private:
+  std::shared_ptr<Charon> charon_;
+};
+
+}  // namespace
+
+std::unique_ptr<TunnelManager> TunnelManager::create(boost::asio::io_context& io, std::string vici_socket) {
+  return std::make_unique<CharonTunnelManager>(io, std::move(vici_socket));
+}
+
+}  // namespace simplon::ipsec
