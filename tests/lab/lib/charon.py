@@ -89,14 +89,14 @@ ESP = "aes256gcm16-ecp384,aes256gcm16"
 class Charon:
     """A running charon with its own VICI socket."""
 
-    def __init__(self, space, folder, configuration, argv=None):
+    def __init__(self, space, folder, configuration, argv=None, **values):
         self.space = space
         self.dir = folder
         self.dir.mkdir(parents=True, exist_ok=True)
         self.vici = self.dir / "charon.vici"
         self.log = space.lab.logs / f"{space.short}.charon.log"
         (self.dir / "strongswan.conf").write_text(
-            configuration.format(vici=self.vici, filelog=FILELOG.format(log=self.log, level=1)))
+            configuration.format(vici=self.vici, filelog=FILELOG.format(log=self.log, level=1), **values))
         self.argv = argv or [CHARON]
         self.process = None
 

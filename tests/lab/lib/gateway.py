@@ -24,10 +24,10 @@ charon-systemd {{
       socket = {sa_socket}
     }}
     vici {{
-      socket = unix://{{vici}}
+      socket = unix://{vici}
     }}
   }}
-{{filelog}}
+{filelog}
 }}
 """
 
@@ -70,8 +70,9 @@ class Gateway:
                                       program("ipsec/charon-plugin/libstrongswan-kernel-simplon.so"))
         mounted = 'mount --bind "$1" "$2" && exec "$3"'
         self.charon = charon.Charon(
-            space, self.lab.dir / self.short, CHARON_CONFIGURATION.format(sa_socket=self.run_dir / "sa.sock"),
-            ["unshare", "--mount", "sh", "-c", mounted, "charon", folder, charon.PLUGINS, charon.CHARON])
+            space, self.lab.dir / self.short, CHARON_CONFIGURATION,
+            ["unshare", "--mount", "sh", "-c", mounted, "charon", folder, charon.PLUGINS, charon.CHARON],
+            sa_socket=self.run_dir / "sa.sock")
         self.lab.on_failure(self.collect)
 
     # Life
