@@ -308,9 +308,13 @@ def measure_all(chosen, topology):
           f" steal {about['steal_percent']:.1f} % during the run, "
           + ("real-time priority in bursts under 1 s" if topology.real_time else
              "NO real-time priority here (chrt refused): do not trust wall rates"))
+    if topology.softirqs_apart is not False:
+        print("  softirqs  " + ("are accounted apart here: added to 'app' from /proc/stat, in ticks" if topology.softirqs_apart
+                                else "this kernel does not tell how it accounts for them: 'app' may lack the sink"))
     print(f"  rivals    l2fwd: libxdp xsk.h, shared UMEM, need_wakeup, batch 64, rings 2048; kernel: vxlan nolearning, static"
           " neighbors and fdb, u0 gro on")
-    print(f"  checked   {bench.checked} frames decoded and right, byte for byte\n")
+    print(f"  checked   {bench.checked} frames decoded and right, byte for byte")
+    print("  command   " + " ".join(sys.argv) + "\n")
     report(rounds, titles, bench.baseline.title)
     if chosen.json:
         write_json(chosen.json, about, rounds, titles)
@@ -337,6 +341,7 @@ def main():
         print("path.py: needs two CPUs: one generates, one is measured", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also when a shell started us in the background
     topology = None
     try:
         topology = Topology()
@@ -348,6 +353,8 @@ def main():
     except KeyboardInterrupt:
         return 130
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if topology is not None:
             topology.close()
 

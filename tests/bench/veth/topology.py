@@ -8,6 +8,7 @@ One namespace generates and counts; each device under test has a namespace with 
 
 All of them exist at the same time and sleep while another one is measured, so that rounds can be interleaved.
 """
+import gzip
 import os
 import pathlib
 import select
@@ -35,10 +36,30 @@ def real_time_works():
     return subprocess.run(["chrt", "-r", "50", "true"], capture_output=True).returncode == 0
 
 
+def softirqs_are_apart():
+    """Whether this kernel takes the time of softirqs away from the task they interrupt; None if it does not tell."""
+    candidates = (pathlib.Path("/proc/config.gz"), pathlib.Path(f"/boot/config-{os.uname().release}"))
+    for path in candidates:
+        if path.exists():
+            data = path.read_bytes()
+            text = gzip.decompress(data) if path.suffix == ".gz" else data
+            return b"\nCONFIG_IRQ_TIME_ACCOUNTING=y" in text
+    return None
+
+
+def interrupt_ns(cpu):
+    """Time of a CPU in hard and soft interrupts, in steps of a tick."""
+    line = next(line for line in pathlib.Path("/proc/stat").read_text(encoding="ascii").splitlines()
+                if line.startswith(f"cpu{cpu} "))
+    values = [int(value) for value in line.split()[1:]]
+    return (values[5] + values[6]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
 class Process:
     """A device under test in its namespace, pinned to the device's CPU."""
 
-    def __init__(self, command, log):
+    def __init__(self, command, log, softirqs_apart):
+        self.softirqs_apart = softirqs_apart
         self.log = open(log, "w+", encoding="utf-8")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.pid = self.process.pid
@@ -58,8 +79,8 @@ class Process:
         return "\n".join(text.splitlines()[-8:]) or f"no output, status {self.process.poll()}"
 
     def cpu_ns(self):
-        """CPU time of all threads; exact while they sleep."""
-        total = 0
+        """CPU time of all threads, with the softirqs of their CPU; exact while they sleep."""
+        total = interrupt_ns(DEVICE_CPU) if self.softirqs_apart else 0
         for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
             try:
                 total += int((task / "schedstat").read_text().split()[0])
@@ -88,6 +109,7 @@ class Topology:
         self.namespaces = []
         self.processes = []
         self.real_time = real_time_works()
+        self.softirqs_apart = softirqs_are_apart()
         self.generator = self.add_namespace("gen")
 
     def path(self, name):
@@ -126,7 +148,7 @@ class Topology:
 
     def start(self, namespace, *command):
         log = self.path(f"process-{len(self.processes)}.log")
-        process = Process(self.command(namespace, DEVICE_CPU, *command), log)
+        process = Process(self.command(namespace, DEVICE_CPU, *command), log, self.softirqs_apart)
         self.processes.append(process)
         return process
 
