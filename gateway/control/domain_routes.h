@@ -70,6 +70,7 @@ struct RouteView {
   IpPrefix prefix;
   RouteSource source = RouteSource::kConnected;
   std::vector<Hop> hops;
+  std::uint32_t metric = 0;
   /// At least one nexthop leads to an attachment.
   bool resolved = false;
   /// This is the route of its prefix that is forwarded on.

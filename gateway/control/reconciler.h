@@ -93,7 +93,8 @@ using Transaction = tl::expected<T, std::vector<config::Issue>>;
 /// refused (a document, an object, a proposal, a command) reverts everything to the configuration before. A process that is
 /// merely away does not: the change is committed with a warning and the process gets its part when it is back.
 /// At start everything that runs is adopted; see the essay in reconciler.cpp about what must not be removed when.
-/// Threads: one io_context thread. Lifetime: outlives the run of the io_context.
+/// Threads: one io_context thread. Lifetime: destroyed only while no transaction is under way, or when the io_context does
+/// not run any more.
 class Reconciler {
  public:
   struct Parts {
@@ -122,6 +123,7 @@ class Reconciler {
   };
 
   Reconciler(Parts parts, Options options);
+  ~Reconciler();
   Reconciler(const Reconciler&) = delete;
   Reconciler& operator=(const Reconciler&) = delete;
 
@@ -179,6 +181,8 @@ class Reconciler {
   [[nodiscard]] Result<GatewayConfig> read_stored(const config::StoredDocument& stored) const;
   void schedule_retry();
 
+  // Kept by the background coroutine too: tells it that we are gone.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   Parts parts_;
   Options options_;
   Turns turns_;

@@ -183,6 +183,7 @@ std::vector<RouteView> DomainRoutes::view() const {
     RouteView view;
     view.prefix = prefix;
     view.source = RouteSource::kBgp;
+    view.metric = learned.metric;
     for (const auto& nexthop : learned.nexthops) view.hops.push_back(resolve_hop(nexthop));
     views.push_back(std::move(view));
   }

@@ -68,6 +68,8 @@ Reconciler::Reconciler(Parts parts, Options options)
           [this]() -> const TableSet& { return compiler_.tables(); }, [this] { return may_sweep(); }),
       retry_delay_(options_.first_retry) {}
 
+Reconciler::~Reconciler() { *alive_ = false; }
+
 void Reconciler::start() {
   sweep_deadline_ = parts_.clock.now() + options_.sweep_cap;
   if (auto reverted = parts_.store.revert_if_expired(); !reverted) {
@@ -411,12 +413,14 @@ asio::awaitable<void> Reconciler::tidy() {
 // ---- background --------------------------------------------------------------------------------------------------
 
 asio::awaitable<void> Reconciler::background() {
+  const auto alive = alive_;
   if (loaded_) co_await adopt();
   asio::steady_timer timer(parts_.io);
   for (;;) {
     timer.expires_after(options_.tick);
     boost::system::error_code cancelled;
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+    if (!*alive) co_return;
     if (programmer_.started() && !programmer_.status().swept) programmer_.poke();
     if (turns_.taken()) continue;
     const auto& pending = parts_.store.pending();

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/daemon/backend.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "gateway/config/diff.h"
+#include "gateway/config/document.h"
+#include "gateway/config/json.h"
+#include "gateway/config/validate.h"
+#include "gateway/daemon/src/view.h"
+
+namespace simplon::daemon {
+
+using nlohmann::json;
+namespace asio = boost::asio;
+
+namespace {
+
+std::uint64_t seconds_since(MonoTime start, MonoTime now) {
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(now - start).count());
+}
+
+json problems_json(const std::vector<control::Problem>& problems) {
+  json list = json::array();
+  for (const auto& problem : problems) {
+    list.push_back({{"object", problem.object}, {"what", problem.what}, {"hint", problem.hint}});
+  }
+  return list;
+}
+
+const ipsec::TunnelStatus* find_status(const std::vector<ipsec::TunnelStatus>& statuses, const std::string& name) {
+  const auto found = std::find_if(statuses.begin(), statuses.end(), [&](const auto& status) { return status.name == name; });
+  return found == statuses.end() ? nullptr : &*found;
+}
+
+void merge(json& into, const json& from) { into.update(from); }
+
+}  // namespace
+
+asio::awaitable<std::optional<ipc::Stats>> Backend::ask_forwarder() {
+  if (!parts_.forwarder.connected()) co_return std::nullopt;
+  auto stats = co_await parts_.forwarder.stats();
+  if (!stats) co_return std::nullopt;
+  co_return std::optional<ipc::Stats>(*std::move(stats));
+}
+
+Result<GatewayConfig> Backend::load(std::uint64_t version) const {
+  if (version == 0) return GatewayConfig{};
+  auto stored = parts_.store.load(version);
+  if (!stored) return Unexpected(stored.error());
+  if (stored->text.empty()) return GatewayConfig{};
+  auto document = config::parse_document(stored->text);
+  if (!document.ok()) return Unexpected(config::to_error(document.issues));
+  return std::move(document.config);
+}
+
+asio::awaitable<ApiResult> Backend::status() {
+  const auto stats = co_await ask_forwarder();
+  const auto statuses = co_await parts_.tunnels.status();
+  // Copied: an apply may go on while FRR is asked.
+  const GatewayConfig config = parts_.reconciler.config();
+  const auto programmed = parts_.reconciler.programmed();
+  auto problems = parts_.reconciler.problems();
+
+  json programs = json::array();
+  programs.push_back({{"name", "simplon-forwarder"},
+                      {"up", programmed.connected},
+                      {"detail", programmed.connected ? "generation " + std::to_string(programmed.confirmed) : programmed.problem}});
+  const bool charon = parts_.tunnels.connected();
+  programs.push_back({{"name", "charon"},
+                      {"up", charon},
+                      {"detail", charon ? "" : config.tunnels.empty() ? "not needed: there are no tunnels" : "not reachable"}});
+
+  std::size_t neighbors = 0;
+  std::size_t established = 0;
+  for (const auto& domain : config.domains) {
+    if (!domain.bgp) continue;
+    const auto speaker = co_await parts_.reconciler.speaker_status(domain.name);
+    if (!speaker) continue;
+    programs.push_back({{"name", "frr/" + domain.name},
+                        {"up", speaker->running},
+                        {"detail", speaker->fpm_connected ? "" : "does not send routes (FPM not connected)"}});
+    neighbors += domain.bgp->neighbors.size();
+    established += static_cast<std::size_t>(std::count_if(speaker->neighbors.begin(), speaker->neighbors.end(),
+                                                          [](const auto& n) { return n.state == "Established"; }));
+    add_bgp_problems(domain, *speaker, problems);
+  }
+  add_tunnel_problems(config, statuses, problems);
+  if (stats) add_forwarder_problems(config, *stats, problems);
+  // The same fact may have been noted by the reconciler and observed by the part itself.
+  std::vector<control::Problem> once;
+  for (const auto& problem : problems) {
+    if (std::find(once.begin(), once.end(), problem) == once.end()) once.push_back(problem);
+  }
+
+  std::size_t endpoints = 0;
+  for (const auto& vpc : config.vpcs) endpoints += vpc.endpoints.size();
+  const auto tunnels_up = std::count_if(config.tunnels.begin(), config.tunnels.end(), [&](const auto& tunnel) {
+    return tunnel_state(tunnel, find_status(statuses, tunnel.name)) == "up";
+  });
+  json confirmed = nullptr;
+  if (programmed.connected) {
+    confirmed = {{"generation_wanted", programmed.wanted},
+                 {"generation_confirmed", programmed.confirmed},
+                 {"current", programmed.current()},
+                 {"waiting_operations", programmed.waiting_operations}};
+    if (stats) {
+      confirmed["routes"] = stats->routes;
+      confirmed["endpoints"] = stats->endpoints;
+    }
+  }
+  const char* verdict = !programmed.connected ? "down" : once.empty() ? "ok" : "degraded";
+  co_return json{
+      {"gateway", config.name},
+      {"software", software_},
+      {"uptime_seconds", seconds_since(started_, parts_.clock.now())},
+      {"verdict", verdict},
+      {"config",
+       {{"version", parts_.store.current()},
+        {"pending", config::to_json(parts_.store.pending(), parts_.wall_clock.now())}}},
+      {"programs", std::move(programs)},
+      {"programmed", std::move(confirmed)},
+      {"accounting", stats ? accounting_json(stats->accounting) : json(nullptr)},
+      {"uplinks", stats ? uplinks_json(stats->uplinks) : json::array()},
+      {"counts",
+       {{"tunnels", config.tunnels.size()},
+        {"tunnels_up", tunnels_up},
+        {"bgp_neighbors", neighbors},
+        {"bgp_established", established},
+        {"vpcs", config.vpcs.size()},
+        {"endpoints", endpoints},
+        {"domains", config.domains.size()}}},
+      {"problems", problems_json(once)}};
+}
+
+asio::awaitable<ApiResult> Backend::config(std::optional<std::uint64_t> version) {
+  config::StoredDocument stored;
+  const auto number = version.value_or(parts_.store.current());
+  if (number != 0) {
+    auto loaded = parts_.store.load(number);
+    if (!loaded) co_return tl::unexpected(ApiFailure(loaded.error()));
+    stored = *std::move(loaded);
+  }
+  json reply = {{"version", number}, {"when", nullptr}, {"who", ""}, {"comment", ""}, {"hash", ""}};
+  if (number != 0) merge(reply, config::to_json(stored.version));
+  reply["version"] = number;
+  reply["document"] = stored.text;
+  reply["pending"] = config::to_json(parts_.store.pending(), parts_.wall_clock.now());
+  co_return reply;
+}
+
+asio::awaitable<ApiResult> Backend::history() {
+  json versions = json::array();
+  for (const auto& version : parts_.store.history()) versions.push_back(config::to_json(version));
+  co_return json{{"current", parts_.store.current()},
+                 {"versions", std::move(versions)},
+                 {"pending", config::to_json(parts_.store.pending(), parts_.wall_clock.now())}};
+}
+
+asio::awaitable<ApiResult> Backend::diff(std::uint64_t from, std::optional<std::uint64_t> to) {
+  const auto to_version = to.value_or(parts_.store.current());
+  const auto old_config = load(from);
+  if (!old_config) co_return tl::unexpected(ApiFailure(old_config.error()));
+  const auto new_config = load(to_version);
+  if (!new_config) co_return tl::unexpected(ApiFailure(new_config.error()));
+  json reply = {{"from", from}, {"to", to_version}};
+  merge(reply, config::to_json(config::diff(*old_config, *new_config)));
+  co_return reply;
+}
+
+asio::awaitable<ApiResult> Backend::check(std::string document) {
+  auto read = config::read_document(document);
+  if (!read.ok()) co_return refuse(std::move(read.issues));
+  json reply = {{"valid", true},
+                {"version", parts_.store.current()},
+                {"warnings", config::to_json(read.issues, config::Severity::kWarning)}};
+  merge(reply, config::to_json(config::diff(parts_.reconciler.config(), read.config)));
+  co_return reply;
+}
+
+asio::awaitable<ApiResult> Backend::apply(ApplyRequest request) {
+  control::ApplyCommand command;
+  command.document = std::move(request.document);
+  command.base_version = request.base_version;
+  command.comment = std::move(request.comment);
+  command.confirm_within = request.confirm_within;
+  command.dry_run = request.dry_run;
+  command.who = std::move(request.who);
+  auto outcome = co_await parts_.reconciler.apply(std::move(command));
+  if (!outcome) co_return refuse(std::move(outcome.error()));
+  json reply = {{"applied", outcome->applied},
+                {"version", outcome->version},
+                {"previous", outcome->previous},
+                {"warnings", config::to_json(outcome->warnings, config::Severity::kWarning)},
+                {"pending", config::to_json(parts_.store.pending(), parts_.wall_clock.now())}};
+  merge(reply, config::to_json(outcome->diff));
+  co_return reply;
+}
+
+asio::awaitable<ApiResult> Backend::confirm(std::string) {
+  auto confirmed = co_await parts_.reconciler.confirm();
+  if (!confirmed) co_return tl::unexpected(ApiFailure(confirmed.error()));
+  co_return json{{"confirmed", true}, {"version", *confirmed}};
+}
+
+asio::awaitable<ApiResult> Backend::undo(std::string who, std::optional<std::uint64_t> to) {
+  auto outcome = co_await parts_.reconciler.undo(std::move(who), to);
+  if (!outcome) co_return refuse(std::move(outcome.error()));
+  json reply = {{"version", outcome->version},
+                {"restored", outcome->restored},
+                {"warnings", config::to_json(outcome->warnings, config::Severity::kWarning)}};
+  merge(reply, config::to_json(outcome->diff));
+  co_return reply;
+}
+
+asio::awaitable<ApiResult> Backend::tunnels() {
+  auto stats = co_await ask_forwarder();
+  const auto statuses = co_await parts_.tunnels.status();
+  std::optional<Programmed> programmed;
+  if (stats) programmed = Programmed{*std::move(stats), parts_.reconciler.programmed()};
+  json list = json::array();
+  for (const auto& tunnel : parts_.reconciler.config().tunnels) {
+    const auto id = parts_.ids.tunnel(tunnel.name);
+    list.push_back(tunnel_json(tunnel, id ? id->value() : 0, find_status(statuses, tunnel.name), programmed));
+  }
+  co_return json{{"generation", programmed ? json(programmed->stats.generation.value()) : json(nullptr)},
+                 {"tunnels", std::move(list)}};
+}
+
+asio::awaitable<ApiResult> Backend::tunnel_action(std::string name, TunnelAction action) {
+  const auto& tunnels = parts_.reconciler.config().tunnels;
+  const auto tunnel = std::find_if(tunnels.begin(), tunnels.end(), [&](const auto& t) { return t.name == name; });
+  if (tunnel == tunnels.end()) {
+    co_return tl::unexpected(
+        ApiFailure(Error{ErrorCode::kInvalidConfig, "there is no tunnel " + name, "simplon tunnel show lists them"}));
+  }
+  if (!tunnel->enabled) {
+    co_return tl::unexpected(ApiFailure(
+        Error{ErrorCode::kConflict, "tunnel " + name + " is disabled", "set enabled: true in the document and apply it"}));
+  }
+  Result<void> done;
+  switch (action) {
+    case TunnelAction::kUp: done = co_await parts_.tunnels.up(name); break;
+    case TunnelAction::kDown: done = co_await parts_.tunnels.down(name); break;
+    case TunnelAction::kRekeyChild: done = co_await parts_.tunnels.rekey(name, false); break;
+    case TunnelAction::kRekeyIke: done = co_await parts_.tunnels.rekey(name, true); break;
+  }
+  if (!done) co_return tl::unexpected(ApiFailure(done.error()));
+  co_return json{{"done", true}};
+}
+
+asio::awaitable<ApiResult> Backend::vpcs() {
+  auto stats = co_await ask_forwarder();
+  std::optional<Programmed> programmed;
+  if (stats) programmed = Programmed{*std::move(stats), parts_.reconciler.programmed()};
+  json list = json::array();
+  for (const auto& vpc : parts_.reconciler.config().vpcs) list.push_back(vpc_json(vpc, programmed));
+  co_return json{{"generation", programmed ? json(programmed->stats.generation.value()) : json(nullptr)},
+                 {"vpcs", std::move(list)}};
+}
+
+asio::awaitable<ApiResult> Backend::routes(std::string domain) {
+  const auto status = parts_.reconciler.programmed();
+  json domains = json::array();
+  bool found = domain.empty();
+  for (const auto& configured : parts_.reconciler.config().domains) {
+    if (!domain.empty() && configured.name != domain) continue;
+    found = true;
+    const auto* routes = parts_.reconciler.compiler().domain(configured.name);
+    if (routes == nullptr) continue;
+    json list = json::array();
+    for (const auto& route : routes->view()) list.push_back(route_json(route, routes->layout().id, status));
+    domains.push_back({{"name", configured.name},
+                       {"id", routes->layout().id.value()},
+                       {"synchronized", !configured.bgp || parts_.reconciler.speaker_synchronized(configured.name)},
+                       {"routes", std::move(list)}});
+  }
+  if (!found) {
+    co_return tl::unexpected(
+        ApiFailure(Error{ErrorCode::kInvalidConfig, "there is no domain " + domain, "simplon route show lists all domains"}));
+  }
+  co_return json{{"generation", status.connected ? json(status.confirmed) : json(nullptr)},
+                 {"current", status.current()},
+                 {"domains", std::move(domains)}};
+}
+
+asio::awaitable<ApiResult> Backend::bgp() {
+  const GatewayConfig config = parts_.reconciler.config();
+  json domains = json::array();
+  for (const auto& domain : config.domains) {
+    if (!domain.bgp) continue;
+    const auto speaker = co_await parts_.reconciler.speaker_status(domain.name);
+    if (speaker) domains.push_back(domain_bgp_json(domain, *speaker));
+  }
+  co_return json{{"domains", std::move(domains)}};
+}
+
+asio::awaitable<ApiResult> Backend::drops() {
+  const auto stats = co_await ask_forwarder();
+  if (!stats) {
+    co_return tl::unexpected(ApiFailure(Error{ErrorCode::kUnavailable, "the forwarder is not reachable",
+                                              "is simplon-forwarder running? It counts the drops"}));
+  }
+  co_return drops_json(*stats);
+}
+
+}  // namespace simplon::daemon

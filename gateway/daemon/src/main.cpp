@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// simplond: composition only. Everything that decides is in gateway/control; everything that talks is behind the interfaces
+// given to it here.
+//
+// Ends at SIGTERM or SIGINT without touching namespaces, FRR, charon or the forwarder: they go on, and the next start adopts them.
+
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+
+#include "bgp/speaker.h"
+#include "gateway/config/ids.h"
+#include "gateway/config/store.h"
+#include "gateway/control/reconciler.h"
+#include "gateway/daemon/api_server.h"
+#include "gateway/daemon/backend.h"
+#include "gateway/ipc/api.h"
+#include "gateway/ipc/table_client.h"
+#include "ipsec/tunnel_manager.h"
+#include "platform/base/clock.h"
+#include "platform/base/log.h"
+#include "platform/base/result.h"
+#include "platform/sys/file.h"
+#include "platform/sys/netns.h"
+#include "platform/sys/unique_fd.h"
+
+namespace simplon::daemon {
+namespace {
+
+struct Flags {
+  std::string run_dir = "/run/simplon";
+  std::string state_dir = "/var/lib/simplon";
+  std::string vici = "/var/run/charon.vici";
+  std::string netns_prefix = "simplon-";
+  std::string log_level = "info";
+};
+
+class HostNamespaces final : public control::Namespaces {
+ public:
+  Result<void> ensure(const std::string& name) override {
+    if (auto created = sys::create_netns(name); !created) return created;
+    return sys::prepare_domain_netns(name);
+  }
+  bool exists(const std::string& name) override { return sys::netns_exists(name); }
+  Result<void> remove(const std::string& name) override { return sys::delete_netns(name); }
+};
+
+/// One daemon for one state directory: two would overwrite each other's history.
+Result<sys::UniqueFd> lock_state(const std::string& directory) {
+  const std::string path = directory + "/lock";
+  sys::UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock.valid()) return fail_errno("cannot open " + path, errno);
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return fail_errno("cannot lock " + path, errno);
+    return fail(ErrorCode::kConflict, "another simplond uses " + directory, "stop it, or give this one its own --state-dir");
+  }
+  return lock;
+}
+
+Result<void> run(const Flags& flags) {
+  if (auto made = sys::make_directories(flags.run_dir, 0755); !made) return made;
+  if (auto made = sys::make_directories(flags.state_dir, 0700); !made) return made;
+  auto lock = lock_state(flags.state_dir);
+  if (!lock) return Unexpected(lock.error());
+
+  const SteadyClock clock;
+  const config::SystemWallClock wall_clock;
+  auto store = config::Store::open(flags.state_dir + "/config", wall_clock);
+  if (!store) return Unexpected(store.error());
+  auto ids = config::IdRegistry::open(flags.state_dir);
+  if (!ids) return Unexpected(ids.error());
+
+  // Microseconds since 1970: grows from one life to the next, with room for synchronizations in between.
+  const auto epoch = static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(wall_clock.now().time_since_epoch()).count());
+  const std::string software = "simplond " SIMPLON_VERSION;
+
+  boost::asio::io_context io(1);
+  auto forwarder = ipc::TableClient::create(io, {flags.run_dir + "/forwarder.sock", software, epoch, false});
+  auto tunnels = ipsec::TunnelManager::create(io, flags.vici);
+  HostNamespaces namespaces;
+  control::Reconciler::Options options;
+  options.netns_prefix = flags.netns_prefix;
+  options.first_epoch = epoch;
+  control::Reconciler reconciler(
+      {io, *forwarder, *tunnels, namespaces,
+       [&io](std::string netns, bgp::Speaker::RoutesChanged routes_changed) {
+         return bgp::Speaker::create(io, std::move(netns), bgp::Speaker::Options{}, std::move(routes_changed));
+       },
+       *store, *ids, clock, wall_clock},
+      options);
+  Backend backend({reconciler, *forwarder, *tunnels, *store, *ids, clock, wall_clock}, software);
+  ApiServer::Options api;
+  api.socket = flags.run_dir + "/" + ipc::kApiSocketName;
+  auto server = ApiServer::start(io, backend, api);
+  if (!server) return Unexpected(server.error());
+
+  boost::asio::signal_set signals(io, SIGTERM, SIGINT);
+  signals.async_wait([&io](const boost::system::error_code& error, int signal) {
+    if (error) return;
+    spdlog::info("ending on signal {}; namespaces, FRR, charon and the forwarder go on", signal);
+    io.stop();
+  });
+  reconciler.start();
+  spdlog::info("{} serves {}", software, api.socket);
+  io.run();
+  // Suspended coroutines refer to the objects above and are not resumed any more. The process ends without destroying
+  // either, after the socket is gone; all state that matters is on disk or in other processes.
+  server->reset();
+  spdlog::shutdown();
+  std::_Exit(EXIT_SUCCESS);
+}
+
+}  // namespace
+}  // namespace simplon::daemon
+
+int main(int argc, char** argv) {
+  simplon::daemon::Flags flags;
+  CLI::App app{"Simplon's control daemon: keeps FRR, charon and the forwarder as the configuration says", "simplond"};
+  app.set_version_flag("--version", "simplond " SIMPLON_VERSION);
+  app.add_option("--run-dir", flags.run_dir, "Sockets: forwarder.sock (connected to), api.sock (served)")->capture_default_str();
+  app.add_option("--state-dir", flags.state_dir, "Configuration, history and ids")->capture_default_str();
+  app.add_option("--vici", flags.vici, "charon's VICI socket")->capture_default_str();
+  app.add_option("--netns-prefix", flags.netns_prefix, "Network namespaces of domains are PREFIX and the domain's name")
+      ->capture_default_str();
+  app.add_option("--log-level", flags.log_level, "trace, debug, info, warn or error")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+
+  if (auto logging = simplon::init_logging("simplond", flags.log_level); !logging) {
+    std::fprintf(stderr, "simplond: %s\n", logging.error().message().c_str());
+    return 2;
+  }
+  // A peer that closes its socket is an error code, not a signal.
+  std::signal(SIGPIPE, SIG_IGN);
+  const auto ended = simplon::daemon::run(flags);
+  if (!ended) spdlog::error("{}", ended.error().message());
+  return ended ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/control/domain_routes.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/control/fakes.h"
+
+namespace simplon::control {
+namespace {
+
+using ipc::AttachmentRef;
+
+DomainLayout layout_with_two_tunnels() {
+  DomainLayout layout;
+  layout.id = DomainId(1);
+  layout.name = "red";
+  layout.ports["tun1"] = {AttachmentRef::tunnel(TunnelId(1)), "paris"};
+  layout.ports["tun2"] = {AttachmentRef::tunnel(TunnelId(2)), "rome"};
+  layout.ports["vpc101"] = {AttachmentRef::vpc(Vni(101)), "red-vpc"};
+  return layout;
+}
+
+ConfiguredRoute configured(const char* to, RouteSource source, AttachmentRef attachment, const char* name) {
+  return {prefix(to), source, attachment, name, {}};
+}
+
+DomainRoutes routes_of(const DomainLayout& layout) {
+  DomainRoutes routes;
+  routes.configure(layout);
+  return routes;
+}
+
+TEST(DomainRoutes, AnInterfaceNameLeadsToItsAttachment) {
+  auto routes = routes_of(layout_with_two_tunnels());
+  EXPECT_EQ(routes.learn({{learned("10.1.0.0/16", {"tun2"})}, {}}), std::vector<IpPrefix>{prefix("10.1.0.0/16")});
+  const auto route = routes.resolve(prefix("10.1.0.0/16"));
+  ASSERT_TRUE(route);
+  EXPECT_EQ(route->domain, DomainId(1));
+  EXPECT_EQ(route->action, ipc::RouteAction::kForward);
+  EXPECT_EQ(route->nexthops, (std::vector<ipc::NextHop>{{AttachmentRef::tunnel(TunnelId(2)), 1}}));
+}
+
+TEST(DomainRoutes, AnUnknownInterfaceIsKeptAndShownWithTheReason) {
+  auto routes = routes_of(layout_with_two_tunnels());
+  routes.learn({{learned("10.1.0.0/16", {"tun9"})}, {}});
+  EXPECT_FALSE(routes.resolve(prefix("10.1.0.0/16")));
+  EXPECT_EQ(routes.unresolved(), 1U);
+  const auto view = routes.view();
+  ASSERT_EQ(view.size(), 1U);
+  EXPECT_FALSE(view[0].resolved);
+  EXPECT_FALSE(view[0].selected);
+  EXPECT_EQ(view[0].reason, "no attachment has the interface tun9");
+
+  // It becomes a route when its interface appears, without being learned again.
+  auto layout = layout_with_two_tunnels();
+  layout.ports["tun9"] = {AttachmentRef::tunnel(TunnelId(9)), "oslo"};
+  routes.configure(layout);
+  EXPECT_TRUE(routes.resolve(prefix("10.1.0.0/16")));
+}
+
+TEST(DomainRoutes, TheOrderOfPreferenceIsLocalConnectedStaticBgp) {
+  auto layout = layout_with_two_tunnels();
+  const auto paris = AttachmentRef::tunnel(TunnelId(1));
+  const auto vpc = AttachmentRef::vpc(Vni(101));
+  layout.routes = {configured("10.1.0.0/24", RouteSource::kStatic, paris, "paris"),
+                   configured("10.1.0.0/24", RouteSource::kConnected, vpc, "red-vpc"),
+                   configured("10.2.0.0/24", RouteSource::kStatic, paris, "paris")};
+  auto routes = routes_of(layout);
+  routes.learn({{learned("10.1.0.0/24", {"tun2"}), learned("10.2.0.0/24", {"tun2"}), learned("10.3.0.0/24", {"tun2"})}, {}});
+  EXPECT_EQ(routes.resolve(prefix("10.1.0.0/24"))->nexthops[0].attachment, vpc);
+  EXPECT_EQ(routes.resolve(prefix("10.2.0.0/24"))->nexthops[0].attachment, paris);
+  EXPECT_EQ(routes.resolve(prefix("10.3.0.0/24"))->nexthops[0].attachment, AttachmentRef::tunnel(TunnelId(2)));
+
+  const auto view = routes.view();
+  ASSERT_EQ(view.size(), 6U);
+  EXPECT_TRUE(view[0].selected);
+  EXPECT_EQ(view[0].source, RouteSource::kConnected);
+  EXPECT_EQ(view[1].reason, "the connected route of the same prefix is preferred");
+  EXPECT_EQ(view[2].source, RouteSource::kBgp);
+  EXPECT_TRUE(view[2].resolved);
+  EXPECT_FALSE(view[2].selected);
+}
+
+TEST(DomainRoutes, AStaticRouteThatCannotBeUsedLeavesTheLearnedOne) {
+  auto layout = layout_with_two_tunnels();
+  ConfiguredRoute broken{prefix("10.1.0.0/24"), RouteSource::kStatic, {}, "oslo", "tunnel oslo is disabled"};
+  layout.routes = {broken};
+  auto routes = routes_of(layout);
+  EXPECT_FALSE(routes.resolve(prefix("10.1.0.0/24")));
+  EXPECT_EQ(routes.view()[0].reason, "tunnel oslo is disabled");
+  routes.learn({{learned("10.1.0.0/24", {"tun1"})}, {}});
+  EXPECT_EQ(routes.resolve(prefix("10.1.0.0/24"))->nexthops[0].attachment, AttachmentRef::tunnel(TunnelId(1)));
+}
+
+TEST(DomainRoutes, SeveralTunnelsForOnePrefixAreOneEcmpSetInOneOrder) {
+  auto layout = layout_with_two_tunnels();
+  layout.routes = {configured("10.9.0.0/16", RouteSource::kStatic, AttachmentRef::tunnel(TunnelId(2)), "rome"),
+                   configured("10.9.0.0/16", RouteSource::kStatic, AttachmentRef::tunnel(TunnelId(1)), "paris")};
+  auto routes = routes_of(layout);
+  const std::vector<ipc::NextHop> both{{AttachmentRef::tunnel(TunnelId(1)), 1}, {AttachmentRef::tunnel(TunnelId(2)), 1}};
+  EXPECT_EQ(routes.resolve(prefix("10.9.0.0/16"))->nexthops, both);
+
+  routes.learn({{learned("10.8.0.0/16", {"tun2", "tun1"})}, {}});
+  EXPECT_EQ(routes.resolve(prefix("10.8.0.0/16"))->nexthops, both);
+  // Two neighbors behind one tunnel are one nexthop.
+  routes.learn({{learned("10.7.0.0/16", {"tun2", "tun2"})}, {}});
+  EXPECT_EQ(routes.resolve(prefix("10.7.0.0/16"))->nexthops.size(), 1U);
+  // A nexthop that does not resolve is left out, the others carry the traffic.
+  routes.learn({{learned("10.6.0.0/16", {"tun1", "tun77"})}, {}});
+  EXPECT_EQ(routes.resolve(prefix("10.6.0.0/16"))->nexthops.size(), 1U);
+}
+
+TEST(DomainRoutes, AnEcmpSetIsBounded) {
+  DomainLayout layout;
+  layout.id = DomainId(1);
+  std::vector<std::string> interfaces;
+  for (std::uint32_t i = 1; i <= 80; ++i) {
+    interfaces.push_back("tun" + std::to_string(i));
+    layout.ports[interfaces.back()] = {AttachmentRef::tunnel(TunnelId(i)), "t"};
+  }
+  auto routes = routes_of(layout);
+  routes.learn({{learned("10.0.0.0/8", interfaces)}, {}});
+  EXPECT_EQ(routes.resolve(prefix("10.0.0.0/8"))->nexthops.size(), kMaxNextHops);
+}
+
+TEST(DomainRoutes, LearningWhatIsKnownTouchesNothing) {
+  auto routes = routes_of(layout_with_two_tunnels());
+  routes.learn({{learned("10.1.0.0/16", {"tun1"})}, {}});
+  EXPECT_TRUE(routes.learn({{learned("10.1.0.0/16", {"tun1"})}, {}}).empty());
+  EXPECT_TRUE(routes.learn({{}, {prefix("10.99.0.0/16")}}).empty());
+  EXPECT_EQ(routes.learn({{}, {prefix("10.1.0.0/16")}}).size(), 1U);
+  EXPECT_FALSE(routes.resolve(prefix("10.1.0.0/16")));
+}
+
+TEST(DomainRoutes, ADomainThatIsNotConfiguredForwardsNothingButForgetsNothing) {
+  auto routes = routes_of(layout_with_two_tunnels());
+  routes.learn({{learned("10.1.0.0/16", {"tun1"})}, {}});
+  routes.unconfigure();
+  EXPECT_FALSE(routes.resolve(prefix("10.1.0.0/16")));
+  EXPECT_TRUE(routes.resolve_all().empty());
+  routes.configure(layout_with_two_tunnels());
+  EXPECT_TRUE(routes.resolve(prefix("10.1.0.0/16")));
+}
+
+}  // namespace
+}  // namespace simplon::control

@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/control/reconciler.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/control/fakes.h"
+
+namespace simplon::control {
+namespace {
+
+/// One life of the daemon. What outlives it (forwarder, charon, FRR, namespaces, the disk) belongs to the test.
+class Daemon {
+ public:
+  struct World {
+    boost::asio::io_context io;
+    TemporaryDirectory directory;
+    FakeClock clock;
+    FakeWallClock wall_clock;
+    std::unique_ptr<FakeForwarder> forwarder = std::make_unique<FakeForwarder>(io);
+    FakeCharon charon{io};
+    FakeFrr frr;
+    FakeNamespaces namespaces;
+  };
+
+  Daemon(World& world, std::uint64_t epoch)
+      : store_(config::Store::open(world.directory.path() / "config", world.wall_clock).value()),
+        ids_(config::IdRegistry::open(world.directory.path()).value()),
+        reconciler_({world.io, *world.forwarder, world.charon, world.namespaces,
+                     [&world](std::string netns, bgp::Speaker::RoutesChanged changed) -> Result<std::unique_ptr<bgp::Speaker>> {
+                       return std::make_unique<FakeSpeaker>(world.io, world.frr, std::move(netns), std::move(changed));
+                     },
+                     store_, ids_, world.clock, world.wall_clock},
+                    options(epoch)) {}
+
+  Reconciler& operator*() { return reconciler_; }
+  Reconciler* operator->() { return &reconciler_; }
+  config::Store& store() { return store_; }
+  config::IdRegistry& ids() { return ids_; }
+
+ private:
+  static Reconciler::Options options(std::uint64_t epoch) {
+    Reconciler::Options made;
+    made.netns_prefix = "gw-";
+    made.first_epoch = epoch;
+    made.tick = std::chrono::milliseconds(1);
+    return made;
+  }
+
+  config::Store store_;
+  config::IdRegistry ids_;
+  Reconciler reconciler_;
+};
+
+class ReconcilerTest : public ::testing::Test {
+ protected:
+  ReconcilerTest() : world_(std::make_unique<Daemon::World>()), config_(two_domains(world_->directory)) { start(); }
+
+  void start() {
+    daemon_ = std::make_unique<Daemon>(*world_, 1000 * ++lives_);
+    reconciler().start();
+  }
+  /// Like kill -9: nobody says goodbye. The connection to the forwarder is gone, the forwarder is not.
+  void kill() {
+    daemon_.reset();
+    forwarder().disconnect();
+    forwarder().log.clear();
+    forwarder().removed.clear();
+  }
+
+  Reconciler& reconciler() { return **daemon_; }
+  config::Store& store() { return daemon_->store(); }
+  FakeForwarder& forwarder() { return *world_->forwarder; }
+
+  bool until(const std::function<bool()>& done) { return run_until(world_->io, done); }
+  bool settled() {
+    return until([&] { return reconciler().settled() && reconciler().programmed().current(); });
+  }
+
+  Transaction<ApplyOutcome> apply(const GatewayConfig& config, std::optional<std::chrono::seconds> confirm = {}) {
+    ApplyCommand command;
+    command.document = config::emit_document(config);
+    command.who = "test";
+    command.confirm_within = confirm;
+    return finish(world_->io, reconciler().apply(std::move(command)));
+  }
+  static std::string words(const Transaction<ApplyOutcome>& outcome) {
+    std::string text;
+    if (!outcome) {
+      for (const auto& issue : outcome.error()) text += issue.message() + "\n";
+    }
+    return text;
+  }
+
+  std::string tunnel_port(const char* tunnel) { return tunnel_interface(*daemon_->ids().tunnel(tunnel)); }
+  std::string route_key(const char* domain, const char* to) {
+    ipc::Route key;
+    key.domain = *daemon_->ids().domain(domain);
+    key.prefix = prefix(to);
+    return ipc::key_of(key);
+  }
+
+  std::unique_ptr<Daemon::World> world_;
+  GatewayConfig config_;
+  std::unique_ptr<Daemon> daemon_;
+  std::uint64_t lives_ = 0;
+};
+
+TEST_F(ReconcilerTest, AnEmptyGatewayAsksForNothing) {
+  ASSERT_TRUE(settled());
+  EXPECT_TRUE(forwarder().objects.empty());
+  EXPECT_TRUE(reconciler().problems().empty());
+  EXPECT_EQ(store().current(), 0U);
+}
+
+TEST_F(ReconcilerTest, ApplyReachesEverybodyAndIsCommitted) {
+  const auto outcome = apply(config_);
+  ASSERT_TRUE(outcome) << words(outcome);
+  EXPECT_TRUE(outcome->applied);
+  EXPECT_EQ(outcome->version, 1U);
+  EXPECT_TRUE(outcome->warnings.empty());
+  EXPECT_EQ(world_->namespaces.names, (std::set<std::string>{"gw-blue", "gw-red"}));
+  EXPECT_TRUE(forwarder().holds(route_key("red", "172.16.1.0/24")));
+  EXPECT_TRUE(forwarder().holds(route_key("blue", "10.9.0.0/16")));
+  EXPECT_EQ(world_->charon.wanted.size(), 3U);
+  ASSERT_TRUE(world_->frr.instances.contains("gw-red"));
+  EXPECT_EQ(world_->frr.instances["gw-red"].spec->asn, 65010U);
+  EXPECT_FALSE(world_->frr.instances.contains("gw-blue")) << "blue speaks no BGP";
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(store().current(), 1U);
+}
+
+TEST_F(ReconcilerTest, ADryRunTouchesNothing) {
+  ASSERT_TRUE(settled());
+  const auto messages = forwarder().log.size();
+  ApplyCommand command;
+  command.document = config::emit_document(config_);
+  command.dry_run = true;
+  const auto outcome = finish(world_->io, reconciler().apply(std::move(command)));
+  ASSERT_TRUE(outcome) << words(outcome);
+  EXPECT_FALSE(outcome->applied);
+  EXPECT_FALSE(outcome->diff.empty());
+  EXPECT_EQ(forwarder().log.size(), messages);
+  EXPECT_TRUE(world_->namespaces.names.empty());
+  EXPECT_EQ(store().current(), 0U);
+}
+
+TEST_F(ReconcilerTest, AnInvalidDocumentIsRefusedWithAllFindings) {
+  config_.vpcs[1].vni = config_.vpcs[0].vni;
+  config_.tunnels[0].domain = "green";
+  const auto outcome = apply(config_);
+  ASSERT_FALSE(outcome);
+  EXPECT_GE(outcome.error().size(), 2U);
+  EXPECT_TRUE(forwarder().objects.empty());
+  EXPECT_EQ(store().current(), 0U);
+}
+
+TEST_F(ReconcilerTest, LearnedRoutesReachTheForwarder) {
+  ASSERT_TRUE(apply(config_));
+  world_->frr.instances["gw-red"].deliver({{learned("10.1.0.0/16", {tunnel_port("site-a")})}, {}});
+  ASSERT_TRUE(until([&] { return forwarder().holds(route_key("red", "10.1.0.0/16")); }));
+  world_->frr.instances["gw-red"].deliver({{}, {prefix("10.1.0.0/16")}});
+  ASSERT_TRUE(until([&] { return !forwarder().holds(route_key("red", "10.1.0.0/16")); }));
+}
+
+TEST_F(ReconcilerTest, ARestartRemovesNothingBeforeBgpIsSynchronized) {
+  ASSERT_TRUE(apply(config_));
+  const auto port = tunnel_port("site-a");
+  world_->frr.instances["gw-red"].deliver({{learned("10.1.0.0/16", {port}), learned("10.2.0.0/16", {port})}, {}});
+  ASSERT_TRUE(until([&] { return forwarder().holds(route_key("red", "10.2.0.0/16")); }));
+  ASSERT_TRUE(settled());
+  const auto before = forwarder().objects;
+
+  // The next life gets the routes later, one of them not at all.
+  kill();
+  world_->frr.synchronize_at_once = false;
+  start();
+  ASSERT_TRUE(until([&] { return reconciler().programmed().synchronized; }));
+  EXPECT_EQ(forwarder().objects, before);
+  // Time passes, and ticks.
+  for (int i = 0; i < 20; ++i) {
+    world_->io.restart();
+    world_->io.run_one_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_TRUE(forwarder().removed.empty());
+  EXPECT_EQ(forwarder().ends(), 0U);
+
+  world_->frr.instances["gw-red"].deliver({{learned("10.1.0.0/16", {port})}, {}});
+  world_->frr.instances["gw-red"].synchronized = true;
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(forwarder().removed, std::vector<std::string>{route_key("red", "10.2.0.0/16")})
+      << "withdrawn while nobody listened";
+  EXPECT_TRUE(forwarder().holds(route_key("red", "10.1.0.0/16")));
+}
+
+TEST_F(ReconcilerTest, TheWaitForBgpAfterARestartIsBounded) {
+  ASSERT_TRUE(apply(config_));
+  ASSERT_TRUE(settled());
+  kill();
+  forwarder().objects.emplace("leftover", ipc::Object{});
+  world_->frr.synchronize_at_once = false;
+  start();
+  ASSERT_TRUE(until([&] { return reconciler().programmed().synchronized; }));
+  EXPECT_EQ(forwarder().ends(), 0U);
+  world_->clock.advance(std::chrono::seconds(31));
+  ASSERT_TRUE(until([&] { return reconciler().programmed().swept; }));
+  EXPECT_FALSE(forwarder().holds("leftover"));
+}
+
+TEST_F(ReconcilerTest, ARefusedObjectRevertsEverything) {
+  ASSERT_TRUE(apply(config_));
+  ASSERT_TRUE(settled());
+  const auto before = forwarder().objects;
+
+  auto changed = config_;
+  DomainConfig green;
+  green.name = "green";
+  green.bgp = BgpConfig{65010, ip("10.255.0.1"), {}};
+  changed.domains.push_back(green);
+  changed.vpcs[0].mtu_bytes = 1300;
+  changed.uplinks.push_back({"eth7"});
+  forwarder().refuse[ipc::key_of(ipc::Uplink{"eth7"})] = "there is no interface eth7";
+  const auto outcome = apply(changed);
+  ASSERT_FALSE(outcome);
+  ASSERT_EQ(outcome.error().size(), 1U) << "one clear error";
+  EXPECT_NE(outcome.error()[0].what.find("eth7"), std::string::npos);
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(forwarder().objects, before);
+  EXPECT_EQ(store().current(), 1U);
+  EXPECT_EQ(reconciler().config(), config_);
+  EXPECT_FALSE(world_->namespaces.exists("gw-green"));
+  EXPECT_TRUE(reconciler().problems().empty());
+}
+
+TEST_F(ReconcilerTest, ARejectedProposalRevertsForwarderAndCharon) {
+  auto first = config_;
+  first.tunnels.pop_back();
+  first.domains[1].static_routes.pop_back();
+  ASSERT_TRUE(apply(first));
+  ASSERT_TRUE(settled());
+  const auto before = forwarder().objects;
+  world_->charon.refuse = "site-b2";
+  const auto outcome = apply(config_);
+  ASSERT_FALSE(outcome);
+  EXPECT_NE(outcome.error()[0].what.find("site-b2"), std::string::npos);
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(forwarder().objects, before);
+  EXPECT_FALSE(world_->charon.has("site-b2"));
+  EXPECT_TRUE(world_->charon.has("site-b"));
+}
+
+TEST_F(ReconcilerTest, ACommandThatFrrRejectsReverts) {
+  world_->frr.answer["gw-red"] = {ErrorCode::kInvalidConfig, "FRR rejects: neighbor x", ""};
+  const auto outcome = apply(config_);
+  ASSERT_FALSE(outcome);
+  EXPECT_NE(outcome.error()[0].what.find("domain red"), std::string::npos);
+  ASSERT_TRUE(settled());
+  EXPECT_TRUE(forwarder().objects.empty());
+  EXPECT_TRUE(world_->namespaces.names.empty());
+  EXPECT_TRUE(world_->charon.wanted.empty());
+}
+
+TEST_F(ReconcilerTest, ANamespaceThatCannotBeMadeReverts) {
+  world_->namespaces.refuse = "gw-blue";
+  const auto outcome = apply(config_);
+  ASSERT_FALSE(outcome);
+  ASSERT_TRUE(settled());
+  EXPECT_TRUE(world_->namespaces.names.empty());
+  EXPECT_TRUE(forwarder().objects.empty());
+}
+
+TEST_F(ReconcilerTest, ProcessesThatAreAwayAreWarningsAndGetTheirPartLater) {
+  ASSERT_TRUE(settled());
+  world_->charon.answer = Error{ErrorCode::kUnavailable, "charon does not answer", "start it"};
+  world_->frr.answer["gw-red"] = {ErrorCode::kUnavailable, "FRR does not start", ""};
+  forwarder().disconnect();
+  ASSERT_TRUE(until([&] { return !reconciler().programmed().connected; }));
+  const auto outcome = apply(config_);
+  ASSERT_TRUE(outcome) << words(outcome);
+  EXPECT_TRUE(outcome->applied);
+  EXPECT_EQ(outcome->warnings.size(), 3U);
+  EXPECT_EQ(store().current(), 1U);
+  EXPECT_EQ(reconciler().problems().size(), 3U);
+
+  world_->charon.answer.reset();
+  world_->frr.answer.clear();
+  forwarder().connect();
+  world_->clock.advance(std::chrono::seconds(60));
+  ASSERT_TRUE(until([&] {
+    world_->clock.advance(std::chrono::seconds(1));
+    return reconciler().settled();
+  }));
+  EXPECT_TRUE(world_->charon.has("site-a"));
+  EXPECT_TRUE(world_->frr.instances["gw-red"].spec);
+  EXPECT_TRUE(forwarder().holds(route_key("blue", "10.9.0.0/16")));
+  EXPECT_TRUE(reconciler().problems().empty());
+}
+
+TEST_F(ReconcilerTest, AForwarderThatRestartedGetsEverythingAgain) {
+  ASSERT_TRUE(apply(config_));
+  world_->frr.instances["gw-red"].deliver({{learned("10.1.0.0/16", {tunnel_port("site-a")})}, {}});
+  ASSERT_TRUE(until([&] { return forwarder().holds(route_key("red", "10.1.0.0/16")); }));
+  ASSERT_TRUE(settled());
+  const auto before = forwarder().objects;
+  forwarder().disconnect();
+  ASSERT_TRUE(until([&] { return !reconciler().problems().empty(); }));
+  forwarder().restart();
+  forwarder().connect();
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(forwarder().objects, before);
+}
+
+TEST_F(ReconcilerTest, ARemovedDomainIsTidiedUp) {
+  ASSERT_TRUE(apply(config_));
+  auto changed = config_;
+  changed.domains.erase(changed.domains.begin());
+  changed.vpcs.erase(changed.vpcs.begin());
+  changed.tunnels.erase(changed.tunnels.begin());
+  const auto red = daemon_->ids().domain("red");
+  const auto outcome = apply(changed);
+  ASSERT_TRUE(outcome) << words(outcome);
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(world_->frr.stopped, std::vector<std::string>{"gw-red"});
+  EXPECT_EQ(world_->namespaces.names, std::set<std::string>{"gw-blue"});
+  EXPECT_FALSE(world_->charon.has("site-a"));
+  EXPECT_FALSE(daemon_->ids().domain("red")) << "forgotten last";
+  // A new domain of that name is another domain.
+  ASSERT_TRUE(apply(config_));
+  EXPECT_NE(daemon_->ids().domain("red"), red);
+}
+
+TEST_F(ReconcilerTest, ANamespaceIsKeptUntilTheForwarderLetGoOfIt) {
+  ASSERT_TRUE(apply(config_));
+  ASSERT_TRUE(settled());
+  forwarder().disconnect();
+  ASSERT_TRUE(until([&] { return !reconciler().programmed().connected; }));
+  auto changed = config_;
+  changed.domains.pop_back();
+  changed.vpcs.pop_back();
+  changed.tunnels.resize(1);
+  const auto outcome = apply(changed);
+  ASSERT_TRUE(outcome) << words(outcome);
+  EXPECT_TRUE(world_->namespaces.exists("gw-blue"));
+  forwarder().connect();
+  ASSERT_TRUE(until([&] {
+    world_->clock.advance(std::chrono::seconds(1));
+    return !world_->namespaces.exists("gw-blue");
+  }));
+}
+
+TEST_F(ReconcilerTest, ATransactionThatWasCutOffIsClearedAway) {
+  ASSERT_TRUE(apply(config_));
+  ASSERT_TRUE(settled());
+  // As if killed between making namespace and id of a new domain and the commit.
+  auto changed = config_;
+  DomainConfig green;
+  green.name = "green";
+  changed.domains.push_back(green);
+  ASSERT_TRUE(daemon_->ids().assign(changed));
+  world_->namespaces.names.insert("gw-green");
+  world_->frr.instances["gw-green"].spec = bgp::SpeakerSpec{};
+  kill();
+  start();
+  ASSERT_TRUE(settled());
+  EXPECT_FALSE(world_->namespaces.exists("gw-green"));
+  EXPECT_EQ(world_->frr.stopped.back(), "gw-green");
+  EXPECT_EQ(world_->namespaces.names, (std::set<std::string>{"gw-blue", "gw-red"}));
+}
+
+TEST_F(ReconcilerTest, WithoutConfirmationItGoesBack) {
+  ASSERT_TRUE(apply(config_));
+  ASSERT_TRUE(settled());
+  auto changed = config_;
+  changed.domains[1].static_routes = {{prefix("10.77.0.0/16"), "site-b"}};
+  ASSERT_TRUE(apply(changed, std::chrono::seconds(60)));
+  EXPECT_TRUE(forwarder().holds(route_key("blue", "10.77.0.0/16")));
+  EXPECT_FALSE(apply(config_)) << "the other one waits for its confirmation";
+  world_->wall_clock.advance(std::chrono::seconds(61));
+  ASSERT_TRUE(until([&] { return !forwarder().holds(route_key("blue", "10.77.0.0/16")); }));
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(reconciler().config(), config_);
+  EXPECT_FALSE(store().pending());
+}
+
+TEST_F(ReconcilerTest, AConfirmedChangeStays) {
+  ASSERT_TRUE(apply(config_, std::chrono::seconds(60)));
+  const auto confirmed = finish(world_->io, reconciler().confirm());
+  ASSERT_TRUE(confirmed);
+  EXPECT_EQ(*confirmed, 1U);
+  world_->wall_clock.advance(std::chrono::seconds(600));
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(reconciler().config(), config_);
+}
+
+TEST_F(ReconcilerTest, TheDeadlineHoldsAcrossAKill) {
+  ASSERT_TRUE(apply(config_));
+  auto changed = config_;
+  changed.domains[1].static_routes = {{prefix("10.77.0.0/16"), "site-b"}};
+  ASSERT_TRUE(apply(changed, std::chrono::seconds(60)));
+  ASSERT_TRUE(settled());
+  kill();
+  world_->wall_clock.advance(std::chrono::seconds(61));
+  start();
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(reconciler().config(), config_);
+  EXPECT_FALSE(forwarder().holds(route_key("blue", "10.77.0.0/16")));
+}
+
+TEST_F(ReconcilerTest, UndoGoesBackAsATransaction) {
+  ASSERT_TRUE(apply(config_));
+  auto changed = config_;
+  changed.domains[1].static_routes.clear();
+  ASSERT_TRUE(apply(changed));
+  const auto undone = finish(world_->io, reconciler().undo("test", std::nullopt));
+  ASSERT_TRUE(undone);
+  EXPECT_EQ(undone->restored, 1U);
+  EXPECT_TRUE(forwarder().holds(route_key("blue", "10.9.0.0/16")));
+  EXPECT_EQ(reconciler().config(), config_);
+  EXPECT_EQ(store().current(), 3U);
+}
+
+TEST_F(ReconcilerTest, TwoAppliesAreOneAfterTheOther) {
+  ASSERT_TRUE(settled());
+  auto other = config_;
+  other.domains[1].static_routes.clear();
+  std::vector<std::string> order;
+  const auto launch = [&](const GatewayConfig& config, std::string name, std::optional<std::uint64_t> base) {
+    ApplyCommand command;
+    command.document = config::emit_document(config);
+    command.base_version = base;
+    boost::asio::co_spawn(
+        world_->io,
+        [this, &order, command = std::move(command), name = std::move(name)]() mutable -> boost::asio::awaitable<void> {
+          const auto outcome = co_await reconciler().apply(std::move(command));
+          order.push_back(name + (outcome ? " version " + std::to_string(outcome->version)
+                                          : " refused: " + std::string(to_string(outcome.error()[0].code))));
+        },
+        boost::asio::detached);
+  };
+  launch(config_, "first", 0);
+  launch(other, "second", std::nullopt);
+  launch(config_, "third", 0);
+  ASSERT_TRUE(until([&] { return order.size() == 3; }));
+  EXPECT_EQ(order, (std::vector<std::string>{"first version 1", "second version 2", "third refused: conflict"}));
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(reconciler().config(), other);
+  EXPECT_FALSE(forwarder().holds(route_key("blue", "10.9.0.0/16")));
+}
+
+TEST_F(ReconcilerTest, AStoredConfigurationThatCannotBeReadTouchesNothing) {
+  ASSERT_TRUE(apply(config_));
+  ASSERT_TRUE(settled());
+  const auto before = forwarder().objects;
+  config::Store::CommitRequest request;
+  request.text = "domains: [";
+  request.who = "a newer version";
+  ASSERT_TRUE(store().commit(request));
+  kill();
+  start();
+  for (int i = 0; i < 20; ++i) {
+    world_->io.restart();
+    world_->io.run_one_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_TRUE(forwarder().log.empty());
+  EXPECT_EQ(forwarder().objects, before);
+  ASSERT_EQ(reconciler().problems().size(), 1U);
+  EXPECT_EQ(reconciler().problems()[0].object, "configuration");
+  // A good document gets everything going again.
+  const auto outcome = apply(config_);
+  ASSERT_TRUE(outcome) << words(outcome);
+  ASSERT_TRUE(until([&] { return reconciler().settled(); }));
+  EXPECT_TRUE(reconciler().problems().empty());
+}
+
+TEST_F(ReconcilerTest, AVanishedKeyConcernsItsTunnelOnlyAfterARestart) {
+  ASSERT_TRUE(apply(config_));
+  ASSERT_TRUE(settled());
+  std::filesystem::remove(config_.tunnels[0].psk_file);
+  kill();
+  start();
+  ASSERT_TRUE(until([&] { return world_->charon.wanted.size() == 2 && reconciler().programmed().current(); }));
+  ASSERT_EQ(reconciler().problems().size(), 1U);
+  EXPECT_EQ(reconciler().problems()[0].object, "tunnel site-a");
+  const auto refused = apply(config_);
+  EXPECT_FALSE(refused) << "an operator's change insists on it";
+}
+
+}  // namespace
+}  // namespace simplon::control
