@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "bgp/src/config_writer.h"
+
+#include <optional>
+#include <vector>
+
+#include "bgp/src/frr_config.h"
+#include "bgp/src/frr_config_diff.h"
+#include "platform/base/log.h"
+
+namespace simplon::bgp {
+namespace asio = boost::asio;
+namespace {
+
+std::string one_line(std::string text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  for (auto& c : text) {
+    if (c == '\n') c = ' ';
+  }
+  return text;
+}
+
+bool opens_context(std::string_view command) {
+  return command.substr(0, 7) == "router " || command.substr(0, 10) == "route-map " ||
+         command.substr(0, 15) == "address-family " || command == "bfd" || command.substr(0, 8) == "profile ";
+}
+
+/// "neighbor A password P" -> A.
+std::optional<std::string> neighbor_with_password(const std::string& command) {
+  constexpr std::string_view kWord = "neighbor ";
+  if (command.compare(0, kWord.size(), kWord) != 0) return std::nullopt;
+  const auto end = command.find(' ', kWord.size());
+  if (end == std::string::npos || command.compare(end, 10, " password ") != 0) return std::nullopt;
+  return command.substr(kWord.size(), end - kWord.size());
+}
+
+Error refused(const std::string& daemon, const std::string& command, const VtyReply& reply) {
+  // FRR may repeat the command, with the password.
+  const std::string words =
+      command.find(" password ") == std::string::npos ? ": " + one_line(reply.text) : std::string();
+  return Error{ErrorCode::kInvalidConfig,
+               daemon + " refuses '" + redacted(command) + "' (status " + std::to_string(reply.status) + ")" + words,
+               "simplon works with Debian's FRR 8.4.4"};
+}
+
+}  // namespace
+
+asio::awaitable<Result<void>> write_config(VtyClient& vty, std::string daemon, std::string wanted) {
+  const std::string show = "show running-config";
+  auto running = co_await vty.command(show);
+  if (!running) co_return Unexpected(std::move(running).error());
+  auto change = diff_config(running->text, wanted);
+  if (!change) co_return Unexpected(std::move(change).error());
+  if (change->empty()) co_return Result<void>();
+
+  spdlog::debug("{}: {} configuration command(s)", daemon, change->commands.size());
+  std::vector<std::string> commands = {"configure terminal"};
+  commands.insert(commands.end(), change->commands.begin(), change->commands.end());
+  std::optional<Error> first_error;
+  std::optional<std::string> without_key;
+  for (const auto& command : commands) {
+    // What else there is about a neighbor that was just removed.
+    if (without_key && command.compare(0, 9 + without_key->size() + 1, "neighbor " + *without_key + " ") == 0) continue;
+    auto reply = co_await vty.command(command);
+    if (!reply) co_return Unexpected(std::move(reply).error());
+    if (reply->status == VtyReply::kSuccess) continue;
+
+    const auto neighbor = neighbor_with_password(command);
+    if (neighbor) {
+      without_key = neighbor;
+      const std::string removal = "no neighbor " + *neighbor;
+      auto removed = co_await vty.command(removal);
+      if (!removed) co_return Unexpected(std::move(removed).error());
+    }
+    if (!first_error) {
+      first_error = neighbor ? Error{ErrorCode::kExhausted,
+                                     "the kernel takes no TCP-MD5 key for neighbor " + *neighbor +
+                                         "; the neighbor is left out",
+                                     "raise net.core.optmem_max: each key needs 136 bytes of it"}
+                             : refused(daemon, command, *reply);
+    }
+    if (opens_context(command) || command == "configure terminal") break;
+  }
+  const std::string end = "end";
+  auto ended = co_await vty.command(end);
+  if (!ended) co_return Unexpected(std::move(ended).error());
+  if (first_error) co_return Unexpected(*std::move(first_error));
+
+  for (const auto& address : change->resets) {
+    const std::string reset = "clear bgp " + address;
+    auto reply = co_await vty.command(reset);
+    if (!reply) co_return Unexpected(std::move(reply).error());
+  }
+
+  auto after = co_await vty.command(show);
+  if (!after) co_return Unexpected(std::move(after).error());
+  auto rest = diff_config(after->text, wanted);
+  if (!rest) co_return Unexpected(std::move(rest).error());
+  if (!rest->empty()) {
+    std::string lines;
+    for (const auto& command : rest->commands) lines += (lines.empty() ? "'" : ", '") + redacted(command) + "'";
+    co_return fail(ErrorCode::kBug, daemon + " took its configuration, but still needs " + lines,
+                   "simplon works with Debian's FRR 8.4.4");
+  }
+  co_return Result<void>();
+}
+
+asio::awaitable<Result<void>> announce_again(VtyClient& bgpd, std::uint32_t asn) {
+  // A change of the table-map makes bgpd announce the whole table; the map permits everything, so nothing is withdrawn.
+  const std::vector<std::string> commands = {"configure terminal",
+                                             "route-map SIMPLON-AGAIN permit 10",
+                                             "exit",
+                                             "router bgp " + std::to_string(asn),
+                                             "address-family ipv4 unicast",
+                                             "table-map SIMPLON-AGAIN",
+                                             "no table-map SIMPLON-AGAIN",
+                                             "exit-address-family",
+                                             "address-family ipv6 unicast",
+                                             "table-map SIMPLON-AGAIN",
+                                             "no table-map SIMPLON-AGAIN",
+                                             "exit-address-family",
+                                             "exit",
+                                             "no route-map SIMPLON-AGAIN",
+                                             "end"};
+  for (const auto& command : commands) {
+    auto reply = co_await bgpd.command(command);
+    if (!reply) co_return Unexpected(std::move(reply).error());
+    if (reply->status != VtyReply::kSuccess) co_return Unexpected(refused("bgpd", command, *reply));
+  }
+  co_return Result<void>();
+}
+
+}  // namespace simplon::bgp

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "bgp/src/frr_processes.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "platform/sys/file.h"
+#include "platform/sys/unique_fd.h"
+
+// A daemon of FRR holds a POSIX lock on its pid file as long as it lives, so the kernel says who runs (F_GETLK), for
+// certain and no matter who started it. That is how an instance is found again after a restart of simplond.
+//
+// Configuration: one file per daemon, named with -f. FRR reads its integrated configuration only through vtysh, and skips
+// the default per-daemon files when /etc/frr/frr.conf exists, even for another pathspace.
+
+namespace simplon::bgp {
+namespace {
+
+constexpr const char* kProgramDirectory = "/usr/lib/frr/";
+constexpr const char* kUser = "frr";
+constexpr mode_t kFileMode = 0640;
+
+struct Owner {
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+Result<Owner> frr_owner() {
+  const passwd* user = ::getpwnam(kUser);
+  if (user == nullptr) {
+    return fail(ErrorCode::kUnavailable, "FRR is not installed: there is no user 'frr'", "apt-get install frr");
+  }
+  return Owner{user->pw_uid, user->pw_gid};
+}
+
+Result<void> give(const std::string& path, const Owner& owner) {
+  if (::lchown(path.c_str(), owner.uid, owner.gid) != 0) return fail_errno("chown " + path, errno);
+  return {};
+}
+
+Result<void> make_owned_directory(const std::string& path, mode_t mode, const Owner& owner) {
+  if (auto made = sys::make_directories(path, mode); !made) return made;
+  return give(path, owner);
+}
+
+Result<void> store_file(const std::string& path, const std::string& content, const Owner& owner) {
+  const auto present = sys::read_file(path, content.size());
+  if (!present || *present != content) {
+    if (auto written = sys::write_file_atomically(path, content, kFileMode); !written) return written;
+  }
+  return give(path, owner);
+}
+
+}  // namespace
+
+const char* to_string(FrrDaemon daemon) noexcept {
+  switch (daemon) {
+    case FrrDaemon::kZebra:
+      return "zebra";
+    case FrrDaemon::kBgpd:
+      return "bgpd";
+    case FrrDaemon::kBfdd:
+      return "bfdd";
+  }
+  return "";
+}
+
+FrrProcesses::FrrProcesses(std::string pathspace)
+    : pathspace_(std::move(pathspace)),
+      config_directory_("/etc/frr/" + pathspace_),
+      run_directory_("/var/run/frr/" + pathspace_),
+      supervisor_(sys::make_process_supervisor(run_directory_ + "/supervisor")) {}
+
+Result<void> FrrProcesses::check_installed() const {
+  for (const auto daemon : kFrrDaemons) {
+    const std::string program = std::string(kProgramDirectory) + to_string(daemon);
+    if (::access(program.c_str(), X_OK) != 0) {
+      return fail(ErrorCode::kUnavailable, "FRR is not installed: no " + program, "apt-get install frr");
+    }
+  }
+  if (auto owner = frr_owner(); !owner) return Unexpected(std::move(owner).error());
+  return {};
+}
+
+Result<void> FrrProcesses::store(const FrrConfig& config) const {
+  const auto owner = frr_owner();
+  if (!owner) return Unexpected(owner.error());
+  // /var/run is emptied by a reboot; FRR's own service may not have made its directory yet.
+  for (const auto& [path, mode] : {std::pair{std::string("/etc/frr"), mode_t{0750}},
+                                   std::pair{config_directory_, mode_t{0750}},
+                                   std::pair{std::string("/var/run/frr"), mode_t{0755}},
+                                   std::pair{run_directory_, mode_t{0755}}}) {
+    if (auto made = make_owned_directory(path, mode, *owner); !made) return made;
+  }
+  const std::pair<const char*, std::string> files[] = {
+      {"/zebra.conf", config.zebra},
+      {"/bgpd.conf", config.bgpd},
+      {"/bfdd.conf", config.bfdd},
+      // For people: `vtysh -N PATHSPACE` finds the daemons and does not look for an integrated file.
+      {"/vtysh.conf", "no service integrated-vtysh-config\n"}};
+  for (const auto& [name, content] : files) {
+    if (auto stored = store_file(config_directory_ + name, content, *owner); !stored) return stored;
+  }
+  return {};
+}
+
+Result<void> FrrProcesses::start(FrrDaemon daemon) {
+  if (running(daemon)) return {};
+  const std::string name = to_string(daemon);
+  sys::ServiceSpec spec;
+  spec.name = "frr-" + pathspace_ + "-" + name;
+  spec.netns = pathspace_;
+  spec.argv = {kProgramDirectory + name, "-N", pathspace_, "-f", config_directory_ + "/" + name + ".conf",
+               // No vty over TCP.
+               "-P", "0"};
+  if (daemon == FrrDaemon::kZebra) spec.argv.insert(spec.argv.end(), {"-M", "dplane_fpm_nl"});
+  return supervisor_->start(spec);
+}
+
+std::optional<sys::ProcessId> FrrProcesses::running(FrrDaemon daemon) const {
+  const std::string path = run_directory_ + "/" + to_string(daemon) + ".pid";
+  const sys::UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file.valid()) return std::nullopt;
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  if (::fcntl(file.get(), F_GETLK, &lock) != 0 || lock.l_type == F_UNLCK || lock.l_pid <= 0) return std::nullopt;
+  auto process = sys::identify_process(lock.l_pid);
+  if (!process) return std::nullopt;
+  return *process;
+}
+
+Result<void> FrrProcesses::request_stop(FrrDaemon daemon, bool kill) {
+  const auto process = running(daemon);
+  if (!process) return {};
+  return sys::signal_process(*process, kill ? SIGKILL : SIGTERM);
+}
+
+Result<void> FrrProcesses::remove_files() const {
+  for (const auto& directory : {config_directory_, run_directory_}) {
+    std::error_code error;
+    std::filesystem::remove_all(directory, error);
+    if (error) return fail(ErrorCode::kUnavailable, "cannot remove " + directory + ": " + error.message());
+  }
+  return {};
+}
+
+std::string FrrProcesses::vty_path(FrrDaemon daemon) const {
+  return run_directory_ + "/" + to_string(daemon) + ".vty";
+}
+
+std::string FrrProcesses::output_path(FrrDaemon daemon) const {
+  return run_directory_ + "/supervisor/frr-" + pathspace_ + "-" + to_string(daemon) + ".log";
+}
+
+}  // namespace simplon::bgp

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "bgp/src/frr_config.h"
+#include "platform/base/result.h"
+#include "platform/sys/process.h"
+
+namespace simplon::bgp {
+
+enum class FrrDaemon : std::uint8_t { kZebra, kBgpd, kBfdd };
+
+/// In the order they start; they stop in the other order, so that bgpd withdraws while zebra still listens.
+inline constexpr std::array<FrrDaemon, 3> kFrrDaemons = {FrrDaemon::kZebra, FrrDaemon::kBfdd, FrrDaemon::kBgpd};
+
+[[nodiscard]] const char* to_string(FrrDaemon daemon) noexcept;
+
+/// Processes and files of one FRR instance (`-N PATHSPACE`). Everything here returns within milliseconds.
+///
+/// Files: /etc/frr/PATHSPACE/{zebra,bgpd,bfdd,vtysh}.conf (0640 frr:frr, what a daemon reads when it starts, also without
+/// us), /var/run/frr/PATHSPACE/ (sockets, pid files, bgpd.log), below it supervisor/ (what the daemons print).
+class FrrProcesses {
+ public:
+  /// `pathspace` has passed check_spec.
+  explicit FrrProcesses(std::string pathspace);
+
+  /// Errors: kUnavailable with the apt-get line if FRR is not installed.
+  [[nodiscard]] Result<void> check_installed() const;
+  /// Directories and configuration files. Errors: kUnavailable.
+  [[nodiscard]] Result<void> store(const FrrConfig& config) const;
+  /// Starts the daemon with its stored configuration, if it does not run. Follow `vty_path` for it being ready.
+  [[nodiscard]] Result<void> start(FrrDaemon daemon);
+  /// Sends SIGTERM, or SIGKILL.
+  [[nodiscard]] Result<void> request_stop(FrrDaemon daemon, bool kill = false);
+  /// The process that holds the daemon's pid file, whoever started it.
+  [[nodiscard]] std::optional<sys::ProcessId> running(FrrDaemon daemon) const;
+  /// Only when nothing runs any more.
+  [[nodiscard]] Result<void> remove_files() const;
+
+  [[nodiscard]] std::string vty_path(FrrDaemon daemon) const;
+  /// Where the daemon's own words are, for hints.
+  [[nodiscard]] std::string output_path(FrrDaemon daemon) const;
+
+ private:
+  std::string pathspace_;
+  std::string config_directory_;
+  std::string run_directory_;
+  std::unique_ptr<sys::ServiceSupervisor> supervisor_;
+};
+
+}  // namespace simplon::bgp

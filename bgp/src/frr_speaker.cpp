@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <utility>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+#include <optional>
+
+#include "bgp/speaker.h"
+#include "bgp/src/async_mutex.h"
+#include "bgp/src/config_writer.h"
+#include "bgp/src/fpm_feed.h"
+#include "bgp/src/frr_config.h"
+#include "bgp/src/frr_processes.h"
+#include "bgp/src/frr_status.h"
+#include "bgp/src/vty_client.h"
+#include "platform/base/log.h"
+#include "platform/sys/file.h"
+#include "platform/sys/netns.h"
+
+// One FRR instance and its routes.
+//
+// `reconcile` stores the configuration for restarts, starts what does not run, and writes the difference to what does. It
+// does not ask who started a daemon: whoever holds the pid file of the pathspace is the daemon, so adopting the
+// instance of a former simplond is the same code as the second `reconcile` of this one.
+//
+// `watch` looks every second: a dead daemon is started again (it reads its stored file by itself, so its sessions
+// come back without us), with a pause that doubles up to 30 s. It also answers the question FPM leaves open, whether
+// silence means "the dump is complete": only once bgpd is attached to zebra. When zebra was restarted under a running
+// bgpd, bgpd attaches again after 10 s and then announces nothing (FRR expects watchfrr to restart it as well); it is made
+// to announce again, which flaps no session. All that time the old routes stay valid.
+//
+// Lifetime: coroutines hold the implementation alive; `close` makes them end.
+
+namespace simplon::bgp {
+namespace asio = boost::asio;
+namespace {
+
+using boost::system::error_code;
+using namespace std::chrono_literals;
+
+constexpr auto kCommandTimeout = 10s;
+constexpr auto kStatusTimeout = 3s;
+constexpr auto kStartTimeout = 10s;
+constexpr auto kStopTimeout = 5s;
+constexpr auto kPoll = 20ms;
+constexpr auto kWatchInterval = 1s;
+constexpr auto kWatchIntervalWaiting = 250ms;
+constexpr auto kMaxRestartPause = 30s;
+constexpr auto kMd5Memory = 30s;
+
+constexpr off_t kMaxLogBytes = 1 << 20;
+constexpr std::size_t kLogTailBytes = 64 * 1024;
+
+/// Text of a file of the proc file system, from the start.
+std::string read_again(int fd, std::size_t max_bytes) {
+  std::string text(max_bytes, '\0');
+  const auto got = ::pread(fd, text.data(), text.size(), 0);
+  text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  return text;
+}
+
+/// Counts TCP-MD5 failures of a namespace: /proc/net is that of the thread that opened it, so the file stays open.
+class Md5Monitor {
+ public:
+  explicit Md5Monitor(const std::string& netns) {
+    auto opened = sys::run_in_netns(netns, [&]() -> Result<void> {
+      file_.reset(::open("/proc/thread-self/net/netstat", O_RDONLY | O_CLOEXEC));
+      return {};
+    });
+    if (!opened) file_.reset();
+    sample();
+    changed_at_.reset();
+  }
+
+  void sample() {
+    if (!file_.valid()) return;
+    const auto count = parse_md5_failures(read_again(file_.get(), 65536));
+    if (count && count != count_) {
+      count_ = count;
+      changed_at_ = std::chrono::steady_clock::now();
+    }
+  }
+
+  [[nodiscard]] bool failed_lately() const {
+    return changed_at_ && std::chrono::steady_clock::now() - *changed_at_ < kMd5Memory;
+  }
+
+ private:
+  sys::UniqueFd file_;
+  std::optional<std::uint64_t> count_;
+  std::optional<MonoTime> changed_at_;
+};
+
+class Implementation : public std::enable_shared_from_this<Implementation> {
+ public:
+  Implementation(asio::io_context& io, std::string netns, Speaker::Options options, std::shared_ptr<FpmFeed> feed)
+      : io_(io),
+        netns_(std::move(netns)),
+        options_(options),
+        feed_(std::move(feed)),
+        processes_(netns_),
+        mutex_(io),
+        watch_timer_(io),
+        md5_(netns_) {}
+
+  void close() {
+    closed_ = true;
+    feed_->close();
+    watch_timer_.cancel();
+  }
+
+  [[nodiscard]] const FpmFeed& feed() const noexcept { return *feed_; }
+
+  asio::awaitable<Result<void>> reconcile(SpeakerSpec wanted) {
+    const auto self = shared_from_this();
+    if (wanted.netns != netns_) {
+      co_return fail(ErrorCode::kBug, "speaker of " + netns_ + " was asked for " + wanted.netns);
+    }
+    if (auto valid = check_spec(wanted); !valid) co_return valid;
+    if (auto installed = processes_.check_installed(); !installed) co_return installed;
+    if (!sys::netns_exists(netns_)) {
+      co_return fail(ErrorCode::kUnavailable, "network namespace " + netns_ + " does not exist");
+    }
+    auto guard = co_await mutex_.lock();
+    wanted_ = std::move(wanted);
+    if (!watching_) {
+      watching_ = true;
+      asio::co_spawn(io_, watch(self), asio::detached);
+    }
+    co_return co_await apply();
+  }
+
+  asio::awaitable<Result<void>> stop() {
+    const auto self = shared_from_this();
+    auto guard = co_await mutex_.lock();
+    wanted_.reset();
+    for (auto it = kFrrDaemons.rbegin(); it != kFrrDaemons.rend(); ++it) {
+      if (auto ended = co_await end(*it); !ended) co_return ended;
+    }
+    if (auto removed = processes_.remove_files(); !removed) co_return removed;
+    if (!closed_) feed_->clear();
+    co_return Result<void>();
+  }
+
+  asio::awaitable<SpeakerStatus> status() {
+    const auto self = shared_from_this();
+    SpeakerStatus status;
+    status.fpm_connected = feed_->connected();
+    status.running = true;
+    for (const auto daemon : kFrrDaemons) {
+      if (processes_.running(daemon)) continue;
+      status.running = false;
+      status.problem = std::string(to_string(daemon)) + " of " + netns_ + " does not run";
+      status.hint = wanted_ ? "it is started again; its output is in " + processes_.output_path(daemon)
+                            : "it has not been configured yet";
+    }
+    if (!wanted_) co_return status;
+    const SpeakerSpec spec = *wanted_;  // may change while this coroutine waits
+    for (const auto& neighbor : spec.neighbors) {
+      NeighborStatus unknown;
+      unknown.name = neighbor.name;
+      unknown.address = neighbor.address;
+      unknown.remote_asn = neighbor.remote_asn;
+      unknown.state = "Unknown";
+      status.neighbors.push_back(std::move(unknown));
+    }
+    auto observed = co_await observe(spec, status.neighbors);
+    if (!observed && status.problem.empty()) {
+      status.problem = observed.error().what;
+      status.hint = observed.error().hint;
+    }
+    if (status.problem.empty() && !status.fpm_connected) {
+      status.problem = "zebra of " + netns_ + " is not connected to FPM port " + std::to_string(options_.fpm_port);
+      status.hint = "it tries every 3 s; learned routes stay as they are until then";
+    }
+    co_return status;
+  }
+
+ private:
+  [[nodiscard]] asio::any_io_executor executor() { return io_.get_executor(); }
+
+  asio::awaitable<void> pause(std::chrono::milliseconds time) {
+    asio::steady_timer timer(io_, time);
+    error_code ignored;
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+
+  static const std::string& part_of(const FrrConfig& config, FrrDaemon daemon) {
+    switch (daemon) {
+      case FrrDaemon::kZebra:
+        return config.zebra;
+      case FrrDaemon::kBgpd:
+        return config.bgpd;
+      case FrrDaemon::kBfdd:
+        break;
+    }
+    return config.bfdd;
+  }
+
+  /// Brings the instance to `wanted_`. Holds the mutex.
+  asio::awaitable<Result<void>> apply() {
+    const FrrConfig config = render(*wanted_, options_.fpm_port);
+    if (auto stored = processes_.store(config); !stored) co_return stored;
+    for (const auto daemon : kFrrDaemons) {
+      auto vty = co_await ready(daemon);
+      if (!vty) co_return Unexpected(std::move(vty).error());
+      const std::string name = to_string(daemon);
+      const std::string& part = part_of(config, daemon);
+      auto written = co_await write_config(**vty, name, part);
+      if (!written) co_return written;
+    }
+    co_return Result<void>();
+  }
+
+  /// Starts the daemon if needed and waits until it answers.
+  asio::awaitable<Result<std::unique_ptr<VtyClient>>> ready(FrrDaemon daemon) {
+    const auto deadline = std::chrono::steady_clock::now() + kStartTimeout;
+    if (auto started = processes_.start(daemon); !started) co_return Unexpected(std::move(started).error());
+    for (;;) {
+      if (processes_.running(daemon)) {
+        const std::string path = processes_.vty_path(daemon);
+        auto vty = co_await VtyClient::connect(executor(), path, kCommandTimeout);
+        if (vty) co_return vty;
+      }
+      if (std::chrono::steady_clock::now() >= deadline) {
+        co_return fail(ErrorCode::kUnavailable,
+                       std::string(to_string(daemon)) + " of " + netns_ + " did not start within 10 s",
+                       "its output is in " + processes_.output_path(daemon));
+      }
+      co_await pause(kPoll);
+    }
+  }
+
+  asio::awaitable<Result<void>> end(FrrDaemon daemon) {
+    for (const bool kill : {false, true}) {
+      if (auto sent = processes_.request_stop(daemon, kill); !sent) co_return sent;
+      const auto deadline = std::chrono::steady_clock::now() + kStopTimeout;
+      while (processes_.running(daemon) && std::chrono::steady_clock::now() < deadline) co_await pause(kPoll);
+      if (!processes_.running(daemon)) co_return Result<void>();
+    }
+    co_return fail(ErrorCode::kUnavailable, std::string(to_string(daemon)) + " of " + netns_ + " does not end");
+  }
+
+  /// `self` keeps this alive for as long as the coroutine runs.
+  asio::awaitable<void> watch([[maybe_unused]] std::shared_ptr<Implementation> self) {
+    auto pause_after_failure = std::chrono::milliseconds(kWatchInterval);
+    while (!closed_) {
+      const bool failed = wanted_ && !co_await look_after();
+      pause_after_failure = failed ? std::min<std::chrono::milliseconds>(pause_after_failure * 2, kMaxRestartPause)
+                                   : std::chrono::milliseconds(kWatchInterval);
+      if (closed_) break;
+      const bool waiting = wanted_ && feed_->waits_for_source();
+      watch_timer_.expires_after(failed    ? pause_after_failure
+                                 : waiting ? std::chrono::milliseconds(kWatchIntervalWaiting)
+                                           : std::chrono::milliseconds(kWatchInterval));
+      error_code ignored;
+      co_await watch_timer_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    }
+  }
+
+  /// One round of `watch`; false if something could not be started.
+  asio::awaitable<bool> look_after() {
+    md5_.sample();
+    shorten_log();
+    const bool dead = std::any_of(kFrrDaemons.begin(), kFrrDaemons.end(),
+                                  [this](FrrDaemon daemon) { return !processes_.running(daemon); });
+    if (dead) {
+      auto guard = co_await mutex_.lock();
+      // It may be `reconcile` or `stop` that had the mutex.
+      if (!wanted_ || closed_) co_return true;
+      for (const auto daemon : kFrrDaemons) {
+        if (!processes_.running(daemon)) spdlog::warn("{} of {} is not running; starting it", to_string(daemon), netns_);
+      }
+      if (auto applied = co_await apply(); !applied) {
+        spdlog::warn("FRR of {}: {}", netns_, applied.error().message());
+        co_return false;
+      }
+    }
+    if (feed_->waits_for_source()) {
+      auto guard = co_await mutex_.lock();
+      if (!wanted_ || closed_) co_return true;
+      co_await check_source();
+    }
+    co_return true;
+  }
+
+  /// Tells the feed when the routes of bgpd are on their way. Holds the mutex.
+  asio::awaitable<void> check_source() {
+    const auto zebra = processes_.running(FrrDaemon::kZebra);
+    const auto bgpd = processes_.running(FrrDaemon::kBgpd);
+    if (!zebra || !bgpd) co_return;
+
+    const std::string zebra_path = processes_.vty_path(FrrDaemon::kZebra);
+    auto zebra_vty = co_await VtyClient::connect(executor(), zebra_path, kStatusTimeout);
+    if (!zebra_vty) co_return;
+    const std::string question = "show zebra client summary";
+    auto clients = co_await (*zebra_vty)->command(question);
+    if (!clients || !bgp_is_attached(clients->text)) co_return;
+
+    if (zebra->start_ticks > bgpd->start_ticks && announced_to_ != *zebra) {
+      const std::string bgpd_path = processes_.vty_path(FrrDaemon::kBgpd);
+      auto bgpd_vty = co_await VtyClient::connect(executor(), bgpd_path, kCommandTimeout);
+      if (!bgpd_vty || !wanted_) co_return;
+      auto announced = co_await announce_again(**bgpd_vty, wanted_->asn);
+      if (!announced) {
+        spdlog::warn("FRR of {}: {}", netns_, announced.error().message());
+        co_return;
+      }
+      announced_to_ = *zebra;
+    }
+    if (!closed_) feed_->source_ready();
+  }
+
+  void shorten_log() {
+    const std::string path = bgpd_log_path(netns_);
+    struct stat info {};
+    // bgpd appends, so it goes on at the new end.
+    if (::stat(path.c_str(), &info) == 0 && info.st_size > kMaxLogBytes && ::truncate(path.c_str(), 0) != 0) {
+      spdlog::debug("truncate {}: errno {}", path, errno);
+    }
+  }
+
+  [[nodiscard]] std::map<IpAddress, Notification> recent_notifications() const {
+    const sys::UniqueFd file(::open(bgpd_log_path(netns_).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    struct stat info {};
+    if (!file.valid() || ::fstat(file.get(), &info) != 0) return {};
+    std::string tail(kLogTailBytes, '\0');
+    const auto from = std::max<off_t>(0, info.st_size - static_cast<off_t>(tail.size()));
+    const auto got = ::pread(file.get(), tail.data(), tail.size(), from);
+    tail.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    return parse_notifications(tail);
+  }
+
+  /// Asks the daemons about the neighbors of `spec`; `neighbors` stands in the same order.
+  asio::awaitable<Result<void>> observe(const SpeakerSpec& spec, std::vector<NeighborStatus>& neighbors) {
+    const std::string bgpd_path = processes_.vty_path(FrrDaemon::kBgpd);
+    const std::string bfdd_path = processes_.vty_path(FrrDaemon::kBfdd);
+    const std::string zebra_path = processes_.vty_path(FrrDaemon::kZebra);
+    auto bgpd = co_await VtyClient::connect(executor(), bgpd_path, kStatusTimeout);
+    if (!bgpd) co_return Unexpected(std::move(bgpd).error());
+    const std::string show_neighbors = "show bgp neighbors json";
+    auto reply = co_await (*bgpd)->command(show_neighbors);
+    if (!reply) co_return Unexpected(std::move(reply).error());
+    auto sessions = parse_neighbors(reply->text);
+    if (!sessions) co_return Unexpected(std::move(sessions).error());
+
+    std::map<IpAddress, std::string> bfd;
+    auto bfdd = co_await VtyClient::connect(executor(), bfdd_path, kStatusTimeout);
+    if (bfdd) {
+      const std::string show_bfd = "show bfd peers json";
+      auto peers = co_await (*bfdd)->command(show_bfd);
+      if (peers) bfd = parse_bfd_peers(peers->text).value_or(std::map<IpAddress, std::string>());
+    }
+    auto zebra = co_await VtyClient::connect(executor(), zebra_path, kStatusTimeout);
+    const auto notifications = recent_notifications();
+
+    for (std::size_t i = 0; i < neighbors.size(); ++i) {
+      NeighborStatus& status = neighbors[i];
+      const NeighborSpec& neighbor = spec.neighbors[i];
+      const auto session = sessions->find(status.address);
+      if (session == sessions->end()) {
+        status.problem = "FRR does not have this neighbor";
+        status.hint = "the last change of the configuration was not complete; see the log of simplond";
+        continue;
+      }
+      status.state = session->second.state;
+      status.uptime_seconds = session->second.uptime_seconds;
+      status.prefixes_accepted = session->second.accepted;
+      status.prefixes_sent = session->second.sent;
+      if (const auto peer = bfd.find(status.address); peer != bfd.end()) status.bfd_state = peer->second;
+      if (status.state == "Established") {
+        auto received = co_await count_received(**bgpd, neighbor);
+        if (!received) co_return Unexpected(std::move(received).error());
+        status.prefixes_received = *received;
+        continue;
+      }
+
+      SessionEvidence evidence;
+      evidence.session = session->second;
+      evidence.bfd_state = neighbor.bfd ? status.bfd_state : std::string();
+      evidence.md5_failures = md5_.failed_lately();
+      evidence.now = std::chrono::system_clock::now();
+      if (const auto last = notifications.find(status.address); last != notifications.end()) {
+        evidence.notification = last->second;
+      }
+      if (zebra) {
+        const std::string question = std::string("show ") + (status.address.is_v4() ? "ip" : "ipv6") + " route " +
+                                     status.address.to_string() + " json";
+        auto route = co_await (*zebra)->command(question);
+        if (!route) co_return Unexpected(std::move(route).error());
+        if (const auto connected = parse_is_connected(route->text)) evidence.connected = *connected;
+      }
+      auto diagnosis = diagnose(neighbor, spec.asn, evidence);
+      status.problem = std::move(diagnosis.problem);
+      status.hint = std::move(diagnosis.hint);
+    }
+    co_return Result<void>();
+  }
+
+  asio::awaitable<Result<std::uint64_t>> count_received(VtyClient& bgpd, const NeighborSpec& neighbor) {
+    std::uint64_t received = 0;
+    for (const auto family : active_families(neighbor)) {
+      const std::string question = std::string("show bgp ") + (family == IpFamily::kV4 ? "ipv4" : "ipv6") +
+                                   " unicast neighbors " + neighbor.address.to_string() + " prefix-counts json";
+      auto reply = co_await bgpd.command(question);
+      if (!reply) co_return Unexpected(std::move(reply).error());
+      // A family that the neighbor did not negotiate has no counts.
+      received += parse_received_count(reply->text).value_or(0);
+    }
+    co_return received;
+  }
+
+  asio::io_context& io_;
+  std::string netns_;
+  Speaker::Options options_;
+  std::shared_ptr<FpmFeed> feed_;
+  FrrProcesses processes_;
+  AsyncMutex mutex_;
+  asio::steady_timer watch_timer_;
+  Md5Monitor md5_;
+  std::optional<SpeakerSpec> wanted_;
+  /// The zebra that bgpd was last made to announce to.
+  sys::ProcessId announced_to_;
+  bool watching_ = false;
+  bool closed_ = false;
+};
+
+class FrrSpeaker final : public Speaker {
+ public:
+  explicit FrrSpeaker(std::shared_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {}
+  FrrSpeaker(const FrrSpeaker&) = delete;
+  FrrSpeaker& operator=(const FrrSpeaker&) = delete;
+  ~FrrSpeaker() override { implementation_->close(); }
+
+  asio::awaitable<Result<void>> reconcile(SpeakerSpec wanted) override {
+    return implementation_->reconcile(std::move(wanted));
+  }
+  asio::awaitable<SpeakerStatus> status() override { return implementation_->status(); }
+  asio::awaitable<Result<void>> stop() override { return implementation_->stop(); }
+  std::vector<LearnedRoute> routes() const override { return implementation_->feed().routes(); }
+  bool synchronized() const override { return implementation_->feed().synchronized(); }
+
+ private:
+  std::shared_ptr<Implementation> implementation_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Speaker>> Speaker::create(asio::io_context& io, std::string netns, Options options,
+                                                 RoutesChanged routes_changed) {
+  auto feed = FpmFeed::open(io, netns, {.port = options.fpm_port, .sweep_idle = options.sweep_idle},
+                            std::move(routes_changed));
+  if (!feed) return Unexpected(std::move(feed).error());
+  (*feed)->start();
+  return std::make_unique<FrrSpeaker>(std::make_shared<Implementation>(io, std::move(netns), options, *std::move(feed)));
+}
+
+}  // namespace simplon::bgp

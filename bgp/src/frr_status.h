@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "bgp/speaker.h"
+
+// What FRR's daemons say about sessions, as values, and the judgment of it. All functions are pure.
+
+namespace simplon::bgp {
+
+/// One neighbor in `show bgp neighbors json`.
+struct SessionView {
+  std::string state;
+  std::uint64_t uptime_seconds = 0;
+  std::uint64_t accepted = 0;
+  std::uint64_t sent = 0;
+  bool prefix_limit_exceeded = false;
+  bool shut_down_here = false;
+  /// Until FRR tries again after the prefix limit.
+  std::uint64_t restart_in_seconds = 0;
+};
+
+/// Errors of all parsers: kPeer when the text is not the JSON that FRR 8.4 writes.
+[[nodiscard]] Result<std::map<IpAddress, SessionView>> parse_neighbors(std::string_view json);
+/// "up", "down", "init" by peer, of `show bfd peers json`.
+[[nodiscard]] Result<std::map<IpAddress, std::string>> parse_bfd_peers(std::string_view json);
+/// "Adj-in" of `show bgp FAMILY neighbors A prefix-counts json`: routes received, denied ones included.
+[[nodiscard]] Result<std::uint64_t> parse_received_count(std::string_view json);
+/// True if `show ip route A json` has a connected route that is in use.
+[[nodiscard]] Result<bool> parse_is_connected(std::string_view json);
+/// True if `show zebra client summary` lists bgpd.
+[[nodiscard]] bool bgp_is_attached(std::string_view client_summary);
+
+/// The last NOTIFICATION (RFC 4271 section 4.5) of a neighbor since its session was last up.
+struct Notification {
+  bool sent_by_us = false;
+  unsigned code = 0;
+  unsigned subcode = 0;
+  /// FRR's words for the two numbers.
+  std::string text;
+  std::chrono::system_clock::time_point at;
+  friend bool operator==(const Notification&, const Notification&) = default;
+};
+
+/// From lines of bgpd's log (local time); other lines are passed over.
+[[nodiscard]] std::map<IpAddress, Notification> parse_notifications(std::string_view log);
+
+/// Evidence about one neighbor whose session is not established.
+struct SessionEvidence {
+  SessionView session;
+  std::string bfd_state;
+  std::optional<Notification> notification;
+  /// An interface of the namespace is up and has a network with the neighbor's address; unknown if unset.
+  std::optional<bool> connected;
+  /// Segments with a wrong, missing or unexpected TCP-MD5 signature (RFC 2385) arrived lately in this namespace.
+  bool md5_failures = false;
+  std::chrono::system_clock::time_point now;
+};
+
+struct Diagnosis {
+  std::string problem;
+  std::string hint;
+};
+
+/// Why `neighbor` of a speaker in AS `local_asn` is not established; empty if it is.
+[[nodiscard]] Diagnosis diagnose(const NeighborSpec& neighbor, std::uint32_t local_asn, const SessionEvidence& evidence);
+
+/// Sum of the three TCPMD5 counters of /proc/net/netstat, or nothing if the text has none.
+[[nodiscard]] std::optional<std::uint64_t> parse_md5_failures(std::string_view netstat);
+
+}  // namespace simplon::bgp
