@@ -18,6 +18,8 @@ struct IkeAttempt {
   std::string remote_id;
   std::vector<std::string> ike_proposals;
   std::vector<std::string> esp_proposals;
+  /// Why our kernel cannot send to the peer, or empty. charon logs it without saying which peer it is about.
+  std::string send_error;
   /// charon's log lines about it, oldest first, without time, group and thread.
   std::vector<std::string> lines;
 };

@@ -74,7 +74,6 @@ std::vector<std::string> esp_proposals(const TunnelSpec& spec) {
 }
 
 Section load_conn_message(const TunnelSpec& spec, bool identities_shared) {
-  const bool initiate = spec.initiate && spec.remote.has_value();
   const Section::List anything = {"0.0.0.0/0", "::/0"};
 
   Section child;
@@ -88,10 +87,9 @@ Section load_conn_message(const TunnelSpec& spec, bool identities_shared) {
       // The forwarder raises the hard expiry then; enough for the retransmissions of a rekeying.
       .set("life_time", seconds(spec.child_rekey + std::max(spec.child_rekey / 10, std::chrono::seconds(30))))
       .set("replay_window", std::to_string(spec.replay_window))
-      // charon itself restores what it lost while simplond is away.
-      .set("dpd_action", initiate ? "restart" : "clear")
-      .set("close_action", initiate ? "start" : "none")
-      // We initiate: charon's start_action would run at each load.
+      // The tunnel manager initiates (tunnel_manager.cpp says why charon must not).
+      .set("dpd_action", "clear")
+      .set("close_action", "none")
       .set("start_action", "none");
 
   Section local;
@@ -120,8 +118,9 @@ Section load_conn_message(const TunnelSpec& spec, bool identities_shared) {
       .set("dpd_delay", seconds(spec.dpd_delay))
       .set("reauth_time", "0s")
       .set("rekey_time", seconds(spec.ike_rekey))
-      // Uniqueness goes by the pair of identities: INITIAL_CONTACT of one tunnel would delete its twin.
-      .set("unique", identities_shared ? "never" : "replace")
+      // "no": only INITIAL_CONTACT (RFC 7296 section 2.4) of a peer that lost its state replaces IKE_SAs. It goes by the
+      // pair of identities, so it would also delete another tunnel with the same pair.
+      .set("unique", identities_shared ? "never" : "no")
       .set("local-1", std::move(local))
       .set("remote-1", std::move(remote))
       .set("children", std::move(children));

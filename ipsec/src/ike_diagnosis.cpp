@@ -69,8 +69,8 @@ Found local_trouble(const Attempt& attempt) {
             attempt.rest("no shared key found for"),
         "compare the remote identity '" + facts.remote_id + "' with what the peer is configured to present"};
   }
-  if (const std::string error = attempt.rest("error writing to socket: "); !error.empty()) {
-    return IkeDiagnosis{IkeFault::kNoRoute, "our kernel cannot send to " + attempt.peer() + ": " + error,
+  if (!facts.send_error.empty()) {
+    return IkeDiagnosis{IkeFault::kNoRoute, "our kernel cannot send to " + attempt.peer() + ": " + facts.send_error,
                         "check the route (ip route get " + attempt.peer() + ") and that " + facts.local +
                             " is an address of this gateway"};
   }
@@ -159,7 +159,7 @@ Found initiator_told(const Attempt& attempt) {
   if (attempt.line("received AUTHENTICATION_FAILED notify error") != nullptr) {
     return IkeDiagnosis{IkeFault::kRefusedAuth,
                         attempt.peer() + " refused our authentication: the pre-shared keys differ, or it has no "
-                        "connection for identity '" + facts.local_id + "' (it only says AUTHENTICATION_FAILED)",
+                        "connection of its '" + facts.remote_id + "' with our '" + facts.local_id + "' (it only says AUTHENTICATION_FAILED)",
                         "compare the keys and the identities; the peer's log says 'MAC mismatched' for the key and 'no "
                         "matching peer config found' for the identity"};
   }

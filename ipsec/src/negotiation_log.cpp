@@ -61,4 +61,8 @@ std::optional<MonoTime> NegotiationLog::finish(std::uint32_t unique_id) {
   return started;
 }
 
+void NegotiationLog::forget_connection(const std::string& name) {
+  std::erase_if(negotiations_, [&](const auto& entry) { return entry.second.name == name; });
+}
+
 }  // namespace simplon::ipsec

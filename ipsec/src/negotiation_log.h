@@ -40,6 +40,8 @@ class NegotiationLog {
   /// The negotiation of that IKE_SA succeeded: returns its start, and forgets its lines.
   std::optional<MonoTime> finish(std::uint32_t unique_id);
   void forget(std::uint32_t unique_id) { negotiations_.erase(unique_id); }
+  /// The configuration changed: what was said of earlier attempts does not explain later ones.
+  void forget_connection(const std::string& name);
   void clear() { negotiations_.clear(); }
   [[nodiscard]] std::size_t size() const { return negotiations_.size(); }
 

@@ -6,10 +6,10 @@
 //     wake: reconcile, up, down, an event of charon, a timer
 //       -> connect if needed -> load what differs -> list-sas -> terminate what does not fit, initiate what is down
 //
-// Who brings a tunnel up again. Not charon (dpd_action=restart, close_action=start): it restarts per IKE_SA, so
-// after both ends initiated at the same time each outage would double the IKE_SAs, and with a peer that replaces
-// duplicates it never ends. `supervise` restarts per tunnel, and only while the tunnel has no IKE_SA at all. A tunnel that
-// loses its CHILD_SA gets kGrace first: charon recreates a child after a hard expiry by itself.
+// Who brings a tunnel up again. Not charon (dpd_action=restart, close_action=start): it restarts each IKE_SA for itself, so
+// once both ends have initiated at the same time, every outage doubles the IKE_SAs, and with a peer that replaces
+// duplicates it never ends. `supervise` restarts the tunnel, and only while it has no IKE_SA at all. A tunnel that loses
+// its CHILD_SA gets kGrace first: charon recreates a child after a hard expiry by itself.
 //
 // What looks wrong and is not: SAs are adopted by comparing addresses and the child's name (it holds the tunnel id), so a
 // restart of simplond negotiates nothing; a peer's second IKE_SA for the same tunnel is left alone (both work, the
@@ -30,6 +30,7 @@
 #include "ipsec/ike_diagnosis.h"
 #include "ipsec/src/charon_messages.h"
 #include "ipsec/src/negotiation_log.h"
+#include "ipsec/src/route_probe.h"
 #include "ipsec/vici/connection.h"
 #include "platform/base/clock.h"
 #include "platform/base/log.h"
@@ -82,6 +83,15 @@ struct Tunnel {
 };
 
 std::size_t key_mark(const std::string& psk) { return std::hash<std::string>{}(psk); }
+
+/// charon names the key it did not like, not its value.
+std::string refusal(const TunnelSpec& spec, const Error& error) {
+  std::string text = error.what;
+  const bool esp = text.find("esp_proposals") != std::string::npos;
+  if (!esp && text.find("proposals") == std::string::npos) return text;
+  for (const std::string& proposal : esp ? spec.esp_proposals : spec.ike_proposals) text += " '" + proposal + "'";
+  return text;
+}
 
 void wipe(std::string& secret) {
   explicit_bzero(secret.data(), secret.size());
@@ -204,6 +214,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       if (tunnel.wanted != spec) {
         tunnel.held = false;
         tunnel.load_error.reset();
+        tunnel.diagnosis.reset();
+        negotiations_.forget_connection(spec.name);
         tunnel.next_try = now();
         tunnel.retry = kFirstRetry;
       }
@@ -472,8 +484,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     if (tunnel == nullptr || generation != wanted_generation_) co_return true;  // `load` comes round again
     if (!result) {
       tunnel->loaded.reset();
-      tunnel->load_error = Error{ErrorCode::kInvalidConfig,
-                                 "charon refuses tunnel '" + name + "': " + result.error().what, {}};
+      tunnel->load_error =
+          Error{ErrorCode::kInvalidConfig, "charon refuses tunnel '" + name + "': " + refusal(spec, result.error()), {}};
       spdlog::error("{}", tunnel->load_error->what);
       co_return true;
     }
@@ -633,6 +645,10 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       attempt.esp_proposals = esp_proposals(tunnel.wanted);
       attempt.lines = negotiation->lines;
       auto found = diagnose(attempt);
+      if (found && found->fault == IkeFault::kNoAnswer && tunnel.wanted.remote) {
+        attempt.send_error = why_unreachable(tunnel.wanted.local, *tunnel.wanted.remote);
+        found = diagnose(attempt);
+      }
       if (!found) continue;
       if (!tunnel.diagnosis || tunnel.diagnosis->problem != found->problem) {
         spdlog::warn("tunnel {}: {} ({})", name, found->problem, found->hint);

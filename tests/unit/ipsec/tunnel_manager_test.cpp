@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <utility>
+
+#include "ipsec/tunnel_manager.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+
+#include "tests/unit/ipsec/fake_charon.h"
+
+namespace simplon::ipsec {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+class TunnelManagerTest : public ::testing::Test {
+ protected:
+  TunnelManagerTest() {
+    directory_ = std::filesystem::temp_directory_path() / ("simplon-vici-" + std::to_string(::getpid()));
+    std::filesystem::create_directories(directory_);
+    path_ = directory_ / "charon.vici";
+    charon_ = std::make_unique<FakeCharon>(io_, path_);
+    charon_->listen();
+    start();
+  }
+  ~TunnelManagerTest() override {
+    manager_.reset();
+    charon_.reset();
+    io_.run_for(milliseconds(50));
+    std::filesystem::remove_all(directory_);
+  }
+
+  /// A life of simplond.
+  void start() { manager_ = TunnelManager::create(io_, path_); }
+
+  template <class T>
+  T wait(boost::asio::awaitable<T> awaited) {
+    std::optional<T> result;
+    boost::asio::co_spawn(io_, std::move(awaited), [&](const std::exception_ptr&, T value) { result = std::move(value); });
+    EXPECT_TRUE(until([&] { return result.has_value(); }));
+    return std::move(*result);
+  }
+
+  bool until(const std::function<bool()>& condition, seconds limit = seconds(10)) {
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    while (!condition()) {
+      if (std::chrono::steady_clock::now() >= deadline) return false;
+      if (io_.stopped()) io_.restart();
+      io_.run_one_for(milliseconds(10));
+    }
+    return true;
+  }
+
+  TunnelStatus status(const std::string& name) {
+    for (TunnelStatus& each : wait(manager_->status())) {
+      if (each.name == name) return each;
+    }
+    ADD_FAILURE() << "no status of " << name;
+    return {};
+  }
+  bool is(const std::string& name, TunnelState state) {
+    return until([&] { return status(name).state == state; });
+  }
+
+  static TunnelSpec spec(const std::string& name, std::uint32_t id, std::uint8_t host = 2) {
+    TunnelSpec result;
+    result.name = name;
+    result.id = TunnelId(id);
+    result.local = IpAddress::v4(0x7f000001);
+    result.remote = IpAddress::v4({192, 0, 2, host});
+    result.local_id = "gw1";
+    result.remote_id = name;
+    result.psk = "key of " + name;
+    return result;
+  }
+  Result<void> want(std::vector<TunnelSpec> wanted) { return wait(manager_->reconcile(std::move(wanted))); }
+
+  boost::asio::io_context io_;
+  std::filesystem::path directory_;
+  std::string path_;
+  std::unique_ptr<FakeCharon> charon_;
+  std::unique_ptr<TunnelManager> manager_;
+};
+
+TEST_F(TunnelManagerTest, LoadsKeysThenConnectionsThenInitiates) {
+  ASSERT_TRUE(want({spec("paris", 3), spec("rome", 4, 3)}));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_TRUE(is("rome", TunnelState::kUp));
+  EXPECT_EQ(charon_->secrets["simplon-paris"], "key of paris");
+  EXPECT_EQ(charon_->connections["rome"].section("children")->entries().front().name, "rome.t4");
+  EXPECT_THAT(charon_->commands(),
+              ElementsAre("list-conns", "get-shared", "load-shared simplon-paris", "load-conn paris",
+                          "load-shared simplon-rome", "load-conn rome", "initiate paris", "initiate rome"));
+  const TunnelStatus paris = status("paris");
+  EXPECT_EQ(paris.problem, "");
+  EXPECT_EQ(paris.ike_state, "ESTABLISHED");
+  ASSERT_EQ(paris.children.size(), 1u);
+  EXPECT_EQ(paris.children[0].spi_out, 0xbd42495fu);
+  ASSERT_TRUE(paris.established_in_ms);
+  EXPECT_LT(*paris.established_in_ms, 5000u);
+}
+
+TEST_F(TunnelManagerTest, ReconcileIsIdempotent) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  charon_->forget_commands();
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_THAT(charon_->commands(), IsEmpty());
+}
+
+TEST_F(TunnelManagerTest, ANewLifeAdoptsWhatCharonHas) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  const auto before = charon_->sas.front().unique_id;
+  start();
+  charon_->forget_commands();
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  ASSERT_EQ(charon_->sas.size(), 1u);
+  EXPECT_EQ(charon_->sas.front().unique_id, before);
+  EXPECT_EQ(charon_->count("initiate paris"), 0u);
+}
+
+TEST_F(TunnelManagerTest, ANewLifeRemovesWhatNobodyWantsAnyMore) {
+  ASSERT_TRUE(want({spec("paris", 3), spec("rome", 4, 3)}));
+  ASSERT_TRUE(is("rome", TunnelState::kUp));
+  // Somebody else's connection and key stay.
+  vici::Section foreign;
+  foreign.set("children", vici::Section{}.set("net", vici::Section{}));
+  charon_->connections["foreign"] = foreign;
+  charon_->secrets["ike-foreign"] = "x";
+  start();
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  EXPECT_EQ(charon_->connections.count("rome"), 0u);
+  EXPECT_EQ(charon_->secrets.count("simplon-rome"), 0u);
+  EXPECT_EQ(charon_->connections.count("foreign"), 1u);
+  EXPECT_EQ(charon_->secrets.count("ike-foreign"), 1u);
+  ASSERT_EQ(charon_->sas.size(), 1u);
+  EXPECT_EQ(charon_->sas.front().name, "paris");
+}
+
+TEST_F(TunnelManagerTest, ANewLifeReplacesAnSaOfAnotherTunnelId) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  start();
+  ASSERT_TRUE(want({spec("paris", 9)}));
+  EXPECT_TRUE(until([&] { return charon_->sas.size() == 1 && charon_->sas.front().child == "paris.t9"; }));
+}
+
+TEST_F(TunnelManagerTest, ARemovedTunnelIsUnloadedAndItsSasEnd) {
+  ASSERT_TRUE(want({spec("paris", 3), spec("rome", 4, 3)}));
+  ASSERT_TRUE(is("rome", TunnelState::kUp));
+  charon_->forget_commands();
+  ASSERT_TRUE(want({spec("rome", 4, 3)}));
+  EXPECT_THAT(charon_->commands(), ElementsAre("unload-conn paris", "terminate paris", "unload-shared simplon-paris"));
+  ASSERT_EQ(charon_->sas.size(), 1u);
+  EXPECT_EQ(charon_->sas.front().name, "rome");
+}
+
+TEST_F(TunnelManagerTest, ANewKeyIsLoadedAndDisturbsNothing) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  charon_->forget_commands();
+  TunnelSpec changed = spec("paris", 3);
+  changed.psk = "another";
+  ASSERT_TRUE(want({changed}));
+  EXPECT_EQ(charon_->secrets["simplon-paris"], "another");
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_THAT(charon_->commands(), ElementsAre("load-shared simplon-paris"));
+}
+
+TEST_F(TunnelManagerTest, AnotherPeerAddressIsNegotiatedAgain) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  ASSERT_TRUE(want({spec("paris", 3, 77)}));
+  EXPECT_TRUE(until([&] { return charon_->sas.size() == 1 && charon_->sas.front().remote == "192.0.2.77"; }));
+}
+
+TEST_F(TunnelManagerTest, ARefusedProposalIsAnErrorThatNamesTunnelAndProposal) {
+  TunnelSpec bad = spec("paris", 3);
+  bad.esp_proposals = {"nonsense"};
+  const auto result = want({bad, spec("rome", 4, 3)});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kInvalidConfig);
+  EXPECT_THAT(result.error().what, AllOf(HasSubstr("paris"), HasSubstr("nonsense")));
+  EXPECT_TRUE(is("rome", TunnelState::kUp)) << "one bad tunnel must not hold up the others";
+  EXPECT_THAT(status("paris").problem, HasSubstr("nonsense"));
+  ASSERT_TRUE(want({spec("paris", 3), spec("rome", 4, 3)}));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+}
+
+TEST_F(TunnelManagerTest, TunnelsWithTheSameIdentitiesDoNotReplaceEachOther) {
+  TunnelSpec twin = spec("paris-2", 4, 3);
+  twin.remote_id = "paris";
+  ASSERT_TRUE(want({spec("paris", 3), twin}));
+  EXPECT_EQ(charon_->connections["paris"].text("unique"), "never");
+  EXPECT_EQ(charon_->connections["paris-2"].text("unique"), "never");
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  EXPECT_EQ(charon_->connections["paris"].text("unique"), "no");
+}
+
+TEST_F(TunnelManagerTest, WithoutCharonItSaysSoAndLoadsLater) {
+  charon_->die();
+  const auto result = want({spec("paris", 3)});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kUnavailable);
+  EXPECT_FALSE(manager_->connected());
+  EXPECT_THAT(status("paris").problem, StartsWith("charon does not answer"));
+  charon_->listen();
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_TRUE(manager_->connected());
+}
+
+TEST_F(TunnelManagerTest, ACharonThatHangsIsUnavailable) {
+  charon_->hangs.insert("load-conn");
+  const auto before = std::chrono::steady_clock::now();
+  const auto result = want({spec("paris", 3)});
+  EXPECT_LT(std::chrono::steady_clock::now() - before, seconds(7));
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kUnavailable);
+  charon_->hangs.clear();
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+}
+
+TEST_F(TunnelManagerTest, ARestartedCharonIsLoadedAgain) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  charon_->die();
+  ASSERT_TRUE(until([&] { return !manager_->connected(); }));
+  charon_->forget_commands();
+  charon_->listen();
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_EQ(charon_->secrets["simplon-paris"], "key of paris");
+  EXPECT_EQ(charon_->count("load-conn paris"), 1u);
+  EXPECT_EQ(charon_->count("initiate paris"), 1u);
+}
+
+TEST_F(TunnelManagerTest, ATunnelThatEndsIsInitiatedAgain) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  const auto before = charon_->sas.front().unique_id;
+  charon_->peer_terminates("paris");
+  EXPECT_TRUE(until([&] { return charon_->sas.size() == 1 && charon_->sas.front().unique_id != before; }, seconds(5)));
+}
+
+TEST_F(TunnelManagerTest, ALostChildGetsTimeBeforeTheIkeSaIsReplaced) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  const auto before = std::chrono::steady_clock::now();
+  charon_->peer_deletes_child("paris");
+  ASSERT_TRUE(is("paris", TunnelState::kIkeOnly));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_GE(std::chrono::steady_clock::now() - before, seconds(2));
+  EXPECT_EQ(charon_->sas.size(), 1u);
+}
+
+TEST_F(TunnelManagerTest, ThePeersOwnAttemptIsNotDoubled) {
+  TunnelSpec passive = spec("paris", 3);
+  passive.initiate = false;
+  ASSERT_TRUE(want({passive}));
+  EXPECT_THAT(status("paris").problem, HasSubstr("waiting for the peer"));
+  charon_->peer_initiates("paris", "paris.t3");
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_EQ(charon_->count("initiate paris"), 0u);
+}
+
+TEST_F(TunnelManagerTest, RefusedAuthenticationIsExplainedAndTriedAgain) {
+  charon_->peers["paris"] = FakeCharon::Peer::kRefusesAuth;
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(until([&] { return !status("paris").hint.empty(); }));
+  EXPECT_THAT(status("paris").problem, HasSubstr("pre-shared keys differ"));
+  EXPECT_THAT(status("paris").problem, Not(HasSubstr("key of paris")));
+  charon_->peers["paris"] = FakeCharon::Peer::kAccepts;
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_EQ(status("paris").problem, "");
+}
+
+TEST_F(TunnelManagerTest, ARefusedChildIsExplainedBesideTheIkeSa) {
+  charon_->peers["paris"] = FakeCharon::Peer::kRefusesChild;
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  EXPECT_TRUE(is("paris", TunnelState::kIkeOnly));
+  EXPECT_THAT(status("paris").problem, HasSubstr("phase 1 is fine"));
+}
+
+TEST_F(TunnelManagerTest, ASilentPeerIsLeftToCharonsRetransmissions) {
+  charon_->peers["paris"] = FakeCharon::Peer::kSilent;
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  EXPECT_TRUE(is("paris", TunnelState::kConnecting));
+  EXPECT_THAT(status("paris").problem, HasSubstr("192.0.2.2"));
+  io_.restart();
+  io_.run_for(milliseconds(2500));
+  EXPECT_EQ(charon_->count("initiate paris"), 1u);
+}
+
+TEST_F(TunnelManagerTest, DownHoldsUntilUp) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  ASSERT_TRUE(wait(manager_->down("paris")));
+  EXPECT_TRUE(is("paris", TunnelState::kDown));
+  EXPECT_THAT(status("paris").problem, HasSubstr("operator"));
+  charon_->forget_commands();
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  io_.restart();
+  io_.run_for(milliseconds(2500));
+  EXPECT_THAT(charon_->commands(), Not(Contains("initiate paris")));
+  ASSERT_TRUE(wait(manager_->up("paris")));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+}
+
+TEST_F(TunnelManagerTest, VerbsNameAnUnknownTunnel) {
+  ASSERT_TRUE(want({}));
+  const std::vector<Result<void>> results = {wait(manager_->up("oslo")), wait(manager_->down("oslo")),
+                                             wait(manager_->rekey("oslo", false))};
+  for (const Result<void>& result : results) {
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code, ErrorCode::kInvalidConfig);
+    EXPECT_THAT(result.error().what, HasSubstr("oslo"));
+  }
+}
+
+TEST_F(TunnelManagerTest, RekeyAsksForTheChildOrTheIkeSa) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_TRUE(wait(manager_->rekey("paris", false)));
+  EXPECT_TRUE(wait(manager_->rekey("paris", true)));
+  EXPECT_EQ(charon_->count("rekey paris"), 2u);
+}
+
+TEST_F(TunnelManagerTest, MayBeDestroyedAtAnyMoment) {
+  for (int steps = 0; steps < 60; ++steps) {
+    start();
+    boost::asio::co_spawn(io_, manager_->reconcile({spec("paris", 3)}), [](const std::exception_ptr&, Result<void>) {});
+    for (int i = 0; i < steps; ++i) {
+      if (io_.stopped()) io_.restart();
+      io_.run_one_for(milliseconds(1));
+    }
+    manager_.reset();
+  }
+  start();
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+}
+
+}  // namespace
+}  // namespace simplon::ipsec
