@@ -15,7 +15,6 @@ simplon_pkg(LIBBPF libbpf libbpf-dev)
 simplon_pkg(LIBXDP libxdp libxdp-dev)
 simplon_pkg(LIBNL libnl-3.0 libnl-3-dev)
 simplon_pkg(LIBNL_ROUTE libnl-route-3.0 libnl-route-3-dev)
-simplon_pkg(URCU_QSBR liburcu-qsbr liburcu-dev)
 
 find_package(OpenSSL REQUIRED)
 find_package(Boost 1.74 REQUIRED)
