@@ -155,10 +155,13 @@ void emit_tunnel(Writer& out, const TunnelConfig& tunnel) {
   out.text("local", tunnel.local.to_string());
   if (tunnel.remote) out.text("remote", tunnel.remote->to_string());
   if (tunnel.local_id != tunnel.local.to_string()) out.text("local-id", tunnel.local_id);
-  if (!tunnel.remote || tunnel.remote_id != tunnel.remote->to_string()) out.text("remote-id", tunnel.remote_id);
+  if (!tunnel.remote_id.empty() && (!tunnel.remote || tunnel.remote_id != tunnel.remote->to_string()))
+    out.text("remote-id", tunnel.remote_id);
   out.text("psk-file", tunnel.psk_file);
-  if (tunnel.ike_proposals != default_ike_proposals()) out.flow("ike-proposals", tunnel.ike_proposals, kSame);
-  if (tunnel.esp_proposals != default_esp_proposals()) out.flow("esp-proposals", tunnel.esp_proposals, kSame);
+  if (!tunnel.ike_proposals.empty() && tunnel.ike_proposals != default_ike_proposals())
+    out.flow("ike-proposals", tunnel.ike_proposals, kSame);
+  if (!tunnel.esp_proposals.empty() && tunnel.esp_proposals != default_esp_proposals())
+    out.flow("esp-proposals", tunnel.esp_proposals, kSame);
   if (tunnel.encapsulation == Encapsulation::kUdp) out.text("encapsulation", "udp");
   if (tunnel.initiate != defaults.initiate) out.flag("initiate", tunnel.initiate);
   if (tunnel.enabled != defaults.enabled) out.flag("enabled", tunnel.enabled);

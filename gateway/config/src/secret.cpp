@@ -39,7 +39,7 @@ Result<void> check_secret_file(const std::string& path) {
     return fail(
         ErrorCode::kInvalidConfig,
         path + " is open to " + (world ? "everybody" : "its group") + " (mode " + octal(info.st_mode & 07777) + ")",
-        "chmod 600 " + path);
+        "chmod 0600 " + path);
   }
   if (info.st_size == 0) return fail(ErrorCode::kInvalidConfig, path + " is empty", "write the key into it");
   if (info.st_size > kMaxSecretBytes) {

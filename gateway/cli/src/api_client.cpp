@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/cli/src/api_client.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <nlohmann/json.hpp>
+
+#include "gateway/ipc/api.h"
+#include "platform/sys/unix_socket.h"
+
+// Beast parses the reply, plain poll moves the bytes: a blocking Asio socket has no timeouts, and an event loop for one
+// request is more than a short-lived program needs.
+
+namespace simplon::cli {
+namespace {
+
+namespace http = boost::beast::http;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::uint64_t kMaxReplyBytes = 512U << 20;
+
+/// Waits until `fd` is ready for `events`. Errors: kUnavailable at the deadline.
+Result<void> wait(int fd, short events, Clock::time_point deadline) {
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    if (left <= 0)
+      return fail(ErrorCode::kUnavailable, "simplond did not answer in time",
+                  "look at its log: journalctl -u simplond");
+    pollfd item{fd, events, 0};
+    const int ready = ::poll(&item, 1, static_cast<int>(std::min<std::int64_t>(left, 60'000)));
+    if (ready > 0) return {};
+    if (ready < 0 && errno != EINTR) return fail_errno("cannot wait for simplond", errno);
+  }
+}
+
+}  // namespace
+
+Result<nlohmann::json> ApiClient::get(const std::string& target) const {
+  return exchange("GET " + target + " HTTP/1.1\r\nHost: simplon\r\nConnection: close\r\n\r\n");
+}
+
+Result<nlohmann::json> ApiClient::post(const std::string& target, const nlohmann::json& body) const {
+  const std::string text = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return exchange("POST " + target +
+                  " HTTP/1.1\r\nHost: simplon\r\nConnection: close\r\nContent-Type: application/json\r\n" +
+                  "Content-Length: " + std::to_string(text.size()) + "\r\n\r\n" + text);
+}
+
+Result<nlohmann::json> ApiClient::exchange(const std::string& request) const {
+  auto connected = sys::connect_unix(socket_, SOCK_STREAM, true);
+  if (!connected) {
+    return fail(ErrorCode::kUnavailable, "simplond is not reachable: " + connected.error().what,
+                "is it running? systemctl status simplond; another one: --socket PATH");
+  }
+  const int fd = connected->get();
+  const auto deadline = Clock::now() + timeout_;
+
+  std::string_view rest = request;
+  while (!rest.empty()) {
+    const ssize_t sent = ::send(fd, rest.data(), rest.size(), MSG_NOSIGNAL);
+    if (sent > 0) {
+      rest.remove_prefix(static_cast<std::size_t>(sent));
+    } else if (errno == EAGAIN) {
+      if (auto ready = wait(fd, POLLOUT, deadline); !ready) return Unexpected(ready.error());
+    } else if (errno == EPIPE || errno == ECONNRESET) {
+      break;  // refused before all was read: the reply tells why
+    } else if (errno != EINTR) {
+      return fail_errno("cannot talk to simplond", errno);
+    }
+  }
+
+  http::response_parser<http::string_body> parser;
+  parser.eager(true);
+  parser.body_limit(kMaxReplyBytes);
+  std::string pending;
+  std::array<char, 65536> chunk{};
+  boost::system::error_code error;
+  const auto broken = [&](const std::string& why) {
+    return fail(ErrorCode::kPeer, "what answers at " + socket_ + " is not simplond: " + why);
+  };
+  while (!parser.is_done()) {
+    if (auto ready = wait(fd, POLLIN, deadline); !ready) return Unexpected(ready.error());
+    const ssize_t got = ::recv(fd, chunk.data(), chunk.size(), 0);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (got < 0)
+      return fail(ErrorCode::kUnavailable, std::string("simplond closed the connection: ") + std::strerror(errno),
+                  "look at its log");
+    if (got == 0) {
+      if (parser.got_some()) parser.put_eof(error);
+      if (!parser.got_some() || error || !parser.is_done()) {
+        return fail(ErrorCode::kUnavailable, "simplond closed the connection before it had answered",
+                    "look at its log");
+      }
+      break;
+    }
+    pending.append(chunk.data(), static_cast<std::size_t>(got));
+    while (!pending.empty() && !parser.is_done()) {
+      const std::size_t used = parser.put(boost::asio::buffer(pending), error);
+      if (error == http::error::need_more) {
+        error = {};
+        break;
+      }
+      if (error) return broken(error.message());
+      pending.erase(0, used);
+    }
+  }
+  auto reply = nlohmann::json::parse(parser.get().body(), nullptr, false);
+  if (!reply.is_object() || !reply.contains("api") || !reply["api"].is_number_integer()) return broken("no API reply");
+  if (reply["api"] != ipc::kApiVersion) {
+    return fail(ErrorCode::kPeer,
+                "simplond speaks version " + reply["api"].dump() + " of the API, this program version " +
+                    std::to_string(ipc::kApiVersion),
+                "install the same release of both");
+  }
+  return reply;
+}
+
+}  // namespace simplon::cli

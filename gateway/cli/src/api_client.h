@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <chrono>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "platform/base/result.h"
+
+namespace simplon::cli {
+
+/// A client of the local API (gateway/ipc/api.h): one connection per request, blocking.
+class ApiClient {
+ public:
+  explicit ApiClient(std::string socket, std::chrono::milliseconds timeout = std::chrono::seconds(120))
+      : socket_(std::move(socket)), timeout_(timeout) {}
+
+  /// The reply, also if it is a refusal (its "errors" tell). Errors: kUnavailable if simplond cannot be reached or does
+  /// not answer in time; kPeer if what answers is not simplond, or speaks another version of the API.
+  [[nodiscard]] Result<nlohmann::json> get(const std::string& target) const;
+  [[nodiscard]] Result<nlohmann::json> post(const std::string& target, const nlohmann::json& body) const;
+
+ private:
+  [[nodiscard]] Result<nlohmann::json> exchange(const std::string& request) const;
+
+  std::string socket_;
+  std::chrono::milliseconds timeout_;
+};
+
+}  // namespace simplon::cli
