@@ -204,6 +204,7 @@ class Reconciler {
   bool ids_settled_ = false;
 
   MonoTime sweep_deadline_{};
+  bool was_current_ = false;
   MonoTime retry_at_{};
   /// Not before this time if going back failed (the disk is full, say).
   MonoTime probation_retry_at_{};

@@ -122,6 +122,7 @@ class TableProgrammer {
   bool started_ = false;
   bool woken_ = false;
   bool in_flight_ = false;
+  bool connected_ = false;
   bool synchronized_ = false;
   bool swept_ = false;
   std::uint64_t connection_ = 0;

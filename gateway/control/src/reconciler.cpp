@@ -75,8 +75,7 @@ void Reconciler::start() {
   if (auto reverted = parts_.store.revert_if_expired(); !reverted) {
     spdlog::error("going back from an unconfirmed configuration failed: {}", reverted.error().message());
   } else if (*reverted) {
-    spdlog::warn("the configuration was not confirmed in time: version {} is current again as {}", (*reverted)->parent,
-                 (*reverted)->number);
+    spdlog::warn("the configuration was not confirmed in time: gone back, as version {}", (*reverted)->number);
   }
   auto stored = parts_.store.load_current();
   auto config = stored ? read_stored(*stored) : Result<GatewayConfig>(Unexpected(stored.error()));
@@ -421,7 +420,11 @@ asio::awaitable<void> Reconciler::background() {
     boost::system::error_code cancelled;
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
     if (!*alive) co_return;
-    if (programmer_.started() && !programmer_.status().swept) programmer_.poke();
+    const auto programmed = programmer_.status();
+    if (programmer_.started() && !programmed.swept) programmer_.poke();
+    // What waited for the forwarder's confirmation can be tidied up now.
+    if (programmed.current() && !was_current_) retry_at_ = parts_.clock.now();
+    was_current_ = programmed.current();
     if (turns_.taken()) continue;
     const auto& pending = parts_.store.pending();
     if (pending && parts_.wall_clock.now() >= pending->deadline && parts_.clock.now() >= probation_retry_at_) {

@@ -98,6 +98,7 @@ void TableProgrammer::start() {
   client_.on_connected = [this](std::uint64_t instance) {
     spdlog::info("forwarder connected, instance {:016x}", instance);
     ++connection_;
+    connected_ = true;
     synchronized_ = false;
     swept_ = false;
     problem_.clear();
@@ -112,6 +113,7 @@ void TableProgrammer::start() {
 }
 
 void TableProgrammer::lost(const Error& why) {
+  connected_ = false;
   synchronized_ = false;
   swept_ = false;
   problem_ = why.message();
@@ -161,7 +163,7 @@ void TableProgrammer::poke() {
 
 TableProgrammer::Status TableProgrammer::status() const {
   Status status;
-  status.connected = client_.connected();
+  status.connected = connected_ && client_.connected();
   status.synchronized = status.connected && synchronized_;
   status.swept = status.connected && swept_;
   status.confirmed = client_.acknowledged().value();
@@ -190,16 +192,17 @@ asio::awaitable<void> TableProgrammer::pause(std::chrono::milliseconds at_most) 
 asio::awaitable<void> TableProgrammer::run() {
   const auto alive = alive_;
   while (*alive) {
-    if (!client_.connected()) {
+    // The client may know of a connection a moment before it tells us; a synchronization belongs to what it told.
+    if (!connected_) {
       co_await pause(std::chrono::milliseconds(0));
     } else if (!synchronized_) {
       co_await synchronize();
-      if (*alive && client_.connected() && !synchronized_) co_await pause(kRetryDelay);
+      if (*alive && connected_ && !synchronized_) co_await pause(kRetryDelay);
     } else if (!queue_.empty()) {
       co_await send_next();
     } else if (!swept_ && may_sweep_()) {
       co_await sweep();
-      if (*alive && client_.connected() && !swept_) co_await pause(kRetryDelay);
+      if (*alive && connected_ && !swept_) co_await pause(kRetryDelay);
     } else {
       co_await pause(std::chrono::milliseconds(0));
     }

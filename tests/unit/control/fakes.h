@@ -164,9 +164,9 @@ class FakeForwarder final : public ipc::TableClient {
   std::vector<std::vector<ipc::Operation>> updates;
 
   void connect() {
-    connected_ = true;
     boost::asio::post(io_, [this] {
-      if (connected_ && on_connected) on_connected(instance);
+      connected_ = true;
+      if (on_connected) on_connected(instance);
     });
   }
   void disconnect() {
