@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <boost/asio/io_context.hpp>
+
+#include "platform/base/result.h"
+
+namespace simplon::forwarder {
+
+struct ForwarderOptions {
+  /// Holds forwarder.sock and sa.sock; must exist.
+  std::string run_dir;
+  std::string software;
+  /// Packet memory of the worker; 4 KiB each.
+  std::size_t frames = 16384;
+};
+
+/// The whole forwarder: one worker thread that forwards, and the control side on the io_context, which is the only writer of
+/// the tables.
+class Forwarder {
+ public:
+  /// In the network namespace of the caller (the underlay). Errors: one line that names what is missing and the remedy.
+  [[nodiscard]] static Result<std::unique_ptr<Forwarder>> start(boost::asio::io_context& io, const ForwarderOptions& options);
+  virtual ~Forwarder() = default;
+};
+
+}  // namespace simplon::forwarder

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/forwarder/host_ports.h"
+
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+
+#include "gateway/forwarder/grace.h"
+#include "platform/netlink/netlink.h"
+#include "platform/sys/netns.h"
+#include "platform/sys/tun.h"
+
+namespace simplon::forwarder {
+namespace {
+
+Result<void> configure(const ipc::HostPort& wanted) {
+  // The kernel of a domain shall say nothing of its own on a host port. Fails without IPv6, which is as good.
+  const std::string ipv6 = "ipv6/conf/" + wanted.interface + "/";
+  static_cast<void>(sys::set_net_sysctl(wanted.netns, ipv6 + "addr_gen_mode", "1"));
+  static_cast<void>(sys::set_net_sysctl(wanted.netns, ipv6 + "router_solicitations", "0"));
+  static_cast<void>(sys::set_net_sysctl(wanted.netns, "ipv4/conf/" + wanted.interface + "/rp_filter", "0"));
+  auto netlink = netlink::Netlink::open(wanted.netns);
+  if (!netlink) return Unexpected(netlink.error());
+  return netlink::configure_interface(**netlink, wanted.interface, wanted.addresses, wanted.mtu);
+}
+
+forward::HostPortEntry entry_of(const ipc::HostPort& wanted, forward::PortId id) {
+  forward::HostPortEntry entry{attachment_of(wanted.attachment), id, {}};
+  for (const auto& address : wanted.addresses) entry.addresses.push_back(address.address);
+  return entry;
+}
+
+}  // namespace
+
+forward::AttachmentId attachment_of(const ipc::AttachmentRef& ref) {
+  return ref.kind == ipc::AttachmentKind::kTunnel ? forward::AttachmentId::tunnel(TunnelId(ref.id))
+                                                  : forward::AttachmentId::vpc(Vni(ref.id));
+}
+
+HostPorts::HostPorts(forward::Tables& tables, PortIds& ids, std::shared_ptr<TunIo> tuns)
+    : tables_(tables), ids_(ids), tuns_(std::move(tuns)) {}
+
+HostPorts::~HostPorts() {
+  for (const auto& [attachment, port] : ports_) close(port, false);
+}
+
+Result<void> HostPorts::upsert(const ipc::HostPort& wanted) {
+  const auto found = ports_.find(wanted.attachment);
+  if (found != ports_.end()) {
+    Port& port = found->second;
+    if (port.config == wanted) return {};
+    if (port.config.interface == wanted.interface && port.config.netns == wanted.netns) {
+      if (auto ok = configure(wanted); !ok) return ok;
+      port.config = wanted;
+      return tables_.upsert_host_port(entry_of(wanted, port.id));
+    }
+    remove(wanted.attachment);
+  }
+  auto tun = sys::open_tun(wanted.netns, wanted.interface);
+  if (!tun) return Unexpected(tun.error());
+  if (auto ok = configure(wanted); !ok) return ok;
+  Port port{wanted, ids_.take()};
+  if (auto ok = tuns_->add(port.id, *std::move(tun)); !ok) {
+    ids_.give_back(port.id);
+    return ok;
+  }
+  forward::PortEntry entry;
+  entry.id = port.id;
+  entry.kind = forward::PortKind::kHost;
+  entry.queues = {tuns_};
+  auto installed = tables_.upsert_port(entry);
+  if (installed) installed = tables_.upsert_host_port(entry_of(wanted, port.id));
+  if (!installed) {
+    close(port, false);
+    return installed;
+  }
+  ports_.emplace(wanted.attachment, std::move(port));
+  return {};
+}
+
+void HostPorts::remove(const ipc::AttachmentRef& attachment) {
+  const auto found = ports_.find(attachment);
+  if (found == ports_.end()) return;
+  tables_.remove_host_port(attachment_of(attachment));
+  close(found->second, true);
+  ports_.erase(found);
+}
+
+void HostPorts::close(const Port& port, bool delete_device) {
+  sys::UniqueFd tun = tuns_->remove(port.id);
+  if (delete_device && tun.valid()) ::ioctl(tun.get(), TUNSETPERSIST, 0);
+  tables_.remove_port(port.id);
+  ids_.give_back(port.id);
+  // The worker may be inside a write to it: closed after a grace period.
+  tables_.quiescence().retire(new sys::UniqueFd(std::move(tun)));
+  wait_for_workers(tables_);
+}
+
+}  // namespace simplon::forwarder

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "gateway/forward/tables.h"
+#include "gateway/forwarder/port_ids.h"
+#include "gateway/forwarder/tun_io.h"
+#include "gateway/ipc/table_model.h"
+#include "platform/base/result.h"
+
+namespace simplon::forwarder {
+
+/// Host ports: TUN devices in the namespaces of the domains. A device outlives the forwarder, with its addresses and the
+/// sockets bound to them; it is deleted when the host port is removed. Threads: the control thread's.
+class HostPorts {
+ public:
+  HostPorts(forward::Tables& tables, PortIds& ids, std::shared_ptr<TunIo> tuns);
+  ~HostPorts();
+
+  /// Creates or adopts the device and gives it addresses and MTU. Errors: those of sys::open_tun and netlink.
+  [[nodiscard]] Result<void> upsert(const ipc::HostPort& wanted);
+  void remove(const ipc::AttachmentRef& attachment);
+  [[nodiscard]] bool up(const ipc::AttachmentRef& attachment) const { return ports_.count(attachment) != 0; }
+
+ private:
+  struct Port {
+    ipc::HostPort config;
+    forward::PortId id = forward::kNoPort;
+  };
+
+  void close(const Port& port, bool delete_device);
+
+  forward::Tables& tables_;
+  PortIds& ids_;
+  std::shared_ptr<TunIo> tuns_;
+  std::map<ipc::AttachmentRef, Port> ports_;
+};
+
+/// The same attachment in the words of the data path.
+[[nodiscard]] forward::AttachmentId attachment_of(const ipc::AttachmentRef& ref);
+
+}  // namespace simplon::forwarder

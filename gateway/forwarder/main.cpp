@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <sys/stat.h>
+
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <spdlog/spdlog.h>
+
+#include "gateway/forwarder/forwarder.h"
+#include "gateway/forwarder/privileges.h"
+#include "platform/base/log.h"
+
+namespace {
+
+using namespace simplon;
+
+Result<void> run(const forwarder::ForwarderOptions& options) {
+  struct stat info {};
+  if (::stat(options.run_dir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+    return fail(ErrorCode::kUnavailable, "run directory " + options.run_dir + " does not exist",
+                "mkdir -p " + options.run_dir);
+  }
+  if (auto ok = forwarder::check_capabilities(); !ok) return ok;
+  if (auto ok = forwarder::restrict_process(); !ok) return ok;
+  boost::asio::io_context io(1);
+  boost::asio::signal_set signals(io, SIGTERM, SIGINT);
+  auto running = forwarder::Forwarder::start(io, options);
+  if (!running) return Unexpected(running.error());
+  spdlog::info("{} ready in {}", options.software, options.run_dir);
+  signals.async_wait([&io](const boost::system::error_code&, int signal) {
+    spdlog::info("ending on signal {}", signal);
+    io.stop();
+  });
+  io.run();
+  running->reset();
+  return {};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  forwarder::ForwarderOptions options;
+  options.run_dir = "/run/simplon";
+  options.software = "simplon-forwarder " SIMPLON_VERSION;
+  std::string level = "info";
+  CLI::App app{"Simplon's data path: forwards between VXLAN, ESP and host ports with the tables simplond gives it.\n"
+               "Runs in the network namespace of the underlay."};
+  app.set_version_flag("--version", options.software);
+  app.add_option("--run-dir", options.run_dir, "Directory of forwarder.sock and sa.sock")->capture_default_str();
+  app.add_option("--log-level", level, "trace, debug, info, warn or error")->capture_default_str();
+  app.add_option("--frames", options.frames, "Packet buffers, 4 KiB each")
+      ->capture_default_str()
+      ->check(CLI::Range(std::size_t{4096}, std::size_t{1} << 20));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // 2: bad usage, as for the other programs.
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (auto ok = init_logging("simplon-forwarder", level); !ok) {
+    std::fprintf(stderr, "simplon-forwarder: %s\n", ok.error().message().c_str());
+    return 2;
+  }
+  if (auto ok = run(options); !ok) {
+    std::fprintf(stderr, "simplon-forwarder: %s\n", ok.error().message().c_str());
+    return 1;
+  }
+  return 0;
+}

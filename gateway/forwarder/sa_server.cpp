@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/forwarder/sa_server.h"
+
+#include <spdlog/spdlog.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <deque>
+#include <list>
+#include <optional>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "platform/sys/unix_socket.h"
+
+namespace simplon::forwarder {
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+using Descriptor = asio::posix::stream_descriptor;
+
+// Chosen by us. The plugin makes one connection; a few more may be on their way.
+constexpr std::size_t kMaxConnections = 8;
+// Two events for each of 10,000 SAs; a plugin that does not read that many is replaced by its next connection.
+constexpr std::size_t kMaxQueued = 20000;
+
+struct Connection {
+  Connection(asio::io_context& io, int fd) : descriptor(io, fd) {}
+  Descriptor descriptor;
+  std::deque<std::vector<std::uint8_t>> outgoing;
+  bool writing = false;
+  bool greeted = false;
+  bool closed = false;
+};
+
+class UnixSaServer final : public SaServer {
+ public:
+  UnixSaServer(asio::io_context& io, int fd, std::string path, Handler handle)
+      : io_(io), listener_(io, fd), path_(std::move(path)), handle_(std::move(handle)) {
+    accept();
+  }
+
+  ~UnixSaServer() override {
+    for (const auto& connection : std::list(connections_)) close(connection);
+    ::unlink(path_.c_str());
+  }
+
+  void send_event(std::vector<std::uint8_t> event) override {
+    if (plugin_) {
+      send(plugin_, std::move(event));
+    } else if (waiting_.size() < kMaxQueued) {
+      waiting_.push_back(std::move(event));
+    }
+  }
+
+ private:
+  using Shared = std::shared_ptr<Connection>;
+
+  void accept() {
+    listener_.async_wait(Descriptor::wait_read, [this](const error_code& error) {
+      if (error) return;
+      for (;;) {
+        const int fd = ::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0) break;
+        welcome(fd);
+      }
+      accept();
+    });
+  }
+
+  void welcome(int fd) {
+    const auto peer = sys::peer_credentials(fd);
+    if (!peer || (peer->uid != 0 && peer->uid != ::geteuid()) || connections_.size() >= kMaxConnections) {
+      spdlog::warn("SA: refused a connection on {}", path_);
+      ::close(fd);
+      return;
+    }
+    auto connection = std::make_shared<Connection>(io_, fd);
+    connections_.push_back(connection);
+    wait(connection);
+  }
+
+  void wait(const Shared& connection) {
+    connection->descriptor.async_wait(Descriptor::wait_read, [this, connection](const error_code& error) {
+      // Closed: by us, and then `this` may be gone.
+      if (error || connection->closed) return;
+      receive(connection);
+      if (!connection->closed) wait(connection);
+    });
+  }
+
+  void receive(const Shared& connection) {
+    std::array<std::uint8_t, SIMPLON_SA_MAX_MESSAGE> buffer;
+    while (!connection->closed) {
+      const ssize_t got = ::recv(connection->descriptor.native_handle(), buffer.data(), buffer.size(), MSG_TRUNC);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0 && errno == EAGAIN) break;
+      if (got <= 0) {
+        close(connection);
+        break;
+      }
+      if (static_cast<std::size_t>(got) > buffer.size()) {
+        spdlog::warn("SA: a message of {} bytes", got);
+        close(connection);
+        break;
+      }
+      take(connection, {buffer.data(), static_cast<std::size_t>(got)});
+    }
+    // Keys passed through it.
+    ::explicit_bzero(buffer.data(), buffer.size());
+  }
+
+  void take(const Shared& connection, std::span<const std::uint8_t> message) {
+    auto decoded = ipc::sa::decode_request(message);
+    if (!decoded) {
+      spdlog::warn("SA: {}", decoded.error().message());
+      close(connection);
+      return;
+    }
+    if (const auto* malformed = std::get_if<ipc::sa::Malformed>(&*decoded)) {
+      spdlog::warn("SA: refused: {}", malformed->why);
+      send(connection, ipc::sa::encode_reply(malformed->sequence, malformed->status, 0));
+      return;
+    }
+    const auto& request = std::get<ipc::sa::Request>(*decoded);
+    const auto* hello = std::get_if<ipc::sa::Hello>(&request.body);
+    if (hello == nullptr && !connection->greeted) {
+      spdlog::warn("SA: a client did not begin with HELLO");
+      close(connection);
+      return;
+    }
+    send(connection, handle_(request));
+    if (hello != nullptr && !connection->closed) greet(connection, *hello);
+  }
+
+  void greet(const Shared& connection, const ipc::sa::Hello& hello) {
+    connection->greeted = true;
+    if (plugin_ && plugin_ != connection) close(plugin_);
+    plugin_ = connection;
+    spdlog::info("SA: {} connected", hello.software);
+    // Events of another session are about SAs its charon does not know.
+    if (session_ == hello.session) {
+      for (auto& event : waiting_) send(connection, std::move(event));
+    }
+    waiting_.clear();
+    session_ = hello.session;
+  }
+
+  void send(const Shared& connection, std::vector<std::uint8_t> message) {
+    if (connection->closed) return;
+    if (connection->outgoing.size() >= kMaxQueued) {
+      spdlog::warn("SA: the plugin does not read; its connection is closed");
+      close(connection);
+      return;
+    }
+    connection->outgoing.push_back(std::move(message));
+    if (!connection->writing) drain(connection);
+  }
+
+  void drain(const Shared& connection) {
+    connection->writing = false;
+    while (!connection->closed && !connection->outgoing.empty()) {
+      const auto& message = connection->outgoing.front();
+      const ssize_t put = ::send(connection->descriptor.native_handle(), message.data(), message.size(), MSG_NOSIGNAL);
+      if (put < 0 && errno == EINTR) continue;
+      if (put < 0 && errno == EAGAIN) {
+        connection->writing = true;
+        connection->descriptor.async_wait(Descriptor::wait_write, [this, connection](const error_code& error) {
+          if (!error && !connection->closed) drain(connection);
+        });
+        return;
+      }
+      if (put < 0) {
+        close(connection);
+        return;
+      }
+      connection->outgoing.pop_front();
+    }
+  }
+
+  void close(const Shared& connection) {
+    if (connection->closed) return;
+    connection->closed = true;
+    error_code ignored;
+    connection->descriptor.close(ignored);
+    if (plugin_ == connection) {
+      plugin_.reset();
+      spdlog::info("SA: the plugin is gone; forwarding goes on");
+    }
+    connections_.remove(connection);
+  }
+
+  asio::io_context& io_;
+  Descriptor listener_;
+  std::string path_;
+  Handler handle_;
+  std::list<Shared> connections_;
+  Shared plugin_;
+  std::uint64_t session_ = 0;
+  std::deque<std::vector<std::uint8_t>> waiting_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<SaServer>> SaServer::open(asio::io_context& io, const std::string& socket_path, Handler handle) {
+  auto fd = sys::listen_unix(socket_path, SOCK_SEQPACKET, 0660);
+  if (!fd) return Unexpected(fd.error());
+  return std::unique_ptr<SaServer>(std::make_unique<UnixSaServer>(io, fd->release(), socket_path, std::move(handle)));
+}
+
+}  // namespace simplon::forwarder

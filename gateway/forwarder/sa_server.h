@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+
+#include "gateway/ipc/sa_decode.h"
+#include "platform/base/result.h"
+
+namespace simplon::forwarder {
+
+/// Serves the SA protocol on a SOCK_SEQPACKET socket, to root and to our own user only.
+///
+/// A connection becomes the plugin's with its HELLO and ends the one before. Events raised while no plugin is connected are
+/// kept for one of the same session. Threads: the io_context's.
+class SaServer {
+ public:
+  /// `handle` returns the encoded reply.
+  using Handler = std::function<std::vector<std::uint8_t>(const ipc::sa::Request&)>;
+
+  /// Errors: those of sys::listen_unix.
+  [[nodiscard]] static Result<std::unique_ptr<SaServer>> open(boost::asio::io_context& io, const std::string& socket_path,
+                                                              Handler handle);
+  virtual ~SaServer() = default;
+  virtual void send_event(std::vector<std::uint8_t> event) = 0;
+};
+
+}  // namespace simplon::forwarder

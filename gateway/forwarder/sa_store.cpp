@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The one rule everything here serves: the runtime of an SA is never made twice. An AES-GCM sequence number that starts
+// again under the same key repeats a nonce, and a repeated nonce gives plaintexts away. Therefore ADD of a known SA only
+// compares, UPDATE replaces the path and keeps the Sa, and no request resets anything. After an end by hard expiry
+// the record is gone, and with it the key.
+//
+// Activation. ADD of an outbound SA does not use it; the OUT policies of the tunnel choose (policy_list.h). After each
+// request that may change the choice, `activate` compares the choice with what the tables have.
+//
+// Sessions. When charon restarts, the SAs of its former life are of no one, but the peer still uses them until it learns
+// better. They go on; as soon as the tunnel has an outbound SA of the new session they are given kStaleGrace and end.
+#include "gateway/forwarder/sa_store.h"
+
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "platform/crypto/secret.h"
+
+namespace simplon::forwarder {
+namespace {
+
+using namespace ipc::sa;
+
+// Given by RFC 7296 section 3.3.2 (IKEv2 transform ids) and by charon's kernel interface.
+constexpr std::uint16_t kEncrAesGcm16 = 20;
+constexpr std::uint16_t kAuthNone = 1024;
+constexpr std::uint16_t kAuthNoneIana = 0;
+constexpr std::uint8_t kTunnelMode = 2;
+constexpr std::uint8_t kEsp = 50;
+constexpr std::size_t kSaltBytes = 4;
+
+// The range the SA protocol promises.
+constexpr std::uint32_t kSpiBase = 0xc0000000;
+constexpr std::uint32_t kSpiMask = 0x0fffffff;
+// Chosen by us: longer than charon keeps trying to reach a peer (165 s).
+constexpr auto kReservation = std::chrono::minutes(5);
+
+// Without ESN an SA ends with its 32-bit sequence numbers (RFC 4303 section 3.3.3); rekeying starts at three quarters.
+constexpr std::uint64_t kSequenceSoft = std::uint64_t{3} << 30;
+constexpr std::uint64_t kSequenceHard = std::numeric_limits<std::uint32_t>::max();
+
+std::optional<crypto::AeadSuite> suite_of(const Add& add) {
+  if (add.encryption != kEncrAesGcm16 || (add.integrity != kAuthNone && add.integrity != kAuthNoneIana)) return std::nullopt;
+  switch (add.encryption_key.bytes().size()) {
+    case 16 + kSaltBytes:
+      return crypto::AeadSuite::kAes128Gcm16;
+    case 24 + kSaltBytes:
+      return crypto::AeadSuite::kAes192Gcm16;
+    case 32 + kSaltBytes:
+      return crypto::AeadSuite::kAes256Gcm16;
+    default:
+      return std::nullopt;
+  }
+}
+
+std::vector<forward::Selector> selectors_of(const std::vector<ipc::sa::Selector>& from) {
+  std::vector<forward::Selector> selectors;
+  for (const auto& s : from) selectors.push_back({s.from, s.to, s.protocol, s.port_from, s.port_to});
+  return selectors;
+}
+
+std::string words(const Id& id) {
+  char spi[16];
+  std::snprintf(spi, sizeof spi, "%08x", id.spi.value());
+  return std::string("SA ") + spi + " to " + id.destination.to_string();
+}
+
+}  // namespace
+
+SaStore::SaStore(forward::Tables& tables, const Clock& clock, std::uint64_t instance,
+                 std::function<void(std::vector<std::uint8_t>)> on_event)
+    : tables_(tables), clock_(clock), instance_(instance), on_event_(std::move(on_event)), random_(std::random_device{}()) {
+  SIMPLON_CHECK(RAND_bytes(salt_.data(), static_cast<int>(salt_.size())) == 1);
+}
+
+std::vector<std::uint8_t> SaStore::handle(const Request& request) {
+  if (const auto* query = std::get_if<Query>(&request.body)) {
+    const auto found = sas_.find(query->id);
+    if (found == sas_.end()) return encode_usage(request.sequence, SIMPLON_SA_NOT_FOUND, {});
+    const auto usage = found->second.sa->usage();
+    return encode_usage(request.sequence, SIMPLON_SA_OK, {usage.bytes, usage.packets, usage.last_use});
+  }
+  const Answer reply = std::visit(
+      [this](const auto& body) -> Answer {
+        if constexpr (std::is_same_v<std::decay_t<decltype(body)>, Query>) {
+          return {};
+        } else {
+          return answer(body);
+        }
+      },
+      request.body);
+  tables_.commit();
+  return encode_reply(request.sequence, reply.status, reply.value);
+}
+
+SaStore::Answer SaStore::answer(const Hello& hello) {
+  if (hello.session != session_) {
+    if (!sas_.empty()) {
+      spdlog::info("SA: {} began a new session; {} SAs of the former one go on until they are replaced", hello.software,
+                   sas_.size());
+    }
+    session_ = hello.session;
+  }
+  return {SIMPLON_SA_OK, instance_};
+}
+
+SaStore::Answer SaStore::answer(const AllocSpi&) {
+  const auto now = clock_.now();
+  std::erase_if(reserved_, [now](const auto& entry) { return entry.second <= now; });
+  const auto in_use = [this](Spi spi) {
+    return reserved_.count(spi) != 0 || spis_.count(spi) != 0;
+  };
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    const Spi spi(kSpiBase | (static_cast<std::uint32_t>(random_()) & kSpiMask));
+    if (in_use(spi)) continue;
+    reserved_[spi] = now + kReservation;
+    return {SIMPLON_SA_OK, spi.value()};
+  }
+  return {SIMPLON_SA_FULL, 0};
+}
+
+std::array<std::uint8_t, 32> SaStore::fingerprint_of(const Add& add) const {
+  std::array<std::uint8_t, 32> digest{};
+  EVP_MD_CTX* context = EVP_MD_CTX_new();
+  SIMPLON_CHECK(context != nullptr && EVP_DigestInit_ex(context, EVP_sha256(), nullptr) == 1);
+  const auto feed = [context](const void* bytes, std::size_t size) {
+    SIMPLON_CHECK(EVP_DigestUpdate(context, bytes, size) == 1);
+  };
+  feed(salt_.data(), salt_.size());
+  const std::uint8_t flags[] = {add.inbound, add.esn};
+  feed(flags, sizeof flags);
+  const std::uint32_t numbers[] = {add.tunnel.value(), add.encryption, add.replay_window};
+  feed(numbers, sizeof numbers);
+  feed(add.encryption_key.bytes().data(), add.encryption_key.bytes().size());
+  SIMPLON_CHECK(EVP_DigestFinal_ex(context, digest.data(), nullptr) == 1);
+  EVP_MD_CTX_free(context);
+  return digest;
+}
+
+SaStore::Answer SaStore::answer(const Add& add) {
+  const auto suite = suite_of(add);
+  if (add.id.protocol != kEsp || add.mode != kTunnelMode || !suite || add.tunnel.value() == 0) {
+    spdlog::warn("SA: refused {}: protocol {}, mode {}, encryption {} with {} bytes, integrity {}, if_id {}", words(add.id),
+                 add.id.protocol, add.mode, add.encryption, add.encryption_key.bytes().size(), add.integrity,
+                 add.tunnel.value());
+    return {SIMPLON_SA_NOT_SUPPORTED, 0};
+  }
+  const auto fingerprint = fingerprint_of(add);
+  if (const auto found = sas_.find(add.id); found != sas_.end()) {
+    if (!crypto::equal_in_constant_time(found->second.fingerprint.data(), fingerprint.data(), fingerprint.size())) {
+      return {SIMPLON_SA_EXISTS, 0};
+    }
+    found->second.session = session_;
+    found->second.stale_until.reset();
+    return {};
+  }
+  forward::SaSpec spec;
+  spec.direction = add.inbound ? forward::SaDirection::kInbound : forward::SaDirection::kOutbound;
+  spec.spi = add.id.spi;
+  spec.tunnel = add.tunnel;
+  spec.path.source = add.source;
+  spec.path.destination = add.id.destination;
+  spec.path.encap = add.encap;
+  if (add.encap) {
+    spec.path.source_port = add.source_port;
+    spec.path.destination_port = add.destination_port;
+  }
+  spec.suite = *suite;
+  spec.key = crypto::SecretKey(add.encryption_key.bytes());
+  spec.esn = add.esn;
+  spec.replay_window = add.replay_window;
+  spec.source_selectors = selectors_of(add.source_selectors);
+  spec.destination_selectors = selectors_of(add.destination_selectors);
+  spec.copy_dscp = add.copy_dscp;
+  auto sa = forward::Sa::create(std::move(spec));
+  if (!sa) {
+    spdlog::warn("SA: refused {}: {}", words(add.id), sa.error().message());
+    return {SIMPLON_SA_INVALID, 0};
+  }
+  if (add.inbound) {
+    if (auto ok = tables_.install_inbound(*sa); !ok) {
+      spdlog::warn("SA: refused {}: {}", words(add.id), ok.error().message());
+      return {SIMPLON_SA_EXISTS, 0};
+    }
+  }
+  Record record;
+  record.sa = *std::move(sa);
+  record.fingerprint = fingerprint;
+  record.inbound = add.inbound;
+  record.tunnel = add.tunnel;
+  record.limits = add.limits;
+  record.session = session_;
+  record.added = clock_.now();
+  record.age = next_age_++;
+  reserved_.erase(add.id.spi);
+  insert(add.id, std::move(record));
+  // Its policy may have come first.
+  if (!add.inbound) activate(add.tunnel);
+  return {};
+}
+
+SaStore::Answer SaStore::answer(const ipc::sa::Update& update) {
+  const auto found = sas_.find(update.id);
+  if (found == sas_.end()) return {SIMPLON_SA_NOT_FOUND, 0};
+  Id id = update.id;
+  id.destination = update.new_destination;
+  if (id != update.id && sas_.count(id) != 0) return {SIMPLON_SA_EXISTS, 0};
+  forward::SaPath path;
+  path.source = update.new_source;
+  path.destination = update.new_destination;
+  path.encap = update.new_encap;
+  if (update.new_encap) {
+    path.source_port = update.new_source_port;
+    path.destination_port = update.new_destination_port;
+  }
+  if (auto ok = tables_.set_path(*found->second.sa, path); !ok) {
+    spdlog::warn("SA: cannot update {}: {}", words(update.id), ok.error().message());
+    return {SIMPLON_SA_INVALID, 0};
+  }
+  if (id != update.id) {
+    insert(id, *extract(update.id));
+  }
+  return {};
+}
+
+SaStore::Answer SaStore::answer(const Delete& request) {
+  reserved_.erase(request.id.spi);
+  remove(request.id);
+  return {};
+}
+
+SaStore::Answer SaStore::answer(const AddPolicy& request) {
+  policies_.add(request.policy, session_);
+  if (request.policy.direction == Direction::kOut) activate(request.policy.tunnel);
+  return {};
+}
+
+SaStore::Answer SaStore::answer(const DeletePolicy& request) {
+  policies_.remove(request.policy);
+  if (request.policy.direction == Direction::kOut) activate(request.policy.tunnel);
+  return {};
+}
+
+void SaStore::insert(const Id& id, Record record) {
+  by_tunnel_[record.tunnel].insert(id);
+  spis_.insert(id.spi);
+  sas_.emplace(id, std::move(record));
+}
+
+std::optional<SaStore::Record> SaStore::extract(const Id& id) {
+  auto node = sas_.extract(id);
+  if (node.empty()) return std::nullopt;
+  spis_.erase(spis_.find(id.spi));
+  const auto siblings = by_tunnel_.find(node.mapped().tunnel);
+  siblings->second.erase(id);
+  if (siblings->second.empty()) by_tunnel_.erase(siblings);
+  return std::move(node.mapped());
+}
+
+void SaStore::remove(const Id& id) {
+  const auto record = extract(id);
+  if (!record) return;
+  if (record->inbound) {
+    tables_.remove_inbound(id.spi);
+  } else {
+    activate(record->tunnel);
+  }
+}
+
+void SaStore::activate(TunnelId tunnel) {
+  static const std::set<Id> kNone;
+  const auto members = by_tunnel_.find(tunnel);
+  const std::set<Id>& ids = members == by_tunnel_.end() ? kNone : members->second;
+  const Record* chosen = nullptr;
+  for (const Spi spi : policies_.outbound(tunnel, session_)) {
+    // Two peers may have chosen the same SPI for their SAs: the newest of the tunnel is meant.
+    for (const Id& id : ids) {
+      const Record& record = sas_.at(id);
+      if (record.inbound || id.spi != spi) continue;
+      if (chosen == nullptr || record.age > chosen->age) chosen = &record;
+    }
+    if (chosen != nullptr) break;
+  }
+  const auto wanted = chosen == nullptr ? nullptr : chosen->sa;
+  if (tables_.outbound(tunnel) != wanted) {
+    if (auto ok = tables_.set_outbound(tunnel, wanted); !ok) spdlog::error("SA: {}", ok.error().message());
+  }
+  if (chosen == nullptr || chosen->session != session_) return;
+  const auto deadline = clock_.now() + kStaleGrace;
+  for (const Id& id : ids) {
+    Record& record = sas_.at(id);
+    if (record.session != session_ && !record.stale_until) record.stale_until = deadline;
+  }
+  policies_.forget_stale(tunnel, session_);
+}
+
+void SaStore::expire(const Id& id, Record& record, std::vector<Id>& dead) {
+  const auto usage = record.sa->usage();
+  const auto age = static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::seconds>(clock_.now() - record.added).count());
+  const auto reached = [](std::uint64_t value, std::uint64_t limit) { return limit != 0 && value >= limit; };
+  const bool wrapping = !record.sa->esn();
+  const bool hard = reached(age, record.limits.hard_seconds) || reached(usage.bytes, record.limits.hard_bytes) ||
+                    reached(usage.packets, record.limits.hard_packets) || (wrapping && usage.sequence >= kSequenceHard);
+  const bool ours = record.session == session_;
+  if (hard) {
+    spdlog::info("SA: {} reached the end of its life", words(id));
+    if (ours) on_event_(encode_expire(id, true));
+    dead.push_back(id);
+    return;
+  }
+  const bool soft = reached(age, record.limits.soft_seconds) || reached(usage.bytes, record.limits.soft_bytes) ||
+                    reached(usage.packets, record.limits.soft_packets) || (wrapping && usage.sequence >= kSequenceSoft);
+  if (soft && !record.soft_raised && ours) {
+    record.soft_raised = true;
+    on_event_(encode_expire(id, false));
+  }
+}
+
+void SaStore::tick() {
+  const auto now = clock_.now();
+  std::vector<Id> dead;
+  for (auto& [id, record] : sas_) {
+    if (record.stale_until && *record.stale_until <= now) {
+      dead.push_back(id);
+      continue;
+    }
+    expire(id, record, dead);
+    if (!record.inbound) continue;
+    if (const auto mapping = record.sa->take_mapping(); mapping && record.session == session_) {
+      on_event_(encode_mapping(id, mapping->source, mapping->port));
+    }
+  }
+  for (const Id& id : dead) remove(id);
+  if (!dead.empty()) tables_.commit();
+}
+
+std::vector<ipc::SaStats> SaStore::stats() const {
+  std::vector<ipc::SaStats> all;
+  for (const auto& [id, record] : sas_) {
+    const auto usage = record.sa->usage();
+    ipc::SaStats stats;
+    stats.spi = id.spi;
+    stats.tunnel = record.tunnel;
+    stats.inbound = record.inbound;
+    stats.active = record.inbound || tables_.outbound(record.tunnel) == record.sa;
+    stats.encap = record.sa->path().encap;
+    stats.esn = record.sa->esn();
+    stats.suite = std::string(crypto::to_string(record.sa->suite()));
+    stats.source = record.sa->path().source;
+    stats.destination = record.sa->path().destination;
+    stats.packets = usage.packets;
+    stats.bytes = usage.bytes;
+    stats.sequence = usage.sequence;
+    stats.replayed = usage.replayed;
+    stats.failed = usage.failed;
+    stats.age_seconds = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::seconds>(clock_.now() - record.added).count());
+    all.push_back(std::move(stats));
+  }
+  return all;
+}
+
+}  // namespace simplon::forwarder

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <set>
+#include <vector>
+
+#include "gateway/forward/tables.h"
+#include "gateway/forwarder/policy_list.h"
+#include "gateway/ipc/sa_decode.h"
+#include "gateway/ipc/table_stats.h"
+#include "platform/base/clock.h"
+
+namespace simplon::forwarder {
+
+/// The security associations charon negotiated: requests of the SA protocol in, replies and events out, `Tables` kept in step.
+/// No sockets: the whole life of an SA is testable with a FakeClock.
+///
+/// An Sa is made once per key and never again: asking for the same one again finds it, and its sequence numbers go on.
+/// Threads: the control thread's.
+class SaStore {
+ public:
+  /// `instance` is random per life of the forwarder. `on_event` gets encoded EXPIRE and MAPPING messages.
+  SaStore(forward::Tables& tables, const Clock& clock, std::uint64_t instance,
+          std::function<void(std::vector<std::uint8_t>)> on_event);
+
+  /// The encoded reply.
+  [[nodiscard]] std::vector<std::uint8_t> handle(const ipc::sa::Request& request);
+  /// Several times a second: expiry, mappings, the end of stale sessions.
+  void tick();
+
+  [[nodiscard]] std::vector<ipc::SaStats> stats() const;
+  [[nodiscard]] std::size_t size() const noexcept { return sas_.size(); }
+  [[nodiscard]] bool contains(const ipc::sa::Id& id) const { return sas_.count(id) != 0; }
+
+  /// After its tunnel's outbound SA is replaced, an SA of an earlier session still receives this long.
+  static constexpr std::chrono::seconds kStaleGrace{10};
+
+ private:
+  struct Record {
+    std::shared_ptr<forward::Sa> sa;
+    /// What a second ADD is compared with, in place of the key itself.
+    std::array<std::uint8_t, 32> fingerprint{};
+    bool inbound = false;
+    TunnelId tunnel;
+    ipc::sa::Limits limits;
+    std::uint64_t session = 0;
+    MonoTime added;
+    std::uint64_t age = 0;
+    bool soft_raised = false;
+    std::optional<MonoTime> stale_until;
+  };
+  struct Answer {
+    simplon_sa_status status = SIMPLON_SA_OK;
+    std::uint64_t value = 0;
+  };
+
+  Answer answer(const ipc::sa::Hello& hello);
+  Answer answer(const ipc::sa::AllocSpi&);
+  Answer answer(const ipc::sa::Add& add);
+  Answer answer(const ipc::sa::Update& update);
+  Answer answer(const ipc::sa::Delete& request);
+  Answer answer(const ipc::sa::AddPolicy& request);
+  Answer answer(const ipc::sa::DeletePolicy& request);
+
+  [[nodiscard]] std::array<std::uint8_t, 32> fingerprint_of(const ipc::sa::Add& add) const;
+  /// Points the tunnel at the outbound SA that its policies choose now.
+  void activate(TunnelId tunnel);
+  void insert(const ipc::sa::Id& id, Record record);
+  std::optional<Record> extract(const ipc::sa::Id& id);
+  void remove(const ipc::sa::Id& id);
+  void expire(const ipc::sa::Id& id, Record& record, std::vector<ipc::sa::Id>& dead);
+
+  forward::Tables& tables_;
+  const Clock& clock_;
+  std::uint64_t instance_;
+  std::function<void(std::vector<std::uint8_t>)> on_event_;
+  std::array<std::uint8_t, 32> salt_{};
+  std::mt19937_64 random_;
+  std::uint64_t session_ = 0;
+  std::uint64_t next_age_ = 1;
+  std::map<ipc::sa::Id, Record> sas_;
+  /// Indices of `sas_`.
+  std::map<TunnelId, std::set<ipc::sa::Id>> by_tunnel_;
+  std::multiset<Spi> spis_;
+  std::map<Spi, MonoTime> reserved_;
+  PolicyList policies_;
+};
+
+}  // namespace simplon::forwarder

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Mark and sweep: `sync_begin` starts a new mark, every upsert gives its object the current mark, and `sync_end` removes
+// the objects with an older one. An upsert that changes nothing reaches no table: `Tables` compares, and what is stored here
+// is compared here. So a full resynchronisation of a running gateway touches nothing but marks.
+//
+// A refused upsert keeps the former object, if there was one, and keeps it marked: the client named the object, so it did not
+// mean to remove it.
+#include "gateway/forwarder/table_applier.h"
+
+#include "gateway/forwarder/host_ports.h"
+
+namespace simplon::forwarder {
+
+TableApplier::TableApplier(forward::Tables& tables, PortControl& ports) : tables_(tables), ports_(ports) {}
+
+void TableApplier::sync_begin(Epoch epoch) {
+  ++mark_;
+  syncing_ = epoch;
+}
+
+std::vector<ipc::OperationError> TableApplier::apply(const ipc::Update& update) {
+  std::vector<ipc::OperationError> errors;
+  for (std::size_t i = 0; i < update.operations.size(); ++i) {
+    const auto& operation = update.operations[i];
+    const auto refuse = [&](std::string why) { errors.push_back({static_cast<std::uint32_t>(i), std::move(why)}); };
+    if (!operation) {
+      refuse(operation.error().message());
+      continue;
+    }
+    const auto applied = std::visit(
+        [&](const auto& object) -> Result<void> {
+          if (!operation->delete_it) return upsert(object);
+          remove(object);
+          return {};
+        },
+        operation->object);
+    if (!applied) refuse(ipc::key_of(operation->object) + ": " + applied.error().message());
+  }
+  publish_local_addresses();
+  generation_ = update.generation;
+  return errors;
+}
+
+std::vector<ipc::OperationError> TableApplier::sync_end(Epoch epoch) {
+  if (syncing_ != epoch) {
+    return {{0, "sync " + std::to_string(epoch.value()) + " was not begun, or another one began since"}};
+  }
+  syncing_.reset();
+  const auto sweep = [this](auto& objects, auto mark_of, auto object_of) {
+    std::vector<decltype(object_of(*objects.begin()))> old;
+    for (const auto& entry : objects) {
+      if (mark_of(entry) != mark_) old.push_back(object_of(entry));
+    }
+    for (const auto& object : old) remove(object);
+  };
+  const auto number = [](const auto& entry) { return entry.second; };
+  const auto member = [](const auto& entry) { return entry.second.mark; };
+  const auto object = [](const auto& entry) { return entry.second.object; };
+  // From what refers to what is referred to, so that fewer packets meet a dangling reference on the way.
+  sweep(routes_, number, [](const auto& e) { return ipc::Route{e.first.domain, e.first.prefix, {}, {}}; });
+  sweep(endpoints_, number, [](const auto& e) { return ipc::Endpoint{e.first.vni, e.first.address, {}, {}}; });
+  sweep(host_ports_, member, object);
+  sweep(tunnels_, member, object);
+  sweep(vpcs_, member, object);
+  sweep(domains_, number, [](const auto& e) { return ipc::Domain{e.first, {}}; });
+  sweep(uplinks_, number, [](const auto& e) { return ipc::Uplink{e.first}; });
+  publish_local_addresses();
+  return {};
+}
+
+Result<void> TableApplier::upsert(const ipc::Domain& domain) {
+  if (auto ok = tables_.upsert_domain(domain.id); !ok) return ok;
+  domains_[domain.id] = mark_;
+  return {};
+}
+
+void TableApplier::remove(const ipc::Domain& domain) {
+  if (domains_.erase(domain.id) != 0) tables_.remove_domain(domain.id);
+}
+
+Result<void> TableApplier::upsert(const ipc::Uplink& uplink) {
+  const auto [entry, fresh] = uplinks_.insert_or_assign(uplink.interface, mark_);
+  if (fresh) ports_.upsert_uplink(uplink.interface);
+  return {};
+}
+
+void TableApplier::remove(const ipc::Uplink& uplink) {
+  if (uplinks_.erase(uplink.interface) != 0) ports_.remove_uplink(uplink.interface);
+}
+
+Result<void> TableApplier::upsert(const ipc::Vpc& vpc) {
+  const auto found = vpcs_.find(vpc.vni);
+  if (found != vpcs_.end()) {
+    found->second.mark = mark_;
+    if (found->second.object == vpc) return {};
+  }
+  forward::VpcEntry entry;
+  entry.vni = vpc.vni;
+  entry.domain = vpc.domain;
+  entry.vtep = vpc.vtep;
+  entry.udp_port = vpc.udp_port;
+  entry.gateway_mac = vpc.gateway_mac;
+  entry.prefixes = vpc.prefixes;
+  entry.accepted_vteps = vpc.accepted_vteps;
+  entry.mtu = vpc.mtu;
+  if (auto ok = tables_.upsert_vpc(entry); !ok) return ok;
+  vpcs_[vpc.vni] = {vpc, mark_};
+  local_addresses_changed_ = true;
+  return {};
+}
+
+void TableApplier::remove(const ipc::Vpc& vpc) {
+  if (vpcs_.erase(vpc.vni) == 0) return;
+  tables_.remove_vpc(vpc.vni);
+  local_addresses_changed_ = true;
+}
+
+Result<void> TableApplier::upsert(const ipc::Endpoint& endpoint) {
+  const auto found = endpoints_.find({endpoint.vni, endpoint.address});
+  if (found != endpoints_.end()) found->second = mark_;
+  if (auto ok = tables_.upsert_endpoint({endpoint.vni, endpoint.address, endpoint.mac, endpoint.vtep}); !ok) return ok;
+  if (found == endpoints_.end()) endpoints_.emplace(EndpointKey{endpoint.vni, endpoint.address}, mark_);
+  return {};
+}
+
+void TableApplier::remove(const ipc::Endpoint& endpoint) {
+  if (endpoints_.erase({endpoint.vni, endpoint.address}) != 0) tables_.remove_endpoint(endpoint.vni, endpoint.address);
+}
+
+Result<void> TableApplier::upsert(const ipc::Tunnel& tunnel) {
+  const auto found = tunnels_.find(tunnel.id);
+  if (found != tunnels_.end()) {
+    found->second.mark = mark_;
+    if (found->second.object == tunnel) return {};
+  }
+  if (auto ok = tables_.upsert_tunnel({tunnel.id, tunnel.domain, tunnel.mtu, tunnel.clamp_mss}); !ok) return ok;
+  tunnels_[tunnel.id] = {tunnel, mark_};
+  local_addresses_changed_ = true;
+  return {};
+}
+
+void TableApplier::remove(const ipc::Tunnel& tunnel) {
+  if (tunnels_.erase(tunnel.id) == 0) return;
+  tables_.remove_tunnel(tunnel.id);
+  local_addresses_changed_ = true;
+}
+
+Result<void> TableApplier::upsert(const ipc::HostPort& port) {
+  const auto found = host_ports_.find(port.attachment);
+  if (found != host_ports_.end()) {
+    found->second.mark = mark_;
+    if (found->second.object == port) return {};
+  }
+  if (auto ok = ports_.upsert_host_port(port); !ok) return ok;
+  host_ports_[port.attachment] = {port, mark_};
+  return {};
+}
+
+void TableApplier::remove(const ipc::HostPort& port) {
+  if (host_ports_.erase(port.attachment) != 0) ports_.remove_host_port(port.attachment);
+}
+
+Result<void> TableApplier::upsert(const ipc::Route& route) {
+  const auto found = routes_.find({route.domain, route.prefix});
+  if (found != routes_.end()) found->second = mark_;
+  forward::RouteEntry entry;
+  entry.domain = route.domain;
+  entry.prefix = route.prefix;
+  entry.action = static_cast<forward::RouteAction>(route.action);
+  for (const auto& hop : route.nexthops) entry.nexthops.push_back({attachment_of(hop.attachment), hop.weight});
+  if (auto ok = tables_.upsert_route(entry); !ok) return ok;
+  if (found == routes_.end()) routes_.emplace(RouteKey{route.domain, route.prefix}, mark_);
+  return {};
+}
+
+void TableApplier::remove(const ipc::Route& route) {
+  if (routes_.erase({route.domain, route.prefix}) != 0) tables_.remove_route(route.domain, route.prefix);
+}
+
+void TableApplier::publish_local_addresses() {
+  if (!local_addresses_changed_) return;
+  local_addresses_changed_ = false;
+  std::set<LocalVtep> vteps;
+  std::set<IpAddress> ipsec;
+  for (const auto& [vni, vpc] : vpcs_) vteps.insert({vpc.object.vtep, vpc.object.udp_port});
+  for (const auto& [id, tunnel] : tunnels_) ipsec.insert(tunnel.object.local);
+  ports_.set_local_addresses(vteps, ipsec);
+}
+
+std::vector<ipc::AttachmentRef> TableApplier::attachments() const {
+  std::vector<ipc::AttachmentRef> all;
+  for (const auto& [vni, vpc] : vpcs_) all.push_back(ipc::AttachmentRef::vpc(vni));
+  for (const auto& [id, tunnel] : tunnels_) all.push_back(ipc::AttachmentRef::tunnel(id));
+  return all;
+}
+
+}  // namespace simplon::forwarder

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The kernel owns the underlay: its routes say through which uplink and gateway an outer destination is reached, its
+// neighbor table has the MAC addresses. We copy the answer into the tables and follow its changes.
+//
+// The kernel sends none of our packets, so for it the neighbors we use look idle. Two things keep them alive: an
+// unresolved one is asked for (NTF_USE), once a second until it answers, and one that goes stale while in use is confirmed
+// the same way. A neighbor that fails is unresolved here too: packets to it are dropped with a name instead of being
+// sent to a MAC address that nobody has.
+#include "gateway/forwarder/underlay.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace simplon::forwarder {
+
+Underlay::Underlay(forward::Tables& tables, netlink::Netlink& netlink, const Uplinks& uplinks)
+    : tables_(tables), netlink_(netlink), uplinks_(uplinks) {
+  tables_.on_adjacency([this](const IpAddress& address, bool wanted) {
+    if (wanted) {
+      destinations_.try_emplace(address);
+      new_.push_back(address);
+    } else {
+      destinations_.erase(address);
+    }
+  });
+}
+
+void Underlay::catch_up() {
+  if (new_.empty()) return;
+  for (const IpAddress& address : std::exchange(new_, {})) {
+    const auto found = destinations_.find(address);
+    if (found != destinations_.end()) look_up(address, found->second);
+  }
+  tables_.commit();
+}
+
+void Underlay::look_up(const IpAddress& address, Destination& destination) {
+  auto route = netlink_.route_to(address);
+  if (!route) {
+    spdlog::warn("underlay: {}", route.error().message());
+    return;
+  }
+  const auto uplink = route->kind == netlink::RouteKind::kUnicast ? uplinks_.find(route->interface) : std::nullopt;
+  destination.routed = uplink.has_value();
+  if (!uplink) {
+    destination.interface = 0;
+    publish(address, destination, std::nullopt);
+    return;
+  }
+  destination.interface = route->interface;
+  destination.neighbor = route->gateway.value_or(address);
+  destination.entry.port = uplink->port;
+  destination.entry.source = uplink->mac;
+  const std::uint32_t mtu = route->mtu_bytes == 0 ? uplink->mtu_bytes : std::min(route->mtu_bytes, uplink->mtu_bytes);
+  destination.entry.path_mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(mtu, 65535));
+  auto neighbor = netlink_.neighbor(destination.interface, destination.neighbor);
+  if (!neighbor) {
+    spdlog::warn("underlay: {}", neighbor.error().message());
+    return;
+  }
+  publish(address, destination, *neighbor);
+}
+
+void Underlay::publish(const IpAddress& address, Destination& destination,
+                       const std::optional<netlink::Neighbor>& neighbor) {
+  const bool valid = destination.routed && neighbor && neighbor->state == netlink::NeighborState::kValid;
+  destination.entry.resolved = valid;
+  destination.entry.destination = valid ? neighbor->mac : MacAddress{};
+  if (auto ok = tables_.set_adjacency(address, destination.entry); !ok) {
+    spdlog::warn("underlay: {}: {}", address.to_string(), ok.error().message());
+  }
+  const bool asking = neighbor && neighbor->state == netlink::NeighborState::kResolving;
+  if (destination.routed && !asking && (!valid || neighbor->stale)) {
+    if (auto asked = netlink_.resolve(destination.interface, destination.neighbor); !asked) {
+      spdlog::debug("underlay: {}", asked.error().message());
+    }
+  }
+}
+
+void Underlay::on_neighbor(const netlink::Neighbor& neighbor) {
+  // Failed ones are asked for by `retry`: asking at once would make the kernel's events and ours chase each other.
+  for (auto& [address, destination] : destinations_) {
+    if (!destination.routed || destination.interface != neighbor.interface || destination.neighbor != neighbor.address) {
+      continue;
+    }
+    if (neighbor.state == netlink::NeighborState::kValid) {
+      publish(address, destination, neighbor);
+    } else if (neighbor.state == netlink::NeighborState::kFailed) {
+      destination.entry.resolved = false;
+      if (auto ok = tables_.set_adjacency(address, destination.entry); !ok) {
+        spdlog::warn("underlay: {}: {}", address.to_string(), ok.error().message());
+      }
+    }
+  }
+  tables_.commit();
+}
+
+void Underlay::refresh() {
+  for (auto& [address, destination] : destinations_) look_up(address, destination);
+  tables_.commit();
+}
+
+void Underlay::retry() {
+  bool changed = false;
+  for (auto& [address, destination] : destinations_) {
+    if (destination.entry.resolved) continue;
+    look_up(address, destination);
+    changed = true;
+  }
+  if (changed) tables_.commit();
+}
+
+std::vector<ipc::NeighborStats> Underlay::stats() const {
+  std::vector<ipc::NeighborStats> all;
+  for (const auto& [address, destination] : destinations_) {
+    ipc::NeighborStats stats;
+    stats.destination = address;
+    if (const auto uplink = uplinks_.find(destination.interface)) stats.interface = uplink->name;
+    stats.mac = destination.entry.destination;
+    stats.resolved = destination.entry.resolved;
+    stats.mtu = destination.routed ? destination.entry.path_mtu : std::uint16_t{0};
+    all.push_back(std::move(stats));
+  }
+  return all;
+}
+
+}  // namespace simplon::forwarder

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// An uplink is wanted by name and open by interface index: when the interface disappears, or a new one takes its name, the
+// index differs and everything is opened anew. Opening never fails an update: the operator sees the reason in the
+// statistics, and `refresh` tries again at every link event and every second.
+//
+// Teardown order: the program is detached first (the kernel gets the packets again), then the port is removed from the
+// tables, which destroy the AfXdpIo when the worker has let go of it.
+#include "gateway/forwarder/uplinks.h"
+
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <string_view>
+
+#include "gateway/forwarder/grace.h"
+#include "platform/sys/unique_fd.h"
+
+namespace simplon::forwarder {
+namespace {
+
+constexpr std::uint32_t kMaxRing = 2048;
+constexpr std::uint32_t kMinRing = 256;
+// Given by the kernel: a UMEM chunk of one page less XDP's 256 bytes and our headroom.
+constexpr std::uint32_t kMaxFrame = forward::kFrameBytes - 256 - forward::kMinHeadroom;
+constexpr std::uint32_t kEthernetHeader = 14;
+
+std::string driver_of(const std::string& interface) {
+  const sys::UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  struct ethtool_drvinfo info {};
+  info.cmd = ETHTOOL_GDRVINFO;
+  struct ifreq request {};
+  std::memcpy(request.ifr_name, interface.c_str(), std::min(interface.size(), sizeof request.ifr_name - 1));
+  request.ifr_data = reinterpret_cast<char*>(&info);
+  if (!fd.valid() || ::ioctl(fd.get(), SIOCETHTOOL, &request) != 0) return {};
+  return {info.driver, ::strnlen(info.driver, sizeof info.driver)};
+}
+
+}  // namespace
+
+Uplinks::Uplinks(forward::Tables& tables, forward::FramePool& pool, PortIds& ids, netlink::Netlink& netlink,
+                 const xdp::Steering& steering)
+    : tables_(tables), pool_(pool), ids_(ids), netlink_(netlink), steering_(steering) {}
+
+Uplinks::~Uplinks() {
+  for (auto& [name, uplink] : uplinks_) close(uplink);
+}
+
+void Uplinks::upsert(const std::string& interface) {
+  uplinks_.try_emplace(interface);
+}
+
+void Uplinks::remove(const std::string& interface) {
+  const auto found = uplinks_.find(interface);
+  if (found == uplinks_.end()) return;
+  close(found->second);
+  uplinks_.erase(found);
+}
+
+bool Uplinks::refresh() {
+  if (uplinks_.empty()) return false;
+  auto links = netlink_.interfaces();
+  if (!links) {
+    spdlog::warn("uplinks: {}", links.error().message());
+    return false;
+  }
+  bool changed = false;
+  for (auto& [name, uplink] : uplinks_) {
+    const auto link = std::find_if(links->begin(), links->end(), [&name = name](const auto& l) { return l.name == name; });
+    if (link == links->end()) {
+      if (uplink.index != 0) {
+        spdlog::warn("uplink {}: the interface is gone", name);
+        close(uplink);
+        changed = true;
+      }
+      uplink.error = "interface " + name + " does not exist";
+      uplink.running = false;
+      continue;
+    }
+    if (uplink.index != 0 && (uplink.index != link->index || uplink.mac != link->mac)) {
+      close(uplink);
+      changed = true;
+    }
+    changed = changed || uplink.running != link->running || uplink.mtu_bytes != link->mtu_bytes;
+    uplink.running = link->running;
+    uplink.mtu_bytes = link->mtu_bytes;
+    if (uplink.index != 0) continue;
+    if (auto opened = open(name, *link, uplink); !opened) {
+      if (uplink.error != opened.error().message()) spdlog::warn("uplink {}: {}", name, opened.error().message());
+      uplink.error = opened.error().message();
+      continue;
+    }
+    changed = true;
+    spdlog::info("uplink {}: {}, {} queues", name, uplink.mode, uplink.descriptors.size());
+  }
+  return changed;
+}
+
+Result<void> Uplinks::open(const std::string& name, const netlink::Interface& link, Uplink& uplink) {
+  if (link.mtu_bytes + kEthernetHeader > kMaxFrame) {
+    return fail(ErrorCode::kInvalidConfig, "MTU " + std::to_string(link.mtu_bytes) + " is over the limit of " +
+                                               std::to_string(kMaxFrame - kEthernetHeader),
+                "ip link set " + name + " mtu " + std::to_string(kMaxFrame - kEthernetHeader));
+  }
+  // Programs before sockets: without a socket in its map the program passes everything to the kernel.
+  auto program = xdp::UplinkProgram::attach(steering_, name, link.index);
+  if (!program) return Unexpected(program.error());
+  std::vector<std::unique_ptr<xdp::XskSocket>> sockets;
+  const std::uint32_t queues = std::max<std::uint32_t>(link.rx_queues, 1);
+  for (std::uint32_t queue = 0; queue < queues; ++queue) {
+    xdp::XskSocket::Options options;
+    options.interface = name;
+    options.queue = queue;
+    options.memory = pool_.memory();
+    options.frame_bytes = forward::kFrameBytes;
+    options.headroom_bytes = forward::kMinHeadroom;
+    // All queues of an uplink together stock twice the largest ring.
+    options.rx_ring = std::clamp(std::bit_floor(2 * kMaxRing / queues), kMinRing, kMaxRing);
+    options.tx_ring = options.rx_ring;
+    options.try_zero_copy = (*program)->mode() == xdp::AttachMode::kNative;
+    auto socket = xdp::XskSocket::open(options);
+    if (!socket) {
+      // An interface may be made with more queues than it has in use.
+      if (queue > 0) break;
+      return Unexpected(socket.error());
+    }
+    if (auto ok = (*program)->set_socket(queue, (*socket)->fd()); !ok) return ok;
+    sockets.push_back(*std::move(socket));
+  }
+  uplink.mode = std::string(to_string((*program)->mode())) + (sockets.front()->zero_copy() ? ", zero-copy" : ", copy");
+  const auto port = ids_.take();
+  auto io = std::make_shared<AfXdpIo>(pool_, port, std::move(sockets));
+  forward::PortEntry entry;
+  entry.id = port;
+  entry.kind = forward::PortKind::kUplink;
+  entry.mac = link.mac;
+  const std::string driver = driver_of(name);
+  entry.fixup = driver == "veth" || driver == "virtio_net";
+  entry.queues = {io};
+  if (auto ok = tables_.upsert_port(entry); !ok) {
+    ids_.give_back(port);
+    return ok;
+  }
+  uplink.descriptors = io->descriptors();
+  uplink.io = io;
+  uplink.port = port;
+  uplink.index = link.index;
+  uplink.mac = link.mac;
+  uplink.program = *std::move(program);
+  uplink.error.clear();
+  return {};
+}
+
+void Uplinks::close(Uplink& uplink) {
+  uplink.program.reset();
+  if (uplink.port != forward::kNoPort) {
+    tables_.remove_port(uplink.port);
+    wait_for_workers(tables_);
+    ids_.give_back(uplink.port);
+  }
+  uplink.port = forward::kNoPort;
+  uplink.index = 0;
+  uplink.mode.clear();
+  uplink.descriptors.clear();
+}
+
+std::optional<Uplinks::Open> Uplinks::find(std::uint32_t interface_index) const {
+  for (const auto& [name, uplink] : uplinks_) {
+    if (uplink.index == interface_index && interface_index != 0) return Open{uplink.port, name, uplink.mac, uplink.mtu_bytes};
+  }
+  return std::nullopt;
+}
+
+std::vector<int> Uplinks::descriptors() const {
+  std::vector<int> all;
+  for (const auto& [name, uplink] : uplinks_) all.insert(all.end(), uplink.descriptors.begin(), uplink.descriptors.end());
+  return all;
+}
+
+std::vector<ipc::UplinkStats> Uplinks::stats() const {
+  std::vector<ipc::UplinkStats> all;
+  for (const auto& [name, uplink] : uplinks_) {
+    ipc::UplinkStats stats;
+    stats.interface = name;
+    stats.mode = uplink.mode;
+    stats.queues = static_cast<std::uint32_t>(uplink.descriptors.size());
+    stats.up = uplink.index != 0 && uplink.running;
+    stats.error = uplink.index != 0 && !uplink.running ? "the link is down" : uplink.error;
+    if (const auto totals = tables_.totals(uplink.port)) {
+      stats.rx_packets = totals->rx_packets;
+      stats.rx_bytes = totals->rx_bytes;
+      stats.tx_packets = totals->tx_packets;
+      stats.tx_bytes = totals->tx_bytes;
+    }
+    all.push_back(std::move(stats));
+  }
+  return all;
+}
+
+}  // namespace simplon::forwarder

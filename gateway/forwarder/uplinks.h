@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gateway/forward/tables.h"
+#include "gateway/forwarder/af_xdp_io.h"
+#include "gateway/forwarder/port_ids.h"
+#include "gateway/ipc/table_stats.h"
+#include "platform/netlink/netlink.h"
+#include "platform/xdp/uplink_program.h"
+
+namespace simplon::forwarder {
+
+/// The uplinks: for each, the XDP program and the AF_XDP sockets, opened when the interface is there and opened again when it
+/// comes back. Threads: the control thread's.
+class Uplinks {
+ public:
+  Uplinks(forward::Tables& tables, forward::FramePool& pool, PortIds& ids, netlink::Netlink& netlink,
+          const xdp::Steering& steering);
+  ~Uplinks();
+
+  /// Wanted from now on; `refresh` opens it.
+  void upsert(const std::string& interface);
+  void remove(const std::string& interface);
+  /// Looks at the interfaces again: opens what can be opened, closes what is gone. True if something changed.
+  bool refresh();
+
+  /// The port of an interface, if it is open.
+  struct Open {
+    forward::PortId port;
+    std::string name;
+    MacAddress mac;
+    std::uint32_t mtu_bytes = 0;
+  };
+  [[nodiscard]] std::optional<Open> find(std::uint32_t interface_index) const;
+  [[nodiscard]] std::vector<int> descriptors() const;
+  [[nodiscard]] std::vector<ipc::UplinkStats> stats() const;
+
+ private:
+  struct Uplink {
+    std::uint32_t index = 0;
+    MacAddress mac;
+    std::uint32_t mtu_bytes = 0;
+    bool running = false;
+    std::string error = "not opened yet";
+    std::string mode;
+    forward::PortId port = forward::kNoPort;
+    std::unique_ptr<xdp::UplinkProgram> program;
+    std::weak_ptr<AfXdpIo> io;
+    std::vector<int> descriptors;
+  };
+
+  Result<void> open(const std::string& name, const netlink::Interface& link, Uplink& uplink);
+  void close(Uplink& uplink);
+
+  forward::Tables& tables_;
+  forward::FramePool& pool_;
+  PortIds& ids_;
+  netlink::Netlink& netlink_;
+  const xdp::Steering& steering_;
+  std::map<std::string, Uplink> uplinks_;
+};
+
+}  // namespace simplon::forwarder
