@@ -123,10 +123,13 @@ class alignas(64) Sa {
 
   [[nodiscard]] Runtime& runtime() const noexcept { return runtime_; }
   [[nodiscard]] const crypto::AeadKey& key() const noexcept { return *key_; }
-  [[nodiscard]] std::uint32_t salt_bytes() const noexcept { return salt_; }
+  /// Four bytes as they lie in the key.
+  [[nodiscard]] std::uint32_t salt() const noexcept { return salt_; }
   [[nodiscard]] bool copy_dscp() const noexcept { return copy_dscp_; }
-  /// No selector narrows this SA.
-  [[nodiscard]] bool any_to_any() const noexcept { return any_to_any_; }
+  /// No selector narrows this SA for packets of the family (4 or 6).
+  [[nodiscard]] bool any_to_any(unsigned family) const noexcept { return family == 4 ? any_v4_ : any_v6_; }
+  /// The tunnel's attachment; 0 before the SA is installed.
+  [[nodiscard]] std::uint32_t tunnel_slot() const noexcept { return tunnel_slot_; }
   /// `ports`: false for fragments and protocols without ports; they match only selectors with any port
   /// (RFC 4301 section 4.4.1.1).
   [[nodiscard]] bool selects(const IpAddress& source, const IpAddress& destination, std::uint8_t protocol, bool ports,
@@ -135,7 +138,6 @@ class alignas(64) Sa {
 
  private:
   friend class Tables;
-  friend class SaDirectory;
   Sa(SaSpec spec, std::unique_ptr<crypto::AeadKey> key, std::uint32_t salt);
 
   // One cache line that every packet reads.
@@ -147,7 +149,8 @@ class alignas(64) Sa {
   SaDirection direction_;
   bool esn_;
   bool copy_dscp_;
-  bool any_to_any_;
+  bool any_v4_;
+  bool any_v6_;
   std::uint32_t tunnel_slot_ = 0;
   alignas(64) mutable Runtime runtime_;
   std::vector<Selector> source_selectors_;

@@ -72,11 +72,9 @@ class Worker {
   [[nodiscard]] const WorkerCounters& counters() const noexcept { return counters_; }
 
  private:
-  friend struct Burst;
-  void forward(Burst& burst) noexcept;
+  static void forward(Burst& burst) noexcept;
 
   Tables& tables_;
-  FramePool& pool_;
   const Clock& clock_;
   WorkerOptions options_;
   std::unique_ptr<Burst> burst_;

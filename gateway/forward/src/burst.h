@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "gateway/forward/counters.h"
+#include "gateway/forward/packet.h"
+#include "gateway/forward/src/inner_packet.h"
+#include "gateway/forward/src/table_state.h"
+
+namespace simplon::forward {
+
+/// Which ICMP error answers a dropped packet.
+enum class Answer : std::uint8_t { kNone, kTimeExceeded, kNetUnreachable, kHostUnreachable, kReject, kTooBig };
+
+/// One packet on its way through the stages: where its bytes are now, and what the stages found out. `data` moves
+/// forward as headers are removed and back as headers are put in front.
+struct Transit {
+  std::uint8_t* data = nullptr;
+  /// Outer IP header, while there is one: from classify to decapsulation.
+  const std::uint8_t* outer = nullptr;
+  /// The SA it came in through (until ip_forward), or leaves through.
+  const Sa* sa = nullptr;
+  /// What it came in through (until ip_forward), or leaves through.
+  const Attachment* attachment = nullptr;
+  const Endpoint* endpoint = nullptr;
+  const Adjacency* adjacency = nullptr;
+  /// Slots; 0: none.
+  std::uint32_t ingress = 0;
+  std::uint32_t egress = 0;
+  std::uint32_t flow_hash = 0;
+  PortId port = kNoPort;
+  std::uint16_t length = 0;
+  /// Inner IP bytes that fit on the way out.
+  std::uint16_t mtu = 0;
+  std::uint8_t outer_family = 0;
+  Answer answer = Answer::kNone;
+  bool encap = false;       ///< ESP in UDP.
+  bool fixup = false;       ///< Its transport checksum may be partial.
+  bool from_host = false;   ///< From a host port: the kernel routed it, its TTL is not touched.
+  bool originated = false;  ///< By us: no hop is counted, no ICMP error is sent about it.
+  InnerPacket inner;
+
+  [[nodiscard]] std::span<std::uint8_t> bytes() const noexcept { return {data, length}; }
+};
+
+/// A token bucket in units of one ICMP error.
+class IcmpLimiter {
+ public:
+  IcmpLimiter(std::uint32_t per_second, std::uint32_t burst) noexcept
+      : per_second_(per_second), capacity_(burst), tokens_(burst) {}
+
+  /// `now` in nanoseconds of a clock that does not go back.
+  [[nodiscard]] bool take(std::uint64_t now) noexcept {
+    if (per_second_ == 0) return false;
+    const std::uint64_t interval = 1'000'000'000 / per_second_;
+    const std::uint64_t earned = (now - last_) / interval;
+    if (earned > 0) {
+      tokens_ = tokens_ + earned > capacity_ ? capacity_ : tokens_ + earned;
+      last_ = tokens_ == capacity_ ? now : last_ + earned * interval;
+    }
+    if (tokens_ == 0) return false;
+    --tokens_;
+    return true;
+  }
+
+ private:
+  std::uint64_t per_second_;
+  std::uint64_t capacity_;
+  std::uint64_t tokens_;
+  std::uint64_t last_ = 0;
+};
+
+/// The packets of one turn of the loop, and which stage each is to see next, in order of arrival.
+struct Burst {
+  static constexpr std::size_t kReceived = 64;
+  /// With room for fragments.
+  static constexpr std::size_t kCapacity = 256;
+
+  /// Numbers of packets waiting for a stage.
+  class Queue {
+   public:
+    void push(unsigned packet) noexcept { items_[size_++] = static_cast<std::uint16_t>(packet); }
+    void clear() noexcept { size_ = 0; }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    [[nodiscard]] unsigned size() const noexcept { return size_; }
+    [[nodiscard]] unsigned operator[](unsigned i) const noexcept { return items_[i]; }
+    [[nodiscard]] const std::uint16_t* begin() const noexcept { return items_.data(); }
+    [[nodiscard]] const std::uint16_t* end() const noexcept { return items_.data() + size_; }
+
+   private:
+    unsigned size_ = 0;
+    std::array<std::uint16_t, kCapacity> items_;
+  };
+
+  Burst(const TableState& table_state, FramePool& frame_pool, WorkerCounters& worker_counters, unsigned worker_index,
+        IcmpLimiter limiter) noexcept
+      : tables(table_state), pool(frame_pool), counters(worker_counters), worker(worker_index), icmp(limiter) {}
+
+  const TableState& tables;
+  FramePool& pool;
+  WorkerCounters& counters;
+  unsigned worker;
+  IcmpLimiter icmp;
+  std::uint64_t now_ns = 0;
+  std::uint64_t now_seconds = 0;
+
+  unsigned used = 0;
+  Queue received;    // to classify
+  Queue vxlan_in;    // to vxlan_decap
+  Queue esp_in;      // to esp_decrypt
+  Queue inner;       // to ip_forward
+  Queue resolving;   // to resolve
+  Queue to_vpc;      // to pmtu, vxlan_encap
+  Queue to_tunnel;   // to pmtu, esp_encrypt
+  Queue to_host;     // to transmit, as they are
+  Queue to_uplink;   // to transmit, framed
+  Queue unanswered;  // to icmp_errors
+  /// How many of `to_vpc` and `to_tunnel` pmtu has seen.
+  unsigned fitted_vpc = 0;
+  unsigned fitted_tunnel = 0;
+  std::array<Transit, kCapacity> packets;
+
+  void begin() noexcept {
+    used = 0;
+    fitted_vpc = 0;
+    fitted_tunnel = 0;
+    for (Queue* queue : {&received, &vxlan_in, &esp_in, &inner, &resolving, &to_vpc, &to_tunnel, &to_host, &to_uplink,
+                         &unanswered}) {
+      queue->clear();
+    }
+  }
+  /// The number of a new, blank packet; kCapacity if there is none.
+  [[nodiscard]] unsigned add() noexcept {
+    if (used == kCapacity) return kCapacity;
+    packets[used] = Transit{};
+    return used++;
+  }
+
+  /// This worker's share of the counters of an attachment in use; nullptr if it is going away.
+  [[nodiscard]] TrafficCounters* attachment_counters(std::uint32_t slot) const noexcept {
+    TrafficCounters* all = tables.attachments[slot].counters.load(std::memory_order_acquire);
+    return all == nullptr ? nullptr : all + worker;
+  }
+  void count_drop(const Transit& packet, Drop reason) const noexcept {
+    counters.drops[static_cast<std::size_t>(reason)].add();
+    if (packet.ingress == 0 || packet.originated) return;
+    if (TrafficCounters* count = attachment_counters(packet.ingress)) count->dropped.add();
+  }
+  void drop(unsigned packet, Drop reason) noexcept {
+    count_drop(packets[packet], reason);
+    pool.release(packets[packet].data);
+  }
+  /// Drops it; its bytes live on until icmp_errors makes an answer of them.
+  void drop_with(unsigned packet, Drop reason, Answer answer) noexcept {
+    if (packets[packet].originated) return drop(packet, reason);
+    count_drop(packets[packet], reason);
+    packets[packet].answer = answer;
+    unanswered.push(packet);
+  }
+  /// Room in front of and behind the packet.
+  [[nodiscard]] bool has_room(const Transit& packet, std::size_t front, std::size_t back) const noexcept {
+    const Packet view{packet.data, packet.length, packet.port};
+    return pool.headroom(view) >= front && pool.tailroom(view) >= back;
+  }
+};
+
+}  // namespace simplon::forward

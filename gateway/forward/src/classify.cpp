@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/fixup.h"
+#include "gateway/forward/src/stages.h"
+#include "platform/wire/esp.h"
+#include "platform/wire/ethernet.h"
+#include "platform/wire/ip_protocol.h"
+#include "platform/wire/ipv4.h"
+#include "platform/wire/ipv6.h"
+#include "platform/wire/udp.h"
+#include "platform/wire/vxlan.h"
+
+namespace simplon::forward {
+namespace {
+
+/// Moves the front of the packet forward.
+void strip(Transit& packet, std::size_t bytes) noexcept {
+  packet.data += bytes;
+  packet.length = static_cast<std::uint16_t>(packet.length - bytes);
+}
+
+/// `packet` starts with the payload of the outer IP header.
+void classify_udp(Burst& burst, unsigned number, Transit& packet) noexcept {
+  const wire::UdpHeader* udp = wire::parse_udp(packet.bytes());
+  if (udp == nullptr) return burst.drop(number, Drop::kUdpMalformed);
+  packet.length = udp->length.host();
+  const std::uint16_t destination_port = udp->destination_port.host();
+  strip(packet, sizeof *udp);
+  if (destination_port != wire::kPortEspInUdp) return burst.vxlan_in.push(number);
+
+  if (packet.length == 1 && packet.data[0] == 0xff) return burst.drop(number, Drop::kNatKeepalive);  // RFC 3948 2.3
+  if (packet.length >= 4 && load32(packet.data) == 0) return burst.drop(number, Drop::kIkeMisdirected);  // RFC 3948 2.2
+  packet.encap = true;
+  burst.esp_in.push(number);
+}
+
+void classify_ip_payload(Burst& burst, unsigned number, Transit& packet, std::uint8_t protocol) noexcept {
+  switch (protocol) {
+    case wire::kProtocolUdp:
+      return classify_udp(burst, number, packet);
+    case wire::kProtocolEsp:
+      return burst.esp_in.push(number);
+    case wire::kProtocolFragment:
+      return burst.drop(number, Drop::kOuterFragment);
+    default:
+      return burst.drop(number, Drop::kOuterProtocol);
+  }
+}
+
+void classify_ipv4(Burst& burst, unsigned number, Transit& packet) noexcept {
+  const wire::Ipv4Header* ip = wire::parse_ipv4(packet.bytes());
+  if (ip == nullptr) return burst.drop(number, Drop::kOuterIpv4Malformed);
+  if (!wire::ipv4_checksum_ok(*ip)) return burst.drop(number, Drop::kOuterIpv4Checksum);  // RFC 1122 section 3.2.1.2
+  if (ip->is_fragment()) return burst.drop(number, Drop::kOuterFragment);
+  packet.outer = packet.data;
+  packet.outer_family = 4;
+  packet.length = ip->total_length.host();
+  strip(packet, ip->header_bytes());
+  classify_ip_payload(burst, number, packet, ip->protocol);
+}
+
+void classify_ipv6(Burst& burst, unsigned number, Transit& packet) noexcept {
+  const wire::Ipv6Header* ip = wire::parse_ipv6(packet.bytes());
+  if (ip == nullptr) return burst.drop(number, Drop::kOuterIpv6Malformed);
+  packet.outer = packet.data;
+  packet.outer_family = 6;
+  packet.length = static_cast<std::uint16_t>(sizeof *ip + ip->payload_length.host());
+  const std::uint8_t next = ip->next_header;
+  strip(packet, sizeof *ip);
+  classify_ip_payload(burst, number, packet, next);
+}
+
+void classify_frame(Burst& burst, unsigned number, Transit& packet, const Port& port) noexcept {
+  const wire::EthernetHeader* ethernet = wire::parse_ethernet(packet.bytes());
+  if (ethernet == nullptr) return burst.drop(number, Drop::kEthernetTruncated);
+  if (!port.entry.mac.is_zero() && ethernet->destination != port.entry.mac) {
+    return burst.drop(number, Drop::kEthernetNotForUs);
+  }
+  const std::uint16_t type = ethernet->type.host();
+  strip(packet, sizeof *ethernet);
+  if (type == wire::kEtherTypeIpv4) return classify_ipv4(burst, number, packet);
+  if (type == wire::kEtherTypeIpv6) return classify_ipv6(burst, number, packet);
+  burst.drop(number, Drop::kEthernetType);
+}
+
+/// A packet that the kernel routed to this attachment.
+void classify_host_packet(Burst& burst, unsigned number, Transit& packet, std::uint32_t attachment) noexcept {
+  if (attachment == 0) return burst.drop(number, Drop::kNoAttachment);
+  packet.from_host = true;
+  packet.ingress = attachment;
+  packet.egress = attachment;
+  packet.inner = parse_inner(packet.bytes());
+  if (!packet.inner.ok) return burst.drop(number, packet.inner.drop);
+  packet.length = packet.inner.length;
+  if (packet.fixup) complete_checksum(packet.data, packet.inner);
+  burst.resolving.push(number);
+}
+
+}  // namespace
+
+void classify(Burst& burst) noexcept {
+  const Port* port = nullptr;
+  const PortSlot* slot = nullptr;
+  TrafficCounters* counters = nullptr;
+  PortId last = kNoPort;
+  for (unsigned i = 0; i < burst.received.size(); ++i) {
+    const unsigned number = burst.received[i];
+    Transit& packet = burst.packets[number];
+    if (packet.port != last) {
+      last = packet.port;
+      slot = &burst.tables.ports[last.value()];
+      port = slot->object.load(std::memory_order_acquire);
+      TrafficCounters* all = slot->counters.load(std::memory_order_acquire);
+      counters = all == nullptr ? nullptr : all + burst.worker;
+    }
+    if (port == nullptr || counters == nullptr) {
+      burst.drop(number, Drop::kNoPort);
+      continue;
+    }
+    counters->rx_packets.add();
+    counters->rx_bytes.add(packet.length);
+    packet.fixup = port->entry.fixup;
+    if (port->entry.kind == PortKind::kHost) {
+      classify_host_packet(burst, number, packet, slot->attachment.load(std::memory_order_acquire));
+    } else {
+      classify_frame(burst, number, packet, *port);
+    }
+  }
+}
+
+}  // namespace simplon::forward

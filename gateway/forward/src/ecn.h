@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstdint>
+
+#include "gateway/forward/src/burst.h"
+#include "platform/wire/ipv4.h"
+#include "platform/wire/ipv6.h"
+
+namespace simplon::forward {
+
+inline constexpr std::uint8_t kEcnMask = 3;
+inline constexpr std::uint8_t kEcnCongestion = 3;
+
+/// DSCP and ECN of an IP header.
+[[nodiscard]] inline std::uint8_t traffic_class(const std::uint8_t* ip, unsigned family) noexcept {
+  if (family == 4) return reinterpret_cast<const wire::Ipv4Header*>(ip)->tos;
+  return reinterpret_cast<const wire::Ipv6Header*>(ip)->traffic_class();
+}
+
+/// Carries a congestion mark of the outer header over to the packet that came out (RFC 6040 section 4.2). False if the
+/// packet cannot carry it and is to be dropped. `packet` is decapsulated; its header is whole.
+[[nodiscard]] inline bool carry_congestion(Transit& packet, const std::uint8_t* outer, unsigned inner_family) noexcept {
+  if ((traffic_class(outer, packet.outer_family) & kEcnMask) != kEcnCongestion) return true;
+  const std::uint8_t inner = traffic_class(packet.data, inner_family);
+  if ((inner & kEcnMask) == 0) return false;
+  const auto marked = static_cast<std::uint8_t>(inner | kEcnCongestion);
+  if (inner_family == 4) {
+    auto* ip = reinterpret_cast<wire::Ipv4Header*>(packet.data);
+    const Be16 before(static_cast<std::uint16_t>((ip->version_ihl << 8) | ip->tos));
+    const Be16 after(static_cast<std::uint16_t>((ip->version_ihl << 8) | marked));
+    ip->tos = marked;
+    ip->checksum = wire::update_checksum(ip->checksum, before, after);
+  } else {
+    auto* ip = reinterpret_cast<wire::Ipv6Header*>(packet.data);
+    ip->version_class_flow = (ip->version_class_flow.host() & 0xf00fffffU) | (std::uint32_t{marked} << 20);
+  }
+  return true;
+}
+
+}  // namespace simplon::forward

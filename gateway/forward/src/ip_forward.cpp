@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What a router does with a packet (RFC 1812 section 5.2.1), less what has been done by whoever took it out of its tunnel
+// (its header is valid) and what is left to pmtu (the hop is counted when nothing can go wrong any more, so that an
+// ICMP error quotes the packet as it came).
+#include <array>
+
+#include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/stages.h"
+#include "platform/wire/ip_protocol.h"
+
+namespace simplon::forward {
+namespace {
+
+struct Ports {
+  std::uint16_t source = 0;
+  std::uint16_t destination = 0;
+};
+
+[[nodiscard]] Ports ports_of(const Transit& packet) noexcept {
+  if (!packet.inner.has_ports()) return {};
+  const std::uint8_t* at = packet.data + packet.inner.l4_offset;
+  return {static_cast<std::uint16_t>((at[0] << 8) | at[1]), static_cast<std::uint16_t>((at[2] << 8) | at[3])};
+}
+
+/// The same for all packets of a flow; fragments have no ports, so all fragments of a datagram go one way.
+[[nodiscard]] std::uint32_t flow_hash(const Transit& packet) noexcept {
+  const InnerPacket& inner = packet.inner;
+  std::uint64_t ports = inner.protocol;
+  if (inner.has_ports()) ports |= std::uint64_t{load32(packet.data + inner.l4_offset)} << 8;
+  std::uint64_t hash = inner.family == 4 ? mix((inner.source.low << 32) | inner.destination.low, ports)
+                                         : mix(mix(inner.source.low, inner.source.high) ^ inner.destination.low,
+                                               inner.destination.high ^ ports);
+  return static_cast<std::uint32_t>(hash >> 32);
+}
+
+/// RFC 4301 section 5.2, step 4.
+[[nodiscard]] bool selected(const Transit& packet) noexcept {
+  if (packet.sa == nullptr || packet.sa->any_to_any(packet.inner.family)) return true;
+  const Ports ports = ports_of(packet);
+  return packet.sa->selects(packet.inner.source.to_ip(), packet.inner.destination.to_ip(), packet.inner.protocol,
+                            packet.inner.has_ports(), ports.source, ports.destination);
+}
+
+[[nodiscard]] std::uint8_t hops_left(const Transit& packet) noexcept {
+  if (packet.inner.family == 4) return reinterpret_cast<const wire::Ipv4Header*>(packet.data)->ttl;
+  return reinterpret_cast<const wire::Ipv6Header*>(packet.data)->hop_limit;
+}
+
+void punt(Burst& burst, unsigned number, Transit& packet, std::uint32_t slot) noexcept {
+  const HostPort* host_port = burst.tables.attachments[slot].host_port.load(std::memory_order_acquire);
+  if (host_port == nullptr) return burst.drop(number, Drop::kNoHostPort);
+  packet.egress = slot;
+  packet.port = host_port->port;
+  burst.to_host.push(number);
+}
+
+void route(Burst& burst, unsigned number, Transit& packet, RouteValue value) noexcept {
+  using Action = RouteValue::Action;
+  std::uint32_t slot = value.slot();
+  switch (value.action()) {
+    case Action::kNone:
+      return burst.drop_with(number, Drop::kNoRoute, Answer::kNetUnreachable);
+    case Action::kUnreachable:
+      return burst.drop_with(number, Drop::kUnreachable, Answer::kReject);
+    case Action::kLocal:
+      return punt(burst, number, packet, slot);
+    case Action::kGroup: {
+      const EcmpGroup* group = burst.tables.groups[slot].load(std::memory_order_acquire);
+      if (group == nullptr) return burst.drop(number, Drop::kNoAttachment);
+      slot = group->pick(packet.flow_hash);
+      break;
+    }
+    case Action::kForward:
+      break;
+  }
+  if (hops_left(packet) <= 1) {  // RFC 1812 section 5.3.1
+    return burst.drop_with(number, Drop::kTtlExpired, Answer::kTimeExceeded);
+  }
+  packet.egress = slot;
+  __builtin_prefetch(&burst.tables.attachments[slot]);
+  burst.resolving.push(number);
+}
+
+}  // namespace
+
+void ip_forward(Burst& burst) noexcept {
+  const unsigned count = burst.inner.size();
+  std::array<const Domain*, Burst::kCapacity> domains;
+  for (unsigned i = 0; i < count; ++i) {
+    const Transit& packet = burst.packets[burst.inner[i]];
+    domains[i] = burst.tables.domains[packet.attachment->domain].load(std::memory_order_acquire);
+    __builtin_prefetch(domains[i]);
+  }
+  for (unsigned i = 0; i < count; ++i) {
+    if (domains[i] == nullptr) continue;
+    if (burst.packets[burst.inner[i]].inner.family == 4) {
+      domains[i]->fib4.prefetch();
+    } else {
+      domains[i]->fib6.prefetch();
+    }
+  }
+  for (unsigned i = 0; i < count; ++i) {
+    const unsigned number = burst.inner[i];
+    Transit& packet = burst.packets[number];
+    if (!selected(packet)) {
+      burst.drop(number, Drop::kEspSelector);
+      continue;
+    }
+    const Domain* domain = domains[i];
+    if (domain == nullptr || !domain->exists.load(std::memory_order_acquire)) {
+      burst.drop(number, Drop::kNoDomain);
+      continue;
+    }
+    packet.flow_hash = flow_hash(packet);
+    const WireAddress& destination = packet.inner.destination;
+    const std::uint32_t found =
+        packet.inner.family == 4
+            ? domain->fib4.lookup(fib_key(byteswap(static_cast<std::uint32_t>(destination.low))))
+            : domain->fib6.lookup((static_cast<Uint128>(byteswap(destination.low)) << 64) | byteswap(destination.high));
+    route(burst, number, packet, RouteValue(found));
+  }
+}
+
+}  // namespace simplon::forward

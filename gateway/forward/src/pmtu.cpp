@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Does the packet fit through the tunnel it is about to enter? If not: tell the sender (RFC 1191, RFC 8201), or cut it
+// up before it is encapsulated, so that the far end never has to reassemble outer packets. TCP is told of the MTU before
+// it matters, by clamping the MSS of SYN segments both ways.
+#include <algorithm>
+
+#include "gateway/forward/mtu.h"
+#include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/stages.h"
+#include "platform/wire/ip_protocol.h"
+#include "platform/wire/tcp.h"
+
+namespace simplon::forward {
+namespace {
+
+constexpr std::size_t kLeastMtu = 68;  // RFC 791 section 3.2
+
+[[nodiscard]] std::size_t outer_ip_bytes(const WireAddress& outer) noexcept {
+  return outer.family == 4 ? sizeof(wire::Ipv4Header) : sizeof(wire::Ipv6Header);
+}
+
+[[nodiscard]] std::uint16_t tunnel_mtu(const Attachment& tunnel, const CompiledSaPath& path,
+                                       const Adjacency& adjacency) noexcept {
+  const std::size_t room = esp_inner_mtu(adjacency.path_mtu, outer_ip_bytes(path.source), path.encap);
+  return static_cast<std::uint16_t>(tunnel.mtu == 0 ? room : std::min<std::size_t>(room, tunnel.mtu));
+}
+
+[[nodiscard]] std::uint16_t egress_mtu(const Transit& packet) noexcept {
+  const Attachment& attachment = *packet.attachment;
+  if (attachment.kind == AttachmentKind::kTunnel) {
+    return tunnel_mtu(attachment, *packet.sa->compiled(), *packet.adjacency);
+  }
+  const std::size_t room = vxlan_inner_mtu(packet.adjacency->path_mtu, outer_ip_bytes(attachment.vtep));
+  return static_cast<std::uint16_t>(std::min<std::size_t>(room, attachment.mtu));
+}
+
+/// Of the attachment the packet came from, for answers to it; only SYN segments ask. 0: unknown.
+[[nodiscard]] std::uint16_t ingress_mtu(const Burst& burst, const AttachmentSlot& slot,
+                                        const Attachment& attachment) noexcept {
+  if (attachment.kind == AttachmentKind::kVpc) return attachment.mtu;
+  const Sa* sa = slot.outbound.load(std::memory_order_acquire);
+  if (sa == nullptr) return attachment.mtu;
+  const CompiledSaPath* path = sa->compiled();
+  const Adjacency* adjacency = burst.tables.adjacencies[path->adjacency].load(std::memory_order_acquire);
+  return adjacency == nullptr ? attachment.mtu : tunnel_mtu(attachment, *path, *adjacency);
+}
+
+/// Lowers the MSS of a SYN to what fits both ways (RFC 9293 section 3.7.1).
+void clamp_mss(const Burst& burst, Transit& packet) noexcept {
+  if (packet.inner.protocol != wire::kProtocolTcp || packet.inner.later_fragment) return;
+  const std::span<std::uint8_t> segment = packet.bytes().subspan(packet.inner.l4_offset);
+  if (segment.size() < sizeof(wire::TcpHeader)) return;
+  auto* tcp = reinterpret_cast<wire::TcpHeader*>(segment.data());
+  if ((tcp->flags & wire::kTcpSyn) == 0) return;
+
+  bool clamp = packet.attachment->clamp_mss;
+  std::uint16_t mtu = packet.mtu;
+  if (packet.ingress != packet.egress && packet.ingress != 0) {
+    const AttachmentSlot& slot = burst.tables.attachments[packet.ingress];
+    const Attachment* ingress = slot.object.load(std::memory_order_acquire);
+    if (ingress != nullptr) {
+      clamp = clamp || ingress->clamp_mss;
+      const std::uint16_t back = ingress_mtu(burst, slot, *ingress);
+      if (back != 0) mtu = std::min(mtu, back);
+    }
+  }
+  const std::size_t at = clamp ? wire::find_mss(segment) : 0;
+  const std::uint16_t limit =
+      tcp_mss(mtu, packet.inner.family == 4 ? sizeof(wire::Ipv4Header) : sizeof(wire::Ipv6Header));
+  if (at == 0 || limit == 0) return;
+  Be16 before;
+  std::memcpy(&before, segment.data() + at, 2);
+  if (before.host() <= limit) return;
+  const Be16 after(limit);
+  std::memcpy(segment.data() + at, &after, 2);
+  // An option may lie at an odd offset; then its bytes stand in two words of the sum, swapped.
+  const bool odd = at % 2 != 0;
+  const auto in_sum = [odd](Be16 field) { return odd ? Be16(byteswap(field.host())) : field; };
+  tcp->checksum = wire::update_checksum(tcp->checksum, in_sum(before), in_sum(after));
+}
+
+void count_hop(Transit& packet) noexcept {
+  if (packet.from_host || packet.originated) return;
+  if (packet.inner.family == 4) {
+    wire::decrement_ttl(*reinterpret_cast<wire::Ipv4Header*>(packet.data));
+  } else {
+    --reinterpret_cast<wire::Ipv6Header*>(packet.data)->hop_limit;
+  }
+}
+
+/// Options that go into every fragment, padded to whole words (RFC 791 section 3.1).
+struct CopiedOptions {
+  std::uint8_t bytes[40] = {};
+  std::size_t length = 0;
+};
+[[nodiscard]] CopiedOptions copied_options(const wire::Ipv4Header& header) noexcept {
+  CopiedOptions copied;
+  wire::for_each_ipv4_option(header, [&copied](std::uint8_t type, std::span<const std::uint8_t> option) {
+    if ((type & wire::kIpv4OptionCopied) == 0) return;
+    std::copy(option.begin(), option.end(), copied.bytes + copied.length);
+    copied.length += option.size();
+  });
+  copied.length = (copied.length + 3) / 4 * 4;  // zero is end of options
+  return copied;
+}
+
+/// Cuts an IPv4 packet up (RFC 791 section 2.3). The first fragment keeps the frame; the others are originated.
+void fragment(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
+  Transit& first = burst.packets[number];
+  auto* header = reinterpret_cast<wire::Ipv4Header*>(first.data);
+  const std::size_t header_bytes = header->header_bytes();
+  const CopiedOptions options = copied_options(*header);
+  const std::size_t later_header_bytes = sizeof(wire::Ipv4Header) + options.length;
+  const std::size_t payload_bytes = first.length - header_bytes;
+  const std::size_t first_bytes = (first.mtu - header_bytes) / 8 * 8;
+  const std::size_t later_bytes = (first.mtu - later_header_bytes) / 8 * 8;
+  const std::size_t more = (payload_bytes - first_bytes + later_bytes - 1) / later_bytes;
+  if (burst.used + more > Burst::kCapacity || burst.pool.available() < more) {
+    return burst.drop(number, Drop::kNoFrame);
+  }
+  const unsigned base_offset = header->fragment_offset();
+  const bool was_last = !header->more_fragments();
+  out.push(number);
+  for (std::size_t at = first_bytes; at < payload_bytes; at += later_bytes) {
+    const std::size_t bytes = std::min(later_bytes, payload_bytes - at);
+    const unsigned extra = burst.add();
+    Transit& later = burst.packets[extra];
+    later = first;
+    later.originated = true;
+    later.data = burst.pool.allocate() + kMinHeadroom;
+    later.length = static_cast<std::uint16_t>(later_header_bytes + bytes);
+    later.inner.fragment = true;
+    later.inner.later_fragment = true;
+    std::memcpy(later.data, first.data, sizeof(wire::Ipv4Header));
+    std::memcpy(later.data + sizeof(wire::Ipv4Header), options.bytes, options.length);
+    std::memcpy(later.data + later_header_bytes, first.data + header_bytes + at, bytes);
+    auto* ip = reinterpret_cast<wire::Ipv4Header*>(later.data);
+    ip->version_ihl = static_cast<std::uint8_t>(0x40 | (later_header_bytes / 4));
+    ip->total_length = later.length;
+    const bool last = was_last && at + bytes == payload_bytes;
+    ip->flags_offset =
+        static_cast<std::uint16_t>((last ? 0 : wire::kIpv4MoreFragments) | ((base_offset + at) / 8));
+    wire::set_ipv4_checksum(*ip);
+    burst.counters.originated.add();
+    out.push(extra);
+  }
+  first.length = static_cast<std::uint16_t>(header_bytes + first_bytes);
+  first.inner.fragment = true;
+  header->total_length = first.length;
+  header->flags_offset = static_cast<std::uint16_t>(wire::kIpv4MoreFragments | (base_offset / 8));
+  wire::set_ipv4_checksum(*header);
+}
+
+void fit(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
+  Transit& packet = burst.packets[number];
+  if (packet.inner.family == 0) return out.push(number);  // an ARP answer
+  packet.mtu = egress_mtu(packet);
+  clamp_mss(burst, packet);
+  if (packet.length <= packet.mtu) [[likely]] {
+    count_hop(packet);
+    return out.push(number);
+  }
+  if (packet.inner.family == 6) return burst.drop_with(number, Drop::kPacketTooBig, Answer::kTooBig);
+  const auto& header = *reinterpret_cast<const wire::Ipv4Header*>(packet.data);
+  if (header.dont_fragment() || packet.mtu < kLeastMtu) {  // RFC 1191 section 4
+    return burst.drop_with(number, Drop::kFragmentationNeeded, Answer::kTooBig);
+  }
+  count_hop(packet);
+  fragment(burst, out, number);
+}
+
+void fit_all(Burst& burst, Burst::Queue& queue, unsigned from) noexcept {
+  const Burst::Queue waiting = queue;
+  queue.clear();
+  for (unsigned i = 0; i < from; ++i) queue.push(waiting[i]);
+  for (unsigned i = from; i < waiting.size(); ++i) fit(burst, queue, waiting[i]);
+}
+
+}  // namespace
+
+void pmtu(Burst& burst) noexcept {
+  fit_all(burst, burst.to_vpc, burst.fitted_vpc);
+  fit_all(burst, burst.to_tunnel, burst.fitted_tunnel);
+  burst.fitted_vpc = burst.to_vpc.size();
+  burst.fitted_tunnel = burst.to_tunnel.size();
+}
+
+}  // namespace simplon::forward

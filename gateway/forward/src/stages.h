@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+namespace simplon::forward {
+
+struct Burst;
+
+// The stages, in packet order. Each takes its queue of the burst, and puts every packet of it into another queue or drops
+// it. No allocation, lock, system call or log line.
+
+/// Outer headers: which tunnel protocol is it? `received` to `vxlan_in`, `esp_in`, or (from host ports) `resolving`.
+void classify(Burst& burst) noexcept;
+/// RFC 7348: which VPC, and may it send that? `vxlan_in` to `inner`; ARP answers to `to_vpc`.
+void vxlan_decap(Burst& burst) noexcept;
+/// RFC 4303: which SA, is it new, is it authentic? `esp_in` to `inner`.
+void esp_decrypt(Burst& burst) noexcept;
+/// RFC 1812: is it a packet, where does its domain send it? `inner` to `resolving` or `to_host`.
+void ip_forward(Burst& burst) noexcept;
+/// Endpoint or SA, and adjacency. `resolving` to `to_vpc`, `to_tunnel` or `to_host`.
+void resolve(Burst& burst) noexcept;
+/// Does it fit? Fragments, MSS, and the hop count last. Filters `to_vpc` and `to_tunnel`.
+void pmtu(Burst& burst) noexcept;
+/// Answers to dropped packets. `unanswered` to `resolving`.
+void icmp_errors(Burst& burst) noexcept;
+/// `to_vpc` to `to_uplink`.
+void vxlan_encap(Burst& burst) noexcept;
+/// `to_tunnel` to `to_uplink`.
+void esp_encrypt(Burst& burst) noexcept;
+/// `to_uplink` and `to_host` to their ports.
+void transmit(Burst& burst) noexcept;
+
+}  // namespace simplon::forward

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "gateway/forward/counters.h"
+#include "gateway/forward/objects.h"
+#include "gateway/forward/quiescence.h"
+#include "gateway/forward/sa.h"
+#include "gateway/forward/src/address_key.h"
+#include "gateway/forward/src/fib.h"
+#include "gateway/forward/src/stable_array.h"
+#include "gateway/forward/src/wait_free_map.h"
+#include "platform/net/mac_address.h"
+#include "platform/wire/ethernet.h"
+
+// What the workers read. Objects are immutable and stand behind atomic pointers in arrays, where a slot number names
+// them; slot numbers, not pointers, lead from one object to another, so that each can be replaced or missing.
+
+namespace simplon::forward {
+
+/// Chosen by us: address space, not memory.
+inline constexpr std::size_t kMaxAttachments = std::size_t{1} << 20;
+inline constexpr std::size_t kMaxDomains = std::size_t{1} << 18;
+inline constexpr std::size_t kMaxAdjacencies = std::size_t{1} << 20;
+inline constexpr std::size_t kMaxGroups = std::size_t{1} << 18;
+inline constexpr std::size_t kMaxPorts = std::size_t{1} << 18;
+inline constexpr std::size_t kVnis = std::size_t{1} << 24;
+
+struct Prefix4 {
+  std::uint32_t network;  ///< Bytes as on the wire.
+  std::uint32_t mask;
+  [[nodiscard]] bool contains(std::uint32_t wire) const noexcept { return (wire & mask) == network; }
+};
+struct Prefix6 {
+  std::uint64_t network[2];
+  std::uint64_t mask[2];
+  [[nodiscard]] bool contains(const WireAddress& address) const noexcept {
+    return (address.low & mask[0]) == network[0] && (address.high & mask[1]) == network[1];
+  }
+};
+
+/// A small set of addresses: the first few inline, so that a VPC costs no further cache line.
+class AddressSet {
+ public:
+  explicit AddressSet(const std::vector<IpAddress>& addresses);
+  [[nodiscard]] bool contains(const WireAddress& address) const noexcept {
+    for (unsigned i = 0; i < kInline; ++i) {
+      if (inline_[i] == address.low && inline_family_[i] == address.family && inline_high_[i] == address.high) {
+        return true;
+      }
+    }
+    return !more_.empty() && contains_more(address);
+  }
+
+ private:
+  static constexpr unsigned kInline = 2;
+  [[nodiscard]] bool contains_more(const WireAddress& address) const noexcept;
+  std::array<std::uint64_t, kInline> inline_{};
+  std::array<std::uint64_t, kInline> inline_high_{};
+  std::array<std::uint8_t, kInline> inline_family_{};
+  std::vector<WireAddress> more_;  // open addressing; family 0 is free
+};
+
+/// A VPC or tunnel as configured. The first lines are what every packet reads.
+struct alignas(64) Attachment {
+  AttachmentKind kind;
+  bool clamp_mss = false;  // tunnels
+  std::uint16_t mtu = 0;
+  std::uint16_t udp_port = 0;
+  MacAddress gateway_mac;
+  std::uint32_t id = 0;
+  std::uint32_t domain = 0;  ///< Slot.
+  WireAddress vtep;
+  std::array<Prefix4, 2> prefixes4{};  ///< Unused ones match nothing: network outside mask.
+  std::vector<Prefix4> more_prefixes4;
+  std::vector<Prefix6> prefixes6;
+  AddressSet accepted;
+
+  explicit Attachment(AttachmentKind k, const std::vector<IpAddress>& vteps = {}) : kind(k), accepted(vteps) {
+    prefixes4.fill({1, 0});
+  }
+  /// The source belongs to the VPC.
+  [[nodiscard]] bool owns(const WireAddress& source) const noexcept;
+};
+
+/// Where packets for us go, and our addresses for ICMP errors.
+struct HostPort {
+  PortId port;
+  std::vector<IpAddress> all;
+  WireAddress v4;  ///< family 0: none
+  WireAddress v6;
+};
+
+struct AttachmentSlot {
+  std::atomic<const Attachment*> object;
+  std::atomic<const HostPort*> host_port;
+  /// The SA that packets of the tunnel leave through.
+  std::atomic<const Sa*> outbound;
+  /// One per worker; there as long as the slot is in use, through replacement of the object.
+  std::atomic<TrafficCounters*> counters;
+};
+
+struct Domain {
+  explicit Domain(Quiescence& quiescence) : fib4(quiescence), fib6(quiescence) {}
+  /// False while only references to it exist.
+  std::atomic<bool> exists{false};
+  Fib<std::uint64_t> fib4;
+  Fib<Uint128> fib6;
+  /// Slot of some attachment whose host port has an address of the family; 0: none.
+  std::atomic<std::uint32_t> addressed4{0};
+  std::atomic<std::uint32_t> addressed6{0};
+};
+
+struct Adjacency {
+  wire::EthernetHeader ethernet;  ///< The type is filled in per packet.
+  PortId port;
+  std::uint16_t path_mtu = 0;
+};
+
+struct EcmpGroup {
+  static constexpr std::size_t kBuckets = 256;
+  /// Attachment slots in proportion to their weights.
+  std::array<std::uint32_t, kBuckets> slots{};
+  [[nodiscard]] std::uint32_t pick(std::uint32_t flow_hash) const noexcept {
+    return slots[(flow_hash * std::uint64_t{kBuckets}) >> 32];
+  }
+};
+
+struct Port {
+  PortEntry entry;
+};
+struct PortSlot {
+  std::atomic<const Port*> object;
+  std::atomic<TrafficCounters*> counters;
+  /// Host ports: the attachment's slot.
+  std::atomic<std::uint32_t> attachment;
+};
+
+struct Endpoint {
+  std::uint32_t adjacency = 0;
+  MacAddress mac;
+  WireAddress vtep;
+};
+
+/// Outer headers of an SA, ready to be copied in front of a packet.
+struct CompiledSaPath {
+  WireAddress source;
+  WireAddress destination;
+  std::uint32_t adjacency = 0;  ///< Outbound only.
+  std::uint16_t source_port = 0;
+  std::uint16_t destination_port = 0;
+  bool encap = false;
+  std::uint8_t header_bytes = 0;  ///< IP and UDP.
+  std::array<std::uint8_t, 48> header{};
+  std::uint64_t checksum = 0;  ///< IPv4: sum over the header without length, identification and type of service.
+};
+
+struct InputList {
+  std::vector<std::vector<PacketIo*>> of_worker;
+};
+
+/// A FIB value: what to do, and a slot.
+class RouteValue {
+ public:
+  enum class Action : std::uint8_t { kNone = 0, kForward = 1, kGroup = 2, kLocal = 3, kUnreachable = 4 };
+  constexpr RouteValue(Action action, std::uint32_t slot) noexcept
+      : raw_((static_cast<std::uint32_t>(action) << 29) | slot) {}
+  constexpr explicit RouteValue(std::uint32_t raw) noexcept : raw_(raw) {}
+  [[nodiscard]] constexpr Action action() const noexcept { return static_cast<Action>(raw_ >> 29); }
+  [[nodiscard]] constexpr std::uint32_t slot() const noexcept { return raw_ & 0x1fffffffU; }
+  [[nodiscard]] constexpr std::uint32_t raw() const noexcept { return raw_; }
+
+ private:
+  std::uint32_t raw_;
+};
+
+struct TableState {
+  explicit TableState(unsigned worker_count)
+      : workers(worker_count),
+        quiescence(worker_count),
+        attachments(kMaxAttachments),
+        vnis(kVnis),
+        domains(kMaxDomains),
+        adjacencies(kMaxAdjacencies),
+        groups(kMaxGroups),
+        ports(kMaxPorts),
+        endpoints(quiescence),
+        inbound(quiescence) {}
+
+  unsigned workers;
+  Quiescence quiescence;
+  StableArray<AttachmentSlot> attachments;
+  /// VNI to attachment slot; 0: none.
+  StableArray<std::atomic<std::uint32_t>> vnis;
+  StableArray<std::atomic<Domain*>> domains;
+  /// nullptr: unresolved.
+  StableArray<std::atomic<const Adjacency*>> adjacencies;
+  StableArray<std::atomic<const EcmpGroup*>> groups;
+  StableArray<PortSlot> ports;
+  WaitFreeMap<EndpointKey, Endpoint, EndpointKeyHash> endpoints;
+  /// SPI in host byte order. The Sa outlives its entry by a grace period.
+  WaitFreeMap<std::uint32_t, const Sa*, SpiHash> inbound;
+  std::atomic<const InputList*> inputs{nullptr};
+};
+
+}  // namespace simplon::forward

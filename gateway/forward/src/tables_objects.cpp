@@ -1,0 +1,566 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Domains, VPCs, endpoints, tunnels, host ports and routes.
+//
+// Order matters wherever two stores make one change: what is led to is published before what leads to it, and the other
+// way round on removal. Everything unlinked goes through Quiescence.
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "gateway/forward/src/tables_writer.h"
+#include "platform/base/result.h"
+
+namespace simplon::forward {
+
+namespace {
+
+constexpr std::uint16_t kLeastMtu = 68;  // RFC 791 section 3.2
+constexpr std::size_t kMostHops = 64;
+
+std::uint64_t word_mask(unsigned length, unsigned word) {
+  std::uint8_t bytes[8] = {};
+  for (unsigned i = 0; i < 64; ++i) {
+    if (word * 64 + i < length) bytes[i / 8] = static_cast<std::uint8_t>(bytes[i / 8] | (0x80U >> (i % 8)));
+  }
+  return load64(bytes);
+}
+
+Prefix4 compile4(const IpPrefix& prefix) {
+  return {load32(prefix.address().bytes().data()), static_cast<std::uint32_t>(word_mask(prefix.length(), 0))};
+}
+
+Prefix6 compile6(const IpPrefix& prefix) {
+  const WireAddress network = WireAddress::v6(prefix.address().bytes().data());
+  return {{network.low, network.high}, {word_mask(prefix.length(), 0), word_mask(prefix.length(), 1)}};
+}
+
+bool same(const VpcEntry& a, const VpcEntry& b) {
+  return a.vni == b.vni && a.domain == b.domain && a.vtep == b.vtep && a.udp_port == b.udp_port &&
+         a.gateway_mac == b.gateway_mac && a.prefixes == b.prefixes && a.accepted_vteps == b.accepted_vteps &&
+         a.mtu == b.mtu;
+}
+
+bool same(const TunnelEntry& a, const TunnelEntry& b) {
+  return a.id == b.id && a.domain == b.domain && a.mtu == b.mtu && a.clamp_mss == b.clamp_mss;
+}
+
+Unexpected full(const char* what, std::size_t limit) {
+  return fail(ErrorCode::kExhausted, std::string(what) + ": all " + std::to_string(limit - 1) + " are in use");
+}
+
+/// Both families behind one call: `use(fib, key)`.
+template <class Use>
+auto with_fib(Domain& domain, const IpPrefix& prefix, Use&& use) {
+  if (prefix.address().is_v4()) return use(domain.fib4, fib_key(prefix.address().v4_value()));
+  return use(domain.fib6, fib_key(prefix.address().bytes().data()));
+}
+
+}  // namespace
+
+std::string AttachmentId::to_string() const {
+  return (kind == AttachmentKind::kVpc ? "vpc " : "tunnel ") + std::to_string(id);
+}
+
+AddressSet::AddressSet(const std::vector<IpAddress>& addresses) {
+  unsigned used = 0;
+  std::vector<WireAddress> rest;
+  for (const IpAddress& address : addresses) {
+    const WireAddress wire = WireAddress::from(address);
+    if (used == kInline) {
+      rest.push_back(wire);
+      continue;
+    }
+    inline_[used] = wire.low;
+    inline_high_[used] = wire.high;
+    inline_family_[used] = wire.family;
+    ++used;
+  }
+  if (rest.empty()) return;
+  more_.resize(std::bit_ceil(rest.size() * 2));
+  for (const WireAddress& wire : rest) {
+    std::size_t at = mix(wire.low, wire.high) & (more_.size() - 1);
+    while (more_[at].family != 0 && more_[at] != wire) at = (at + 1) & (more_.size() - 1);
+    more_[at] = wire;
+  }
+}
+
+bool AddressSet::contains_more(const WireAddress& address) const noexcept {
+  for (std::size_t at = mix(address.low, address.high) & (more_.size() - 1); more_[at].family != 0;
+       at = (at + 1) & (more_.size() - 1)) {
+    if (more_[at] == address) return true;
+  }
+  return false;
+}
+
+bool Attachment::owns(const WireAddress& source) const noexcept {
+  if (source.family == 4) {
+    const auto wire = static_cast<std::uint32_t>(source.low);
+    for (const Prefix4& prefix : prefixes4) {
+      if (prefix.contains(wire)) return true;
+    }
+    for (const Prefix4& prefix : more_prefixes4) {
+      if (prefix.contains(wire)) return true;
+    }
+    return false;
+  }
+  for (const Prefix6& prefix : prefixes6) {
+    if (prefix.contains(source)) return true;
+  }
+  return false;
+}
+
+// Records.
+
+DomainId Tables::Writer::AttachmentRecord::domain() const noexcept {
+  if (const auto* vpc = std::get_if<VpcEntry>(&entry)) return vpc->domain;
+  if (const auto* tunnel = std::get_if<TunnelEntry>(&entry)) return tunnel->domain;
+  return DomainId{};
+}
+
+Tables::Writer::AttachmentRecord* Tables::Writer::find_attachment(AttachmentId id) {
+  const auto found = attachments.find(id);
+  return found == attachments.end() ? nullptr : &found->second;
+}
+
+Tables::Writer::AttachmentRecord* Tables::Writer::attachment(AttachmentId id) {
+  if (AttachmentRecord* record = find_attachment(id)) return record;
+  const std::uint32_t slot = attachment_slots.allocate();
+  if (slot == 0) return nullptr;
+  AttachmentRecord& record = attachments[id];
+  record.slot = slot;
+  attachment_of_slot[slot] = id;
+  state.attachments[slot].counters.store(new TrafficCounters[state.workers], std::memory_order_release);
+  return &record;
+}
+
+void Tables::Writer::settle_attachment(AttachmentId id) {
+  AttachmentRecord* record = find_attachment(id);
+  if (record == nullptr || record->configured() || record->references > 0 || record->host_port.has_value() ||
+      record->outbound != nullptr) {
+    return;
+  }
+  AttachmentSlot& slot = state.attachments[record->slot];
+  state.quiescence.retire(slot.counters.exchange(nullptr, std::memory_order_acq_rel),
+                          [](void* p) { delete[] static_cast<TrafficCounters*>(p); });
+  attachment_of_slot.erase(record->slot);
+  attachment_slots.release(record->slot, state.quiescence);
+  attachments.erase(id);
+}
+
+void Tables::Writer::publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object) {
+  const Attachment* old =
+      state.attachments[record.slot].object.exchange(object.release(), std::memory_order_acq_rel);
+  state.quiescence.retire(const_cast<Attachment*>(old));
+}
+
+Tables::Writer::DomainRecord* Tables::Writer::domain(DomainId id) {
+  const auto found = domains.find(id);
+  if (found != domains.end()) return &found->second;
+  const std::uint32_t slot = domain_slots.allocate();
+  SIMPLON_CHECK(slot != 0);  // the callers leave room
+  DomainRecord& record = domains[id];
+  record.slot = slot;
+  state.domains[slot].store(new Domain(state.quiescence), std::memory_order_release);
+  return &record;
+}
+
+void Tables::Writer::settle_domain(DomainId id) {
+  const auto found = domains.find(id);
+  if (found == domains.end() || found->second.exists || found->second.references > 0) return;
+  state.quiescence.retire(state.domains[found->second.slot].exchange(nullptr, std::memory_order_acq_rel));
+  domain_slots.release(found->second.slot, state.quiescence);
+  domains.erase(found);
+}
+
+void Tables::Writer::note_addresses(DomainId id) {
+  const auto found = domains.find(id);
+  if (found == domains.end()) return;
+  Domain& object = *domain_object(found->second);
+  const auto fits = [&](std::uint32_t slot, bool v4) {
+    const auto owner = attachment_of_slot.find(slot);
+    if (slot == 0 || owner == attachment_of_slot.end()) return false;
+    const AttachmentRecord& record = attachments.at(owner->second);
+    const HostPort* port = state.attachments[slot].host_port.load(std::memory_order_relaxed);
+    return record.configured() && record.domain() == id && port != nullptr && (v4 ? port->v4 : port->v6).family != 0;
+  };
+  for (const bool v4 : {true, false}) {
+    std::atomic<std::uint32_t>& chosen = v4 ? object.addressed4 : object.addressed6;
+    if (fits(chosen.load(std::memory_order_relaxed), v4)) continue;
+    std::uint32_t other = 0;
+    for (const auto& [attachment_id, record] : attachments) {
+      if (fits(record.slot, v4)) {
+        other = record.slot;
+        break;
+      }
+    }
+    chosen.store(other, std::memory_order_release);
+  }
+}
+
+void Tables::Writer::untie_port(const AttachmentRecord& record) {
+  std::atomic<std::uint32_t>& tied = state.ports[record.host_port->port.value()].attachment;
+  if (tied.load(std::memory_order_relaxed) == record.slot) tied.store(0, std::memory_order_release);
+}
+
+// Domains.
+
+Result<void> Tables::upsert_domain(DomainId domain) {
+  if (domain.value() == 0) return fail(ErrorCode::kInvalidConfig, "domain 0 is not a domain");
+  if (!writer_->domains.contains(domain) && writer_->domains.size() + 2 >= kMaxDomains) {
+    return full("domains", kMaxDomains);
+  }
+  Writer::DomainRecord& record = *writer_->domain(domain);
+  record.exists = true;
+  writer_->domain_object(record)->exists.store(true, std::memory_order_release);
+  return {};
+}
+
+void Tables::remove_domain(DomainId domain) {
+  const auto found = writer_->domains.find(domain);
+  if (found == writer_->domains.end()) return;
+  found->second.exists = false;
+  writer_->domain_object(found->second)->exists.store(false, std::memory_order_release);
+  writer_->settle_domain(domain);
+}
+
+// Attachments.
+
+namespace {
+
+Result<void> check(const VpcEntry& vpc) {
+  const std::string name = "vpc " + std::to_string(vpc.vni.value());
+  if (vpc.vni.value() == 0 || vpc.vni.value() >= kVnis) {
+    return fail(ErrorCode::kInvalidConfig, name + ": a VNI is 1 to 16777215");
+  }
+  if (vpc.domain.value() == 0) return fail(ErrorCode::kInvalidConfig, name + ": domain 0 is not a domain");
+  if (vpc.vtep.is_unspecified() || vpc.vtep.is_multicast()) {
+    return fail(ErrorCode::kInvalidConfig, name + ": " + vpc.vtep.to_string() + " cannot be a VTEP");
+  }
+  if (vpc.udp_port == 0) return fail(ErrorCode::kInvalidConfig, name + ": UDP port 0");
+  if (vpc.gateway_mac.is_multicast() || vpc.gateway_mac.is_zero()) {
+    return fail(ErrorCode::kInvalidConfig, name + ": " + vpc.gateway_mac.to_string() + " cannot be a gateway's MAC");
+  }
+  if (vpc.mtu < kLeastMtu) {
+    return fail(ErrorCode::kInvalidConfig, name + ": an MTU of " + std::to_string(vpc.mtu) + " is below 68");
+  }
+  return {};
+}
+
+std::unique_ptr<Attachment> compile(const VpcEntry& vpc, std::uint32_t domain_slot) {
+  auto object = std::make_unique<Attachment>(AttachmentKind::kVpc, vpc.accepted_vteps);
+  object->mtu = vpc.mtu;
+  object->udp_port = vpc.udp_port;
+  object->gateway_mac = vpc.gateway_mac;
+  object->id = vpc.vni.value();
+  object->domain = domain_slot;
+  object->vtep = WireAddress::from(vpc.vtep);
+  std::size_t used = 0;
+  for (const IpPrefix& prefix : vpc.prefixes) {
+    if (prefix.address().is_v6()) {
+      object->prefixes6.push_back(compile6(prefix));
+    } else if (used < object->prefixes4.size()) {
+      object->prefixes4[used++] = compile4(prefix);
+    } else {
+      object->more_prefixes4.push_back(compile4(prefix));
+    }
+  }
+  return object;
+}
+
+std::unique_ptr<Attachment> compile(const TunnelEntry& tunnel, std::uint32_t domain_slot) {
+  auto object = std::make_unique<Attachment>(AttachmentKind::kTunnel);
+  object->mtu = tunnel.mtu;
+  object->clamp_mss = tunnel.clamp_mss;
+  object->id = tunnel.id.value();
+  object->domain = domain_slot;
+  return object;
+}
+
+}  // namespace
+
+Result<void> Tables::upsert_vpc(const VpcEntry& vpc) {
+  if (auto good = check(vpc); !good) return good;
+  if (writer_->domains.size() + 2 >= kMaxDomains) return full("domains", kMaxDomains);
+  const AttachmentId id = AttachmentId::vpc(vpc.vni);
+  Writer::AttachmentRecord* record = writer_->attachment(id);
+  if (record == nullptr) return full("attachments", kMaxAttachments);
+  const auto* present = std::get_if<VpcEntry>(&record->entry);
+  if (present != nullptr && same(*present, vpc)) return {};
+  const DomainId before = record->domain();
+  writer_->refer_domain(vpc.domain);
+  writer_->publish_attachment(*record, compile(vpc, writer_->domain(vpc.domain)->slot));
+  record->entry = vpc;
+  state_->vnis[vpc.vni.value()].store(record->slot, std::memory_order_release);
+  if (before.value() != 0) {
+    writer_->note_addresses(before);
+    writer_->drop_domain(before);
+  }
+  writer_->note_addresses(vpc.domain);
+  return {};
+}
+
+void Tables::remove_vpc(Vni vni) {
+  const AttachmentId id = AttachmentId::vpc(vni);
+  Writer::AttachmentRecord* record = writer_->find_attachment(id);
+  if (record == nullptr || !record->configured()) return;
+  const DomainId domain = record->domain();
+  state_->vnis[vni.value()].store(0, std::memory_order_release);
+  writer_->publish_attachment(*record, nullptr);
+  record->entry = std::monostate{};
+  writer_->note_addresses(domain);
+  writer_->drop_domain(domain);
+  writer_->settle_attachment(id);
+}
+
+Result<void> Tables::upsert_tunnel(const TunnelEntry& tunnel) {
+  const std::string name = "tunnel " + std::to_string(tunnel.id.value());
+  if (tunnel.id.value() == 0) return fail(ErrorCode::kInvalidConfig, "tunnel 0 is not a tunnel");
+  if (tunnel.domain.value() == 0) return fail(ErrorCode::kInvalidConfig, name + ": domain 0 is not a domain");
+  if (tunnel.mtu != 0 && tunnel.mtu < kLeastMtu) {
+    return fail(ErrorCode::kInvalidConfig, name + ": an MTU of " + std::to_string(tunnel.mtu) + " is below 68");
+  }
+  if (writer_->domains.size() + 2 >= kMaxDomains) return full("domains", kMaxDomains);
+  Writer::AttachmentRecord* record = writer_->attachment(AttachmentId::tunnel(tunnel.id));
+  if (record == nullptr) return full("attachments", kMaxAttachments);
+  const auto* present = std::get_if<TunnelEntry>(&record->entry);
+  if (present != nullptr && same(*present, tunnel)) return {};
+  const DomainId before = record->domain();
+  writer_->refer_domain(tunnel.domain);
+  writer_->publish_attachment(*record, compile(tunnel, writer_->domain(tunnel.domain)->slot));
+  record->entry = tunnel;
+  if (before.value() != 0) {
+    writer_->note_addresses(before);
+    writer_->drop_domain(before);
+  }
+  writer_->note_addresses(tunnel.domain);
+  return {};
+}
+
+void Tables::remove_tunnel(TunnelId id) {
+  const AttachmentId attachment = AttachmentId::tunnel(id);
+  Writer::AttachmentRecord* record = writer_->find_attachment(attachment);
+  if (record == nullptr || !record->configured()) return;
+  const DomainId domain = record->domain();
+  writer_->publish_attachment(*record, nullptr);
+  record->entry = std::monostate{};
+  writer_->note_addresses(domain);
+  writer_->drop_domain(domain);
+  writer_->settle_attachment(attachment);
+}
+
+// Endpoints.
+
+Result<void> Tables::upsert_endpoint(const EndpointEntry& endpoint) {
+  const auto name = [&] { return "endpoint " + endpoint.address.to_string(); };
+  if (endpoint.vni.value() == 0 || endpoint.vni.value() >= kVnis) {
+    return fail(ErrorCode::kInvalidConfig, name() + ": a VNI is 1 to 16777215");
+  }
+  if (endpoint.mac.is_multicast() || endpoint.mac.is_zero()) {
+    return fail(ErrorCode::kInvalidConfig, name() + ": " + endpoint.mac.to_string() + " is no host's MAC");
+  }
+  if (endpoint.vtep.is_unspecified() || endpoint.vtep.is_multicast()) {
+    return fail(ErrorCode::kInvalidConfig, name() + ": " + endpoint.vtep.to_string() + " cannot be a VTEP");
+  }
+  const EndpointKey key = EndpointKey::of(endpoint.vni.value(), WireAddress::from(endpoint.address));
+  const WireAddress vtep = WireAddress::from(endpoint.vtep);
+  const Endpoint* present = state_->endpoints.find(key);
+  if (present != nullptr && present->mac == endpoint.mac && present->vtep == vtep) return {};
+  const std::uint32_t adjacency = writer_->refer_adjacency(endpoint.vtep);
+  if (adjacency == 0) return full("adjacencies", kMaxAdjacencies);
+  const std::optional<IpAddress> before =
+      present == nullptr ? std::nullopt : std::optional<IpAddress>(present->vtep.to_ip());
+  state_->endpoints.upsert(key, {adjacency, endpoint.mac, vtep});
+  if (before) writer_->drop_adjacency(*before);
+  return {};
+}
+
+void Tables::remove_endpoint(Vni vni, const IpAddress& address) {
+  const EndpointKey key = EndpointKey::of(vni.value(), WireAddress::from(address));
+  const Endpoint* present = state_->endpoints.find(key);
+  if (present == nullptr) return;
+  const IpAddress vtep = present->vtep.to_ip();
+  state_->endpoints.erase(key);
+  writer_->drop_adjacency(vtep);
+}
+
+// Host ports.
+
+Result<void> Tables::upsert_host_port(const HostPortEntry& entry) {
+  if (entry.port.value() >= kMaxPorts) {
+    return fail(ErrorCode::kInvalidConfig, entry.attachment.to_string() + ": port " +
+                                               std::to_string(entry.port.value()) + " is not below " +
+                                               std::to_string(kMaxPorts));
+  }
+  Writer::AttachmentRecord* record = writer_->attachment(entry.attachment);
+  if (record == nullptr) return full("attachments", kMaxAttachments);
+  auto object = std::make_unique<HostPort>();
+  object->port = entry.port;
+  object->all = entry.addresses;
+  for (const IpAddress& address : entry.addresses) {
+    WireAddress& place = address.is_v4() ? object->v4 : object->v6;
+    if (place.family == 0 && !(address.is_v6() && address.is_link_local())) place = WireAddress::from(address);
+  }
+  if (record->host_port && record->host_port->port != entry.port) writer_->untie_port(*record);
+  const HostPort* old =
+      state_->attachments[record->slot].host_port.exchange(object.release(), std::memory_order_acq_rel);
+  state_->quiescence.retire(const_cast<HostPort*>(old));
+  state_->ports[entry.port.value()].attachment.store(record->slot, std::memory_order_release);
+  record->host_port = entry;
+  writer_->note_addresses(record->domain());
+  return {};
+}
+
+void Tables::remove_host_port(AttachmentId attachment) {
+  Writer::AttachmentRecord* record = writer_->find_attachment(attachment);
+  if (record == nullptr || !record->host_port) return;
+  writer_->untie_port(*record);
+  const HostPort* old =
+      state_->attachments[record->slot].host_port.exchange(nullptr, std::memory_order_acq_rel);
+  state_->quiescence.retire(const_cast<HostPort*>(old));
+  record->host_port.reset();
+  writer_->note_addresses(record->domain());
+  writer_->settle_attachment(attachment);
+}
+
+// Routes.
+
+namespace {
+
+std::unique_ptr<EcmpGroup> spread(const std::vector<std::pair<std::uint32_t, std::uint32_t>>& slot_weights) {
+  auto group = std::make_unique<EcmpGroup>();
+  std::uint64_t total = 0;
+  for (const auto& [slot, weight] : slot_weights) total += weight;
+  // Every hop has a bucket; the rest by weight, cumulatively rounded so that all buckets are used.
+  const std::uint64_t shared = EcmpGroup::kBuckets - slot_weights.size();
+  std::uint64_t sum = 0;
+  std::size_t at = 0;
+  std::size_t hops = 0;
+  for (const auto& [slot, weight] : slot_weights) {
+    sum += weight;
+    ++hops;
+    const std::size_t end = hops + static_cast<std::size_t>(shared * sum / total);
+    while (at < end) group->slots[at++] = slot;
+  }
+  return group;
+}
+
+}  // namespace
+
+RouteValue Tables::Writer::compile_route(const RouteEntry& route) {
+  using Action = RouteValue::Action;
+  if (route.action == RouteAction::kUnreachable) return {Action::kUnreachable, 0};
+  Hops hops = route.nexthops;
+  std::sort(hops.begin(), hops.end());
+  for (const NextHopEntry& hop : hops) {
+    AttachmentRecord* record = attachment(hop.attachment);
+    if (record == nullptr) {
+      for (const NextHopEntry& referred : hops) {
+        if (&referred == &hop) break;
+        --attachments.at(referred.attachment).references;
+        settle_attachment(referred.attachment);
+      }
+      return {Action::kNone, 0};
+    }
+    ++record->references;
+  }
+  const std::uint32_t first = attachments.at(hops.front().attachment).slot;
+  if (route.action == RouteAction::kLocal) return {Action::kLocal, first};
+  if (hops.size() == 1) return {Action::kForward, first};
+
+  const auto [place, is_new] = groups.try_emplace(hops);
+  if (is_new) {
+    place->second.slot = group_slots.allocate();
+    if (place->second.slot == 0) {
+      groups.erase(place);
+      for (const NextHopEntry& hop : hops) {
+        --attachments.at(hop.attachment).references;
+        settle_attachment(hop.attachment);
+      }
+      return {Action::kNone, 0};
+    }
+    group_of_slot[place->second.slot] = place;
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> slot_weights;
+    for (const NextHopEntry& hop : hops) slot_weights.emplace_back(attachments.at(hop.attachment).slot, hop.weight);
+    state.groups[place->second.slot].store(spread(slot_weights).release(), std::memory_order_release);
+  } else {
+    // The group refers to them already.
+    for (const NextHopEntry& hop : hops) --attachments.at(hop.attachment).references;
+  }
+  ++place->second.references;
+  return {Action::kGroup, place->second.slot};
+}
+
+void Tables::Writer::drop_route_value(RouteValue value) {
+  using Action = RouteValue::Action;
+  const auto drop_attachment = [this](AttachmentId id) {
+    --attachments.at(id).references;
+    settle_attachment(id);
+  };
+  switch (value.action()) {
+    case Action::kNone:
+    case Action::kUnreachable:
+      return;
+    case Action::kForward:
+    case Action::kLocal:
+      drop_attachment(attachment_of_slot.at(value.slot()));
+      return;
+    case Action::kGroup:
+      break;
+  }
+  const auto place = group_of_slot.at(value.slot());
+  if (--place->second.references > 0) return;
+  const EcmpGroup* old = state.groups[value.slot()].exchange(nullptr, std::memory_order_acq_rel);
+  state.quiescence.retire(const_cast<EcmpGroup*>(old));
+  group_slots.release(value.slot(), state.quiescence);
+  group_of_slot.erase(value.slot());
+  const Hops hops = place->first;
+  groups.erase(place);
+  for (const NextHopEntry& hop : hops) drop_attachment(hop.attachment);
+}
+
+Result<void> Tables::upsert_route(const RouteEntry& route) {
+  const auto name = [&] { return "route " + route.prefix.to_string(); };
+  if (route.domain.value() == 0) return fail(ErrorCode::kInvalidConfig, name() + ": domain 0 is not a domain");
+  if (route.action == RouteAction::kForward && (route.nexthops.empty() || route.nexthops.size() > kMostHops)) {
+    return fail(ErrorCode::kInvalidConfig,
+                name() + ": " + std::to_string(route.nexthops.size()) + " nexthops, must be 1 to 64");
+  }
+  if (route.action == RouteAction::kLocal && route.nexthops.size() != 1) {
+    return fail(ErrorCode::kInvalidConfig, name() + ": a local route names exactly one attachment");
+  }
+  for (const NextHopEntry& hop : route.nexthops) {
+    if (hop.weight == 0) {
+      return fail(ErrorCode::kInvalidConfig, name() + ": " + hop.attachment.to_string() + " has weight 0");
+    }
+  }
+  if (writer_->domains.size() + 2 >= kMaxDomains) return full("domains", kMaxDomains);
+  const RouteValue value = writer_->compile_route(route);
+  if (value.action() == RouteValue::Action::kNone) return full("attachments or ECMP groups", kMaxAttachments);
+  Writer::DomainRecord& record = *writer_->domain(route.domain);
+  const std::uint32_t old = with_fib(*writer_->domain_object(record), route.prefix, [&](auto& fib, auto key) {
+    return fib.upsert(key, route.prefix.length(), value.raw());
+  });
+  if (old == 0) {
+    ++record.references;
+    ++writer_->routes;
+  } else {
+    writer_->drop_route_value(RouteValue(old));
+  }
+  return {};
+}
+
+void Tables::remove_route(DomainId domain, const IpPrefix& prefix) {
+  const auto found = writer_->domains.find(domain);
+  if (found == writer_->domains.end()) return;
+  const std::uint32_t old = with_fib(*writer_->domain_object(found->second), prefix,
+                                     [&](auto& fib, auto key) { return fib.remove(key, prefix.length()); });
+  if (old == 0) return;
+  --writer_->routes;
+  writer_->drop_route_value(RouteValue(old));
+  writer_->drop_domain(domain);
+}
+
+}  // namespace simplon::forward

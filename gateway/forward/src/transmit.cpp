@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <array>
+
+#include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/stages.h"
+
+namespace simplon::forward {
+namespace {
+
+struct Departure {
+  unsigned number;
+  PacketIo* io;
+  TrafficCounters* counters;
+};
+
+/// Sends packets [first, ...) of the same PacketIo together, in order; the rest keep theirs for a later turn.
+void send_together(Burst& burst, std::span<Departure> departures, PortKind kind) noexcept {
+  std::array<Packet, Burst::kCapacity> packets;
+  std::array<const Departure*, Burst::kCapacity> sent;
+  PacketIo* io = departures.front().io;
+  std::size_t count = 0;
+  for (Departure& departure : departures) {
+    if (departure.io != io) continue;
+    const Transit& packet = burst.packets[departure.number];
+    packets[count] = {packet.data, packet.length, packet.port};
+    sent[count++] = &departure;
+    departure.io = nullptr;
+  }
+  const std::size_t taken = io->transmit({packets.data(), count});
+  io->flush();
+  for (std::size_t i = 0; i < taken; ++i) {
+    sent[i]->counters->tx_packets.add();
+    sent[i]->counters->tx_bytes.add(packets[i].length);
+    if (kind == PortKind::kHost) {
+      const Transit& packet = burst.packets[sent[i]->number];
+      if (TrafficCounters* counters = burst.attachment_counters(packet.egress)) counters->punted.add();
+    }
+  }
+  (kind == PortKind::kHost ? burst.counters.punted : burst.counters.sent).add(taken);
+  for (std::size_t i = taken; i < count; ++i) burst.drop(sent[i]->number, Drop::kTxRefused);
+}
+
+void send_queue(Burst& burst, const Burst::Queue& queue, PortKind kind) noexcept {
+  std::array<Departure, Burst::kCapacity> departures;
+  std::size_t count = 0;
+  for (const unsigned number : queue) {
+    const PortSlot& slot = burst.tables.ports[burst.packets[number].port.value()];
+    const Port* port = slot.object.load(std::memory_order_acquire);
+    TrafficCounters* counters = slot.counters.load(std::memory_order_acquire);
+    if (port == nullptr || counters == nullptr || port->entry.kind != kind) {
+      burst.drop(number, Drop::kNoPort);
+      continue;
+    }
+    departures[count++] = {number, port->entry.queues[burst.worker].get(), counters + burst.worker};
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if (departures[i].io != nullptr) send_together(burst, {departures.data() + i, count - i}, kind);
+  }
+}
+
+}  // namespace
+
+void transmit(Burst& burst) noexcept {
+  send_queue(burst, burst.to_uplink, PortKind::kUplink);
+  send_queue(burst, burst.to_host, PortKind::kHost);
+}
+
+}  // namespace simplon::forward

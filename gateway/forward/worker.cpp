@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The life of a packet, in the order of the calls in `forward` below. A burst is a set of packets with a queue in front of
+// each stage; a stage takes its queue and puts every packet of it into another queue or drops it by name. So each stage's
+// code stays in the instruction cache for a whole burst, and the cache misses of its packets overlap.
+//
+//     uplink --> classify --> vxlan_decap --+                                  +--> vxlan_encap --+
+//                    |                      +--> ip_forward --> resolve, pmtu -+                  +--> transmit --> uplink
+//                    +------> esp_decrypt --+        |              ^   |      +--> esp_encrypt --+
+//     host port ---> classify -----------------------|--------------+   |
+//                                                    +--> transmit --> host port (packets for us)
+//                                                    |                  |
+//                                                    +--> icmp_errors <-+   back out of where the packet came from
+//
+// Packets of one flow stay in order: queues are first in, first out, and a flow takes one path. ICMP errors take a second
+// turn through resolve and pmtu; they are never answered themselves, so there is no third.
+//
+// The tables may change at any moment, one object at a time. A packet then sees the old or the new object, never half of
+// one; a pointer read in a burst is good until `quiescent` at the end of it.
+#include "gateway/forward/worker.h"
+
+#include <array>
+#include <chrono>
+
+#include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/stages.h"
+#include "gateway/forward/src/table_state.h"
+
+namespace simplon::forward {
+
+Worker::Worker(Tables& tables, FramePool& pool, const Clock& clock, WorkerOptions options)
+    : tables_(tables),
+      clock_(clock),
+      options_(options),
+      burst_(std::make_unique<Burst>(tables.state(), pool, counters_, options.index,
+                                     IcmpLimiter(options.icmp_errors_per_second, options.icmp_error_burst))) {}
+
+Worker::~Worker() { go_offline(); }
+
+void Worker::go_online() noexcept { tables_.quiescence().online(options_.index); }
+void Worker::go_offline() noexcept { tables_.quiescence().offline(options_.index); }
+
+std::size_t Worker::poll_once() noexcept {
+  static_assert(kBurst == Burst::kReceived);
+  std::array<Packet, kBurst> received;
+  std::size_t total = 0;
+  Burst& burst = *burst_;
+  const InputList* inputs = tables_.state().inputs.load(std::memory_order_acquire);
+  for (PacketIo* io : inputs->of_worker[options_.index]) {
+    const std::size_t count = io->receive(received);
+    if (count == 0) continue;
+    total += count;
+    burst.begin();
+    for (std::size_t i = 0; i < count; ++i) {
+      __builtin_prefetch(received[i].data);
+      __builtin_prefetch(received[i].data + 64);
+      const unsigned number = burst.add();
+      Transit& packet = burst.packets[number];
+      packet.data = received[i].data;
+      packet.length = received[i].length;
+      packet.port = received[i].port;
+      burst.received.push(number);
+    }
+    counters_.received.add(count);
+    const auto now = clock_.now().time_since_epoch();
+    burst.now_ns = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+    burst.now_seconds = burst.now_ns / 1'000'000'000;
+    forward(burst);
+  }
+  tables_.quiescence().quiescent(options_.index);
+  return total;
+}
+
+void Worker::forward(Burst& burst) noexcept {
+  classify(burst);
+  vxlan_decap(burst);
+  esp_decrypt(burst);
+  ip_forward(burst);
+  resolve(burst);
+  pmtu(burst);
+  if (!burst.unanswered.empty()) {
+    icmp_errors(burst);
+    resolve(burst);
+    pmtu(burst);
+  }
+  vxlan_encap(burst);
+  esp_encrypt(burst);
+  transmit(burst);
+}
+
+}  // namespace simplon::forward
