@@ -54,10 +54,10 @@ void close(Session& session) {
   session.socket.close(ignored);
 }
 
-asio::awaitable<bool> send(Session& session, TableMessage message) {
-  const auto frame = encode_table_message(message);
+// Takes the bytes, not the message: GCC 12 destroys temporaries that are braced into a coroutine's arguments twice.
+asio::awaitable<bool> send(std::shared_ptr<Session> session, std::vector<std::uint8_t> frame) {
   error_code error;
-  co_await asio::async_write(session.socket, asio::buffer(frame), asio::redirect_error(asio::use_awaitable, error));
+  co_await asio::async_write(session->socket, asio::buffer(frame), asio::redirect_error(asio::use_awaitable, error));
   co_return !error;
 }
 
@@ -85,8 +85,8 @@ asio::awaitable<bool> handle(std::weak_ptr<Shared> weak, std::shared_ptr<Session
   if (const auto* hello = std::get_if<Hello>(&message); hello != nullptr && !session->greeted) {
     const auto greeted = greet(*shared, session, *hello);
     // Also to a client of another version, so that it can say which.
-    const bool sent =
-        co_await send(*session, Hello{kTableProtocolVersion, shared->software, shared->service.instance(), false});
+    auto frame = encode_table_message(Hello{kTableProtocolVersion, shared->software, shared->service.instance(), false});
+    const bool sent = co_await send(session, std::move(frame));
     if (!greeted) spdlog::warn("table protocol: {}", greeted.error().message());
     co_return sent && greeted.has_value();
   }
@@ -97,7 +97,9 @@ asio::awaitable<bool> handle(std::weak_ptr<Shared> weak, std::shared_ptr<Session
   if (std::holds_alternative<StatsRequest>(message)) {
     Stats stats = shared->service.stats();
     stats.token = std::get<StatsRequest>(message).token;
-    co_return co_await send(*session, std::move(stats));
+    auto frame = encode_table_message(std::move(stats));
+    const bool sent = co_await send(session, std::move(frame));
+    co_return sent;
   }
   if (!session->programmer) {
     spdlog::warn("table protocol: an observer may only ask for statistics");
@@ -121,7 +123,9 @@ asio::awaitable<bool> handle(std::weak_ptr<Shared> weak, std::shared_ptr<Session
   auto settled = shared->service.settled();
   shared.reset();
   co_await std::move(settled);
-  co_return co_await send(*session, std::move(ack));
+  auto frame = encode_table_message(std::move(ack));
+  const bool sent = co_await send(session, std::move(frame));
+  co_return sent;
 }
 
 asio::awaitable<void> serve(std::weak_ptr<Shared> weak, std::shared_ptr<Session> session) {
@@ -146,7 +150,8 @@ asio::awaitable<void> serve(std::weak_ptr<Shared> weak, std::shared_ptr<Session>
         going = false;
         break;
       }
-      going = co_await handle(weak, session, *std::move(message));
+      TableMessage owned = *std::move(message);
+      going = co_await handle(weak, session, std::move(owned));
     }
   }
   close(*session);
