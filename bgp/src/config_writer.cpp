@@ -49,6 +49,9 @@ asio::awaitable<Result<void>> write_config(VtyClient& vty, std::string daemon, s
   const std::string show = "show running-config";
   auto running = co_await vty.command(show);
   if (!running) co_return Unexpected(std::move(running).error());
+  if (running->status != VtyReply::kSuccess) {
+    co_return fail(ErrorCode::kPeer, daemon + " does not show its configuration: " + one_line(running->text));
+  }
   auto change = diff_config(running->text, wanted);
   if (!change) co_return Unexpected(std::move(change).error());
   if (change->empty()) co_return Result<void>();
