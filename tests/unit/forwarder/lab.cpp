@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/unit/forwarder/lab.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -68,6 +70,58 @@ void connect(const Netns& left, const std::string& left_name, const Netns& right
     must(netns->run("ethtool -K " + name + " tx off"));
     netns->ip("link set " + name + " up");
   }
+}
+
+NumberedTraffic::NumberedTraffic(const Netns& from, const Netns& to, const std::string& destination) {
+  constexpr std::uint16_t kPort = 9999;
+  auto sender = sys::open_socket_in_netns(from.name(), AF_INET, SOCK_DGRAM);
+  auto receiver = sys::open_socket_in_netns(to.name(), AF_INET, SOCK_DGRAM | SOCK_NONBLOCK);
+  EXPECT_TRUE(sender && receiver);
+  if (!sender || !receiver) return;
+  sender_ = *std::move(sender);
+  receiver_ = *std::move(receiver);
+  const int buffer = 8 << 20;
+  static_cast<void>(::setsockopt(receiver_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(kPort);
+  EXPECT_EQ(::bind(receiver_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  EXPECT_EQ(::inet_pton(AF_INET, destination.c_str(), &address.sin_addr), 1);
+  EXPECT_EQ(::connect(sender_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  thread_ = std::thread([this] {
+    while (!stop_.load()) {
+      const std::uint32_t number = sent_.load();
+      if (::send(sender_.get(), &number, sizeof number, 0) == sizeof number) sent_.store(number + 1);
+      std::this_thread::sleep_for(1ms);
+    }
+  });
+}
+
+NumberedTraffic::~NumberedTraffic() {
+  stop_.store(true);
+  if (thread_.joinable()) thread_.join();
+}
+
+NumberedTraffic::Report NumberedTraffic::finish() {
+  stop_.store(true);
+  if (thread_.joinable()) thread_.join();
+  Report report;
+  report.sent = sent_.load();
+  std::vector<bool> seen(report.sent);
+  const auto deadline = Steady::now() + kPatience;
+  while (report.received < report.sent && Steady::now() < deadline) {
+    std::uint32_t number = 0;
+    if (::recv(receiver_.get(), &number, sizeof number, 0) != sizeof number) {
+      pollfd waiting{receiver_.get(), POLLIN, 0};
+      ::poll(&waiting, 1, 100);
+    } else if (number < seen.size() && !seen[number]) {
+      seen[number] = true;
+      ++report.received;
+    } else {
+      ++report.repeated;
+    }
+  }
+  return report;
 }
 
 ForwarderProcess::ForwarderProcess(const Netns& underlay) : netns_(underlay.name()), directory_("/run/" + underlay.name()) {

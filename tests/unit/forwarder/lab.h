@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -8,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -52,6 +54,31 @@ class Netns {
 
 /// A veth pair; both ends up, without checksum offload (XDP at the other end would see partial checksums).
 void connect(const Netns& left, const std::string& left_name, const Netns& right, const std::string& right_name);
+
+/// Numbered UDP datagrams from one namespace to another, one per millisecond, from construction to `finish`.
+class NumberedTraffic {
+ public:
+  NumberedTraffic(const Netns& from, const Netns& to, const std::string& destination);
+  ~NumberedTraffic();
+  NumberedTraffic(const NumberedTraffic&) = delete;
+  NumberedTraffic& operator=(const NumberedTraffic&) = delete;
+
+  [[nodiscard]] std::uint32_t sent() const { return sent_.load(); }
+  struct Report {
+    std::uint32_t sent = 0;
+    std::uint32_t received = 0;
+    std::uint32_t repeated = 0;
+  };
+  /// Stops sending and waits up to 10 s for what is on its way.
+  Report finish();
+
+ private:
+  sys::UniqueFd sender_;
+  sys::UniqueFd receiver_;
+  std::atomic<bool> stop_{false};
+  std::atomic<std::uint32_t> sent_{0};
+  std::thread thread_;
+};
 
 /// simplon-forwarder in a namespace, with its run directory, and a synchronous table client.
 class ForwarderProcess {
