@@ -88,7 +88,8 @@ class TunnelManager {
   /// not when the tunnels are up. Errors: kUnavailable if charon does not answer within 5 s (`wanted` is remembered and
   /// loaded when it is back); kInvalidConfig if charon rejects a proposal, naming the tunnel.
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> reconcile(std::vector<TunnelSpec> wanted) = 0;
-  /// Starts a negotiation / ends IKE_SA and CHILD_SAs. Errors: kInvalidConfig for an unknown name, kUnavailable.
+  /// `down` ends IKE_SA and CHILD_SAs and holds the tunnel down, also against the peer, until `up` or another
+  /// configuration; `up` starts a negotiation. Errors: kInvalidConfig for an unknown name, kUnavailable.
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> up(std::string name) = 0;
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> down(std::string name) = 0;
   /// Rekeys the CHILD_SA (or the IKE_SA) now, make before break.

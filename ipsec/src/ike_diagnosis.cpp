@@ -4,6 +4,7 @@
 // the table of tests/unit/ipsec/ike_diagnosis_test.cpp with a line that charon really wrote.
 #include "ipsec/ike_diagnosis.h"
 
+#include <algorithm>
 #include <string_view>
 
 namespace simplon::ipsec {
@@ -98,10 +99,10 @@ Found responder_words(const Attempt& attempt) {
                             attempt.rest("configured proposals: ", "IKE:"),
                         "add a common suite to ike_proposals on one end"};
   }
-  if (attempt.line("no IKE config found for ") != nullptr) {
+  if (std::string pair = attempt.rest("no IKE config found for "); !pair.empty()) {
+    pair.resize(std::min(pair.size(), pair.find(',')));
     return IkeDiagnosis{IkeFault::kUnknownPeer,
-                        "a negotiation " + attempt.rest("no IKE config found for ") +
-                            " arrived and no tunnel has these addresses (ours...theirs)",
+                        "a peer negotiates between " + pair + " (ours...theirs), and no tunnel has these addresses",
                         "correct 'local' or 'remote' of the tunnel"};
   }
   if (attempt.line("but MAC mismatched") != nullptr) {

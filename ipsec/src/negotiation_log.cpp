@@ -10,13 +10,20 @@ std::string_view initiating_peer(std::string_view line) {
   return at == std::string_view::npos ? std::string_view{} : line.substr(0, at);
 }
 
-/// "192.0.2.1" of "no IKE config found for 192.0.2.2...192.0.2.1, sending NO_PROPOSAL_CHOSEN".
-std::string_view unknown_peer(std::string_view line) {
-  if (!line.starts_with("no IKE config found for ")) return {};
+struct AddressPair {
+  std::string_view local;
+  std::string_view remote;
+};
+
+/// Of "no IKE config found for 192.0.2.2...192.0.2.1, sending NO_PROPOSAL_CHOSEN".
+std::optional<AddressPair> unknown_pair(std::string_view line) {
+  constexpr std::string_view kStart = "no IKE config found for ";
+  if (!line.starts_with(kStart)) return {};
+  line.remove_prefix(kStart.size());
   const std::size_t dots = line.find("...");
   if (dots == std::string_view::npos) return {};
-  line.remove_prefix(dots + 3);
-  return line.substr(0, line.find(','));
+  const std::string_view remote = line.substr(dots + 3);
+  return AddressPair{line.substr(0, dots), remote.substr(0, remote.find(','))};
 }
 
 }  // namespace
@@ -38,9 +45,10 @@ const Negotiation* NegotiationLog::add(const vici::Section& event, MonoTime now)
     negotiation.initiator = false;
     negotiation.started = now;
     negotiation.remote = peer;
-  } else if (const auto unknown = unknown_peer(line); !unknown.empty()) {
+  } else if (const auto unknown = unknown_pair(line)) {
     negotiation.initiator = false;
-    negotiation.remote = unknown;
+    negotiation.local = unknown->local;
+    negotiation.remote = unknown->remote;
   }
   if (const auto name = event.text("ikesa-name"); !name.empty() && name != "(unnamed)") negotiation.name = name;
   if (negotiation.lines.size() == kMaxLines) negotiation.lines.erase(negotiation.lines.begin());

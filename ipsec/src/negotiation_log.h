@@ -22,6 +22,8 @@ struct Negotiation {
   std::string name;
   /// The peer's address; empty if no line said it yet.
   std::string remote;
+  /// Ours, of a negotiation for which charon has no configuration; else empty.
+  std::string local;
   std::vector<std::string> lines;
 };
 

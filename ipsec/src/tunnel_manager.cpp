@@ -50,7 +50,7 @@ constexpr milliseconds kFirstReconnect{100};    // charon opens its socket about
 constexpr milliseconds kLastReconnect{3000};
 constexpr milliseconds kFirstRetry{1000};       // of a tunnel that is down
 constexpr milliseconds kLastRetry{30000};
-constexpr milliseconds kGrace{3000};            // for charon to recreate a child
+constexpr milliseconds kGrace{1500};            // for charon to recreate a child
 constexpr milliseconds kBusyPeriod{1000};       // between looks at the SAs while a tunnel is down
 constexpr milliseconds kQuietPeriod{10000};     // and while all are up; events come in between
 
@@ -64,7 +64,7 @@ struct Tunnel {
   bool loaded_shared_identities = false;
   std::optional<Error> load_error;
 
-  /// Taken down by the operator: not initiated until `up`, or another configuration.
+  /// Taken down by the operator: not in charon until `up`, or another configuration.
   bool held = false;
   /// What exists does not fit the configuration any more.
   bool stale = false;
@@ -120,11 +120,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   asio::awaitable<Result<void>> reconcile(std::vector<TunnelSpec> wanted) {
     const auto self = shared_from_this();
     want(std::move(wanted));
-    const std::uint64_t mine = wanted_generation_;
-    const MonoTime deadline = now() + kReconcileLimit;
-    poke();
-    while (loaded_generation_ < mine && !stopped_ && now() < deadline) co_await changed_or(deadline);
-    if (loaded_generation_ < mine) {
+    const bool loaded = co_await load_wanted();
+    if (!loaded) {
       co_return fail(ErrorCode::kUnavailable, unavailable_,
                      "the tunnels are loaded as soon as charon answers (systemctl status strongswan)");
     }
@@ -142,23 +139,18 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     const auto self = shared_from_this();
     Tunnel* tunnel = find(name);
     if (tunnel == nullptr) co_return unknown(name);
-    if (!tunnel->wanted.remote) {
+    if (!tunnel->wanted.remote && !tunnel->held) {
       co_return fail(ErrorCode::kInvalidConfig, "tunnel '" + name + "' has no remote address",
                      "only the peer can initiate it");
     }
     tunnel->held = false;
     tunnel->next_try = now();
     tunnel->retry = kFirstRetry;
-    if (!connected()) co_return fail(ErrorCode::kUnavailable, unavailable_);
-    if (!tunnel->loaded) {
-      poke();
-      co_return tunnel->load_error ? Result<void>(Unexpected(*tunnel->load_error))
-                                   : fail(ErrorCode::kUnavailable, "tunnel '" + name + "' is not loaded yet");
-    }
-    if (tunnel->up) co_return Result<void>{};
-    const std::string child = child_name(name, tunnel->wanted.id);
-    tunnel->next_try = now() + tunnel->retry;
-    co_return co_await initiate(name, child);
+    const bool loaded = co_await load_wanted();
+    if (!loaded) co_return fail(ErrorCode::kUnavailable, unavailable_);
+    tunnel = find(name);
+    if (tunnel != nullptr && tunnel->load_error) co_return Unexpected(*tunnel->load_error);
+    co_return Result<void>{};  // `supervise` comes next and initiates
   }
 
   asio::awaitable<Result<void>> down(std::string name) {
@@ -166,9 +158,19 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     Tunnel* tunnel = find(name);
     if (tunnel == nullptr) co_return unknown(name);
     tunnel->held = true;
+    tunnel->up = false;
+    tunnel->loaded.reset();
     tunnel->diagnosis.reset();
     if (!connected()) co_return fail(ErrorCode::kUnavailable, unavailable_);
-    co_return co_await terminate(name);
+    // Without its connection charon refuses the peer's attempts too.
+    Section connection;
+    connection.set("name", name);
+    Section sas;
+    sas.set("ike", name).set("timeout", "-1");
+    if (!co_await tell("unload-conn", std::move(connection)) || !co_await tell("terminate", std::move(sas))) {
+      co_return fail(ErrorCode::kUnavailable, unavailable_);
+    }
+    co_return Result<void>{};
   }
 
   asio::awaitable<Result<void>> rekey(std::string name, bool ike) {
@@ -232,7 +234,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       at = tunnels_.erase(at);
     }
     have_wanted_ = true;
-    ++wanted_generation_;
   }
 
   Tunnel* find(const std::string& name) {
@@ -250,6 +251,15 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       const TunnelSpec& theirs = other.second.wanted;
       return theirs.name != spec.name && theirs.local_id == spec.local_id && theirs.remote_id == spec.remote_id;
     });
+  }
+
+  /// False if charon did not take it all in time.
+  asio::awaitable<bool> load_wanted() {
+    const std::uint64_t mine = ++wanted_generation_;
+    const MonoTime deadline = now() + kReconcileLimit;
+    poke();
+    while (loaded_generation_ < mine && !stopped_ && now() < deadline) co_await changed_or(deadline);
+    co_return loaded_generation_ >= mine;
   }
 
   // --- waking and waiting
@@ -323,6 +333,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   void disconnect() {
     const auto commands = std::exchange(commands_, nullptr);
     const auto events = std::exchange(events_, nullptr);
+    if (commands || events) unavailable_ = "the connection to charon was lost";
     if (commands) commands->close();
     if (events) events->close();
   }
@@ -450,7 +461,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
 
   asio::awaitable<bool> load_one(std::string name) {
     Tunnel* tunnel = find(name);
-    if (tunnel == nullptr) co_return true;
+    if (tunnel == nullptr || tunnel->held) co_return true;
     const std::uint64_t generation = wanted_generation_;
     const bool shared_identities = shares_identities(tunnel->wanted);
     const std::size_t key = key_mark(tunnel->wanted.psk);
@@ -481,7 +492,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     if (!result && result.error().code == ErrorCode::kUnavailable) co_return false;
 
     tunnel = find(name);
-    if (tunnel == nullptr || generation != wanted_generation_) co_return true;  // `load` comes round again
+    if (tunnel == nullptr || tunnel->held || generation != wanted_generation_) co_return true;  // `load` comes again
     if (!result) {
       tunnel->loaded.reset();
       tunnel->load_error =
@@ -532,7 +543,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     bool up = false;
     bool negotiating = false;
     for (const ObservedIke& ike : sas) {
-      if (tunnel->stale || !fits(ike, tunnel->wanted)) {
+      if (tunnel->stale || tunnel->held || !fits(ike, tunnel->wanted)) {
         unfit.push_back(ike.unique_id);
       } else if (ike.installed_child() != nullptr) {
         up = true;
@@ -579,7 +590,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       tunnel.diagnosis.reset();
       spdlog::info("tunnel {}: up", tunnel.wanted.name);
     } else if (!up && tunnel.up) {
-      tunnel.next_try = now() + kFirstRetry;  // time for the peer's own attempt to become visible
+      tunnel.next_try = now() + kFirstRetry;  // the peer may have begun already
       spdlog::warn("tunnel {}: down", tunnel.wanted.name);
     }
     tunnel.up = up;
@@ -594,16 +605,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     auto reply = co_await commands->command("initiate", std::move(message));
     if (!reply) co_return Unexpected(std::move(reply.error()));
     co_return vici::require_success(*reply);
-  }
-
-  asio::awaitable<Result<void>> terminate(std::string name) {
-    const auto commands = commands_;
-    if (!commands) co_return fail(ErrorCode::kUnavailable, unavailable_);
-    Section message;
-    message.set("ike", name).set("timeout", "-1");
-    auto reply = co_await commands->command("terminate", std::move(message));
-    if (!reply) co_return Unexpected(std::move(reply.error()));
-    co_return Result<void>{};  // nothing to terminate is what was asked for
   }
 
   // --- observing
@@ -630,11 +631,19 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   void observe_line(const Section& message) {
     const Negotiation* negotiation = negotiations_.add(message, now());
     if (negotiation == nullptr) return;
-    for (auto& [name, tunnel] : tunnels_) {
-      const bool named = !negotiation->name.empty();
-      const bool concerns = named ? negotiation->name == name
-                                  : tunnel.wanted.remote && tunnel.wanted.remote->to_string() == negotiation->remote;
-      if (!concerns || tunnel.up) continue;
+    const bool named = !negotiation->name.empty();
+    const auto from_its_peer = [&](const auto& entry) {
+      const auto& remote = entry.second.wanted.remote;
+      return remote && remote->to_string() == negotiation->remote;
+    };
+    // Nobody's peer: perhaps a tunnel has a wrong remote address.
+    const bool stranger = !named && std::none_of(tunnels_.begin(), tunnels_.end(), from_its_peer);
+    for (auto& entry : tunnels_) {
+      auto& [name, tunnel] = entry;
+      const bool concerns = named      ? negotiation->name == name
+                            : stranger ? negotiation->local == tunnel.wanted.local.to_string()
+                                       : from_its_peer(entry);
+      if (!concerns || tunnel.up || tunnel.held) continue;
       IkeAttempt attempt;
       attempt.initiator = negotiation->initiator;
       attempt.local = tunnel.wanted.local.to_string();
