@@ -89,8 +89,9 @@ class TwoSites:
             space.ip(f"route add default via {wan_address}")
 
     def start_router_a(self, **connection):
-        """Site-a's router: stock charon on kernel-libipsec, the TUN's inside address, and BIRD."""
-        settings = {"local": A_WAN, "remote": GW_WAN, "local_id": "site-a", "remote_id": "gw", "psk": PSK_A}
+        """Site-a's router: stock charon on kernel-libipsec, the TUN's inside address, and BIRD. It waits to be called."""
+        settings = {"local": A_WAN, "remote": GW_WAN, "local_id": "site-a", "remote_id": "gw", "psk": PSK_A,
+                    "start": "none"}
         self.a_charon = charon.stock(self.a_rtr, **{**settings, **connection})
         charon.inside_address(self.a_rtr, f"{A_INSIDE}/30")
         self.start_bird_a()
@@ -140,17 +141,17 @@ class TwoSites:
                     "gw", GW_INSIDE_B, 65515, ["10.20.0.0/16 le 24"], ["10.2.0.0/24"]))],
                 "vpcs": [lan],
                 "tunnels": [tunnel("gw", "site", B_WAN, GW_WAN, "site-b", "gw",
-                                   self.simplon_b.secret("gw.psk", PSK_B), f"{B_INSIDE}/30")]}
+                                   self.simplon_b.secret("gw.psk", PSK_B), f"{B_INSIDE}/30", initiate=False)]}
 
     def _endpoints(self, color):
         return [endpoint(VM[vm], VM_VNI[vm], C_UNDERLAY[VM_HOST[vm]]) for vm in self.vm if vm.startswith(color)]
 
     def start_all(self, site_b=True):
-        """Gateways, routers, configuration: everything up, routes learned at both ends."""
-        self.gateway().start().apply(self.gateway_document(site_b=site_b))
+        """Gateways, routers, configuration: everything up, routes learned at both ends. The gateway in the middle calls."""
+        self.start_router_a()
         if site_b:
             self.gateway_b().start().apply(self.gateway_b_document())
-        self.start_router_a()
+        self.gateway().start().apply(self.gateway_document(site_b=site_b))
         self.wait_all(site_b)
 
     def wait_all(self, site_b=True):

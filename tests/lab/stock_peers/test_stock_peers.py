@@ -11,7 +11,7 @@ from lib.expect import expect
 def sites(lab):
     built = t.TwoSites(lab, site_b=False, vms=("red1", "red2"))
     _, speaker = stock_gateway.to_site_a(built)
-    built.start_router_a()
+    built.start_router_a(start="start")
     charon.wait_installed(built.a_charon)
     built.a_bird.wait_established()
     expect(lambda: built.a_bird.learned() == ["10.20.0.0/24"], 20, "site-a learned the VPC")
