@@ -114,7 +114,7 @@ void classify(Burst& burst) noexcept {
       counters = all == nullptr ? nullptr : all + burst.worker;
     }
     if (port == nullptr || counters == nullptr) {
-      burst.drop(number, Drop::kNoPort);
+      burst.drop(number, Drop::kPortMissing);
       continue;
     }
     counters->rx_packets.add();

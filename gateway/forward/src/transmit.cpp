@@ -48,7 +48,7 @@ void send_queue(Burst& burst, const Burst::Queue& queue, PortKind kind) noexcept
     const Port* port = slot.object.load(std::memory_order_acquire);
     TrafficCounters* counters = slot.counters.load(std::memory_order_acquire);
     if (port == nullptr || counters == nullptr || port->entry.kind != kind) {
-      burst.drop(number, Drop::kNoPort);
+      burst.drop(number, Drop::kPortMissing);
       continue;
     }
     departures[count++] = {number, port->entry.queues[burst.worker].get(), counters + burst.worker};
