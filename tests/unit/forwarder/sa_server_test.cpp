@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/forwarder/sa_server.h"
+
+#include <gmock/gmock.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "platform/sys/unix_socket.h"
+
+namespace simplon::forwarder {
+namespace {
+
+using namespace std::chrono_literals;
+
+class SaServerTest : public ::testing::Test {
+ protected:
+  std::string path_ = ::testing::TempDir() + "sa-" + std::to_string(::getpid()) + ".sock";
+  boost::asio::io_context io_;
+  std::vector<std::size_t> handled_;
+  std::unique_ptr<SaServer> server_;
+
+  void SetUp() override {
+    auto server = SaServer::open(io_, path_, [this](const ipc::sa::Request& request) {
+      handled_.push_back(request.body.index());
+      return ipc::sa::encode_reply(request.sequence, SIMPLON_SA_OK, 42);
+    });
+    ASSERT_TRUE(server) << server.error().message();
+    server_ = *std::move(server);
+  }
+
+  sys::UniqueFd connect() { return sys::connect_unix(path_, SOCK_SEQPACKET, true).value(); }
+
+  template <class... Body>
+  static std::vector<std::uint8_t> message(std::uint16_t type, std::uint32_t sequence, const Body&... body) {
+    simplon_sa_header header{SIMPLON_SA_MAGIC, SIMPLON_SA_VERSION, type, 0, sequence};
+    header.length = static_cast<std::uint32_t>(sizeof header + (sizeof body + ... + 0));
+    std::vector<std::uint8_t> bytes(sizeof header);
+    std::memcpy(bytes.data(), &header, sizeof header);
+    ((bytes.insert(bytes.end(), reinterpret_cast<const std::uint8_t*>(&body),
+                   reinterpret_cast<const std::uint8_t*>(&body) + sizeof body)),
+     ...);
+    return bytes;
+  }
+  static void send(const sys::UniqueFd& fd, const std::vector<std::uint8_t>& bytes) {
+    ASSERT_EQ(::send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+  }
+  static std::vector<std::uint8_t> hello(std::uint64_t session, std::uint32_t sequence = 1) {
+    simplon_sa_hello body{};
+    body.session = session;
+    return message(SIMPLON_SA_HELLO, sequence, body);
+  }
+  /// Type of the next message; -1: the connection is closed; 0: nothing came.
+  int next(const sys::UniqueFd& fd) {
+    for (int i = 0; i < 200; ++i) {
+      io_.run_for(5ms);
+      io_.restart();
+      std::array<std::uint8_t, SIMPLON_SA_MAX_MESSAGE> buffer;
+      const ssize_t got = ::recv(fd.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+      if (got == 0 || (got < 0 && errno != EAGAIN)) return -1;
+      if (got > 0) {
+        simplon_sa_header header{};
+        std::memcpy(&header, buffer.data(), sizeof header);
+        return header.type;
+      }
+    }
+    return 0;
+  }
+};
+
+TEST_F(SaServerTest, TheSocketIsForRootOnly) {
+  struct stat info {};
+  ASSERT_EQ(::stat(path_.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0660U);
+}
+
+TEST_F(SaServerTest, RequestsAreAnswered) {
+  const auto plugin = connect();
+  send(plugin, hello(1));
+  EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
+  send(plugin, message(SIMPLON_SA_ALLOC_SPI, 2));
+  EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
+  EXPECT_EQ(handled_.size(), 2U);
+}
+
+TEST_F(SaServerTest, AClientThatDoesNotGreetIsClosed) {
+  const auto client = connect();
+  send(client, message(SIMPLON_SA_ALLOC_SPI, 1));
+  EXPECT_EQ(next(client), -1);
+  EXPECT_TRUE(handled_.empty());
+}
+
+TEST_F(SaServerTest, AMalformedBodyIsRefusedAndTheConnectionGoesOn) {
+  const auto plugin = connect();
+  send(plugin, hello(1));
+  EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
+  send(plugin, message(SIMPLON_SA_DELETE, 2, std::uint32_t{7}));
+  EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
+  EXPECT_EQ(handled_.size(), 1U);
+  send(plugin, message(SIMPLON_SA_ALLOC_SPI, 3));
+  EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
+}
+
+TEST_F(SaServerTest, GarbageEndsTheConnection) {
+  const auto plugin = connect();
+  send(plugin, {1, 2, 3});
+  EXPECT_EQ(next(plugin), -1);
+}
+
+TEST_F(SaServerTest, ANewPluginReplacesTheOldOneWhenItGreets) {
+  const auto first = connect();
+  send(first, hello(1));
+  EXPECT_EQ(next(first), SIMPLON_SA_REPLY);
+  const auto second = connect();
+  io_.run_for(5ms);
+  io_.restart();
+  send(second, hello(2));
+  EXPECT_EQ(next(second), SIMPLON_SA_REPLY);
+  EXPECT_EQ(next(first), -1);
+}
+
+TEST_F(SaServerTest, EventsWaitForAPluginOfTheSameSession) {
+  const ipc::sa::Id id{IpAddress::v4(1), Spi(1), 50};
+  auto plugin = connect();
+  send(plugin, hello(1));
+  EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
+  server_->send_event(ipc::sa::encode_expire(id, false));
+  EXPECT_EQ(next(plugin), SIMPLON_SA_EXPIRE);
+  plugin.reset();
+  io_.run_for(20ms);
+  io_.restart();
+  server_->send_event(ipc::sa::encode_expire(id, true));
+  plugin = connect();
+  send(plugin, hello(1));
+  EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
+  EXPECT_EQ(next(plugin), SIMPLON_SA_EXPIRE);
+}
+
+TEST_F(SaServerTest, ASecondServerIsToldOfTheFirst) {
+  const auto second = SaServer::open(io_, path_, {});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::kConflict);
+}
+
+}  // namespace
+}  // namespace simplon::forwarder
