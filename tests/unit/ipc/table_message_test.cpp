@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/ipc/table_protocol.h"
+
+#include <gmock/gmock.h>
+
+#include <random>
+
+namespace simplon::ipc {
+namespace {
+
+using ::testing::HasSubstr;
+
+const IpAddress kV6 = IpAddress::parse("2001:db8::1").value();
+
+Result<TableMessage> through(const TableMessage& message) {
+  TableFramer framer;
+  framer.append(encode_table_message(message));
+  auto envelope = framer.next();
+  EXPECT_TRUE(envelope && envelope->has_value());
+  return decode_table_message(**envelope);
+}
+
+template <class T>
+void expect_round_trip(const T& message) {
+  const auto decoded = through(message);
+  ASSERT_TRUE(decoded) << decoded.error().message();
+  EXPECT_EQ(std::get<T>(*decoded), message);
+}
+
+std::vector<Object> one_of_each() {
+  return {Domain{DomainId(1), "red"},
+          Uplink{"eth0"},
+          Vpc{Vni(5001), "v", DomainId(1), kV6, 4789, MacAddress{{2, 0, 0, 0, 0, 1}},
+              {IpPrefix(IpAddress::v4(0x0a000000), 8), IpPrefix(kV6, 64)}, {IpAddress::v4(1), kV6}, 1450},
+          Endpoint{Vni(5001), IpAddress::v4(0x0a000001), MacAddress{{2, 0, 0, 0, 0, 2}}, kV6},
+          Tunnel{TunnelId(7), "t", DomainId(1), IpAddress::v4(2), 1400, false},
+          HostPort{AttachmentRef::tunnel(TunnelId(7)), "tun7", "simplon-red",
+                   {InterfaceAddress{IpAddress::v4(0xa9fe0a01), 30}}, 1400},
+          Route{DomainId(1), IpPrefix(IpAddress::v4(0x0a000000), 8), RouteAction::kForward,
+                {{AttachmentRef::vpc(Vni(5001)), 3}, {AttachmentRef::tunnel(TunnelId(7)), 1}}}};
+}
+
+TEST(TableMessage, EveryMessageSurvivesTheWire) {
+  expect_round_trip(Hello{1, "simplond 0.1.0", 77, true});
+  expect_round_trip(SyncBegin{Epoch(5)});
+  expect_round_trip(SyncEnd{Epoch(5), Generation(9)});
+  expect_round_trip(Ack{Generation(9), {{3, "route 10.0.0.0/8: no"}}});
+  expect_round_trip(StatsRequest{12});
+}
+
+TEST(TableMessage, StatisticsSurviveTheWire) {
+  Stats stats;
+  stats.token = 5;
+  stats.generation = Generation(6);
+  stats.accounting = {1, 2, 3, 4, 5};
+  stats.drops = {{"no_route", "RFC 1812", "The domain has no route.", 7}};
+  stats.attachments = {{AttachmentRef::vpc(Vni(5)), 1, 2, 3, 4, 5, 6, true, 1450}};
+  stats.uplinks = {{"eth0", "native, copy", 2, true, "", 1, 2, 3, 4}};
+  SaStats sa;
+  sa.spi = Spi(0xc0000001);
+  sa.tunnel = TunnelId(7);
+  sa.inbound = sa.active = sa.esn = true;
+  sa.suite = "aes256gcm16";
+  sa.source = IpAddress::v4(1);
+  sa.destination = kV6;
+  sa.sequence = std::uint64_t{1} << 40;
+  stats.sas = {sa};
+  stats.neighbors = {{IpAddress::v4(9), "eth0", MacAddress{{1, 2, 3, 4, 5, 6}}, true, 1500}};
+  stats.routes = 100;
+  stats.endpoints = 200;
+  expect_round_trip(stats);
+}
+
+TEST(TableMessage, EveryOperationSurvivesTheWire) {
+  std::vector<Operation> operations;
+  for (const auto& object : one_of_each()) {
+    operations.push_back(Operation::upsert(object));
+  }
+  TableFramer framer;
+  framer.append(encode_update(Generation(3), operations));
+  const auto decoded = decode_table_message(*framer.next().value());
+  ASSERT_TRUE(decoded);
+  const auto& update = std::get<Update>(*decoded);
+  EXPECT_EQ(update.generation, Generation(3));
+  ASSERT_EQ(update.operations.size(), operations.size());
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    ASSERT_TRUE(update.operations[i]) << update.operations[i].error().message();
+    EXPECT_EQ(*update.operations[i], operations[i]) << key_of(operations[i].object);
+  }
+}
+
+TEST(TableMessage, ADeletionNeedsTheKeyOnly) {
+  std::vector<Operation> operations;
+  for (const auto& object : one_of_each()) operations.push_back(Operation::remove(object));
+  // Everything but the keys is missing or nonsense.
+  std::get<Vpc>(operations[2].object) = Vpc{Vni(5001), "", DomainId(0), {}, 0, {}, {}, {}, 0};
+  std::get<Route>(operations[6].object).action = RouteAction::kNone;
+  TableFramer framer;
+  framer.append(encode_update(Generation(3), operations));
+  const auto decoded = decode_table_message(*framer.next().value());
+  ASSERT_TRUE(decoded);
+  for (const auto& operation : std::get<Update>(*decoded).operations) {
+    ASSERT_TRUE(operation) << operation.error().message();
+    EXPECT_TRUE(operation->delete_it);
+  }
+}
+
+std::string refusal_of(const Object& object) {
+  const std::vector<Operation> operations = {Operation::upsert(object)};
+  TableFramer framer;
+  framer.append(encode_update(Generation(1), operations));
+  const auto decoded = decode_table_message(*framer.next().value());
+  EXPECT_TRUE(decoded);
+  const auto& operation = std::get<Update>(*decoded).operations.at(0);
+  return operation ? "" : operation.error().what;
+}
+
+TEST(TableMessage, AnOperationWithABadFieldIsRefusedByName) {
+  EXPECT_THAT(refusal_of(Domain{DomainId(0), "x"}), HasSubstr("domain id is 0"));
+  EXPECT_THAT(refusal_of(Uplink{"a-very-long-interface"}), HasSubstr("a-very-long-interface"));
+  EXPECT_THAT(refusal_of(Uplink{"../x"}), HasSubstr("is not a name"));
+  EXPECT_THAT(refusal_of(Endpoint{Vni(0x1000000), {}, {}, {}}), HasSubstr("VNI 16777216"));
+  EXPECT_THAT(refusal_of(HostPort{{AttachmentKind::kNone, 1}, "tun1", "d", {}, 1400}), HasSubstr("kind 0"));
+  EXPECT_THAT(refusal_of(HostPort{AttachmentRef::vpc(Vni(1)), "tun1", "d", {{IpAddress::v4(1), 33}}, 1400}),
+              HasSubstr("length of 33"));
+  Route route{DomainId(1), IpPrefix(IpAddress::v4(0x0a000000), 8), RouteAction::kForward, {}};
+  route.nexthops.assign(65, {AttachmentRef::vpc(Vni(1)), 1});
+  EXPECT_THAT(refusal_of(route), HasSubstr("65 nexthops"));
+}
+
+TEST(TableFramer, CutsAStreamAnywhere) {
+  std::vector<std::uint8_t> stream;
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    const auto frame = encode_table_message(StatsRequest{i});
+    stream.insert(stream.end(), frame.begin(), frame.end());
+  }
+  for (const std::size_t step : {std::size_t{1}, std::size_t{3}, std::size_t{7}, stream.size()}) {
+    TableFramer framer;
+    std::uint64_t expected = 0;
+    for (std::size_t at = 0; at < stream.size(); at += step) {
+      framer.append(std::span(stream).subspan(at, std::min(step, stream.size() - at)));
+      for (;;) {
+        auto envelope = framer.next();
+        ASSERT_TRUE(envelope);
+        if (!envelope->has_value()) break;
+        EXPECT_EQ(std::get<StatsRequest>(decode_table_message(**envelope).value()).token, expected++);
+      }
+    }
+    EXPECT_EQ(expected, 20U);
+  }
+}
+
+TEST(TableFramer, RefusesLyingLengths) {
+  for (const std::vector<std::uint8_t>& start :
+       {std::vector<std::uint8_t>{0, 0, 0, 0}, {0x01, 0, 0, 1}, {0xff, 0xff, 0xff, 0xff}}) {
+    TableFramer framer;
+    framer.append(start);
+    const auto envelope = framer.next();
+    ASSERT_FALSE(envelope);
+    EXPECT_EQ(envelope.error().code, ErrorCode::kPeer);
+  }
+}
+
+TEST(TableMessage, TruncatedAndDamagedMessagesAreErrorsOrOtherMessages) {
+  std::vector<Operation> operations;
+  for (const auto& object : one_of_each()) operations.push_back(Operation::upsert(object));
+  const auto frame = encode_update(Generation(3), operations);
+  const std::vector<std::uint8_t> envelope(frame.begin() + 4, frame.end());
+  for (std::size_t length = 0; length < envelope.size(); ++length) {
+    static_cast<void>(decode_table_message(std::span(envelope).first(length)));
+  }
+  std::mt19937 random(1);
+  for (int i = 0; i < 20000; ++i) {
+    auto damaged = envelope;
+    for (int k = 0; k < 3; ++k) damaged[random() % damaged.size()] = static_cast<std::uint8_t>(random());
+    static_cast<void>(decode_table_message(damaged));
+  }
+  EXPECT_FALSE(decode_table_message({}));
+}
+
+}  // namespace
+}  // namespace simplon::ipc
