@@ -44,7 +44,7 @@ inline constexpr std::size_t kMaxDocumentBytes = 16U << 20;
 /// Deepest nesting that is read (the schema needs 6), and most nodes after expansion of aliases. Chosen by us against
 /// documents built to exhaust the reader.
 inline constexpr int kMaxDocumentDepth = 32;
-inline constexpr std::size_t kMaxDocumentNodes = 4'000'000;
+inline constexpr std::size_t kMaxDocumentNodes = 2'000'000;
 /// Findings that are reported; a document with more of them is not read by anybody.
 inline constexpr std::size_t kMaxIssues = 1000;
 

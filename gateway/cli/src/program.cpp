@@ -90,9 +90,13 @@ class Program {
   }
 
   int help(const CLI::App& app) {
+    std::string before;
     const CLI::App* last = &app;
-    while (!last->get_subcommands().empty()) last = last->get_subcommands().front();
-    out_ << last->help(invocation(app));
+    while (!last->get_subcommands().empty()) {
+      before += (before.empty() ? "" : " ") + last->get_name();
+      last = last->get_subcommands().front();
+    }
+    out_ << last->help(before);
     return kExitDone;
   }
 

@@ -114,7 +114,7 @@ std::string render_errors(const json& reply, const std::string& verdict, Style s
   for (const auto& error : errors) {
     std::string place;
     if (has(error, "line")) place = "line " + std::to_string(number(error, "line"));
-    if (const std::string path = text(error, "path"); !path.empty()) place += (place.empty() ? "" : "  ") + path;
+    if (const std::string path = text(error, "path"); !path.empty()) place += (place.empty() ? "" : ": ") + path;
     if (const std::string value = text(error, "value"); !value.empty()) place += " = " + value;
     if (!place.empty()) out += paragraph(place, 2, 6);
     out += paragraph(text(error, "what"), 6, 8);

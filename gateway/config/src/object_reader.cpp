@@ -147,7 +147,9 @@ ObjectReader::~ObjectReader() {
     if (!guess.empty()) {
       hint = "did you mean '" + guess + "'?";
       guessed.push_back(guess);
-      findings_->broken.insert(path_of(guess));
+      const bool given = std::any_of(node_->entries.begin(), node_->entries.end(),
+                                     [&](const auto& other) { return other.key == guess; });
+      if (!given) findings_->broken.insert(path_of(guess));
     } else {
       hint = "known keys: ";
       for (const auto& key : *keys_) hint += (&key == &keys_->front() ? "" : ", ") + key;
@@ -228,7 +230,7 @@ void ObjectReader::read_bool(std::string_view key, bool& ret) {
     ret = false;
   } else {
     findings_->error(path_of(key), *node, "must be true or false, not " + describe(*node),
-                     node->quoted ? "write it without quotes" : "");
+                     node->scalar == "true" || node->scalar == "false" ? "write it without quotes" : "");
   }
 }
 

@@ -531,15 +531,35 @@ bool is_at_or_below(std::string_view path, std::string_view prefix) {
          (path.size() == prefix.size() || path[prefix.size()] == '.' || path[prefix.size()] == '[');
 }
 
-bool is_broken(std::string_view path, const Findings& findings) {
-  return std::any_of(findings.broken.begin(), findings.broken.end(), [&](const std::string& broken) {
-    return is_at_or_below(path, broken) || is_at_or_below(broken, path);
-  });
+}  // namespace
+
+std::vector<Judgement> judge(const GatewayConfig& config, const ReadOptions& options) {
+  return Judge(config, options).run();
 }
 
-/// True if a whole `list`, an element, or one of `fields` of an element could not be read.
-bool is_list_broken(const Findings& findings, std::string_view list, const std::vector<std::string_view>& fields) {
-  return std::any_of(findings.broken.begin(), findings.broken.end(), [&](std::string_view broken) {
+Credibility::Credibility(const Findings& findings)
+    : broken_(&findings.broken),
+      domain_names_(!is_list_broken("domains", {"name"})),
+      tunnel_names_(!is_list_broken("tunnels", {"name", "domain"})),
+      inside_links_(!is_list_broken("tunnels", {"inside", "domain"})) {}
+
+bool Credibility::is_broken(const std::string& path) const {
+  if (broken_->contains("")) return true;
+  for (std::size_t end = 0; end != std::string::npos;) {  // the path and everything above it
+    end = path.find_first_of(".[", end + 1);
+    if (broken_->contains(std::string_view(path).substr(0, end))) return true;
+  }
+  for (const char separator : {'.', '['}) {  // anything below it
+    const std::string below = path + separator;
+    const auto next = broken_->lower_bound(below);
+    if (next != broken_->end() && next->starts_with(below)) return true;
+  }
+  return false;
+}
+
+/// True if a whole list, an element, or one of `fields` of an element could not be read.
+bool Credibility::is_list_broken(std::string_view list, const std::vector<std::string_view>& fields) const {
+  return std::any_of(broken_->begin(), broken_->end(), [&](std::string_view broken) {
     if (broken.empty() || broken == list) return true;
     if (!is_at_or_below(broken, list)) return false;
     const auto close = broken.find(']');
@@ -550,26 +570,20 @@ bool is_list_broken(const Findings& findings, std::string_view list, const std::
   });
 }
 
-}  // namespace
-
-std::vector<Judgement> judge(const GatewayConfig& config, const ReadOptions& options) {
-  return Judge(config, options).run();
-}
-
-bool holds(const Judgement& judgement, const Findings& findings) {
-  if (findings.broken.empty()) return true;
-  if (is_broken(judgement.issue.path, findings)) return false;
+bool Credibility::holds(const Judgement& judgement) const {
+  if (broken_->empty()) return true;
+  if (is_broken(judgement.issue.path)) return false;
   switch (judgement.premise) {
     case Judgement::Premise::kNone:
       return true;
     case Judgement::Premise::kPath:
-      return !is_broken(judgement.premise_path, findings);
+      return !is_broken(judgement.premise_path);
     case Judgement::Premise::kDomainNames:
-      return !is_list_broken(findings, "domains", {"name"});
+      return domain_names_;
     case Judgement::Premise::kTunnelNames:
-      return !is_list_broken(findings, "tunnels", {"name", "domain"});
+      return tunnel_names_;
     case Judgement::Premise::kInsideLinks:
-      return !is_list_broken(findings, "tunnels", {"inside", "domain"});
+      return inside_links_;
   }
   return true;
 }
@@ -583,8 +597,9 @@ std::vector<Issue> validate(const GatewayConfig& config, const ReadOptions& opti
 Document read_document(std::string_view yaml, const ReadOptions& options) {
   ParsedDocument parsed = parse_to_model(yaml);
   if (!parsed.findings.broken.contains("")) {
+    const Credibility credibility(parsed.findings);
     for (auto& judgement : judge(parsed.config, options)) {
-      if (!holds(judgement, parsed.findings)) continue;
+      if (!credibility.holds(judgement)) continue;
       judgement.issue.line = parsed.tree.nearest(judgement.issue.path).line;
       parsed.findings.add(std::move(judgement.issue));
     }

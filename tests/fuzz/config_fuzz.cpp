@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "gateway/config/document.h"
+
+/// Any bytes are a document or a list of findings; a document without errors reads back equal from its canonical form.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace simplon::config;
+  const Document document = read_document({reinterpret_cast<const char*>(data), size}, {.check_files = false});
+  if (!document.ok()) return 0;
+  const Document again = parse_document(emit_document(document.config));
+  if (!again.ok() || !(again.config == document.config)) std::abort();
+  return 0;
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/config/validate.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <fstream>
+#include <functional>
+
+#include "gateway/config/secret.h"
+#include "tests/unit/config/sample.h"
+
+namespace simplon::config {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+GatewayConfig full() { return parse_document(kFullDocument).config; }
+
+std::string told(const std::vector<Issue>& issues) {
+  std::string all;
+  for (const auto& issue : issues) all += issue.message() + "\n";
+  return all;
+}
+
+TEST(Validate, TheFullDocumentIsValid) {
+  const auto issues = validate(full(), {.check_files = false});
+  EXPECT_FALSE(has_errors(issues)) << told(issues);
+}
+
+struct Mistake {
+  const char* name;
+  std::function<void(GatewayConfig&)> make;
+  const char* path;
+  const char* word;
+  Severity severity = Severity::kError;
+  ErrorCode code = ErrorCode::kInvalidConfig;
+};
+
+class ValidateMistake : public ::testing::TestWithParam<Mistake> {};
+
+TEST_P(ValidateMistake, IsFoundWhereItIs) {
+  GatewayConfig config = full();
+  GetParam().make(config);
+  const auto issues = validate(config, {.check_files = false});
+  const auto found = std::find_if(issues.begin(), issues.end(), [](const Issue& issue) {
+    return issue.path == GetParam().path && issue.severity == GetParam().severity;
+  });
+  ASSERT_NE(found, issues.end()) << told(issues);
+  EXPECT_THAT(found->message(), HasSubstr(GetParam().word));
+  EXPECT_EQ(found->code, GetParam().code);
+}
+
+IpAddress ip(const char* text) { return *IpAddress::parse(text); }
+IpPrefix net(const char* text) { return *IpPrefix::parse(text); }
+InterfaceAddress addr(const char* text) { return *InterfaceAddress::parse(text); }
+
+constexpr auto kConflict = ErrorCode::kConflict;
+constexpr auto kError = Severity::kError;
+constexpr auto kWarning = Severity::kWarning;
+
+BgpNeighborConfig& neighbor(GatewayConfig& c) { return c.domains[0].bgp->neighbors[0]; }
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ValidateMistake,
+    ::testing::Values(
+        Mistake{"VtepMulticast", [](auto& c) { c.vtep = ip("239.1.1.1"); }, "gateway.vtep", "239.1.1.1"},
+        Mistake{"VtepMissing", [](auto& c) { c.vtep.reset(); }, "gateway.vtep", "missing"},
+        Mistake{"NoUplink", [](auto& c) { c.uplinks.clear(); }, "uplinks", "no uplink", kWarning},
+        Mistake{"UplinkTwice", [](auto& c) { c.uplinks[1] = c.uplinks[0]; }, "uplinks[1].interface", "'wan0' exists already, at uplinks[0]", kError, kConflict},
+        Mistake{"DomainTwice", [](auto& c) { c.domains[1].name = "prod"; }, "domains[1].name", "'prod' exists", kError, kConflict},
+        Mistake{"VpcTwice", [](auto& c) { c.vpcs[1].name = "red"; }, "vpcs[1].name", "'red' exists", kError, kConflict},
+        Mistake{"TunnelTwice", [](auto& c) { c.tunnels[1].name = "paris"; }, "tunnels[1].name", "'paris' exists", kError, kConflict},
+        Mistake{"NeighborTwice", [](auto& c) { c.domains[0].bgp->neighbors.push_back(neighbor(c)); }, "domains[0].bgp.neighbors[1].name", "exists", kError, kConflict},
+        Mistake{"NeighborAddressTwice", [](auto& c) { c.domains[0].bgp->neighbors.push_back(neighbor(c)); c.domains[0].bgp->neighbors[1].name = "other"; }, "domains[0].bgp.neighbors[1].address", "'paris-router'", kError, kConflict},
+        Mistake{"AsnZero", [](auto& c) { c.domains[0].bgp->asn = 0; }, "domains[0].bgp.asn", "RFC 7607"},
+        Mistake{"AsnTrans", [](auto& c) { c.domains[0].bgp->asn = 23456; }, "domains[0].bgp.asn", "RFC 6793"},
+        Mistake{"AsnLast16", [](auto& c) { neighbor(c).remote_asn = 65535; }, "domains[0].bgp.neighbors[0].asn", "RFC 7300"},
+        Mistake{"AsnLast32", [](auto& c) { neighbor(c).remote_asn = 4294967295U; }, "domains[0].bgp.neighbors[0].asn", "RFC 7300"},
+        Mistake{"AsnDocumentation", [](auto& c) { neighbor(c).remote_asn = 64500; }, "domains[0].bgp.neighbors[0].asn", "RFC 5398", kWarning},
+        Mistake{"RouterIdZero", [](auto& c) { c.domains[0].bgp->router_id = ip("0.0.0.0"); }, "domains[0].bgp.router-id", "0.0.0.0"},
+        Mistake{"RouterIdV6", [](auto& c) { c.domains[0].bgp->router_id = ip("2001:db8::1"); }, "domains[0].bgp.router-id", "2001:db8::1"},
+        Mistake{"NeighborOutsideLinks", [](auto& c) { neighbor(c).address = ip("169.254.11.2"); }, "domains[0].bgp.neighbors[0].address", "169.254.10.0/30 (paris)"},
+        Mistake{"NeighborInLinkOfOtherDomain", [](auto& c) { c.tunnels[0].domain = "test"; c.domains[0].static_routes.clear(); }, "domains[0].bgp.neighbors[0].address", "no inside link of domain 'prod'"},
+        Mistake{"NeighborIsOurself", [](auto& c) { neighbor(c).address = ip("169.254.10.1"); }, "domains[0].bgp.neighbors[0].address", "our own address", kError, kConflict},
+        Mistake{"NeighborIsBroadcast", [](auto& c) { neighbor(c).address = ip("169.254.10.3"); }, "domains[0].bgp.neighbors[0].address", "not the address of a host"},
+        Mistake{"KeepaliveNotShorter", [](auto& c) { neighbor(c).keepalive = neighbor(c).hold; }, "domains[0].bgp.neighbors[0].keepalive", "hold"},
+        Mistake{"ImportNothing", [](auto& c) { neighbor(c).import.clear(); }, "domains[0].bgp.neighbors[0].import", "nothing is accepted", kWarning},
+        Mistake{"ExportNothing", [](auto& c) { neighbor(c).export_.clear(); }, "domains[0].bgp.neighbors[0].export", "nothing is announced", kWarning},
+        Mistake{"RouteViaNothing", [](auto& c) { c.domains[0].static_routes[0].via_tunnel = "pariss"; }, "domains[0].static-routes[0].via", "did you mean 'paris'?"},
+        Mistake{"RouteViaOtherDomain", [](auto& c) { c.domains[1].static_routes.push_back({net("10.9.0.0/16"), "paris"}); }, "domains[1].static-routes[0].via", "belongs to domain 'prod'", kError, kConflict},
+        Mistake{"RouteTwice", [](auto& c) { c.domains[0].static_routes[1] = c.domains[0].static_routes[0]; }, "domains[0].static-routes[1].prefix", "twice", kError, kConflict},
+        Mistake{"RouteMulticast", [](auto& c) { c.domains[0].static_routes[0].prefix = net("224.0.0.0/4"); }, "domains[0].static-routes[0].prefix", "cannot be routed"},
+        Mistake{"RouteInsideVpc", [](auto& c) { c.domains[0].static_routes[0].prefix = net("10.20.0.0/25"); }, "domains[0].static-routes[0].prefix", "overlaps 10.20.0.0/24 of VPC 'red'", kError, kConflict},
+        Mistake{"RouteEqualsVpc", [](auto& c) { c.domains[0].static_routes[0].prefix = net("10.20.0.0/24"); }, "domains[0].static-routes[0].prefix", "overlaps", kError, kConflict},
+        Mistake{"VpcDomainUnknown", [](auto& c) { c.vpcs[0].domain = "prodd"; }, "vpcs[0].domain", "did you mean 'prod'?"},
+        Mistake{"VniTwice", [](auto& c) { c.vpcs[1].vni = Vni(100); }, "vpcs[1].vni", "VNI 100 belongs to VPC 'red'", kError, kConflict},
+        Mistake{"VpcWithoutPrefix", [](auto& c) { c.vpcs[1].prefixes.clear(); }, "vpcs[1].prefixes", "no prefix"},
+        Mistake{"VpcMulticast", [](auto& c) { c.vpcs[0].prefixes[0] = net("224.0.0.0/8"); }, "vpcs[0].prefixes[0]", "cannot be"},
+        Mistake{"VpcEverything", [](auto& c) { c.vpcs[1].prefixes[0] = net("0.0.0.0/0"); }, "vpcs[1].prefixes[0]", "cannot be"},
+        Mistake{"VpcMtuTooSmallForV6", [](auto& c) { c.vpcs[0].mtu_bytes = 1279; }, "vpcs[0].mtu", "1280"},
+        Mistake{"VpcWithoutGateway", [](auto& c) { c.vpcs[0].gateway.clear(); }, "vpcs[0].gateway", "no gateway address", kWarning},
+        Mistake{"GatewayOutside", [](auto& c) { c.vpcs[0].gateway[0] = addr("10.21.0.1/24"); }, "vpcs[0].gateway[0]", "outside VPC 'red'"},
+        Mistake{"GatewayNetworkTooWide", [](auto& c) { c.vpcs[0].gateway[0] = addr("10.20.0.1/16"); }, "vpcs[0].gateway[0]", "outside"},
+        Mistake{"GatewayIsNetworkAddress", [](auto& c) { c.vpcs[0].gateway[0] = addr("10.20.0.0/24"); }, "vpcs[0].gateway[0]", "not the address of a host"},
+        Mistake{"GatewayTwoOfAFamily", [](auto& c) { c.vpcs[0].gateway[1] = addr("10.20.0.2/24"); }, "vpcs[0].gateway[1]", "same family"},
+        Mistake{"GatewayMacMulticast", [](auto& c) { c.vpcs[0].gateway_mac = *MacAddress::parse("01:00:5e:00:00:01"); }, "vpcs[0].gateway-mac", "station"},
+        Mistake{"EndpointOutside", [](auto& c) { c.vpcs[0].endpoints[0].address = ip("10.99.0.5"); }, "vpcs[0].endpoints[0].address", "10.99.0.5 is outside VPC 'red'"},
+        Mistake{"EndpointTwice", [](auto& c) { c.vpcs[0].endpoints[1].address = c.vpcs[0].endpoints[0].address; }, "vpcs[0].endpoints[1].address", "already, at vpcs[0].endpoints[0]", kError, kConflict},
+        Mistake{"EndpointIsGateway", [](auto& c) { c.vpcs[0].endpoints[0].address = ip("10.20.0.1"); }, "vpcs[0].endpoints[0].address", "gateway of VPC", kError, kConflict},
+        Mistake{"EndpointIsBroadcast", [](auto& c) { c.vpcs[0].endpoints[0].address = ip("10.20.0.255"); }, "vpcs[0].endpoints[0].address", "not the address of a host"},
+        Mistake{"EndpointMacMulticast", [](auto& c) { c.vpcs[0].endpoints[0].mac = *MacAddress::parse("ff:ff:ff:ff:ff:ff"); }, "vpcs[0].endpoints[0].mac", "station"},
+        Mistake{"EndpointMacIsGateways", [](auto& c) { c.vpcs[0].endpoints[0].mac = c.vpcs[0].gateway_mac; }, "vpcs[0].endpoints[0].mac", "gateway", kError, kConflict},
+        Mistake{"EndpointMacAtTwoVteps", [](auto& c) { c.vpcs[0].endpoints[1].vtep = ip("10.255.0.12"); }, "vpcs[0].endpoints[1].mac", "10.255.0.11 already", kError, kConflict},
+        Mistake{"EndpointVtepIsOurs", [](auto& c) { c.vpcs[0].endpoints[0].vtep = ip("10.255.0.1"); }, "vpcs[0].endpoints[0].vtep", "our own", kError, kConflict},
+        Mistake{"EndpointVtepFamily", [](auto& c) { c.vpcs[0].endpoints[0].vtep = ip("2001:db8::1"); }, "vpcs[0].endpoints[0].vtep", "IP version"},
+        Mistake{"EndpointVtepUnspecified", [](auto& c) { c.vpcs[0].endpoints[0].vtep = ip("0.0.0.0"); }, "vpcs[0].endpoints[0].vtep", "not the address of a host"},
+        Mistake{"TunnelDomainUnknown", [](auto& c) { c.tunnels[0].domain = "nope"; }, "tunnels[0].domain", "no domain 'nope'"},
+        Mistake{"LocalMulticast", [](auto& c) { c.tunnels[0].local = ip("224.0.0.1"); }, "tunnels[0].local", "not the address of a host"},
+        Mistake{"RemoteLoopback", [](auto& c) { c.tunnels[0].remote = ip("127.0.0.1"); }, "tunnels[0].remote", "not the address of a host"},
+        Mistake{"FamiliesDiffer", [](auto& c) { c.tunnels[0].remote = ip("2001:db8::7"); }, "tunnels[0].remote", "IP version"},
+        Mistake{"BothEndsEqual", [](auto& c) { c.tunnels[0].remote = c.tunnels[0].local; }, "tunnels[0].remote", "both ends"},
+        Mistake{"NoRemoteNoId", [](auto& c) { c.tunnels[1].remote_id.clear(); }, "tunnels[1].remote-id", "missing"},
+        Mistake{"NoRemoteButInitiate", [](auto& c) { c.tunnels[1].initiate = true; }, "tunnels[1].initiate", "wait"},
+        Mistake{"SameEnds", [](auto& c) { c.tunnels[1].remote = c.tunnels[0].remote; c.tunnels[1].local_id = "gw"; c.tunnels[1].remote_id = c.tunnels[0].remote_id; }, "tunnels[1].remote", "'paris' has the same ends", kError, kConflict},
+        Mistake{"WeakIke", [](auto& c) { c.tunnels[0].ike_proposals = {"3des-sha1-modp2048"}; }, "tunnels[0].ike-proposals[0]", "3DES"},
+        Mistake{"WeakEsp", [](auto& c) { c.tunnels[0].esp_proposals = {"aes128gcm16-modp1024"}; }, "tunnels[0].esp-proposals[0]", "DH group 2"},
+        Mistake{"ProposalTwice", [](auto& c) { c.tunnels[0].esp_proposals = {"aes128gcm16", "aes128gcm16"}; }, "tunnels[0].esp-proposals[1]", "twice", kError, kConflict},
+        Mistake{"InsideIsNetworkAddress", [](auto& c) { c.tunnels[0].inside[0] = addr("169.254.10.0/30"); }, "tunnels[0].inside[0]", "not the address of a host"},
+        Mistake{"InsideTwoOfAFamily", [](auto& c) { c.tunnels[0].inside[1] = addr("169.254.12.1/30"); }, "tunnels[0].inside[1]", "same family"},
+        Mistake{"InsideOverlapsVpc", [](auto& c) { c.tunnels[1].inside = {addr("10.20.0.130/30")}; }, "tunnels[1].inside[0]", "overlaps 10.20.0.0/24 of VPC 'red'", kError, kConflict},
+        Mistake{"InsideOverlapsInside", [](auto& c) { c.tunnels[1].inside = {addr("169.254.10.2/30")}; }, "tunnels[1].inside[0]", "inside link of tunnel 'paris'", kError, kConflict},
+        Mistake{"MtuTooSmallForV6", [](auto& c) { c.tunnels[0].mtu_bytes = 1279; }, "tunnels[0].mtu", "1280"},
+        Mistake{"VpcsOverlap", [](auto& c) { c.vpcs[1].domain = "prod"; }, "vpcs[1].prefixes[0]", "overlaps 10.20.0.0/24 of VPC 'red' in domain 'prod'", kError, kConflict}),
+    [](const auto& parameter) { return parameter.param.name; });
+
+TEST(Validate, SamePrefixInTwoDomainsIsFine) {
+  GatewayConfig config = full();
+  EXPECT_EQ(config.vpcs[0].prefixes[0], config.vpcs[1].prefixes[0]);
+  EXPECT_FALSE(has_errors(validate(config, {.check_files = false})));
+}
+
+TEST(Validate, OverlapsAgreeWithTheSlowComparison) {
+  std::uint32_t state = 7;  // fixed seed
+  const auto random = [&](std::uint32_t below) {
+    state = state * 1664525U + 1013904223U;
+    return (state >> 8) % below;
+  };
+  for (int round = 0; round < 300; ++round) {
+    GatewayConfig config;
+    config.name = "gw";
+    config.vtep = ip("10.255.0.1");
+    config.domains.push_back({"prod", std::nullopt, {}});
+    std::vector<IpPrefix> prefixes;
+    for (std::uint32_t i = 0; i < 8; ++i) {
+      VpcConfig vpc;
+      vpc.name = "v" + std::to_string(i);
+      vpc.domain = "prod";
+      vpc.vni = Vni(i + 1);
+      vpc.gateway_mac = default_gateway_mac(vpc.vni);
+      const unsigned length = 8 + random(17);
+      vpc.prefixes.push_back(IpPrefix(IpAddress::v4(0x0a000000U | (random(16) << 20) | (random(16) << 12)), length));
+      prefixes.push_back(vpc.prefixes[0]);
+      config.vpcs.push_back(vpc);
+    }
+    bool overlap = false;
+    for (std::size_t i = 0; i < prefixes.size(); ++i) {
+      for (std::size_t j = i + 1; j < prefixes.size(); ++j) overlap = overlap || prefixes[i].overlaps(prefixes[j]);
+    }
+    EXPECT_EQ(has_errors(validate(config)), overlap) << round;
+  }
+}
+
+TEST(Proposals, OfIke) {
+  for (const char* good :
+       {"aes256gcm16-prfsha384-ecp384", "aes128-sha256-modp2048", "aes256-sha1-modp2048",
+        "chacha20poly1305-prfsha256-x25519", "aes128-aes256-sha256-sha512-modp3072-ecp256", "aes192-sha512-modp4096"}) {
+    EXPECT_TRUE(check_ike_proposal(good)) << good;
+  }
+  const std::vector<std::pair<const char*, const char*>> kBad = {
+      {"", "unknown algorithm ''"},
+      {"-", "unknown"},
+      {"des-sha1-modp2048", "DES is broken"},
+      {"aes128-md5-modp2048", "MD5"},
+      {"aes128-sha256-modp768", "group 1"},
+      {"aes128-sha256-modp1024", "group 2"},
+      {"aes128-sha256-modp1536", "group 5"},
+      {"aes256", "integrity"},
+      {"aes256-sha256", "Diffie-Hellman"},
+      {"sha256-modp2048", "no cipher"},
+      {"aes256gcm16-ecp384", "pseudo-random"},
+      {"aes256gcm16-sha256-ecp384", "no integrity"},
+      {"aes256gcm16-aes128-sha256-ecp384", "two proposals"},
+      {"aes256gcm-prfsha384-ecp384", "did you mean 'aes256gcm16'"},
+      {"AES256-SHA256-MODP2048", "unknown"}};
+  for (const auto& [bad, word] : kBad) {
+    const auto checked = check_ike_proposal(bad);
+    ASSERT_FALSE(checked) << bad;
+    EXPECT_EQ(checked.error().code, ErrorCode::kInvalidConfig);
+    EXPECT_THAT(checked.error().message(), HasSubstr(word)) << bad;
+  }
+}
+
+TEST(Proposals, OfEsp) {
+  for (const char* good : {"aes128gcm16", "aes256gcm16-ecp384", "aes256gcm16-aes128gcm16-modp2048-esn-noesn"})
+    EXPECT_TRUE(check_esp_proposal(good)) << good;
+  const std::vector<std::pair<const char*, const char*>> kBad = {
+      {"aes256-sha256", "forwarder does not implement 'aes256'"},
+      {"aes192gcm16", "does not implement"},
+      {"chacha20poly1305", "does not implement"},
+      {"aes256gcm16-sha256", "remove 'sha256'"},
+      {"ecp384", "no cipher"},
+      {"3des-md5", "3DES"},
+      {"null", "does not encrypt"},
+      {"aes256gcm8", "did you mean"}};
+  for (const auto& [bad, word] : kBad) {
+    const auto checked = check_esp_proposal(bad);
+    ASSERT_FALSE(checked) << bad;
+    EXPECT_THAT(checked.error().message(), HasSubstr(word)) << bad;
+  }
+}
+
+TEST(ClosestMatch, FindsTypingMistakesAndNothingElse) {
+  const std::vector<std::string> keys = {"name", "domain", "psk-file", "local", "local-id"};
+  EXPECT_EQ(closest_match("domian", keys), "domain");
+  EXPECT_EQ(closest_match("nmae", keys), "name");
+  EXPECT_EQ(closest_match("psk", keys), "psk-file");
+  EXPECT_EQ(closest_match("psk_file", keys), "psk-file");
+  EXPECT_EQ(closest_match("zebra", keys), "");
+  EXPECT_EQ(closest_match("", keys), "");
+  EXPECT_EQ(closest_match(std::string(1000, 'a'), keys), "");
+}
+
+class SecretFile : public ::testing::Test {
+ protected:
+  std::string write(const std::string& name, const std::string& content, mode_t mode) {
+    const std::string path = (folder_.path() / name).string();
+    std::ofstream(path) << content;
+    ::chmod(path.c_str(), mode);
+    return path;
+  }
+  TemporaryFolder folder_;
+};
+
+TEST_F(SecretFile, PrivateRegularNonEmptyIsFine) {
+  EXPECT_TRUE(check_secret_file(write("good", "key\n", 0600)));
+  EXPECT_TRUE(check_secret_file(write("readonly", "key\n", 0400)));
+}
+
+TEST_F(SecretFile, EverythingElseIsRefusedWithTheRemedy) {
+  const auto why = [](const std::string& path) {
+    const auto checked = check_secret_file(path);
+    return checked ? std::string("accepted") : checked.error().message();
+  };
+  EXPECT_THAT(why((folder_.path() / "nowhere").string()), HasSubstr("does not exist"));
+  EXPECT_THAT(why("relative"), HasSubstr("absolute"));
+  EXPECT_THAT(why(write("world", "key", 0604)), HasSubstr("chmod 0600"));
+  EXPECT_THAT(why(write("world2", "key", 0644)), HasSubstr("everybody"));
+  EXPECT_THAT(why(write("group", "key", 0640)), HasSubstr("group"));
+  EXPECT_THAT(why(write("empty", "", 0600)), HasSubstr("empty"));
+  EXPECT_THAT(why(write("long", std::string(5000, 'x'), 0600)), HasSubstr("5000 bytes"));
+  EXPECT_THAT(why(folder_.path().string()), HasSubstr("not a regular file"));
+  const std::string link = (folder_.path() / "link").string();
+  std::filesystem::create_symlink(write("target", "key", 0600), link);
+  EXPECT_THAT(why(link), HasSubstr("symbolic link"));
+  const std::string fifo = (folder_.path() / "fifo").string();
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  EXPECT_THAT(why(fifo), HasSubstr("not a regular file"));
+}
+
+TEST_F(SecretFile, IsLookedAtByValidateAndNeverQuoted) {
+  GatewayConfig config = full();
+  config.tunnels[0].psk_file = write("open", "the secret itself", 0644);
+  config.tunnels[1].psk_file = write("good", "another secret", 0600);
+  config.domains[0].bgp->neighbors[0].password_file = (folder_.path() / "nowhere").string();
+  const auto issues = validate(config);
+  const std::string all = told(issues);
+  EXPECT_THAT(all, HasSubstr("tunnels[0].psk-file"));
+  EXPECT_THAT(all, HasSubstr("domains[0].bgp.neighbors[0].password-file"));
+  EXPECT_THAT(all, ::testing::Not(HasSubstr("tunnels[1].psk-file")));
+  EXPECT_THAT(all, ::testing::Not(HasSubstr("secret itself")));
+}
+
+}  // namespace
+}  // namespace simplon::config
