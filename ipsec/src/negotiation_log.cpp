@@ -33,18 +33,21 @@ const Negotiation* NegotiationLog::add(const vici::Section& event, MonoTime now)
   const std::string_view line = event.text("msg");
   if (unique_id == 0 || line.empty()) return nullptr;
 
-  auto [at, is_new] = negotiations_.try_emplace(unique_id);
+  const auto at = negotiations_.try_emplace(unique_id).first;
   Negotiation& negotiation = at->second;
-  if (is_new) negotiation.started = now;
   if (line.starts_with("initiating IKE_SA ")) {
     negotiation.lines.clear();
     negotiation.initiator = true;
     negotiation.started = now;
+    negotiation.first_child = true;
   } else if (const auto peer = initiating_peer(line); !peer.empty()) {
     negotiation.lines.clear();
     negotiation.initiator = false;
     negotiation.started = now;
+    negotiation.first_child = true;
     negotiation.remote = peer;
+  } else if (!negotiation.first_child && line.starts_with("establishing CHILD_SA ")) {
+    negotiation.started = now;
   } else if (const auto unknown = unknown_pair(line)) {
     negotiation.initiator = false;
     negotiation.local = unknown->local;
@@ -64,7 +67,7 @@ const Negotiation* NegotiationLog::add(const vici::Section& event, MonoTime now)
 std::optional<MonoTime> NegotiationLog::finish(std::uint32_t unique_id) {
   const auto at = negotiations_.find(unique_id);
   if (at == negotiations_.end()) return {};
-  const MonoTime started = at->second.started;
+  const auto started = at->second.started;
   negotiations_.erase(at);
   return started;
 }

@@ -17,7 +17,10 @@ namespace simplon::ipsec {
 /// What charon logged about one IKE_SA since its negotiation began.
 struct Negotiation {
   bool initiator = true;
-  MonoTime started{};
+  /// Start of the IKE_SA, or of a CHILD_SA that is created later; nothing if no line said it.
+  std::optional<MonoTime> started;
+  /// Until the first CHILD_SA is there, its creation is part of the IKE_SA's.
+  bool first_child = false;
   /// Name of the connection; empty while a responder does not know it yet.
   std::string name;
   /// The peer's address; empty if no line said it yet.
@@ -39,7 +42,7 @@ class NegotiationLog {
 
   /// A `log` event. Returns the negotiation it belongs to, or nullptr; valid until the next call.
   const Negotiation* add(const vici::Section& event, MonoTime now);
-  /// The negotiation of that IKE_SA succeeded: returns its start, and forgets its lines.
+  /// A CHILD_SA of that IKE_SA came up: returns the start of its negotiation, and forgets the lines.
   std::optional<MonoTime> finish(std::uint32_t unique_id);
   void forget(std::uint32_t unique_id) { negotiations_.erase(unique_id); }
   /// The configuration changed: what was said of earlier attempts does not explain later ones.

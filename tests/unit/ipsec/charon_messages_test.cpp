@@ -231,6 +231,26 @@ TEST(NegotiationLog, EachAttemptStartsAnewAndIsTimed) {
   EXPECT_EQ(log.finish(1), std::nullopt);
 }
 
+TEST(NegotiationLog, ALaterChildIsTimedByItself) {
+  NegotiationLog log;
+  FakeClock clock;
+  const MonoTime first = clock.now();
+  log.add(log_line(1, "paris", "initiating IKE_SA paris[1] to 192.0.2.2"), first);
+  clock.advance(std::chrono::seconds(1));
+  log.add(log_line(1, "paris", "establishing CHILD_SA paris.t3{1}"), clock.now());
+  EXPECT_EQ(log.finish(1), first);
+  // A rekeying, and much later a child that replaces an expired one.
+  clock.advance(std::chrono::seconds(100));
+  log.add(log_line(1, "paris", "establishing CHILD_SA paris.t3{2} reqid 1"), clock.now());
+  clock.advance(std::chrono::seconds(100));
+  const MonoTime later = clock.now();
+  log.add(log_line(1, "paris", "establishing CHILD_SA paris.t3{3} reqid 1"), later);
+  EXPECT_EQ(log.finish(1), later);
+  // Nothing said when this one began.
+  log.add(log_line(1, "paris", "CHILD_SA paris.t3{4} established"), clock.now());
+  EXPECT_EQ(log.finish(1), std::nullopt);
+}
+
 TEST(NegotiationLog, IsBounded) {
   NegotiationLog log;
   for (unsigned i = 1; i <= NegotiationLog::kMaxNegotiations + 10; ++i) {
