@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "bgp/src/config_writer.h"
 
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
 #include <optional>
 #include <vector>
 
@@ -11,6 +15,13 @@
 namespace simplon::bgp {
 namespace asio = boost::asio;
 namespace {
+
+using namespace std::chrono_literals;
+
+// zebra hands `fpm` commands to another thread. Until that has acted, the old value is shown, and `no fpm
+// use-next-hop-groups` is a toggle there: sent twice in that time, it ends where it began.
+constexpr std::chrono::milliseconds kSettleTime = 2s;
+constexpr std::chrono::milliseconds kSettlePoll = 20ms;
 
 std::string one_line(std::string text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
@@ -43,16 +54,29 @@ Error refused(const std::string& daemon, const std::string& command, const VtyRe
                "simplon works with Debian's FRR 8.4.4"};
 }
 
+/// What is still to do; waits up to `patience` for that to become nothing.
+asio::awaitable<Result<ConfigChange>> difference(VtyClient& vty, const std::string& daemon, const std::string& wanted,
+                                                 std::chrono::milliseconds patience) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  for (;;) {
+    const std::string show = "show running-config";
+    auto running = co_await vty.command(show);
+    if (!running) co_return Unexpected(std::move(running).error());
+    if (running->status != VtyReply::kSuccess) {
+      co_return fail(ErrorCode::kPeer, daemon + " does not show its configuration: " + one_line(running->text));
+    }
+    auto change = diff_config(running->text, wanted);
+    if (!change || change->empty() || std::chrono::steady_clock::now() >= deadline) co_return change;
+    asio::steady_timer timer(vty.executor(), kSettlePoll);
+    boost::system::error_code ignored;
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+}
+
 }  // namespace
 
-asio::awaitable<Result<void>> write_config(VtyClient& vty, std::string daemon, std::string wanted) {
-  const std::string show = "show running-config";
-  auto running = co_await vty.command(show);
-  if (!running) co_return Unexpected(std::move(running).error());
-  if (running->status != VtyReply::kSuccess) {
-    co_return fail(ErrorCode::kPeer, daemon + " does not show its configuration: " + one_line(running->text));
-  }
-  auto change = diff_config(running->text, wanted);
+asio::awaitable<Result<void>> write_config(VtyClient& vty, std::string daemon, std::string wanted, bool just_started) {
+  auto change = co_await difference(vty, daemon, wanted, just_started ? kSettleTime : 0ms);
   if (!change) co_return Unexpected(std::move(change).error());
   if (change->empty()) co_return Result<void>();
 
@@ -95,9 +119,7 @@ asio::awaitable<Result<void>> write_config(VtyClient& vty, std::string daemon, s
     if (!reply) co_return Unexpected(std::move(reply).error());
   }
 
-  auto after = co_await vty.command(show);
-  if (!after) co_return Unexpected(std::move(after).error());
-  auto rest = diff_config(after->text, wanted);
+  auto rest = co_await difference(vty, daemon, wanted, kSettleTime);
   if (!rest) co_return Unexpected(std::move(rest).error());
   if (!rest->empty()) {
     std::string lines;

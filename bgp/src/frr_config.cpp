@@ -20,7 +20,8 @@
 //   policy change needs nothing from the neighbor), so it has to count against the limit as well. FRR lets N + 1 pass.
 // - Graceful restart only without BFD. FRR keeps a neighbor's routes as stale when a session with graceful restart ends,
 //   also when BFD ended it: traffic into a dead path for the restart time. With BFD the session says so explicitly, because
-//   the default (helper) does the same. Without BFD, bgpd may crash and come back without a withdrawal.
+//   the default (helper) does the same. Without BFD, bgpd may crash and come back without a withdrawal on either side:
+//   `preserve-fw-state` tells the neighbor the truth, that forwarding goes on (the forwarder does not need FRR for it).
 // - `bgp route-map delay-timer 1`: policy changes apply after 1 s instead of 5.
 // - zebra: `no zebra nexthop kernel enable` (after a link flap the kernel's nexthop group loses a member), and
 //   `no fpm use-next-hop-groups` (each route carries its nexthops).
@@ -189,6 +190,7 @@ std::string render_bgpd(const SpeakerSpec& spec) {
   text.line(1, "no bgp default ipv4-unicast");
   text.line(1, "bgp bestpath as-path multipath-relax");
   text.line(1, "no bgp network import-check");
+  text.line(1, "bgp graceful-restart preserve-fw-state");
   for (const auto& neighbor : spec.neighbors) render_neighbor(text, neighbor);
 
   const std::set<IpPrefix> originated(spec.originate.begin(), spec.originate.end());

@@ -213,11 +213,12 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
     const FrrConfig config = render(*wanted_, options_.fpm_port);
     if (auto stored = processes_.store(config); !stored) co_return stored;
     for (const auto daemon : kFrrDaemons) {
+      const bool starts = !processes_.running(daemon);
       auto vty = co_await ready(daemon);
       if (!vty) co_return Unexpected(std::move(vty).error());
       const std::string name = to_string(daemon);
       const std::string& part = part_of(config, daemon);
-      auto written = co_await write_config(**vty, name, part);
+      auto written = co_await write_config(**vty, name, part, starts);
       if (!written) co_return written;
     }
     co_return Result<void>();
@@ -243,11 +244,14 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
   }
 
   asio::awaitable<Result<void>> end(FrrDaemon daemon) {
+    // The lock goes before the process does, and a process that ends still removes its sockets.
+    const auto process = processes_.running(daemon);
+    if (!process) co_return Result<void>();
     for (const bool kill : {false, true}) {
       if (auto sent = processes_.request_stop(daemon, kill); !sent) co_return sent;
       const auto deadline = std::chrono::steady_clock::now() + kStopTimeout;
-      while (processes_.running(daemon) && std::chrono::steady_clock::now() < deadline) co_await pause(kPoll);
-      if (!processes_.running(daemon)) co_return Result<void>();
+      while (sys::process_alive(*process) && std::chrono::steady_clock::now() < deadline) co_await pause(kPoll);
+      if (!sys::process_alive(*process)) co_return Result<void>();
     }
     co_return fail(ErrorCode::kUnavailable, std::string(to_string(daemon)) + " of " + netns_ + " does not end");
   }

@@ -132,6 +132,11 @@ std::optional<Diagnosis> explain(const NeighborSpec& neighbor, std::uint32_t loc
         return Diagnosis{"the session is refused: " + cause.text + ago, "compare the BGP configuration of both sides"};
     }
   }
+  // FRR 8.4 ends a session over IPv6 whose interface has no link-local address in this way.
+  if (cause.code == 5 && cause.subcode == 0 && cause.sent_by_us && neighbor.address.is_v6() && age < kOpenErrorLife) {
+    return Diagnosis{"our interface to the neighbor has no IPv6 link-local address",
+                     "FRR needs one: 'ip -6 addr add fe80::1/64 dev INTERFACE' in the domain's namespace"};
+  }
   if (cause.code == 6 && !cause.sent_by_us) {
     switch (cause.subcode) {
       case 1:

@@ -29,6 +29,8 @@ class VtyClient {
   /// Any status is a reply, not an error. `command` has no NUL or line break.
   [[nodiscard]] boost::asio::awaitable<Result<VtyReply>> command(std::string command);
 
+  [[nodiscard]] boost::asio::any_io_executor executor() { return socket_.get_executor(); }
+
  private:
   VtyClient(boost::asio::any_io_executor executor, std::string path, std::chrono::milliseconds timeout);
 

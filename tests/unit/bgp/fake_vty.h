@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "bgp/src/vty_reply.h"
+#include "tests/unit/bgp/run_awaitable.h"
 
 namespace simplon::bgp {
 
@@ -89,19 +90,5 @@ class FakeVty {
   std::filesystem::path directory_;
   boost::asio::local::stream_protocol::acceptor acceptor_;
 };
-
-/// Runs `awaitable` to its end and returns what it gave.
-template <class T>
-T run(boost::asio::io_context& io, boost::asio::awaitable<T> awaitable) {
-  std::optional<T> value;
-  boost::asio::co_spawn(io, std::move(awaitable), [&](std::exception_ptr exception, T result) {
-    if (exception) std::rethrow_exception(exception);
-    value.emplace(std::move(result));
-  });
-  io.restart();
-  while (!value && io.run_one() != 0) {
-  }
-  return std::move(value).value();
-}
 
 }  // namespace simplon::bgp

@@ -136,6 +136,13 @@ TEST_F(DiagnosisTest, NoCommonFamily) {
   EXPECT_EQ(problem(), "no address family in common with the neighbor");
 }
 
+TEST_F(DiagnosisTest, Ipv6NeighborNeedsALinkLocalAddressHere) {
+  notified(true, 5, 0, 1);
+  EXPECT_THAT(problem(), HasSubstr("no TCP connection"));
+  spec.address = address("fd00:10::2");
+  EXPECT_EQ(problem(), "our interface to the neighbor has no IPv6 link-local address");
+}
+
 TEST_F(DiagnosisTest, Md5) {
   evidence.md5_failures = true;
   EXPECT_EQ(problem(), "TCP-MD5 signatures do not match");

@@ -117,7 +117,7 @@ class WriterTest : public VtyTest {
       return VtyReply{};
     });
     auto vty = connect(daemon.path());
-    auto result = run(io, write_config(**vty, "bgpd", render(wanted, 2620).bgpd));
+    auto result = run(io, write_config(**vty, "bgpd", render(wanted, 2620).bgpd, false));
     commands = daemon.commands;
     return result;
   }
