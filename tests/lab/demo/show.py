@@ -116,16 +116,17 @@ def stock_rate(show, sites):
 
 
 def start_gateways(show, sites):
+    show.chapter("Site-a's router: stock charon on kernel-libipsec, and BIRD; it waits to be called")
+    sites.start_router_a()
     show.chapter("Two Simplon gateways: forwarder, charon with our plugin, simplond")
     gateway, other = sites.gateway().start(), sites.gateway_b().start()
-    show.chapter("One document per gateway holds all it should do; `simplon apply` checks it whole, then does it")
+    show.chapter("One document holds all that a gateway should do")
     path = gateway.write(sites.gateway_document())
     show.block(path.read_text())
+    show.chapter("`simplon apply` checks it whole, then does it")
+    show.block(other.apply(sites.gateway_b_document()).stdout)
     began = time.monotonic()
-    for box, document in ((gateway, sites.gateway_document()), (other, sites.gateway_b_document())):
-        show.block(box.apply(document).stdout)
-    show.chapter("Site-a's router: stock charon on kernel-libipsec, and BIRD")
-    sites.start_router_a()
+    show.block(gateway.apply(sites.gateway_document()).stdout)
     return began
 
 
@@ -218,7 +219,7 @@ def disturb(show, sites):
         for _ in range(3):
             before = {name: spis(gateway, name) for name in ("site-a", "site-b")}
             sites.a_charon.rekey_child()
-            gateway.charon.swanctl("--rekey", "--ike", "site-b", "--child", "site-b")
+            gateway.cli("tunnel", "rekey", "site-b")
             for name, old in before.items():
                 expect(lambda: spis(gateway, name) - old, 10, f"{name} has new SAs")
             traffic.carried(running[0], 300)

@@ -62,10 +62,11 @@ class Sites:
                 "vpcs": [vpc],
                 "tunnels": [{"name": "peer", "domain": "d", "local": us, "remote": them, "local-id": here,
                              "remote-id": "b" if here == "gw" else "gw", "psk-file": box.secret("psk", t.PSK_B),
-                             "inside": [f"169.254.20.{n}/30", f"fd00:ffff::{n}/126"], "dpd-delay": "5s"}]}
+                             "inside": [f"169.254.20.{n}/30", f"fd00:ffff::{n}/126"], "dpd-delay": "5s",
+                             "initiate": here == "gw"}]}
 
     def start(self):
-        for box, here in ((self.simplon, "gw"), (self.simplon_b, "b")):
+        for box, here in ((self.simplon_b, "b"), (self.simplon, "gw")):
             box.start().apply(self.document(box, here))
         for box in (self.simplon, self.simplon_b):
             box.wait_tunnel("peer")
@@ -118,7 +119,7 @@ def test_tcp_both_families(sites):
 def test_no_packet_is_lost_over_rekeys(sites):
     with traffic.stream(sites.host, sites.vm, VM6) as stream:
         for _ in range(2):
-            sites.simplon.charon.swanctl("--rekey", "--ike", "peer", "--child", "peer")
+            sites.simplon.cli("tunnel", "rekey", "peer")
             traffic.carried(stream, 500)
     assert stream.result.lost == 0, str(stream.result)
 

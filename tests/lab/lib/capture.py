@@ -13,11 +13,12 @@ class Capture:
 
     def __init__(self, space, device, filter="", snap=160, direction=None):
         self.space = space
-        self.path = space.lab.logs / f"{space.short}.{device}.pcap"
+        name = space.lab.fresh(f"{space.short}.{device}.pcap")
+        self.path = space.lab.logs / name
         argv = ["tcpdump", "-n", "-U", "--immediate-mode", "-i", device, "-s", snap, "-B", 16384, "-Z", "root", "-w", self.path]
         if direction:
             argv += ["-Q", direction]
-        self.process = space.spawn([*argv, filter] if filter else argv, log=f"{space.short}.{device}.tcpdump.log")
+        self.process = space.spawn([*argv, filter] if filter else argv, log=f"{name}.tcpdump.log")
         expect(lambda: "listening on" in self.process.text(), 10, f"tcpdump listens on {device}")
 
     def stop(self):

@@ -96,14 +96,16 @@ class Charon:
         self.vici = self.dir / "charon.vici"
         self.log = space.lab.logs / f"{space.short}.charon.log"
         (self.dir / "strongswan.conf").write_text(
-            configuration.format(vici=self.vici, filelog=FILELOG.format(log=self.log, level=1), **values))
+            configuration.format(vici=self.vici, filelog=FILELOG.format(log=self.log, level=1), **values)
+            + "swanctl {\n  load = random openssl pem pkcs1 pubkey x509\n}\n")
+        self.environment = {"STRONGSWAN_CONF": str(self.dir / "strongswan.conf")}
         self.argv = argv or [CHARON]
         self.process = None
 
     def start(self):
         self.vici.unlink(missing_ok=True)
         self.process = self.space.spawn(self.argv, log=f"{self.space.short}.charon.out",
-                                        env={"STRONGSWAN_CONF": str(self.dir / "strongswan.conf")})
+                                        env=self.environment)
         expect(lambda: "charon" in self.swanctl("--version", "--daemon", quiet=True), 10, "charon answers on VICI")
         return self
 
@@ -114,7 +116,7 @@ class Charon:
         if not self.vici.exists():
             raise CommandFailed(f"{self.vici} does not exist")
         argv = ["swanctl", *words, "--uri", f"unix://{self.vici}"]
-        return self.space.run(*argv, check=check, quiet=quiet, timeout=timeout).stdout
+        return self.space.run(*argv, check=check, quiet=quiet, timeout=timeout, env=self.environment).stdout
 
     def load(self, text):
         path = self.dir / "swanctl.conf"

@@ -99,6 +99,7 @@ class Lab:
         self.keep = keep
         self._echo = echo or self._print
         self._tick = time.monotonic()
+        self._used = {}
         self.namespaces = {}
         self.collectors = []
         self.state = {"name": name, "owner": os.getpid(), "owner_start": proc.start_time(os.getpid()),
@@ -114,6 +115,12 @@ class Lab:
 
     def echo(self, where, argv):
         self._echo(where, argv)
+
+    def fresh(self, name):
+        """A log or capture name that was not used before: stream.log, stream-2.log, ..."""
+        stem, dot, suffix = name.rpartition(".")
+        self._used[name] = count = self._used.get(name, 0) + 1
+        return name if count == 1 else f"{stem}-{count}{dot}{suffix}"
 
     def note(self, text):
         print(f"{time.monotonic() - self._tick:7.2f} # {text}", flush=True)

@@ -59,10 +59,10 @@ class Stream:
     def __init__(self, source, destination, address, rate=1000, size=200, port=7000):
         self.source, self.destination = source, destination
         tag = f"{source.short}-{destination.short}-{port}"
-        log = source.lab.logs / f"{tag}.receiver.log"
-        self.receiver = destination.spawn([UDPSEQ, "receive", address, port], log=log.name)
+        fresh = source.lab.fresh
+        self.receiver = destination.spawn([UDPSEQ, "receive", address, port], log=fresh(f"{tag}.receiver.log"))
         expect(lambda: "ready" in self.receiver.text(), 10, "receiver is ready")
-        self.sender = source.spawn([UDPSEQ, "send", address, port, rate, size], log=f"{tag}.sender.log")
+        self.sender = source.spawn([UDPSEQ, "send", address, port, rate, size], log=fresh(f"{tag}.sender.log"))
 
     def so_far(self):
         """Packets that arrived until now."""
@@ -109,8 +109,8 @@ def stream(source, destination, address, **options):
 def tcp_transfer(source, destination, address, megabytes=20, port=7100, within=60):
     """Sends random bytes over TCP and compares a SHA-256; returns Mbit/s."""
     script = pathlib.Path(__file__).with_name("tcpcopy.py")
-    log = source.lab.logs / f"{source.short}-{destination.short}-tcp.log"
-    receiver = destination.spawn([script, "receive", address, port], log=log.name)
+    log = source.lab.fresh(f"{source.short}-{destination.short}-tcp.log")
+    receiver = destination.spawn([script, "receive", address, port], log=log)
     expect(lambda: "ready" in receiver.text(), 10, "TCP receiver is ready")
     sent = json.loads(source.out(script, "send", address, port, megabytes << 20, timeout=within))
     receiver.wait(10)
@@ -122,8 +122,8 @@ def tcp_transfer(source, destination, address, megabytes=20, port=7100, within=6
 def tcp_rate(source, destination, address, seconds=4, streams=1, port=5201):
     """iperf3's received rate in Mbit/s."""
     server = destination.spawn(["iperf3", "-s", "-1", "-B", address, "-p", port],
-                               log=f"{destination.short}.iperf3.log")
-    expect(lambda: "listening" in server.text() or listening(destination, port), 5, "iperf3 listens")
+                               log=source.lab.fresh(f"{destination.short}.iperf3.log"))
+    expect(lambda: listening(destination, port), 5, "iperf3 listens")
     done = source.run("iperf3", "-c", address, "-p", port, "-t", seconds, "-P", streams, "-J", timeout=seconds + 20,
                       check=False)
     server.stop()

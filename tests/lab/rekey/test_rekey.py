@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import contextlib
+import threading
 
 import pytest
 
@@ -30,10 +31,12 @@ def traffic_on_both_tunnels(sites):
         yield streams
         for stream in streams:
             traffic.carried(stream, 500)
+    for wire in wires:
+        wire.stop()
     for stream in streams:
         assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, str(stream.result)
     for wire in wires:
-        capture.assert_never_repeated(wire.stop())
+        capture.assert_never_repeated(wire)
 
 
 def outbound(gateway, tunnel):
@@ -47,9 +50,9 @@ def test_child_rekey_from_either_side(sites, traffic_on_both_tunnels):
     gateway, other = sites.simplon, sites.simplon_b
     for rekey, tunnel in (
             (lambda: sites.a_charon.rekey_child(), "site-a"),
-            (lambda: gateway.charon.swanctl("--rekey", "--ike", "site-a", "--child", "site-a"), "site-a"),
-            (lambda: gateway.charon.swanctl("--rekey", "--ike", "site-b", "--child", "site-b"), "site-b"),
-            (lambda: other.charon.swanctl("--rekey", "--ike", "gw", "--child", "gw"), "site-b")):
+            (lambda: gateway.cli("tunnel", "rekey", "site-a"), "site-a"),
+            (lambda: gateway.cli("tunnel", "rekey", "site-b"), "site-b"),
+            (lambda: other.cli("tunnel", "rekey", "gw"), "site-b")):
         before = outbound(gateway, tunnel)
         rekey()
         expect(lambda: outbound(gateway, tunnel) != before, 10, f"{tunnel} sends with a new SA")
@@ -58,7 +61,7 @@ def test_child_rekey_from_either_side(sites, traffic_on_both_tunnels):
 def test_ike_rekey_keeps_the_children(sites, traffic_on_both_tunnels):
     before = {name: outbound(sites.simplon, name) for name in ("site-a", "site-b")}
     sites.a_charon.swanctl("--rekey", "--ike", "gw")
-    sites.simplon.charon.swanctl("--rekey", "--ike", "site-b")
+    sites.simplon.cli("tunnel", "rekey", "site-b", "--ike")
     for stream in traffic_on_both_tunnels:
         traffic.carried(stream, 1000)
     assert {name: outbound(sites.simplon, name) for name in ("site-a", "site-b")} == before
@@ -68,10 +71,11 @@ def test_both_sides_rekey_at_once(sites, traffic_on_both_tunnels):
     gateway, other = sites.simplon, sites.simplon_b
     for _ in range(3):
         before = outbound(gateway, "site-b")
-        both = [box.space.spawn(["swanctl", "--rekey", "--ike", name, "--child", name,
-                                 "--uri", f"unix://{box.charon.vici}"], log=f"{box.short}.rekey.log")
+        both = [threading.Thread(target=box.cli, args=("tunnel", "rekey", name))
                 for box, name in ((gateway, "site-b"), (other, "gw"))]
-        for process in both:
-            assert process.wait(15) == 0, process.text()
+        for one in both:
+            one.start()
+        for one in both:
+            one.join()
         expect(lambda: outbound(gateway, "site-b") != before, 10, "site-b sends with a new SA")
         traffic.carried(traffic_on_both_tunnels[2], 300)
