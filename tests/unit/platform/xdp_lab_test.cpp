@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The XDP program and AF_XDP sockets over a veth pair: what is ours reaches the socket, everything else the kernel, and no
+// frame leaks. Needs root.
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netpacket/packet.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <numeric>
+#include <set>
+
+#include "platform/netlink/netlink.h"
+#include "platform/sys/netns.h"
+#include "platform/xdp/uplink_program.h"
+#include "platform/xdp/xsk_socket.h"
+
+namespace simplon::xdp {
+namespace {
+
+using namespace std::chrono_literals;
+using Frame = std::vector<std::uint8_t>;
+
+constexpr std::size_t kFrames = 512;
+constexpr std::size_t kFrameBytes = 4096;
+
+void append(Frame& frame, std::initializer_list<unsigned> bytes) {
+  for (const unsigned byte : bytes) frame.push_back(static_cast<std::uint8_t>(byte));
+}
+
+void append_be16(Frame& frame, std::size_t value) { append(frame, {static_cast<unsigned>(value >> 8), static_cast<unsigned>(value & 0xff)}); }
+
+Frame ethernet(std::uint16_t type) {
+  Frame frame(12, 0x02);
+  append_be16(frame, type);
+  return frame;
+}
+
+/// 192.0.2.2 -> 192.0.2.1
+Frame ipv4(std::uint8_t protocol, const Frame& payload, std::uint16_t fragment = 0, unsigned option_words = 0) {
+  Frame frame = ethernet(0x0800);
+  append(frame, {0x45 + option_words, 0});
+  append_be16(frame, 20 + 4 * option_words + payload.size());
+  append_be16(frame, 1);
+  append_be16(frame, fragment);
+  append(frame, {64, protocol, 0, 0, 192, 0, 2, 2, 192, 0, 2, 1});
+  frame.insert(frame.end(), 4 * option_words, 1);
+  frame.insert(frame.end(), payload.begin(), payload.end());
+  return frame;
+}
+
+/// 2001:db8::2 -> 2001:db8::1
+Frame ipv6(std::uint8_t next, const Frame& payload) {
+  Frame frame = ethernet(0x86dd);
+  append(frame, {0x60, 0, 0, 0});
+  append_be16(frame, payload.size());
+  append(frame, {next, 64, 0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+  frame.insert(frame.end(), payload.begin(), payload.end());
+  return frame;
+}
+
+Frame udp(std::uint16_t port, const Frame& payload) {
+  Frame datagram;
+  append_be16(datagram, 40000);
+  append_be16(datagram, port);
+  append_be16(datagram, 8 + payload.size());
+  append_be16(datagram, 0);
+  datagram.insert(datagram.end(), payload.begin(), payload.end());
+  return datagram;
+}
+
+///     feeder e0 (packet socket) ---- ours e0 (XDP, AF_XDP)
+class XdpLab : public ::testing::Test {
+ protected:
+  std::string ours_ = "t" + std::to_string(::getpid()) + "-xdp";
+  std::string feeder_ = ours_ + "f";
+  sys::UniqueFd raw_;       // at the feeder
+  sys::UniqueFd kernel_;    // what the kernel of `ours_` gets
+  std::span<std::uint8_t> memory_;
+  std::unique_ptr<Steering> steering_;
+  std::unique_ptr<UplinkProgram> program_;
+  std::unique_ptr<XskSocket> socket_;
+
+  void SetUp() override {
+    ASSERT_TRUE(sys::create_netns(ours_));
+    ASSERT_TRUE(sys::create_netns(feeder_));
+    command("ip -n " + ours_ + " link add e0 type veth peer name e0 netns " + feeder_);
+    for (const auto& name : {ours_, feeder_}) {
+      command("ip netns exec " + name + " sysctl -qw net.ipv6.conf.e0.disable_ipv6=1");
+      command("ip netns exec " + name + " ethtool -K e0 tx off > /dev/null");
+      command("ip -n " + name + " link set e0 up");
+    }
+    void* area = ::mmap(nullptr, kFrames * kFrameBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ASSERT_NE(area, MAP_FAILED);
+    memory_ = {static_cast<std::uint8_t*>(area), kFrames * kFrameBytes};
+    raw_ = packet_socket(feeder_);
+    kernel_ = packet_socket(ours_);
+    open();
+  }
+  void TearDown() override {
+    close();
+    steering_.reset();
+    if (!memory_.empty()) ::munmap(memory_.data(), memory_.size());
+    EXPECT_TRUE(sys::delete_netns(ours_));
+    EXPECT_TRUE(sys::delete_netns(feeder_));
+  }
+
+  void open() {
+    const auto opened = sys::run_in_netns(ours_, [this]() -> Result<void> {
+      auto steering = Steering::create();
+      if (!steering) return Unexpected(steering.error());
+      steering_ = *std::move(steering);
+      auto program = UplinkProgram::attach(*steering_, "e0", ::if_nametoindex("e0"));
+      if (!program) return Unexpected(program.error());
+      program_ = *std::move(program);
+      XskSocket::Options options;
+      options.interface = "e0";
+      options.memory = memory_;
+      options.rx_ring = options.tx_ring = 256;
+      auto socket = XskSocket::open(options);
+      if (!socket) return Unexpected(socket.error());
+      socket_ = *std::move(socket);
+      return program_->set_socket(0, socket_->fd());
+    });
+    ASSERT_TRUE(opened) << opened.error().message();
+    ASSERT_TRUE(steering_->set_vteps({{IpAddress::v4(0xc0000201), 4789}, {IpAddress::parse("2001:db8::1").value(), 4789}}));
+    ASSERT_TRUE(steering_->set_ipsec_addresses({IpAddress::v4(0xc0000201), IpAddress::parse("2001:db8::1").value()}));
+    std::vector<std::uint64_t> offsets(256);
+    for (std::size_t i = 0; i < offsets.size(); ++i) offsets[i] = i * kFrameBytes;
+    ASSERT_EQ(socket_->fill(offsets), offsets.size());
+  }
+  void close() {
+    program_.reset();
+    socket_.reset();
+  }
+
+  static void command(const std::string& text) { ASSERT_EQ(std::system(text.c_str()), 0) << text; }
+
+  static sys::UniqueFd packet_socket(const std::string& netns) {
+    auto fd = sys::call_in_netns<sys::UniqueFd>(netns, []() -> Result<sys::UniqueFd> {
+      sys::UniqueFd socket(::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_ALL)));
+      sockaddr_ll address{};
+      address.sll_family = AF_PACKET;
+      address.sll_protocol = htons(ETH_P_ALL);
+      address.sll_ifindex = static_cast<int>(::if_nametoindex("e0"));
+      if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        return fail_errno("bind", errno);
+      }
+      return socket;
+    });
+    EXPECT_TRUE(fd);
+    return *std::move(fd);
+  }
+
+  enum class Went { kSocket, kKernel, kNowhere };
+
+  /// Where a frame from the wire ends up.
+  Went send(const Frame& frame) {
+    std::array<std::uint8_t, 2048> buffer;
+    while (::recv(kernel_.get(), buffer.data(), buffer.size(), 0) > 0) {
+    }
+    EXPECT_EQ(::send(raw_.get(), frame.data(), frame.size(), 0), static_cast<ssize_t>(frame.size()));
+    const auto deadline = std::chrono::steady_clock::now() + 2s;
+    while (std::chrono::steady_clock::now() < deadline) {
+      std::array<FrameRef, 4> refs;
+      if (const std::size_t got = socket_->receive(refs); got > 0) {
+        EXPECT_EQ(got, 1U);
+        EXPECT_EQ(Frame(memory_.data() + refs[0].offset, memory_.data() + refs[0].offset + refs[0].length), frame);
+        EXPECT_GE(refs[0].offset % kFrameBytes, 128U);
+        const std::uint64_t again = refs[0].offset;
+        EXPECT_EQ(socket_->fill({&again, 1}), 1U);
+        return Went::kSocket;
+      }
+      const ssize_t got = ::recv(kernel_.get(), buffer.data(), buffer.size(), 0);
+      if (got == static_cast<ssize_t>(frame.size()) && std::memcmp(buffer.data(), frame.data(), frame.size()) == 0) {
+        return Went::kKernel;
+      }
+    }
+    return Went::kNowhere;
+  }
+};
+
+const Frame kVxlan(58, 0x08);
+const Frame kEsp(40, 0xc0);
+const Frame kIke(32, 0x00);
+
+TEST_F(XdpLab, OursGoesToTheSocket) {
+  EXPECT_EQ(program_->mode(), AttachMode::kNative);
+  EXPECT_EQ(send(ipv4(17, udp(4789, kVxlan))), Went::kSocket);
+  EXPECT_EQ(send(ipv6(17, udp(4789, kVxlan))), Went::kSocket);
+  EXPECT_EQ(send(ipv4(50, kEsp)), Went::kSocket);
+  EXPECT_EQ(send(ipv6(50, kEsp)), Went::kSocket);
+  EXPECT_EQ(send(ipv4(17, udp(4500, kEsp))), Went::kSocket);
+  EXPECT_EQ(send(ipv6(17, udp(4500, kEsp))), Went::kSocket);
+  EXPECT_EQ(send(ipv4(17, udp(4789, kVxlan), 0x4000)), Went::kSocket) << "don't fragment is not a fragment";
+  EXPECT_EQ(send(ipv4(50, kEsp, 0, 2)), Went::kSocket) << "IP options";
+}
+
+TEST_F(XdpLab, TheRestGoesToTheKernel) {
+  EXPECT_EQ(send(ipv4(17, udp(500, kIke))), Went::kKernel) << "IKE";
+  EXPECT_EQ(send(ipv4(17, udp(4500, kIke))), Went::kKernel) << "IKE on port 4500: non-ESP marker";
+  Frame keepalive = ipv4(17, udp(4500, {0xff}));
+  keepalive.resize(60, 0xee);
+  EXPECT_EQ(send(keepalive), Went::kKernel) << "NAT keepalive, padded to the Ethernet minimum";
+  EXPECT_EQ(send(ipv4(17, udp(4500, {1, 2, 3, 4}))), Went::kKernel) << "too short for ESP";
+  EXPECT_EQ(send(ipv4(1, Frame(40, 8))), Went::kKernel) << "ICMP";
+  EXPECT_EQ(send(ipv4(6, Frame(40, 8))), Went::kKernel) << "TCP";
+  EXPECT_EQ(send(ipv4(17, udp(4790, kVxlan))), Went::kKernel) << "another UDP port";
+  EXPECT_EQ(send(ipv4(17, udp(4789, kVxlan), 0x2000)), Went::kKernel) << "first fragment";
+  EXPECT_EQ(send(ipv4(50, kEsp, 0x0010)), Went::kKernel) << "later fragment";
+  EXPECT_EQ(send(ipv6(44, Frame(40, 17))), Went::kKernel) << "IPv6 fragment";
+  EXPECT_EQ(send(ipv6(58, Frame(40, 0x87))), Went::kKernel) << "neighbor solicitation";
+  Frame arp = ethernet(0x0806);
+  arp.resize(60, 1);
+  EXPECT_EQ(send(arp), Went::kKernel);
+  Frame other = ipv4(50, kEsp);
+  other[33] = 9;  // to 192.0.2.9
+  EXPECT_EQ(send(other), Went::kKernel) << "an address that is not ours";
+  Frame cut = ipv4(17, udp(4789, {}));
+  cut.resize(36);
+  EXPECT_EQ(send(cut), Went::kKernel) << "cut inside the UDP header";
+}
+
+TEST_F(XdpLab, SteeringFollowsItsSets) {
+  ASSERT_TRUE(steering_->set_vteps({{IpAddress::v4(0xc0000201), 8472}}));
+  EXPECT_EQ(send(ipv4(17, udp(4789, kVxlan))), Went::kKernel);
+  EXPECT_EQ(send(ipv4(17, udp(8472, kVxlan))), Went::kSocket);
+  ASSERT_TRUE(steering_->set_ipsec_addresses({}));
+  EXPECT_EQ(send(ipv4(50, kEsp)), Went::kKernel);
+}
+
+TEST_F(XdpLab, AnotherProgramIsNotReplaced) {
+  const auto second = sys::run_in_netns(ours_, [this]() -> Result<void> {
+    auto program = UplinkProgram::attach(*steering_, "e0", ::if_nametoindex("e0"));
+    if (!program) return Unexpected(program.error());
+    return {};
+  });
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::kConflict);
+}
+
+TEST_F(XdpLab, ItDetachesWithItsOwner) {
+  program_.reset();
+  EXPECT_EQ(send(ipv4(17, udp(4789, kVxlan))), Went::kKernel);
+}
+
+TEST_F(XdpLab, ASocketCanBeOpenedAgainAtOnce) {
+  close();
+  open();
+  EXPECT_EQ(send(ipv4(17, udp(4789, kVxlan))), Went::kSocket);
+}
+
+TEST_F(XdpLab, TransmitSendsAndNoFrameIsLost) {
+  const Frame frame = ipv4(17, udp(4789, kVxlan));
+  std::vector<std::uint64_t> mine;
+  for (std::size_t i = 256; i < kFrames; ++i) mine.push_back(i * kFrameBytes);
+  std::size_t arrived = 0;
+  std::array<std::uint8_t, 2048> buffer;
+  const auto drain = [&] {
+    for (ssize_t got; (got = ::recv(raw_.get(), buffer.data(), buffer.size(), 0)) > 0;) {
+      arrived += got == static_cast<ssize_t>(frame.size()) ? 1 : 0;
+    }
+  };
+  std::size_t sent = 0;
+  const auto deadline = std::chrono::steady_clock::now() + 10s;
+  while (sent < 2000 && std::chrono::steady_clock::now() < deadline) {
+    std::vector<FrameRef> batch;
+    while (!mine.empty() && batch.size() < 64) {
+      const std::uint64_t offset = mine.back() + 200;
+      mine.pop_back();
+      std::memcpy(memory_.data() + offset, frame.data(), frame.size());
+      batch.push_back({offset, static_cast<std::uint32_t>(frame.size())});
+    }
+    const std::size_t took = socket_->transmit(batch);
+    sent += took;
+    for (std::size_t i = took; i < batch.size(); ++i) mine.push_back(batch[i].offset / kFrameBytes * kFrameBytes);
+    socket_->wake();
+    std::array<std::uint64_t, 64> done;
+    for (std::size_t count; (count = socket_->complete(done)) > 0;) {
+      for (std::size_t i = 0; i < count; ++i) mine.push_back(done[i] / kFrameBytes * kFrameBytes);
+    }
+    drain();
+  }
+  while (socket_->in_flight() > 0 && std::chrono::steady_clock::now() < deadline) {
+    socket_->wake();
+    std::array<std::uint64_t, 64> done;
+    const std::size_t count = socket_->complete(done);
+    for (std::size_t i = 0; i < count; ++i) mine.push_back(done[i] / kFrameBytes * kFrameBytes);
+    drain();
+  }
+  drain();
+  EXPECT_GE(sent, 2000U);
+  EXPECT_EQ(arrived, sent);
+  // Each frame is either ours or the socket's, once.
+  std::multiset<std::uint64_t> all(mine.begin(), mine.end());
+  for (const std::uint64_t offset : socket_->owned()) all.insert(offset);
+  EXPECT_EQ(all.size(), kFrames);
+  EXPECT_EQ(std::set<std::uint64_t>(all.begin(), all.end()).size(), kFrames);
+  EXPECT_EQ(socket_->statistics()->tx_invalid, 0U);
+}
+
+TEST_F(XdpLab, FramesInEveryStateAreOwnedUntilTheClose) {
+  // Some received and not fetched, some queued for transmission and not sent.
+  const Frame frame = ipv4(17, udp(4789, kVxlan));
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(::send(raw_.get(), frame.data(), frame.size(), 0), static_cast<ssize_t>(frame.size()));
+  const std::vector<FrameRef> queued = {{300 * kFrameBytes + 200, 60}, {301 * kFrameBytes + 200, 60}};
+  ASSERT_EQ(socket_->transmit(queued), 2U);
+  const auto owned = socket_->owned();
+  EXPECT_EQ(owned.size(), 258U);
+  EXPECT_EQ(std::set<std::uint64_t>(owned.begin(), owned.end()).size(), 258U);
+}
+
+}  // namespace
+}  // namespace simplon::xdp
