@@ -80,14 +80,14 @@ class Forwarder:
 
     DOMAIN, TUNNEL, SPI = 1, 7, 0xc0000001
 
-    def __init__(self, topology, programs):
+    def __init__(self, topology, programs, options):
         self.namespace = topology.add_device("simplon")
         self.programmer = programs["bench-programmer"]
         self.run_dir = topology.path("run")
         os.makedirs(self.run_dir, mode=0o700)
         self.key, self.salt = os.urandom(32), os.urandom(4)
         self.process = topology.start(self.namespace, programs["simplon-forwarder"], "--run-dir", self.run_dir,
-                                      "--log-level", "warn")
+                                      "--log-level", "warn", *options)
         sockets = [pathlib.Path(self.run_dir, name) for name in ("forwarder.sock", "sa.sock")]
         topology.wait_for(lambda: all(path.exists() for path in sockets), 15, "listening on both sockets", self.process)
         self.topology = topology
