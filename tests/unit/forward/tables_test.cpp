@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/forward/tables.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+
+#include "gateway/forward/memory_io.h"
+#include "gateway/forward/src/table_state.h"
+
+namespace simplon::forward {
+namespace {
+
+IpAddress ip(const std::string& text) { return IpAddress::parse(text).value(); }
+IpPrefix prefix(const std::string& text) { return IpPrefix::parse(text).value(); }
+MacAddress mac(const char* text) { return MacAddress::parse(text).value(); }
+
+VpcEntry vpc(std::uint32_t vni, std::uint32_t domain = 1) {
+  return {Vni{vni}, DomainId{domain}, ip("192.0.2.1"), 4789, mac("02:00:00:00:00:01"), {prefix("10.0.0.0/8")},
+          {ip("192.0.2.11")}, 1450};
+}
+RouteEntry route(const std::string& to, std::vector<NextHopEntry> hops, std::uint32_t domain = 1) {
+  return {DomainId{domain}, prefix(to), RouteAction::kForward, std::move(hops)};
+}
+std::shared_ptr<Sa> sa(SaDirection direction, std::uint32_t spi, std::uint32_t tunnel, const char* destination) {
+  SaSpec spec;
+  spec.direction = direction;
+  spec.spi = Spi{spi};
+  spec.tunnel = TunnelId{tunnel};
+  spec.path = {ip("198.51.100.1"), ip(destination), false, 0, 0};
+  spec.key = crypto::SecretKey(std::vector<std::uint8_t>(36, 1));
+  return Sa::create(spec).value();
+}
+const AttachmentId kVpc = AttachmentId::vpc(Vni{1});
+const AttachmentId kTunnel = AttachmentId::tunnel(TunnelId{1});
+
+TEST(Tables, RefusesWithTheReasonAndChangesNothing) {
+  Tables tables;
+  const auto refused = [](const Result<void>& result, const std::string& naming) {
+    return !result.has_value() && result.error().code == ErrorCode::kInvalidConfig &&
+           result.error().what.find(naming) != std::string::npos;
+  };
+  VpcEntry wrong = vpc(0);
+  EXPECT_TRUE(refused(tables.upsert_vpc(wrong), "vpc 0"));
+  EXPECT_TRUE(refused(tables.upsert_vpc(vpc(1U << 24)), "vpc 16777216"));
+  wrong = vpc(5);
+  wrong.gateway_mac = mac("01:00:00:00:00:01");
+  EXPECT_TRUE(refused(tables.upsert_vpc(wrong), "01:00:00:00:00:01"));
+  wrong = vpc(5);
+  wrong.vtep = ip("224.0.0.1");
+  EXPECT_TRUE(refused(tables.upsert_vpc(wrong), "224.0.0.1"));
+  EXPECT_TRUE(refused(tables.upsert_endpoint({Vni{1}, ip("10.0.0.1"), MacAddress{}, ip("192.0.2.1")}), "10.0.0.1"));
+  EXPECT_TRUE(refused(tables.upsert_route(route("10.0.0.0/8", {})), "10.0.0.0/8"));
+  EXPECT_TRUE(refused(tables.upsert_route(route("10.0.0.0/8", std::vector<NextHopEntry>(65, {kVpc, 1}))), "65"));
+  EXPECT_TRUE(refused(tables.upsert_route(route("10.0.0.0/8", {{kVpc, 0}})), "weight 0"));
+  EXPECT_TRUE(refused(tables.upsert_tunnel({TunnelId{0}, DomainId{1}, 0, true}), "tunnel 0"));
+  EXPECT_TRUE(refused(tables.upsert_port({PortId{1}, PortKind::kUplink, {}, false, {}}), "port 1"));
+  EXPECT_TRUE(refused(tables.set_outbound(TunnelId{2}, sa(SaDirection::kOutbound, 256, 1, "192.0.2.9")), "256"));
+  const auto counts = tables.counts();
+  EXPECT_EQ(counts.vpcs + counts.endpoints + counts.routes + counts.tunnels + counts.adjacencies, 0U);
+}
+
+TEST(Tables, ResynchronisationChangesNothing) {
+  Tables tables;
+  tables.upsert_domain(DomainId{1});
+  tables.upsert_vpc(vpc(1));
+  tables.upsert_tunnel({TunnelId{1}, DomainId{1}, 0, true});
+  tables.upsert_endpoint({Vni{1}, ip("10.0.0.1"), mac("02:00:00:00:00:05"), ip("192.0.2.11")});
+  tables.upsert_route(route("10.0.0.0/8", {{kVpc, 1}}));
+  tables.upsert_route(route("10.1.0.0/16", {{kTunnel, 1}, {kVpc, 2}}));
+  tables.set_adjacency(ip("192.0.2.11"), {true, PortId{0}, mac("02:00:00:00:00:01"), mac("02:00:00:00:00:02"), 1500});
+  tables.commit();
+  tables.commit();
+  ASSERT_EQ(tables.quiescence().waiting(), 0U);
+
+  tables.upsert_domain(DomainId{1});
+  tables.upsert_vpc(vpc(1));
+  tables.upsert_tunnel({TunnelId{1}, DomainId{1}, 0, true});
+  tables.upsert_endpoint({Vni{1}, ip("10.0.0.1"), mac("02:00:00:00:00:05"), ip("192.0.2.11")});
+  tables.upsert_route(route("10.0.0.0/8", {{kVpc, 1}}));
+  tables.upsert_route(route("10.1.0.0/16", {{kTunnel, 1}, {kVpc, 2}}));
+  EXPECT_EQ(tables.quiescence().waiting(), 0U) << "an object was replaced";
+  EXPECT_EQ(tables.counts().routes, 2U);
+}
+
+TEST(Tables, SlotsComeAndGoWithTheirUsers) {
+  Tables tables;
+  // References first, objects later, and the other way round at the end.
+  tables.upsert_route(route("10.0.0.0/8", {{kTunnel, 1}}));
+  EXPECT_TRUE(tables.totals(kTunnel).has_value());
+  tables.upsert_tunnel({TunnelId{1}, DomainId{1}, 0, true});
+  tables.install_inbound(sa(SaDirection::kInbound, 300, 1, "198.51.100.1"));
+  tables.set_outbound(TunnelId{1}, sa(SaDirection::kOutbound, 400, 1, "192.0.2.9"));
+  tables.upsert_host_port({kTunnel, PortId{5}, {ip("169.254.0.1")}});
+  tables.remove_tunnel(TunnelId{1});
+  EXPECT_TRUE(tables.totals(kTunnel).has_value());
+  tables.remove_route(DomainId{1}, prefix("10.0.0.0/8"));
+  tables.remove_inbound(Spi{300});
+  tables.set_outbound(TunnelId{1}, nullptr);
+  EXPECT_TRUE(tables.totals(kTunnel).has_value());
+  tables.remove_host_port(kTunnel);
+  EXPECT_FALSE(tables.totals(kTunnel).has_value());
+  tables.commit();
+  const auto counts = tables.counts();
+  EXPECT_EQ(counts.tunnels + counts.routes + counts.inbound_sas + counts.adjacencies + counts.domains, 0U);
+  EXPECT_EQ(tables.quiescence().waiting(), 0U);
+}
+
+TEST(Tables, RandomUpdatesLeaveNothingBehind) {
+  std::mt19937 random(13);
+  Tables tables;
+  const auto number = [&](unsigned below) { return 1 + static_cast<std::uint32_t>(random() % below); };
+  for (int step = 0; step < 20000; ++step) {
+    const AttachmentId tunnel = AttachmentId::tunnel(TunnelId{number(5)});
+    const AttachmentId any = random() % 2 == 0 ? AttachmentId::vpc(Vni{number(5)}) : tunnel;
+    const std::string to = "10." + std::to_string(number(3)) + ".0.0/" + std::to_string(14 + number(10));
+    const auto parsed = IpPrefix::parse(to);
+    const IpPrefix target = parsed ? *parsed : IpPrefix(ip("10.0.0.0"), 8);
+    switch (random() % 12) {
+      case 0: tables.upsert_domain(DomainId{number(3)}); break;
+      case 1: tables.remove_domain(DomainId{number(3)}); break;
+      case 2: tables.upsert_vpc(vpc(number(5), number(3))); break;
+      case 3: tables.remove_vpc(Vni{number(5)}); break;
+      case 4: tables.upsert_tunnel({TunnelId{tunnel.id}, DomainId{number(3)}, 0, random() % 2 == 0}); break;
+      case 5: tables.remove_tunnel(TunnelId{tunnel.id}); break;
+      case 6:
+        tables.upsert_endpoint({Vni{number(5)}, ip("10.0.0." + std::to_string(number(9))), mac("02:00:00:00:00:05"),
+                                ip("192.0.2." + std::to_string(number(9)))});
+        break;
+      case 7: tables.remove_endpoint(Vni{number(5)}, ip("10.0.0." + std::to_string(number(9)))); break;
+      case 8: {
+        RouteEntry entry{DomainId{number(3)}, target, RouteAction::kForward, {{any, 1}}};
+        if (random() % 2 == 0) entry.nexthops.push_back({tunnel, static_cast<std::uint16_t>(number(9))});
+        if (random() % 5 == 0) entry.action = RouteAction::kUnreachable;
+        tables.upsert_route(entry);
+        break;
+      }
+      case 9: tables.remove_route(DomainId{number(3)}, target); break;
+      case 10: tables.upsert_host_port({any, PortId{number(4)}, {ip("10.0.0.1")}}); break;
+      case 11: tables.remove_host_port(any); break;
+    }
+    if (step % 50 == 0) tables.commit();
+  }
+  for (std::uint32_t i = 1; i <= 5; ++i) {
+    tables.remove_vpc(Vni{i});
+    tables.remove_tunnel(TunnelId{i});
+    tables.remove_host_port(AttachmentId::vpc(Vni{i}));
+    tables.remove_host_port(AttachmentId::tunnel(TunnelId{i}));
+    for (int host = 1; host <= 9; ++host) tables.remove_endpoint(Vni{i}, ip("10.0.0." + std::to_string(host)));
+    for (std::uint32_t third = 0; third <= 3; ++third) {
+      for (unsigned length = 8; length <= 24; ++length) {
+        tables.remove_route(DomainId{i}, IpPrefix(ip("10." + std::to_string(third) + ".0.0"), length));
+      }
+    }
+    tables.remove_domain(DomainId{i});
+  }
+  tables.commit();
+  const auto counts = tables.counts();
+  EXPECT_EQ(counts.domains, 0U);
+  EXPECT_EQ(counts.endpoints, 0U);
+  EXPECT_EQ(counts.routes, 0U);
+  EXPECT_EQ(counts.adjacencies, 0U);
+  for (std::uint32_t i = 1; i <= 5; ++i) {
+    EXPECT_FALSE(tables.totals(AttachmentId::vpc(Vni{i})).has_value());
+    EXPECT_FALSE(tables.totals(AttachmentId::tunnel(TunnelId{i})).has_value());
+  }
+  EXPECT_EQ(tables.quiescence().waiting(), 0U);
+}
+
+TEST(Tables, AdjacenciesAreWantedOnceAndReleasedOnce) {
+  Tables tables;
+  std::map<std::string, int> wanted;
+  tables.on_adjacency([&](const IpAddress& to, bool want) { wanted[to.to_string()] += want ? 1 : -1; });
+  const auto endpoint = [&](const char* host, const char* vtep) {
+    tables.upsert_endpoint({Vni{1}, ip(host), mac("02:00:00:00:00:05"), ip(vtep)});
+  };
+  endpoint("10.0.0.1", "192.0.2.11");
+  endpoint("10.0.0.2", "192.0.2.11");
+  endpoint("10.0.0.1", "192.0.2.12");  // moved
+  auto out = sa(SaDirection::kOutbound, 400, 1, "192.0.2.12");
+  tables.set_outbound(TunnelId{1}, out);
+  EXPECT_EQ(wanted["192.0.2.11"], 1);
+  EXPECT_EQ(wanted["192.0.2.12"], 1);
+  tables.set_path(*out, {ip("198.51.100.1"), ip("192.0.2.13"), false, 0, 0});
+  EXPECT_EQ(wanted["192.0.2.13"], 1);
+  tables.remove_endpoint(Vni{1}, ip("10.0.0.1"));
+  tables.remove_endpoint(Vni{1}, ip("10.0.0.1"));
+  EXPECT_EQ(wanted["192.0.2.12"], 0);
+  EXPECT_EQ(wanted["192.0.2.11"], 1);
+  tables.remove_endpoint(Vni{1}, ip("10.0.0.2"));
+  tables.set_outbound(TunnelId{1}, nullptr);
+  for (const auto& [to, count] : wanted) EXPECT_EQ(count, 0) << to;
+  EXPECT_TRUE(tables.wanted_adjacencies().empty());
+
+  endpoint("10.0.0.1", "192.0.2.11");
+  int heard = 0;
+  tables.on_adjacency([&](const IpAddress&, bool want) { heard += want ? 1 : 100; });
+  EXPECT_EQ(heard, 1) << "those already wanted are told";
+}
+
+TEST(Tables, APortsIoIsDestroyedWhenNoWorkerCanSeeIt) {
+  FramePool pool = FramePool::create(8).value();
+  Tables tables;
+  auto io = std::make_shared<MemoryIo>(pool);
+  const std::weak_ptr<MemoryIo> watch = io;
+  ASSERT_TRUE(tables.upsert_port({PortId{3}, PortKind::kUplink, {}, false, {io}}).has_value());
+  ASSERT_TRUE(tables.upsert_port({PortId{4}, PortKind::kUplink, {}, false, {std::move(io)}}).has_value());
+  EXPECT_EQ(tables.state().inputs.load()->of_worker[0].size(), 1U) << "one PacketIo, polled once";
+  tables.quiescence().online(0);
+  tables.remove_port(PortId{3});
+  tables.remove_port(PortId{4});
+  const auto token = tables.commit();
+  EXPECT_FALSE(tables.applied(token));
+  EXPECT_FALSE(watch.expired());
+  tables.quiescence().quiescent(0);
+  EXPECT_TRUE(tables.applied(token));
+  tables.reclaim();
+  EXPECT_TRUE(watch.expired());
+  tables.quiescence().offline(0);
+}
+
+TEST(Tables, ConflictingSpiIsRefusedAndAgainIsFine) {
+  Tables tables;
+  const auto one = sa(SaDirection::kInbound, 300, 1, "198.51.100.1");
+  EXPECT_TRUE(tables.install_inbound(one).has_value());
+  EXPECT_TRUE(tables.install_inbound(one).has_value());
+  const auto other = tables.install_inbound(sa(SaDirection::kInbound, 300, 2, "198.51.100.1"));
+  ASSERT_FALSE(other.has_value());
+  EXPECT_EQ(other.error().code, ErrorCode::kConflict);
+  EXPECT_EQ(tables.counts().inbound_sas, 1U);
+}
+
+TEST(EcmpGroup, SpreadsByWeight) {
+  Tables tables;
+  tables.upsert_route(route("10.0.0.0/8", {{kTunnel, 1}, {AttachmentId::tunnel(TunnelId{2}), 3}}));
+  const EcmpGroup* group = tables.state().groups[1].load();
+  ASSERT_NE(group, nullptr);
+  std::map<std::uint32_t, int> share;
+  for (std::uint64_t hash = 0; hash < (std::uint64_t{1} << 32); hash += 1U << 22) {
+    ++share[group->pick(static_cast<std::uint32_t>(hash))];
+  }
+  ASSERT_EQ(share.size(), 2U);
+  EXPECT_NEAR(share.begin()->second, 256, 8);
+  EXPECT_NEAR(share.rbegin()->second, 768, 8);
+}
+
+}  // namespace
+}  // namespace simplon::forward
