@@ -13,15 +13,17 @@ struct Departure {
   TrafficCounters* counters;
 };
 
-/// Sends packets [first, ...) of the same PacketIo together, in order; the rest keep theirs for a later turn.
+/// Sends packets [first, ...) of the same PacketIo together, in order; the rest keep theirs for a later turn. Host ports
+/// share a PacketIo and may belong to different tenants: one that refuses a packet must not cost the others theirs.
 void send_together(Burst& burst, std::span<Departure> departures, PortKind kind) noexcept {
   std::array<Packet, Burst::kCapacity> packets;
   std::array<const Departure*, Burst::kCapacity> sent;
   PacketIo* io = departures.front().io;
+  const PortId port = burst.packets[departures.front().number].port;
   std::size_t count = 0;
   for (Departure& departure : departures) {
-    if (departure.io != io) continue;
     const Transit& packet = burst.packets[departure.number];
+    if (departure.io != io || (kind == PortKind::kHost && packet.port != port)) continue;
     packets[count] = {packet.data, packet.length, packet.port};
     sent[count++] = &departure;
     departure.io = nullptr;
