@@ -57,4 +57,8 @@ struct IkeDiagnosis {
 /// stand for two).
 [[nodiscard]] std::optional<IkeDiagnosis> diagnose(const IkeAttempt& attempt);
 
+/// True if what an initiator was told is a consequence of a cause that a responder's log named earlier: when both ends
+/// initiate by turns, the cause stays.
+[[nodiscard]] bool is_explained_by(IkeFault told, IkeFault known) noexcept;
+
 }  // namespace simplon::ipsec

@@ -195,7 +195,7 @@ static void hook_expire(void* user, const struct simplon_sa_expire* event) {
   host_t* destination = destination_of(this, &event->id);
 
   if (destination) { /* else of an earlier session, or deleted meanwhile */
-    DBG1(DBG_KNL, "%s expiry of ESP SA %.8x to %H", event->hard ? "hard" : "soft", event->id.spi, destination);
+    DBG2(DBG_KNL, "%s expiry of ESP SA %.8x to %H", event->hard ? "hard" : "soft", event->id.spi, destination);
     charon->kernel->expire(charon->kernel, event->id.protocol, htonl(event->id.spi), destination, event->hard != 0);
     destination->destroy(destination);
   }

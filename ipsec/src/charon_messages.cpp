@@ -86,6 +86,8 @@ Section load_conn_message(const TunnelSpec& spec, bool identities_shared) {
       .set("rekey_time", seconds(spec.child_rekey))
       // The forwarder raises the hard expiry then; enough for the retransmissions of a rekeying.
       .set("life_time", seconds(spec.child_rekey + std::max(spec.child_rekey / 10, std::chrono::seconds(30))))
+      // Explicit: charon's default is the difference of the two, and over rekey_time it would mean no rekeying.
+      .set("rand_time", seconds(std::max(spec.child_rekey / 10, std::chrono::seconds(1))))
       .set("replay_window", std::to_string(spec.replay_window))
       // The tunnel manager initiates (tunnel_manager.cpp says why charon must not).
       .set("dpd_action", "clear")

@@ -107,7 +107,7 @@ Found responder_words(const Attempt& attempt) {
   }
   if (attempt.line("but MAC mismatched") != nullptr) {
     return IkeDiagnosis{IkeFault::kPreSharedKey,
-                        "pre-shared keys differ: " + attempt.peer() + " presents identity '" + facts.remote_id +
+                        "authentication failed: pre-shared keys differ; " + attempt.peer() + " presents identity '" + facts.remote_id +
                             "' with another key than ours",
                         "put the same key into both ends' files; look for a trailing newline or space"};
   }
@@ -115,7 +115,7 @@ Found responder_words(const Attempt& attempt) {
     // looking for peer configs matching 192.0.2.2[b]...192.0.2.1[a]
     const std::string who = attempt.rest("looking for peer configs matching ");
     return IkeDiagnosis{IkeFault::kIdentity,
-                        "identity mismatch: the peer asked for " + (who.empty() ? "an identity pair" : who) +
+                        "authentication failed: identities differ; the peer asked for " + (who.empty() ? "an identity pair" : who) +
                             " (ours...theirs), this tunnel is '" + facts.local_id + "'...'" + facts.remote_id + "'",
                         "make the identities of both ends agree: its local identity is our remote identity"};
   }
@@ -202,6 +202,17 @@ Found silence(const Attempt& attempt) {
 }
 
 }  // namespace
+
+bool is_explained_by(IkeFault told, IkeFault known) noexcept {
+  switch (told) {
+    case IkeFault::kRefusedInit:
+      return known == IkeFault::kIkeProposal || known == IkeFault::kUnknownPeer;
+    case IkeFault::kRefusedAuth:
+      return known == IkeFault::kPreSharedKey || known == IkeFault::kIdentity || known == IkeFault::kPeerIdentity;
+    default:
+      return false;
+  }
+}
 
 std::optional<IkeDiagnosis> diagnose(const IkeAttempt& attempt) {
   const Attempt facts(attempt);

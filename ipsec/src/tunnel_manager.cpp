@@ -659,6 +659,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
         found = diagnose(attempt);
       }
       if (!found) continue;
+      if (tunnel.diagnosis && is_explained_by(found->fault, tunnel.diagnosis->fault)) continue;
       if (!tunnel.diagnosis || tunnel.diagnosis->problem != found->problem) {
         spdlog::warn("tunnel {}: {} ({})", name, found->problem, found->hint);
       }

@@ -84,6 +84,7 @@ TEST(CharonMessages, OptionsReachCharon) {
   EXPECT_THAT(*connection->list("proposals"), ElementsAre("aes256-sha256-modp2048"));
   EXPECT_THAT(*child_of(message, "paris", "paris.t3").list("esp_proposals"), ElementsAre("aes128gcm16"));
   EXPECT_EQ(child_of(message, "paris", "paris.t3").text("life_time"), "50s");
+  EXPECT_EQ(child_of(message, "paris", "paris.t3").text("rand_time"), "2s");
 }
 
 TEST(CharonMessages, WithoutIdentitiesTheAddressesAreUsed) {

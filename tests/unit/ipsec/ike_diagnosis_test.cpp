@@ -189,6 +189,13 @@ TEST(IkeDiagnosis, WhatTheKernelSaysExplainsSilence) {
   EXPECT_THAT(found->problem, AllOf(HasSubstr("192.0.2.2"), HasSubstr("Network is unreachable")));
 }
 
+TEST(IkeDiagnosis, ACauseExplainsWhatAnInitiatorIsTold) {
+  EXPECT_TRUE(is_explained_by(IkeFault::kRefusedAuth, IkeFault::kPreSharedKey));
+  EXPECT_TRUE(is_explained_by(IkeFault::kRefusedInit, IkeFault::kIkeProposal));
+  EXPECT_FALSE(is_explained_by(IkeFault::kRefusedAuth, IkeFault::kIkeProposal));
+  EXPECT_FALSE(is_explained_by(IkeFault::kNoAnswer, IkeFault::kPreSharedKey));
+}
+
 TEST(IkeDiagnosis, AnUnknownPeerIsCalledThePeer) {
   IkeAttempt attempt = attempt_of(kCorpus[1]);
   attempt.remote.clear();
