@@ -242,6 +242,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
           underlay_.refresh();
         }
         underlay_.retry();
+        host_ports_->repair();
       }
       if (ticks_ % kTicksPerRefresh == 0) underlay_.refresh();
       tick();

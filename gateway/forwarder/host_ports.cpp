@@ -2,7 +2,10 @@
 #include "gateway/forwarder/host_ports.h"
 
 #include <linux/if_tun.h>
+#include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
+
+#include <algorithm>
 
 #include "gateway/forwarder/grace.h"
 #include "platform/netlink/netlink.h"
@@ -44,6 +47,7 @@ HostPorts::~HostPorts() {
 }
 
 Result<void> HostPorts::upsert(const ipc::HostPort& wanted) {
+  broken_.erase(wanted.attachment);
   const auto found = ports_.find(wanted.attachment);
   if (found != ports_.end()) {
     Port& port = found->second;
@@ -78,11 +82,31 @@ Result<void> HostPorts::upsert(const ipc::HostPort& wanted) {
 }
 
 void HostPorts::remove(const ipc::AttachmentRef& attachment) {
+  broken_.erase(attachment);
   const auto found = ports_.find(attachment);
   if (found == ports_.end()) return;
   tables_.remove_host_port(attachment_of(attachment));
   close(found->second, true);
   ports_.erase(found);
+}
+
+void HostPorts::repair() {
+  for (const forward::PortId dead : tuns_->take_dead()) {
+    const auto found = std::find_if(ports_.begin(), ports_.end(), [dead](const auto& e) { return e.second.id == dead; });
+    if (found == ports_.end()) continue;
+    spdlog::warn("host port {}: the device is gone", found->second.config.interface);
+    broken_.emplace(found->first, found->second.config);
+    tables_.remove_host_port(attachment_of(found->first));
+    close(found->second, false);
+    ports_.erase(found);
+  }
+  for (const auto& [attachment, config] : std::map(broken_)) {
+    if (upsert(config)) {
+      spdlog::info("host port {}: made again", config.interface);
+    } else {
+      broken_.emplace(attachment, config);
+    }
+  }
 }
 
 void HostPorts::close(const Port& port, bool delete_device) {

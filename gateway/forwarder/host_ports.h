@@ -23,6 +23,8 @@ class HostPorts {
   [[nodiscard]] Result<void> upsert(const ipc::HostPort& wanted);
   void remove(const ipc::AttachmentRef& attachment);
   [[nodiscard]] bool up(const ipc::AttachmentRef& attachment) const { return ports_.count(attachment) != 0; }
+  /// Once a second: makes devices again that were deleted under us, with their namespace for example.
+  void repair();
 
  private:
   struct Port {
@@ -36,6 +38,8 @@ class HostPorts {
   PortIds& ids_;
   std::shared_ptr<TunIo> tuns_;
   std::map<ipc::AttachmentRef, Port> ports_;
+  /// Deleted under us and not made again yet.
+  std::map<ipc::AttachmentRef, ipc::HostPort> broken_;
 };
 
 /// The same attachment in the words of the data path.

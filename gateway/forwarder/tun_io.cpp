@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <string>
+#include <utility>
 
 namespace simplon::forwarder {
 namespace {
@@ -74,14 +75,23 @@ std::size_t TunIo::receive(std::span<forward::Packet> burst) noexcept {
       const ssize_t got = ::read(tun, frame + kHeadroom, kMaxPacket);
       if (got <= 0 || static_cast<std::size_t>(got) > kMaxPacket) {
         pool_.release(frame);
-        // A device that somebody deleted stays readable for ever: no longer watch it.
-        if (got < 0 && errno != EAGAIN && errno != EINTR) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, tun, nullptr);
+        if (got < 0 && errno != EAGAIN && errno != EINTR) {
+          // A device that somebody deleted stays readable for ever: no longer watch it.
+          ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, tun, nullptr);
+          const std::lock_guard lock(dead_mutex_);
+          dead_.push_back(forward::PortId(port));
+        }
         break;
       }
       burst[total++] = {frame + kHeadroom, static_cast<std::uint16_t>(got), forward::PortId(port)};
     }
   }
   return total;
+}
+
+std::vector<forward::PortId> TunIo::take_dead() {
+  const std::lock_guard lock(dead_mutex_);
+  return std::exchange(dead_, {});
 }
 
 std::size_t TunIo::transmit(std::span<const forward::Packet> packets) noexcept {

@@ -6,7 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
+#include <vector>
 
 #include "gateway/forward/packet_io.h"
 #include "platform/base/result.h"
@@ -31,6 +33,9 @@ class TunIo final : public forward::PacketIo {
   [[nodiscard]] std::size_t receive(std::span<forward::Packet> burst) noexcept override;
   [[nodiscard]] std::size_t transmit(std::span<const forward::Packet> packets) noexcept override;
 
+  /// Ports whose device was deleted by somebody since the last call. Any thread.
+  [[nodiscard]] std::vector<forward::PortId> take_dead();
+
   /// Readable when any device has a packet.
   [[nodiscard]] int descriptor() const noexcept { return epoll_.get(); }
 
@@ -42,6 +47,8 @@ class TunIo final : public forward::PacketIo {
   /// By port id; -1: none.
   std::unique_ptr<std::atomic<int>[]> tuns_;
   unsigned skipped_ = 0;
+  std::mutex dead_mutex_;
+  std::vector<forward::PortId> dead_;
 };
 
 }  // namespace simplon::forwarder

@@ -157,6 +157,14 @@ TEST_F(VxlanLab, AnObjectThatIsNotNamedAgainIsSweptAway) {
   expect_exact_accounting(*forwarder_);
 }
 
+TEST_F(VxlanLab, AHostPortDeletedUnderUsIsMadeAgain) {
+  ASSERT_TRUE(eventually(c1_.run("ping -c 1 -W 1 10.1.1.1")));
+  dom_.ip("link delete vpc5001");
+  EXPECT_TRUE(eventually("ip -n " + dom_.name() + " addr show dev vpc5001 | grep -q 10.1.1.1/24"));
+  EXPECT_TRUE(eventually(c1_.run("ping -c 1 -W 1 10.1.1.1")));
+  expect_exact_accounting(*forwarder_);
+}
+
 TEST_F(VxlanLab, AnUplinkThatDisappearsComesBack) {
   ASSERT_TRUE(eventually(c1_.run("ping -c 1 -W 1 10.2.2.10")));
   gw_.ip("link delete u0");

@@ -31,7 +31,7 @@ constexpr auto kPatience = 10s;
 
 Outcome shell(const std::string& command) {
   Outcome outcome;
-  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
+  FILE* pipe = ::popen(("{ " + command + "; } 2>&1").c_str(), "r");
   if (pipe == nullptr) return {-1, "popen"};
   std::array<char, 4096> chunk;
   while (const std::size_t got = std::fread(chunk.data(), 1, chunk.size(), pipe)) outcome.output.append(chunk.data(), got);
