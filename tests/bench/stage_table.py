@@ -8,6 +8,7 @@ A benchmark that counts items (packets, look-ups) is shown per item, another one
 time stamp counter. Rivals that run in the same program have rows of their own.
 """
 import json
+import re
 import statistics
 import sys
 
@@ -17,6 +18,11 @@ NANOSECONDS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
 def per_item_ns(entry):
     rate = entry.get("items_per_second")
     return 1e9 / rate if rate else entry["cpu_time"] * NANOSECONDS[entry["time_unit"]]
+
+
+def natural(name):
+    """Sorts 64 before 512."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def load(paths):
@@ -48,7 +54,7 @@ def main(paths):
     width = max((len(name) for name in samples), default=0)
     print(f"  {''.ljust(width)}  {'ns: lowest':>10}  {'median':>8}  {'highest':>8}  {'lowest, clk':>11}")
     family = None
-    for name, values in samples.items():
+    for name, values in sorted(samples.items(), key=lambda sample: natural(sample[0])):
         if family is not None and name.split("/")[0] != family:
             print()
         family = name.split("/")[0]
