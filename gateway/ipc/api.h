@@ -30,7 +30,8 @@
 //    "verdict": "ok" | "degraded" | "down",
 //    "config": {"version": int, "pending": PENDING?},
 //    "programs": [{"name": "simplon-forwarder" | "charon" | "frr/DOMAIN", "up": bool, "detail": str}, ...],
-//    "programmed": {"generation_wanted": int, "generation_confirmed": int, "routes": int, "endpoints": int}?,
+//    "programmed": {"generation_wanted": int, "generation_confirmed": int, "current": bool, "waiting_operations": int,
+//                   "routes": int, "endpoints": int}?,
 //    "accounting": ACCOUNTING?,
 //    "uplinks": [{"interface": str, "up": bool, "mode": str, "queues": int, "error": str,
 //                 "rx_packets": int, "rx_bytes": int, "tx_packets": int, "tx_bytes": int}, ...],
@@ -61,7 +62,7 @@
 // POST /v1/config/confirm   {}
 //   {"confirmed": true, "version": int}
 // POST /v1/config/undo      {"to": int?}
-//   {"version": int, "restored": int, DIFF}
+//   {"version": int, "restored": int, "warnings": [...], DIFF}
 //
 // GET /v1/tunnels
 //   {"generation": int?, "tunnels": [{
@@ -96,8 +97,10 @@
 //      "name": str, "id": int, "synchronized": bool,
 //      "routes": [{"prefix": str, "origin": "local" | "inside" | "vpc" | "static" | "bgp",
 //                  "action": "forward" | "local" | "unreachable", "metric": int,
-//                  "nexthops": [{"kind": "tunnel" | "vpc", "name": str, "gateway": str?, "weight": int}, ...]}, ...]},
-//                  ...]}
+//                  "nexthops": [{"kind": "tunnel" | "vpc" | "unresolved", "name": str, "gateway": str?, "weight": int,
+//                                "problem": str (unresolved)}, ...],
+//                  "resolved": bool, "selected": bool, "programmed": bool, "reason": str}, ...]}, ...]}
+//   "selected": of the routes of a prefix the one that is forwarded on; "reason": why this one is not, or "".
 //
 // GET /v1/bgp
 //   {"domains": [{"name": str, "config": {"asn": int, "router-id": str},
