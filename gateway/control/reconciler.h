@@ -169,7 +169,7 @@ class Reconciler {
   Result<void> ensure_namespaces(Mode mode);
   boost::asio::awaitable<Result<void>> reconcile_forwarder(std::vector<ipc::Operation> operations);
   boost::asio::awaitable<Result<void>> reconcile_tunnels(Mode mode);
-  boost::asio::awaitable<std::vector<Error>> reconcile_speakers(bool only_unsettled);
+  boost::asio::awaitable<std::vector<Error>> reconcile_peers(Mode mode, bool only_unsettled);
   boost::asio::awaitable<Result<void>> reconcile_speaker(std::string domain);
   boost::asio::awaitable<void> tidy();
   Result<void> ensure_speaker(const std::string& domain);

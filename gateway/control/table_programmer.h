@@ -128,7 +128,7 @@ class TableProgrammer {
   std::uint64_t connection_ = 0;
   std::deque<Batch> queue_;
   std::map<std::string, Refusal> refused_;
-  std::string problem_ = "not connected yet";
+  std::string problem_ = "the forwarder is not connected yet";
 };
 
 }  // namespace simplon::control

@@ -231,11 +231,14 @@ asio::awaitable<Result<std::vector<config::Issue>>> Reconciler::switch_to(Gatewa
     schedule_retry();
     return true;
   };
-  auto programmed = co_await reconcile_forwarder(std::move(operations));
-  if (!settle(programmed)) co_return Unexpected(programmed.error());
-  auto tunnels = co_await reconcile_tunnels(mode);
-  if (!settle(tunnels)) co_return Unexpected(tunnels.error());
-  auto failures = co_await reconcile_speakers(false);
+  // The first connection starts with everything anyway.
+  const bool first = !programmer_.started();
+  if (first) programmer_.start();
+  if (!(first && mode == Mode::kTolerant)) {
+    auto programmed = co_await reconcile_forwarder(std::move(operations));
+    if (!settle(programmed)) co_return Unexpected(programmed.error());
+  }
+  auto failures = co_await reconcile_peers(mode, false);
   for (const auto& failure : failures) {
     const Result<void> step = Unexpected(failure);
     if (!settle(step)) co_return Unexpected(failure);
@@ -262,7 +265,6 @@ Result<void> Reconciler::ensure_namespaces(Mode mode) {
 }
 
 asio::awaitable<Result<void>> Reconciler::reconcile_forwarder(std::vector<ipc::Operation> operations) {
-  if (!programmer_.started()) programmer_.start();
   auto refused = co_await programmer_.program(std::move(operations));
   if (!refused) co_return Unexpected(refused.error());
   if (refused->empty()) co_return Result<void>{};
@@ -282,8 +284,10 @@ asio::awaitable<Result<void>> Reconciler::reconcile_tunnels(Mode mode) {
     error.code = ErrorCode::kInvalidConfig;
     co_return Unexpected(std::move(error));
   }
+  const bool none = built.specs.empty();
   auto reconciled = co_await parts_.tunnels.reconcile(std::move(built.specs));
-  if (!reconciled) {
+  // Without tunnels charon need not run; if it does later, the manager tells it.
+  if (!reconciled && !(none && reconciled.error().code == ErrorCode::kUnavailable)) {
     tunnels_problem_ = reconciled.error();
     co_return reconciled;
   }
@@ -308,27 +312,43 @@ Result<void> Reconciler::ensure_speaker(const std::string& domain) {
   return {};
 }
 
-asio::awaitable<std::vector<Error>> Reconciler::reconcile_speakers(bool only_unsettled) {
+asio::awaitable<std::vector<Error>> Reconciler::reconcile_peers(Mode mode, bool only_unsettled) {
+  const bool with_tunnels = !(only_unsettled && tunnels_settled_);
   std::vector<std::string> names;
   for (const auto& domain : config_.domains) {
     if (domain.bgp && !(only_unsettled && domains_[domain.name].settled)) names.push_back(domain.name);
   }
-  // All at once: starting an FRR instance takes a second or more, and each is independent.
+  // All at once: starting an FRR instance takes a second or more, waiting for a charon that is away takes longer, and none of
+  // them depends on another.
   struct Join {
     explicit Join(asio::io_context& io) : done(io, asio::steady_timer::time_point::max()) {}
     asio::steady_timer done;
     std::size_t running = 0;
+    /// By domain; charon's under the empty name, which comes first.
     std::map<std::string, Error> errors;
+
+    void finished(const std::string& name, const Result<void>& result) {
+      if (!result) errors.emplace(name, result.error());
+      if (--running == 0) done.cancel();
+    }
   };
   auto join = std::make_shared<Join>(parts_.io);
-  join->running = names.size();
+  join->running = names.size() + (with_tunnels ? 1U : 0U);
+  if (with_tunnels) {
+    asio::co_spawn(
+        parts_.io,
+        [this, mode, join]() -> asio::awaitable<void> {
+          const auto reconciled = co_await reconcile_tunnels(mode);
+          join->finished({}, reconciled);
+        },
+        asio::detached);
+  }
   for (const auto& name : names) {
     asio::co_spawn(
         parts_.io,
         [this, name, join]() -> asio::awaitable<void> {
-          auto reconciled = co_await reconcile_speaker(name);
-          if (!reconciled) join->errors.emplace(name, reconciled.error());
-          if (--join->running == 0) join->done.cancel();
+          const auto reconciled = co_await reconcile_speaker(name);
+          join->finished(name, reconciled);
         },
         asio::detached);
   }
@@ -487,11 +507,7 @@ asio::awaitable<void> Reconciler::retry() {
     if (!ensured) spdlog::warn("{}", ensured.error().message());
   }
   programmer_.retry_refused();
-  if (!tunnels_settled_) {
-    auto reconciled = co_await reconcile_tunnels(Mode::kTolerant);
-    if (!reconciled) spdlog::debug("charon: {}", reconciled.error().message());
-  }
-  auto failures = co_await reconcile_speakers(true);
+  auto failures = co_await reconcile_peers(Mode::kTolerant, true);
   for (const auto& failure : failures) spdlog::debug("{}", failure.message());
   co_await tidy();
   if (settled()) retry_delay_ = options_.first_retry;
@@ -561,8 +577,8 @@ std::vector<Problem> Reconciler::problems() const {
   for (const auto& [domain, error] : namespace_problems_) add("domain " + domain, error);
   const auto programmed = programmer_.status();
   if (programmer_.started() && !programmed.connected) {
-    problems.push_back({"simplon-forwarder", "not reachable: " + programmed.problem,
-                        "is it running? (systemctl status simplon-forwarder); it gets everything when it is back"});
+    problems.push_back({"simplon-forwarder", programmed.problem,
+                        "it gets everything as soon as it is back (systemctl status simplon-forwarder)"});
   } else if (programmer_.started() && !programmed.problem.empty()) {
     problems.push_back({"simplon-forwarder", programmed.problem, ""});
   }

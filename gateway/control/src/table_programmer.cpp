@@ -116,7 +116,7 @@ void TableProgrammer::lost(const Error& why) {
   connected_ = false;
   synchronized_ = false;
   swept_ = false;
-  problem_ = why.message();
+  problem_ = why.what;
   auto queue = std::move(queue_);
   queue_.clear();
   for (auto& batch : queue) {
@@ -135,8 +135,8 @@ void TableProgrammer::enqueue(std::vector<ipc::Operation> operations) {
 
 asio::awaitable<Result<std::vector<Refusal>>> TableProgrammer::program(std::vector<ipc::Operation> operations) {
   if (!client_.connected()) {
-    co_return fail(ErrorCode::kUnavailable, "the forwarder is not reachable: " + problem_,
-                   "start simplon-forwarder; it gets everything when it is back");
+    co_return fail(ErrorCode::kUnavailable, problem_,
+                   "it gets everything as soon as it is back (systemctl status simplon-forwarder)");
   }
   if (operations.empty() && synchronized_) co_return std::vector<Refusal>{};
   auto waiter = std::make_shared<Waiter>(io_);
@@ -250,7 +250,7 @@ asio::awaitable<void> TableProgrammer::synchronize() {
     spdlog::info("forwarder synchronized: {} objects, {} refused, generation {}", operations.size(), outcome->size(),
                  client_.acknowledged().value());
   } else if (!outcome) {
-    problem_ = outcome.error().message();
+    problem_ = outcome.error().what;
     spdlog::warn("synchronizing the forwarder failed: {}", outcome.error().message());
   }
   for (auto& [waiter, keys] : waiters) {
