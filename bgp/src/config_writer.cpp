@@ -49,9 +49,9 @@ Error refused(const std::string& daemon, const std::string& command, const VtyRe
   // FRR may repeat the command, with the password.
   const std::string words =
       command.find(" password ") == std::string::npos ? ": " + one_line(reply.text) : std::string();
-  return Error{ErrorCode::kInvalidConfig,
+  return make_error(ErrorCode::kInvalidConfig,
                daemon + " refuses '" + redacted(command) + "' (status " + std::to_string(reply.status) + ")" + words,
-               "simplon works with Debian's FRR 8.4.4"};
+               "simplon works with Debian's FRR 8.4.4");
 }
 
 /// What is still to do; waits up to `patience` for that to become nothing.
@@ -100,10 +100,10 @@ asio::awaitable<Result<void>> write_config(VtyClient& vty, std::string daemon, s
       if (!removed) co_return Unexpected(std::move(removed).error());
     }
     if (!first_error) {
-      first_error = neighbor ? Error{ErrorCode::kExhausted,
+      first_error = neighbor ? make_error(ErrorCode::kExhausted,
                                      "the kernel takes no TCP-MD5 key for neighbor " + *neighbor +
                                          "; the neighbor is left out",
-                                     "raise net.core.optmem_max: each key needs 136 bytes of it"}
+                                     "raise net.core.optmem_max: each key needs 136 bytes of it")
                              : refused(daemon, command, *reply);
     }
     if (opens_context(command) || command == "configure terminal") break;

@@ -72,7 +72,7 @@ Answer answer_of(ApiResult result) {
     return issue.severity == config::Severity::kError;
   });
   if (first == issues.end()) {
-    return refusal(500, Error{ErrorCode::kBug, "the request was refused without a reason", {}});
+    return refusal(500, make_error(ErrorCode::kBug, "the request was refused without a reason", {}));
   }
   return refusal(ipc::http_status_of(first->code), std::move(issues));
 }
@@ -202,7 +202,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
       problem = error.what();
     }
     spdlog::error("api: {} failed: {}", std::string_view(target.data(), target.size()), problem);
-    co_return refusal(500, Error{ErrorCode::kBug, "simplond failed to answer: " + problem, "its log has the details"});
+    co_return refusal(500, make_error(ErrorCode::kBug, "simplond failed to answer: " + problem, "its log has the details"));
   }
 
   static Reply reply_of(Answer answer, unsigned version, bool keep_alive) {
@@ -228,14 +228,14 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
   /// What to tell a client whose request could not be read; nothing if nobody listens any more.
   static std::optional<Answer> complaint(const error_code& error) {
     if (error == http::error::body_limit) {
-      return refusal(413, Error{ErrorCode::kInvalidConfig, "the body is too large", "split the document"});
+      return refusal(413, make_error(ErrorCode::kInvalidConfig, "the body is too large", "split the document"));
     }
     if (error == http::error::header_limit) {
-      return refusal(431, Error{ErrorCode::kInvalidConfig, "the header is too large", {}});
+      return refusal(431, make_error(ErrorCode::kInvalidConfig, "the header is too large", {}));
     }
     if (error == http::error::end_of_stream || error == http::error::partial_message) return std::nullopt;
     if (error.category() != http::make_error_code(http::error::bad_method).category()) return std::nullopt;
-    return refusal(400, Error{ErrorCode::kInvalidConfig, "this is not an HTTP request: " + error.message(), {}});
+    return refusal(400, make_error(ErrorCode::kInvalidConfig, "this is not an HTTP request: " + error.message(), {}));
   }
 
   /// False if the connection is to be closed.
@@ -248,9 +248,9 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     co_await http::async_read_header(stream, buffer, parser, redirect_error(use_awaitable, error));
     if (!error && parser.get().method() != http::verb::get && !peer.admin) {
       Answer denied =
-          refusal(403, Error{ErrorCode::kInvalidConfig,
+          refusal(403, make_error(ErrorCode::kInvalidConfig,
                              "you may look, but not change: " + user_name(peer.uid) + " is no administrator",
-                             "use sudo, or become a member of group " + options.admin_group});
+                             "use sudo, or become a member of group " + options.admin_group));
       Reply reply = reply_of(std::move(denied), parser.get().version(), false);
       co_return co_await write(stream, std::move(reply));
     }
@@ -289,7 +289,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
 
   static void turn_away(Protocol::socket& socket) {
     Reply reply = reply_of(
-        refusal(503, Error{ErrorCode::kUnavailable, "too many connections", "try again in a moment"}), 11, false);
+        refusal(503, make_error(ErrorCode::kUnavailable, "too many connections", "try again in a moment")), 11, false);
     error_code ignored;
     socket.non_blocking(true, ignored);
     http::write(socket, reply, ignored);

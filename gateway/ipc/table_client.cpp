@@ -38,7 +38,7 @@ constexpr auto kLongestPause = 2s;
 constexpr std::size_t kUpdateBytes = std::size_t{4} << 20;
 
 Error not_connected(const std::string& path) {
-  return Error{ErrorCode::kUnavailable, "no connection to the forwarder at " + path, "is simplon-forwarder running?"};
+  return make_error(ErrorCode::kUnavailable, "no connection to the forwarder at " + path, "is simplon-forwarder running?");
 }
 
 /// Upper bound of the encoded size, generous: FlatBuffers adds offsets and padding.
@@ -167,6 +167,12 @@ struct Core : std::enable_shared_from_this<Core> {
     }
   }
 
+  // Not inside the coroutine below: GCC 12 destroys the string of a braced temporary in a coroutine twice.
+  static std::vector<std::uint8_t> hello_frame(const TableClient::Options& options) {
+    return encode_table_message(
+        Hello{kTableProtocolVersion, options.software, options.instance, options.observer});
+  }
+
   /// Runs one connection to its end and says why it ended.
   static asio::awaitable<Error> run_once(std::shared_ptr<Core> self) {
     error_code error;
@@ -180,8 +186,7 @@ struct Core : std::enable_shared_from_this<Core> {
       why.what += ": " + error.message();
       co_return why;
     }
-    self->post(encode_table_message(
-        Hello{kTableProtocolVersion, self->options.software, self->options.instance, self->options.observer}));
+    self->post(hello_frame(self->options));
     TableFramer framer;
     self->hello_timer.expires_after(kHelloWithin);
     self->hello_timer.async_wait([self, life = self->life](const error_code& aborted) {
@@ -192,12 +197,12 @@ struct Core : std::enable_shared_from_this<Core> {
     self->hello_timer.cancel();
     if (!first) co_return first.error();
     const auto* hello = std::get_if<Hello>(&*first);
-    if (hello == nullptr) co_return Error{ErrorCode::kPeer, "the forwarder did not begin with Hello", ""};
+    if (hello == nullptr) co_return make_error(ErrorCode::kPeer, "the forwarder did not begin with Hello");
     if (hello->version != kTableProtocolVersion) {
-      co_return Error{ErrorCode::kPeer,
-                      hello->software + " speaks version " + std::to_string(hello->version) +
-                          " of the table protocol, this is version " + std::to_string(kTableProtocolVersion),
-                      "install the same version of simplond and simplon-forwarder"};
+      co_return make_error(ErrorCode::kPeer,
+                           hello->software + " speaks version " + std::to_string(hello->version) +
+                               " of the table protocol, this is version " + std::to_string(kTableProtocolVersion),
+                           "install the same version of simplond and simplon-forwarder");
     }
     self->connected = true;
     self->reported_down = false;
@@ -325,7 +330,7 @@ class AsioTableClient final : public TableClient {
   void stop() override {
     if (!core_->running) return;
     core_->running = false;
-    core_->disconnect(Error{ErrorCode::kUnavailable, "the connection to the forwarder was stopped", ""});
+    core_->disconnect(make_error(ErrorCode::kUnavailable, "the connection to the forwarder was stopped", ""));
     core_->pause.cancel();
     core_->hello_timer.cancel();
   }

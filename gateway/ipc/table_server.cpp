@@ -78,6 +78,14 @@ Result<void> greet(Shared& shared, const std::shared_ptr<Session>& session, cons
   return {};
 }
 
+// Not inside the coroutine below: GCC 12 destroys the string of a braced temporary in a coroutine twice.
+std::vector<std::uint8_t> hello_frame(const Shared& shared) {
+  Hello hello;
+  hello.software = shared.software;
+  hello.instance = shared.service.instance();
+  return encode_table_message(hello);
+}
+
 /// False ends the session.
 asio::awaitable<bool> handle(std::weak_ptr<Shared> weak, std::shared_ptr<Session> session, TableMessage message) {
   auto shared = weak.lock();
@@ -85,7 +93,7 @@ asio::awaitable<bool> handle(std::weak_ptr<Shared> weak, std::shared_ptr<Session
   if (const auto* hello = std::get_if<Hello>(&message); hello != nullptr && !session->greeted) {
     const auto greeted = greet(*shared, session, *hello);
     // Also to a client of another version, so that it can say which.
-    auto frame = encode_table_message(Hello{kTableProtocolVersion, shared->software, shared->service.instance(), false});
+    auto frame = hello_frame(*shared);
     const bool sent = co_await send(session, std::move(frame));
     if (!greeted) spdlog::warn("table protocol: {}", greeted.error().message());
     co_return sent && greeted.has_value();

@@ -496,7 +496,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     if (!result) {
       tunnel->loaded.reset();
       tunnel->load_error =
-          Error{ErrorCode::kInvalidConfig, "charon refuses tunnel '" + name + "': " + refusal(spec, result.error()), {}};
+          make_error(ErrorCode::kInvalidConfig, "charon refuses tunnel '" + name + "': " + refusal(spec, result.error()), {});
       spdlog::error("{}", tunnel->load_error->what);
       co_return true;
     }

@@ -29,6 +29,10 @@ std::string Error::message() const {
   return hint.empty() ? what : what + " (" + hint + ")";
 }
 
+Error make_error(ErrorCode code, std::string what, std::string hint) {
+  return Error{code, std::move(what), std::move(hint)};
+}
+
 Unexpected fail_errno(std::string what, int errnum, std::string hint) {
   return fail(ErrorCode::kUnavailable, std::move(what) + ": " + std::generic_category().message(errnum),
               std::move(hint));

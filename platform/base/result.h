@@ -33,6 +33,9 @@ struct Error {
   friend bool operator==(const Error&, const Error&) = default;
 };
 
+/// As `Error{code, what, hint}`; for coroutines, where GCC 12 destroys the strings of a braced temporary twice.
+[[nodiscard]] Error make_error(ErrorCode code, std::string what, std::string hint = {});
+
 template <class T>
 using Result = tl::expected<T, Error>;
 

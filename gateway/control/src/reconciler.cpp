@@ -111,11 +111,11 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
   const auto turn = co_await turns_.take();
   const auto current = parts_.store.current();
   if (command.base_version && *command.base_version != current) {
-    co_return tl::unexpected(refusal({ErrorCode::kConflict,
+    co_return tl::unexpected(refusal(make_error(ErrorCode::kConflict,
                                       "the configuration is at version " + std::to_string(current) + ", not " +
                                           std::to_string(*command.base_version),
                                       "look at what changed (simplon config diff " +
-                                          std::to_string(*command.base_version) + ") and apply again"}));
+                                          std::to_string(*command.base_version) + ") and apply again")));
   }
   auto document = config::read_document(command.document, options_.read);
   if (!document.ok()) co_return tl::unexpected(std::move(document.issues));
@@ -127,10 +127,10 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
   outcome.warnings = warnings_of(document.issues);
   if (command.dry_run) co_return outcome;
   if (parts_.store.pending()) {
-    co_return tl::unexpected(refusal({ErrorCode::kConflict,
+    co_return tl::unexpected(refusal(make_error(ErrorCode::kConflict,
                                       "version " + std::to_string(parts_.store.pending()->number) +
                                           " of the configuration waits for its confirmation",
-                                      "simplon confirm, or simplon config undo, first"}));
+                                      "simplon confirm, or simplon config undo, first")));
   }
 
   const GatewayConfig before = config_;
@@ -373,8 +373,8 @@ asio::awaitable<Result<void>> Reconciler::reconcile_speaker(std::string domain) 
     reconciled = Unexpected(std::move(error));
   } else {
     reconciled = co_await speaker->reconcile(*std::move(spec));
-    if (!reconciled) reconciled = Unexpected(Error{reconciled.error().code, "BGP of domain " + domain + ": " + reconciled.error().what,
-                                                   reconciled.error().hint});
+    if (!reconciled) reconciled = Unexpected(make_error(reconciled.error().code, "BGP of domain " + domain + ": " + reconciled.error().what,
+                                                   reconciled.error().hint));
   }
   auto& state = domains_[domain];
   state.settled = reconciled.has_value();

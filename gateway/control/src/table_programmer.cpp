@@ -120,7 +120,7 @@ void TableProgrammer::lost(const Error& why) {
   auto queue = std::move(queue_);
   queue_.clear();
   for (auto& batch : queue) {
-    if (batch.waiter) batch.waiter->finish(Unexpected(Error{ErrorCode::kUnavailable, why.what, why.hint}));
+    if (batch.waiter) batch.waiter->finish(Unexpected(make_error(ErrorCode::kUnavailable, why.what, why.hint)));
   }
   poke();
 }
@@ -255,7 +255,7 @@ asio::awaitable<void> TableProgrammer::synchronize() {
   }
   for (auto& [waiter, keys] : waiters) {
     if (!outcome) {
-      waiter->finish(Unexpected(Error{ErrorCode::kUnavailable, outcome.error().what, outcome.error().hint}));
+      waiter->finish(Unexpected(make_error(ErrorCode::kUnavailable, outcome.error().what, outcome.error().hint)));
       continue;
     }
     std::vector<Refusal> theirs;
@@ -285,7 +285,7 @@ asio::awaitable<void> TableProgrammer::send_next() {
     synchronized_ = false;
     swept_ = false;
     if (batch.waiter) {
-      batch.waiter->finish(Unexpected(Error{ErrorCode::kUnavailable, ack.error().what, ack.error().hint}));
+      batch.waiter->finish(Unexpected(make_error(ErrorCode::kUnavailable, ack.error().what, ack.error().hint)));
     }
     co_return;
   }

@@ -237,11 +237,11 @@ asio::awaitable<ApiResult> Backend::tunnel_action(std::string name, TunnelAction
   const auto tunnel = std::find_if(tunnels.begin(), tunnels.end(), [&](const auto& t) { return t.name == name; });
   if (tunnel == tunnels.end()) {
     co_return tl::unexpected(
-        ApiFailure(Error{ErrorCode::kInvalidConfig, "there is no tunnel " + name, "simplon tunnel show lists them"}));
+        ApiFailure(make_error(ErrorCode::kInvalidConfig, "there is no tunnel " + name, "simplon tunnel show lists them")));
   }
   if (!tunnel->enabled) {
     co_return tl::unexpected(ApiFailure(
-        Error{ErrorCode::kConflict, "tunnel " + name + " is disabled", "set enabled: true in the document and apply it"}));
+        make_error(ErrorCode::kConflict, "tunnel " + name + " is disabled", "set enabled: true in the document and apply it")));
   }
   Result<void> done;
   switch (action) {
@@ -282,7 +282,7 @@ asio::awaitable<ApiResult> Backend::routes(std::string domain) {
   }
   if (!found) {
     co_return tl::unexpected(
-        ApiFailure(Error{ErrorCode::kInvalidConfig, "there is no domain " + domain, "simplon route show lists all domains"}));
+        ApiFailure(make_error(ErrorCode::kInvalidConfig, "there is no domain " + domain, "simplon route show lists all domains")));
   }
   co_return json{{"generation", status.connected ? json(status.confirmed) : json(nullptr)},
                  {"current", status.current()},
@@ -303,8 +303,8 @@ asio::awaitable<ApiResult> Backend::bgp() {
 asio::awaitable<ApiResult> Backend::drops() {
   const auto stats = co_await ask_forwarder();
   if (!stats) {
-    co_return tl::unexpected(ApiFailure(Error{ErrorCode::kUnavailable, "the forwarder is not reachable",
-                                              "is simplon-forwarder running? It counts the drops"}));
+    co_return tl::unexpected(ApiFailure(make_error(ErrorCode::kUnavailable, "the forwarder is not reachable",
+                                                   "is simplon-forwarder running? It counts the drops")));
   }
   co_return drops_json(*stats);
 }
