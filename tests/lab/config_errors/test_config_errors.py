@@ -137,9 +137,9 @@ def test_a_confirmed_change_stays(sites, good):
 def test_verbs_edit_the_document(sites):
     gateway = sites.simplon
     gateway.cli("endpoint", "add", "red", "10.20.0.99", "--mac", "02:00:00:00:64:63", "--vtep", "10.255.0.11")
-    assert "10.20.0.99" in gateway.cli("config", "show").stdout
+    assert "10.20.0.99" in gateway.show("config", "show")["document"]
     gateway.cli("endpoint", "remove", "red", "10.20.0.99")
-    assert "10.20.0.99" not in gateway.cli("config", "show").stdout
+    assert "10.20.0.99" not in gateway.show("config", "show")["document"]
     wrong = gateway.cli("endpoint", "add", "red", "10.99.0.1", "--mac", "02:00:00:00:64:63", "--vtep", "10.255.0.11",
                         check=False)
     assert wrong.returncode == 1 and "10.99.0.1" in wrong.stdout + wrong.stderr
