@@ -245,21 +245,19 @@ def wires(show, wan, fabric):
     with show.progress("reading the captures"):
         wan.stop()
         fabric.stop()
-        try:
-            sealed = capture.assert_wan_is_sealed(wan)
-            show.row("WAN", f"only IKE and ESP ({sealed} ESP packets)")
-        except AssertionError as error:
-            show.row("WAN", str(error)[:80], False)
-        try:
-            networks = capture.vxlan_networks(fabric)
-            show.row("underlay", f"only VXLAN, VNIs {sorted(networks)}", networks == {t.RED, t.BLUE})
-        except AssertionError as error:
-            show.row("underlay", str(error)[:80], False)
-        try:
-            total = capture.assert_never_repeated(wan)
-            show.row("ESP sequence numbers", f"{total} packets, none repeated under its SPI")
-        except AssertionError as error:
-            show.row("ESP sequence numbers", str(error)[:80], False)
+        proof(show, "WAN", lambda: f"only IKE and ESP ({capture.assert_wan_is_sealed(wan)} ESP packets)")
+        proof(show, "underlay", lambda: "only VXLAN: site-a in VNI {} only, site-b in VNI {} only".format(
+            *capture.assert_each_site_in_its_vpc(fabric, {t.RED: t.A_HOST, t.BLUE: t.B_HOST})))
+        proof(show, "ESP sequence numbers", lambda: f"{capture.assert_never_repeated(wan)} packets, none repeated under "
+              "its SPI")
+
+
+def proof(show, what, prove):
+    """A row whose words are what `prove` returns, or the assertion that it broke."""
+    try:
+        show.row(what, prove())
+    except AssertionError as error:
+        show.row(what, str(error)[:90], False)
 
 
 def speed(show, sites, stock):
@@ -282,12 +280,12 @@ def account(show, sites):
     gateway = sites.simplon
     show.chapter("Every packet is accounted for")
     show.block(gateway.cli("drop", "show").stdout)
-    try:
+    def sum_up():
         count = gateway.assert_accounted()
-        show.row("received + originated = sent + punted + dropped",
-                 f"{count['received']} + {count['originated']} = {count['sent']} + {count['punted']} + {count['dropped']}")
-    except AssertionError as error:
-        show.row("received + originated = sent + punted + dropped", str(error)[:80], False)
+        return (f"{count['received']} + {count['originated']} = "
+                f"{count['sent']} + {count['punted']} + {count['dropped']}")
+
+    proof(show, "received + originated = sent + punted + dropped", sum_up)
 
 
 def look_around(lab, sites):

@@ -76,8 +76,22 @@ def assert_wan_is_sealed(capture):
 
 
 def vxlan_networks(capture):
-    """The VNIs seen; anything that is neither VXLAN nor ARP/ND is an error."""
+    """{VNI: inner addresses seen in it}; anything that is neither VXLAN nor ARP/ND is an error."""
     others = capture.fields("frame.number", "frame.protocols",
                             display="not (vxlan or arp or icmpv6.type in {130..143})")
     assert not others, f"the underlay carries something else: {others[:5]}"
-    return {int(row[0].split(",")[0]) for row in capture.fields("vxlan.vni", display="vxlan")}
+    networks = collections.defaultdict(set)
+    for vni, source, destination in capture.fields("vxlan.vni", "ip.src", "ip.dst", display="vxlan"):
+        # "outer,inner" each; an ICMP error quotes further ones
+        networks[int(vni.split(",")[0])].update(both.split(",")[1] for both in (source, destination) if "," in both)
+    return dict(networks)
+
+
+def assert_each_site_in_its_vpc(capture, hosts):
+    """`hosts` is {VNI: address of the one remote host that may appear in it}. Returns the VNIs."""
+    networks = vxlan_networks(capture)
+    assert set(networks) == set(hosts), f"VNIs on the underlay: {sorted(networks)}, expected {sorted(hosts)}"
+    for vni, own in hosts.items():
+        strangers = networks[vni] & (set(hosts.values()) - {own})
+        assert own in networks[vni] and not strangers, f"VNI {vni} carries {strangers or 'nothing'} of another site"
+    return sorted(networks)

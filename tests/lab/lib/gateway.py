@@ -197,12 +197,12 @@ class Gateway:
         return self.show("drop", "show")["accounting"]
 
     def assert_accounted(self):
-        """received + originated = sent + punted + dropped, exactly."""
-        count = self.accounting()
-        into = count["received"] + count["originated"]
-        out = count["sent"] + count["punted"] + count["dropped"]
-        assert into == out, f"{self.short}: {into} packets in, {out} packets out: {count}"
-        return count
+        """received + originated = sent + punted + dropped, exactly, as soon as no packet is on its way."""
+        def balanced():
+            count = self.accounting()
+            return count["received"] + count["originated"] == count["sent"] + count["punted"] + count["dropped"] and count
+
+        return expect(balanced, 5, f"{self.short}: every packet is accounted for")
 
     def wait_tunnel(self, name, within=30):
         expect(lambda: self.tunnel_up(name), within, f"{self.short}: tunnel {name} is up")

@@ -76,4 +76,4 @@ def test_the_wires_carry_only_what_they_should(sites):
     for source, address in ((sites.a_host, t.VM["red1"]), (sites.b_host, t.VM["blue1"])):
         assert traffic.ping(source, address, count=3).lost == 0
     capture.assert_wan_is_sealed(sites.wan_capture)
-    assert capture.vxlan_networks(sites.fabric_capture) == {t.RED, t.BLUE}
+    capture.assert_each_site_in_its_vpc(sites.fabric_capture, {t.RED: t.A_HOST, t.BLUE: t.B_HOST})
