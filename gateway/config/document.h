@@ -45,6 +45,8 @@ inline constexpr std::size_t kMaxDocumentBytes = 16U << 20;
 /// documents built to exhaust the reader.
 inline constexpr int kMaxDocumentDepth = 32;
 inline constexpr std::size_t kMaxDocumentNodes = 2'000'000;
+/// Values that aliases may stand for, in all. Small, because this is how a few bytes become much work.
+inline constexpr std::size_t kMaxAliasNodes = 20'000;
 /// Findings that are reported; a document with more of them is not read by anybody.
 inline constexpr std::size_t kMaxIssues = 1000;
 

@@ -202,7 +202,8 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
       problem = error.what();
     }
     spdlog::error("api: {} failed: {}", std::string_view(target.data(), target.size()), problem);
-    co_return refusal(500, make_error(ErrorCode::kBug, "simplond failed to answer: " + problem, "its log has the details"));
+    co_return refusal(500,
+                      make_error(ErrorCode::kBug, "simplond failed to answer: " + problem, "its log has the details"));
   }
 
   static Reply reply_of(Answer answer, unsigned version, bool keep_alive) {
@@ -249,8 +250,8 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     if (!error && parser.get().method() != http::verb::get && !peer.admin) {
       Answer denied =
           refusal(403, make_error(ErrorCode::kInvalidConfig,
-                             "you may look, but not change: " + user_name(peer.uid) + " is no administrator",
-                             "use sudo, or become a member of group " + options.admin_group));
+                                  "you may look, but not change: " + user_name(peer.uid) + " is no administrator",
+                                  "use sudo, or become a member of group " + options.admin_group));
       Reply reply = reply_of(std::move(denied), parser.get().version(), false);
       co_return co_await write(stream, std::move(reply));
     }

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <ostream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -96,7 +97,9 @@ class Program {
       before += (before.empty() ? "" : " ") + last->get_name();
       last = last->get_subcommands().front();
     }
-    out_ << last->help(before);
+    // CLI11 fills its columns with spaces, also where nothing follows.
+    std::istringstream lines(last->help(before));
+    for (std::string line; std::getline(lines, line);) out_ << line.substr(0, line.find_last_not_of(' ') + 1) << "\n";
     return kExitDone;
   }
 
@@ -499,6 +502,7 @@ class Program {
 
   /// Without simplond a document can still be judged, only not compared.
   int check_alone(const std::string& text_of_document, const Error& why) {
+    if (!json_) err_ << paragraph("note: " + why.what + "; checked here, and not compared with what is running", 0, 2);
     const config::Document document = config::read_document(text_of_document);
     json reply = {{"api", ipc::kApiVersion}};
     if (!document.ok()) {
@@ -507,7 +511,6 @@ class Program {
     }
     reply["valid"] = true;
     reply["warnings"] = config::to_json(document.issues, config::Severity::kWarning);
-    if (!json_) err_ << paragraph("note: " + why.what + "; checked here, and not compared with what is running", 0, 2);
     return print(reply, {"valid\n" + render_warnings(reply, style_), false});
   }
 

@@ -78,6 +78,11 @@ class TreeBuilder final : public YAML::EventHandler {
     if (found == anchors_.end()) refuse(mark.line + 1, "an alias refers to a value that contains it");
     const Weight weight = weigh(found->second);
     charge(weight.nodes - 1, weight.bytes, mark.line + 1);
+    alias_nodes_ += weight.nodes;
+    if (alias_nodes_ > kMaxAliasNodes) {
+      refuse(mark.line + 1, "aliases expand to more than " + std::to_string(kMaxAliasNodes) + " values",
+             "use fewer aliases");
+    }
     if (static_cast<int>(stack_.size()) + weight.depth > kMaxDocumentDepth) refuse_depth(mark.line + 1);
     add(found->second, 0);
   }
@@ -116,8 +121,8 @@ class TreeBuilder final : public YAML::EventHandler {
     nodes_ += nodes;
     bytes_ += bytes;
     if (nodes_ > kMaxDocumentNodes || bytes_ > kMaxTreeBytes) {
-      refuse(line, "the document expands to more than " + std::to_string(kMaxDocumentNodes) + " values",
-             "write fewer objects, or use fewer aliases");
+      refuse(line, "the document has more than " + std::to_string(kMaxDocumentNodes) + " values",
+             "write fewer objects");
     }
   }
 
@@ -160,6 +165,7 @@ class TreeBuilder final : public YAML::EventHandler {
   std::vector<Frame> stack_;
   std::map<YAML::anchor_t, YamlNode> anchors_;
   std::size_t nodes_ = 0;
+  std::size_t alias_nodes_ = 0;
   std::size_t bytes_ = 0;
 };
 

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "gateway/cli/src/program.h"
+#include "gateway/cli/src/render.h"
+#include "gateway/cli/src/table.h"
+#include "tests/unit/config/fake_backend.h"
+
+namespace simplon::cli {
+namespace {
+
+using daemon::ServedBackend;
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+void expect_fits(const std::string& page) {
+  std::istringstream lines(page);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(display_width(line), kPageWidth) << line;
+  EXPECT_THAT(page, Not(HasSubstr(" \n"))) << "trailing spaces";
+}
+
+// Pages.
+
+TEST(Pages, StatusBeginsWithTheVerdictAndEndsWithTheRemedy) {
+  const Page page = render_status(replies::status(), {});
+  EXPECT_TRUE(page.degraded);
+  EXPECT_THAT(
+      page.text,
+      StartsWith("gw   DEGRADED   up 3h 4m   configuration: version 12   forwarder: generation 412 (wanted: 413)\n"));
+  EXPECT_THAT(page.text, HasSubstr("tunnels 1 of 2 up, BGP 1 of 2 established"));
+  EXPECT_THAT(page.text, HasSubstr("frr/prod           DOWN  does not start"));
+  EXPECT_THAT(page.text, HasSubstr("1,000 received + 2 originated = 900 sent + 80 punted + 22 dropped"));
+  EXPECT_THAT(page.text, HasSubstr("in 42s version 11 comes back"));
+  EXPECT_THAT(page.text, ::testing::EndsWith("  tunnel berlin: the peer answered AUTHENTICATION_FAILED\n    hint: "
+                                             "compare the pre-shared keys on both sides\n"));
+  expect_fits(page.text);
+}
+
+TEST(Pages, AHealthyStatusIsNotDegraded) {
+  json reply = replies::status();
+  reply["verdict"] = "ok";
+  reply["problems"] = json::array();
+  EXPECT_FALSE(render_status(reply, {}).degraded);
+}
+
+TEST(Pages, TunnelsAreATableWithProblemsBelow) {
+  const Page page = render_tunnels(replies::tunnels(), {});
+  EXPECT_TRUE(page.degraded);
+  EXPECT_THAT(page.text, StartsWith("1 of 2 tunnels up\n"));
+  EXPECT_THAT(page.text, HasSubstr("tunnel berlin: the peer answered AUTHENTICATION_FAILED"));
+  EXPECT_THAT(page.text, HasSubstr("tunnel berlin: the forwarder does not know it"));
+  expect_fits(page.text);
+}
+
+TEST(Pages, ATunnelPutsConfigObservedAndProgrammedSideBySide) {
+  const Page page = render_tunnel(replies::tunnels()["tunnels"][0], {});
+  EXPECT_FALSE(page.degraded);
+  EXPECT_THAT(page.text,
+              StartsWith("paris   UP   domain prod   charon: up 3h 4m   forwarder: generation 412 (current)\n"));
+  EXPECT_THAT(page.text,
+              AllOf(HasSubstr("CONFIG"), HasSubstr("OBSERVED (charon)"), HasSubstr("PROGRAMMED (forwarder)")));
+  EXPECT_THAT(page.text, AllOf(HasSubstr("c1a0f3e2"), HasSubstr("in 41m"), HasSubstr("87 ms"), HasSubstr("1422"),
+                               HasSubstr("1 replayed, 0 not authentic")));
+  EXPECT_THAT(page.text, Not(HasSubstr("psk")));
+  expect_fits(page.text);
+  expect_fits(render_tunnel(replies::tunnels()["tunnels"][1], {}).text);
+}
+
+TEST(Pages, ATunnelThatTheForwarderDoesNotServeIsDegraded) {
+  json tunnel = replies::tunnels()["tunnels"][0];
+  tunnel["programmed"]["sas"] = json::array();
+  const Page page = render_tunnel(tunnel, {});
+  EXPECT_TRUE(page.degraded);
+  EXPECT_THAT(page.text, HasSubstr("DEGRADED"));
+  EXPECT_THAT(page.text, HasSubstr("the forwarder has no SA for it"));
+}
+
+TEST(Pages, OtherNouns) {
+  Page page = render_vpcs(replies::vpcs(), {});
+  EXPECT_THAT(page.text,
+              AllOf(StartsWith("1 VPC\n"), HasSubstr("10.20.0.0/24"), HasSubstr("hint: is the compute host up?")));
+  expect_fits(page.text);
+  page = render_vpc(replies::vpcs()["vpcs"][0], {});
+  EXPECT_THAT(page.text, AllOf(StartsWith("red   DEGRADED   domain prod   VNI 100"),
+                               HasSubstr("fab0 02:aa:00:00:00:11"), HasSubstr("not resolved")));
+  expect_fits(page.text);
+  page = render_endpoints(replies::vpcs(), {});
+  EXPECT_THAT(page.text, AllOf(StartsWith("2 endpoints\n"), HasSubstr("10.20.0.12")));
+  expect_fits(page.text);
+  page = render_routes(replies::routes(), {});
+  EXPECT_THAT(page.text, AllOf(StartsWith("2 routes   forwarder: generation 412 (current)\ndomain prod: 2 routes\n"),
+                               HasSubstr("tunnel paris via 169.254.10.2, tunnel berlin x3"),
+                               HasSubstr("our own address (tunnel paris)")));
+  expect_fits(page.text);
+  page = render_bgp(replies::bgp(), {});
+  EXPECT_TRUE(page.degraded);
+  EXPECT_THAT(page.text, AllOf(StartsWith("1 of 2 sessions established\n"),
+                               HasSubstr("neighbor prod/berlin-router: the TCP connection is refused")));
+  expect_fits(page.text);
+  page = render_history(replies::history(), {});
+  EXPECT_THAT(page.text, AllOf(StartsWith("version 12 is current, 2 versions kept\n"), HasSubstr("12 current"),
+                               HasSubstr("tunnel add berlin")));
+  expect_fits(page.text);
+}
+
+TEST(Pages, DropsAreSortedAndTheCountersAreChecked) {
+  json reply = replies::drops();
+  Page page = render_drops(reply, false, {});
+  EXPECT_FALSE(page.degraded);
+  EXPECT_THAT(page.text, StartsWith("22 packets dropped of 1,000 received and 2 originated"));
+  EXPECT_LT(page.text.find("endpoint_unknown"), page.text.find("esp_replay"));
+  EXPECT_THAT(page.text, Not(HasSubstr("ttl_expired")));
+  EXPECT_THAT(render_drops(reply, true, {}).text, HasSubstr("ttl_expired"));
+  expect_fits(page.text);
+  reply["drops"][0]["packets"] = 3;
+  page = render_drops(reply, false, {});
+  EXPECT_TRUE(page.degraded);
+  EXPECT_THAT(page.text, HasSubstr("do not add up"));
+}
+
+TEST(Pages, ChangesAreShownWithOldAndNewValue) {
+  const std::string text = render_changes(replies::changes(), {});
+  EXPECT_THAT(text, AllOf(HasSubstr("~ tunnel paris remote: 198.51.100.7 -> 198.51.100.8"),
+                          HasSubstr("+ endpoint red/10.20.0.13"),
+                          HasSubstr("impact:\n  tunnel paris: IKE is negotiated again")));
+  expect_fits(text);
+}
+
+TEST(Pages, AnyShapeOfReplyIsRendered) {
+  const std::vector<json> kOdd = {
+      json(),
+      json::object(),
+      json::array(),
+      7,
+      "x",
+      {{"tunnels", 7}},
+      {{"tunnels", {1, nullptr, {{"name", 3}}}}},
+      {{"vpcs", {nullptr}}},
+      {{"domains", {{{"routes", {1}}, {"neighbors", {2}}}}}},
+      {{"drops", {1}}, {"accounting", 5}},
+      {{"versions", {nullptr}}, {"programs", {1}}, {"uplinks", "x"}, {"problems", {{{"what", 1}}}}, {"errors", {1}}}};
+  for (const auto& odd : kOdd) {
+    for (const auto& page :
+         {render_status(odd, {}), render_tunnels(odd, {}), render_tunnel(odd, {}), render_vpcs(odd, {}),
+          render_vpc(odd, {}), render_endpoints(odd, {}), render_routes(odd, {}), render_bgp(odd, {}),
+          render_drops(odd, true, {}), render_config(odd, {}), render_history(odd, {})})
+      expect_fits(page.text);
+    static_cast<void>(render_changes(odd, {}) + render_warnings(odd, {}) + render_errors(odd, "refused", {}) +
+                      render_pending(odd, {}));
+  }
+}
+
+TEST(Table, WrapsWhatDoesNotFit) {
+  Table table({"NAME", "WORDS"});
+  std::string words;
+  for (int i = 0; i < 60; ++i) words += "word ";
+  table.add({"a", words});
+  table.add({std::string(150, 'x'), "y"});
+  expect_fits(table.render());
+}
+
+TEST(Table, Numbers) {
+  EXPECT_EQ(format_count(0), "0");
+  EXPECT_EQ(format_count(999), "999");
+  EXPECT_EQ(format_count(1234567), "1,234,567");
+  EXPECT_EQ(format_count(12'345'678), "12.3 M");
+  EXPECT_EQ(format_bytes(1023), "1023 B");
+  EXPECT_EQ(format_bytes(1536), "1.5 KiB");
+  EXPECT_EQ(format_bytes(UINT64_MAX), "16383.9 PiB");
+  EXPECT_EQ(format_age(59), "59s");
+  EXPECT_EQ(format_age(11040), "3h 4m");
+  EXPECT_EQ(format_age(2 * 86400), "2d");
+  EXPECT_EQ(plural(1, "tunnel"), "1 tunnel");
+  EXPECT_EQ(plural(2, "entry", "entries"), "2 entries");
+}
+
+// The whole program.
+
+struct Done {
+  int code = 0;
+  std::string out, err;
+};
+
+Done run(const ServedBackend* served, std::vector<std::string> words, bool color = false) {
+  std::vector<std::string> all = {"simplon", "--socket",
+                                  served != nullptr ? served->socket() : "/nonexistent/api.sock"};
+  all.insert(all.end(), words.begin(), words.end());
+  std::vector<const char*> argv;
+  for (const auto& word : all) argv.push_back(word.c_str());
+  std::ostringstream out, err;
+  const int code = run_program(static_cast<int>(argv.size()), argv.data(), out, err, color);
+  // JSON is for programs, and a document is as its author wrote it.
+  if (!out.str().starts_with('{') && !out.str().starts_with('#')) expect_fits(out.str());
+  return {code, out.str(), err.str()};
+}
+
+TEST(Program, BadUsageIsExit2WithAGuess) {
+  Done done = run(nullptr, {"tunel", "show"});
+  EXPECT_EQ(done.code, kExitUsage);
+  EXPECT_THAT(done.err, HasSubstr("did you mean 'tunnel'?"));
+  done = run(nullptr, {"tunnel", "shwo"});
+  EXPECT_EQ(done.code, kExitUsage);
+  EXPECT_THAT(done.err, HasSubstr("did you mean 'show'?"));
+  EXPECT_EQ(run(nullptr, {"tunnel", "show", "--nonsense"}).code, kExitUsage);
+  EXPECT_EQ(run(nullptr, {"tunnel", "add", "x"}).code, kExitUsage);
+  EXPECT_EQ(run(nullptr, {"apply", "x.yaml", "--confirm", "0"}).code, kExitUsage);
+  EXPECT_EQ(run(nullptr, {}).code, kExitUsage);
+}
+
+TEST(Program, EveryHelpHasAnExample) {
+  const std::vector<std::vector<std::string>> kCommands = {{},
+                                                           {"status"},
+                                                           {"apply"},
+                                                           {"confirm"},
+                                                           {"config"},
+                                                           {"config", "show"},
+                                                           {"config", "diff"},
+                                                           {"config", "history"},
+                                                           {"config", "undo"},
+                                                           {"config", "check"},
+                                                           {"config", "apply"},
+                                                           {"config", "confirm"},
+                                                           {"tunnel"},
+                                                           {"tunnel", "show"},
+                                                           {"tunnel", "add"},
+                                                           {"tunnel", "remove"},
+                                                           {"tunnel", "up"},
+                                                           {"tunnel", "down"},
+                                                           {"tunnel", "rekey"},
+                                                           {"vpc"},
+                                                           {"vpc", "show"},
+                                                           {"vpc", "add"},
+                                                           {"vpc", "remove"},
+                                                           {"endpoint"},
+                                                           {"endpoint", "show"},
+                                                           {"endpoint", "add"},
+                                                           {"endpoint", "remove"},
+                                                           {"route"},
+                                                           {"route", "show"},
+                                                           {"bgp"},
+                                                           {"bgp", "show"},
+                                                           {"drop"},
+                                                           {"drop", "show"}};
+  for (auto command : kCommands) {
+    std::string words = "simplon";
+    for (const auto& word : command) words += " " + word;
+    command.push_back("--help");
+    const Done done = run(nullptr, command);
+    EXPECT_EQ(done.code, kExitDone) << words;
+    EXPECT_THAT(done.out, HasSubstr("Example:\n  " + words)) << words;
+    EXPECT_THAT(done.out, HasSubstr("Usage: " + words)) << words;
+  }
+}
+
+TEST(Program, NoDaemonIsExit3) {
+  const Done done = run(nullptr, {"status"});
+  EXPECT_EQ(done.code, kExitUnreachable);
+  EXPECT_THAT(done.err, HasSubstr("simplond is not reachable"));
+  const Done machine = run(nullptr, {"status", "--json"});
+  EXPECT_EQ(machine.code, kExitUnreachable);
+  EXPECT_EQ(json::parse(machine.out)["errors"][0]["code"], "unavailable");
+}
+
+TEST(Program, DegradedIsExit4ForPeopleAndInTheReplyForMachines) {
+  const ServedBackend served;
+  EXPECT_EQ(run(&served, {"status"}).code, kExitDegraded);
+  const Done machine = run(&served, {"status", "--json"});
+  EXPECT_EQ(machine.code, kExitDone);
+  EXPECT_EQ(json::parse(machine.out)["verdict"], "degraded");
+  EXPECT_EQ(run(&served, {"tunnel", "show", "paris"}).code, kExitDone);
+}
+
+TEST(Program, JsonIsTheReplyOfTheApi) {
+  const ServedBackend served;
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{{"status"},
+                                                                                     {"tunnel"},
+                                                                                     {"tunnel", "show"},
+                                                                                     {"vpc"},
+                                                                                     {"endpoint", "show"},
+                                                                                     {"route", "show"},
+                                                                                     {"bgp"},
+                                                                                     {"config", "show"},
+                                                                                     {"config", "history"},
+                                                                                     {"config", "diff", "3"}}) {
+    auto with_json = words;
+    with_json.push_back("--json");
+    const Done done = run(&served, with_json);
+    EXPECT_EQ(done.code, kExitDone) << words[0];
+    EXPECT_EQ(json::parse(done.out)["api"], 1) << words[0];
+  }
+  const json one = json::parse(run(&served, {"--json", "tunnel", "show", "berlin"}).out);
+  ASSERT_EQ(one["tunnels"].size(), 1U);
+  EXPECT_EQ(one["tunnels"][0]["name"], "berlin");
+}
+
+TEST(Program, AnUnknownNameIsGuessed) {
+  const ServedBackend served;
+  Done done = run(&served, {"tunnel", "show", "pariss"});
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_THAT(done.err, HasSubstr("did you mean 'paris'?"));
+  done = run(&served, {"vpc", "show", "zzz"});
+  EXPECT_THAT(done.err, HasSubstr("there is red"));
+  done = run(&served, {"route", "show", "--domain", "prd"});
+  EXPECT_THAT(done.err, HasSubstr("did you mean 'prod'?"));
+}
+
+TEST(Program, ARefusalFromTheApiIsExit1) {
+  const ServedBackend served;
+  const Done done = run(&served, {"drop", "show"});
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_THAT(done.err, AllOf(HasSubstr("the forwarder is away"), HasSubstr("hint: systemctl")));
+}
+
+class ProgramWithFile : public ::testing::Test {
+ protected:
+  std::string write(const std::string& text) {
+    const std::string path = (folder_.path() / "document.yaml").string();
+    std::ofstream(path) << text;
+    return path;
+  }
+  config::TemporaryFolder folder_;
+  ServedBackend served_;
+};
+
+TEST_F(ProgramWithFile, ApplySendsTheDocumentAsItIs) {
+  const Done done = run(&served_, {"apply", write(config::kSmallDocument), "--confirm", "60", "--comment", "new site"});
+  EXPECT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_THAT(done.out, StartsWith("applied as version 13: restarts 1 tunnel\n"));
+  EXPECT_THAT(done.out, HasSubstr("to keep it: simplon confirm"));
+  EXPECT_EQ(served_.backend.applied.document, config::kSmallDocument);
+  EXPECT_EQ(served_.backend.applied.comment, "new site");
+  EXPECT_EQ(served_.backend.applied.confirm_within, std::chrono::seconds(60));
+  EXPECT_FALSE(served_.backend.applied.base_version);
+  EXPECT_EQ(run(&served_, {"confirm"}).out, "version 13 stays\n");
+}
+
+TEST_F(ProgramWithFile, ADryRunSaysSo) {
+  const Done done = run(&served_, {"apply", write(config::kSmallDocument), "--dry-run"});
+  EXPECT_THAT(done.out, StartsWith("dry run, nothing was changed: restarts 1 tunnel\n"));
+  EXPECT_EQ(served_.backend.version, 12U);
+}
+
+TEST_F(ProgramWithFile, ARefusedDocumentShowsAllErrors) {
+  const std::string path = write("gateway: {name: GW}\nuplink: []\n");
+  const Done done = run(&served_, {"apply", path});
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_THAT(done.err, AllOf(StartsWith("refused: 2 errors, nothing was changed\n"),
+                              HasSubstr("line 1: gateway.name = GW"), HasSubstr("hint: did you mean 'uplinks'?")));
+  expect_fits(done.err);
+  const Done machine = run(&served_, {"apply", path, "--json"});
+  EXPECT_EQ(machine.code, kExitFailed);
+  EXPECT_EQ(json::parse(machine.out)["errors"].size(), 2U);
+}
+
+TEST_F(ProgramWithFile, AMissingFileIsNamed) {
+  const Done done = run(&served_, {"apply", "/nonexistent/x.yaml"});
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_THAT(done.err, HasSubstr("/nonexistent/x.yaml"));
+}
+
+TEST_F(ProgramWithFile, CheckComparesOrJudgesAlone) {
+  const std::string path = write(config::kSmallDocument);
+  EXPECT_THAT(run(&served_, {"config", "check", path}).out, StartsWith("valid: restarts 1 tunnel\n"));
+  EXPECT_THAT(run(&served_, {"config", "diff", path}).out, StartsWith("valid: restarts 1 tunnel\n"));
+  const std::string bad = write("gateway: {name: GW}\n");
+  const Done alone = run(nullptr, {"config", "check", bad});
+  EXPECT_EQ(alone.code, kExitFailed);
+  EXPECT_THAT(alone.err, AllOf(HasSubstr("checked here"), HasSubstr("gateway.name")));
+}
+
+TEST_F(ProgramWithFile, VersionsAreComparedAndRestored) {
+  EXPECT_THAT(run(&served_, {"config", "diff", "3", "5"}).out, StartsWith("version 3 to 5: restarts 1 tunnel\n"));
+  EXPECT_THAT(run(&served_, {"config", "diff"}).out, StartsWith("version 11 to 12: "));
+  EXPECT_THAT(run(&served_, {"config", "undo", "--to", "3"}).out, StartsWith("version 3 is back, as version 13: "));
+}
+
+TEST_F(ProgramWithFile, ShowIsADocumentAgain) {
+  const Done done = run(&served_, {"config", "show"});
+  EXPECT_THAT(done.out, StartsWith("# version 12, 2026-01-31T12:00:00Z by root: why\n"));
+  EXPECT_EQ(config::parse_document(done.out).config, config::parse_document(config::kSmallDocument).config);
+}
+
+TEST_F(ProgramWithFile, VerbsEditTheDocumentOnItsVersion) {
+  Done done =
+      run(&served_, {"endpoint", "add", "red", "10.20.0.99", "--mac", "02:00:00:00:64:63", "--vtep", "10.255.0.11"});
+  ASSERT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_EQ(served_.backend.applied.base_version, 12U);
+  EXPECT_EQ(served_.backend.applied.comment, "endpoint add red 10.20.0.99");
+  EXPECT_THAT(served_.backend.document, HasSubstr("10.20.0.99"));
+  done = run(&served_, {"endpoint", "remove", "red", "10.20.0.99"});
+  ASSERT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_THAT(served_.backend.document, Not(HasSubstr("10.20.0.99")));
+  done = run(&served_, {"tunnel", "add", "berlin", "--domain", "prod", "--local", "203.0.113.1", "--remote",
+                        "198.51.100.9", "--psk-file", "/k", "--inside", "169.254.20.1/30", "--mtu", "1400"});
+  ASSERT_EQ(done.code, kExitDone) << done.err;
+  const auto tunnels = config::parse_document(served_.backend.document).config.tunnels;
+  ASSERT_EQ(tunnels.size(), 2U);
+  EXPECT_EQ(tunnels[1].mtu_bytes, 1400);
+  EXPECT_EQ(tunnels[1].remote_id, "198.51.100.9");
+  done = run(&served_,
+             {"vpc", "add", "blue", "--domain", "lab", "--new-domain", "--vni", "300", "--prefix", "10.20.0.0/24"});
+  ASSERT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_EQ(config::parse_document(served_.backend.document).config.domains.size(), 2U);
+  EXPECT_EQ(run(&served_, {"vpc", "remove", "blue"}).code, kExitDone);
+  EXPECT_EQ(run(&served_, {"tunnel", "remove", "berlin"}).code, kExitDone);
+}
+
+TEST_F(ProgramWithFile, MistakesInVerbsAreTold) {
+  EXPECT_EQ(
+      run(&served_, {"endpoint", "add", "red", "10.20.0", "--mac", "02:00:00:00:64:63", "--vtep", "10.255.0.11"}).code,
+      kExitUsage);
+  Done done =
+      run(&served_, {"endpoint", "add", "red", "10.99.0.1", "--mac", "02:00:00:00:64:63", "--vtep", "10.255.0.11"});
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_THAT(done.err, HasSubstr("10.99.0.1 is outside VPC 'red'"));
+  done = run(&served_, {"tunnel", "add", "paris", "--domain", "prod", "--local", "203.0.113.1", "--psk-file", "/k"});
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_THAT(done.err, HasSubstr("already"));
+  done = run(&served_, {"tunnel", "remove", "pari"});
+  EXPECT_THAT(done.err, HasSubstr("did you mean 'paris'?"));
+  EXPECT_EQ(served_.backend.version, 12U);
+}
+
+TEST_F(ProgramWithFile, TunnelsAreMoved) {
+  EXPECT_EQ(run(&served_, {"tunnel", "up", "paris"}).code, kExitDone);
+  EXPECT_EQ(served_.backend.action, "paris 0");
+  EXPECT_EQ(run(&served_, {"tunnel", "rekey", "paris", "--ike"}).code, kExitDone);
+  EXPECT_EQ(served_.backend.action, "paris 3");
+  const Done done = run(&served_, {"tunnel", "down", "rome"});
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_THAT(done.err, HasSubstr("no tunnel 'rome'"));
+}
+
+TEST(Program, ColorOnlyWhenWanted) {
+  const ServedBackend served;
+  EXPECT_THAT(run(&served, {"tunnel", "show"}).out, Not(HasSubstr("\033")));
+  EXPECT_THAT(render_tunnels(replies::tunnels(), {true}).text, HasSubstr("\033[1;31m1 of 2"));
+}
+
+}  // namespace
+}  // namespace simplon::cli

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <utility>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <thread>
+
+#include "gateway/config/document.h"
+#include "gateway/config/json.h"
+#include "gateway/daemon/api_server.h"
+#include "tests/unit/config/replies.h"
+#include "tests/unit/config/sample.h"
+
+namespace simplon::daemon {
+
+/// A simplond that remembers what it was asked and answers from tests/unit/config/replies.h.
+class FakeBackend final : public ApiBackend {
+ public:
+  using Reply = boost::asio::awaitable<ApiResult>;
+  using json = nlohmann::json;
+
+  std::string document = config::kSmallDocument;
+  std::uint64_t version = 12;
+  ApplyRequest applied;
+  std::string action;
+  std::string confirmed_by;
+
+  Reply status() override { co_return cli::replies::status(); }
+  Reply config(std::optional<std::uint64_t> wanted) override {
+    if (wanted == 99) throw std::runtime_error("a bug");
+    if (wanted && *wanted > version) {
+      co_return fail(ErrorCode::kInvalidConfig, "there is no version " + std::to_string(*wanted));
+    }
+    co_return stored(wanted.value_or(version));
+  }
+  Reply history() override { co_return cli::replies::history(); }
+  Reply diff(std::uint64_t from, std::optional<std::uint64_t> to) override {
+    json reply = cli::replies::changes();
+    reply["from"] = from;
+    reply["to"] = to.value_or(version);
+    co_return reply;
+  }
+  Reply check(std::string text) override {
+    const auto read = config::read_document(text, {.check_files = false});
+    if (!read.ok()) co_return refuse(read.issues);
+    json reply = cli::replies::changes();
+    reply["valid"] = true;
+    reply["version"] = version;
+    reply["warnings"] = config::to_json(read.issues, config::Severity::kWarning);
+    co_return reply;
+  }
+  Reply apply(ApplyRequest request) override {
+    if (request.base_version && *request.base_version != version)
+      co_return fail(ErrorCode::kConflict, "the configuration was changed meanwhile", "try again");
+    const auto read = config::read_document(request.document, {.check_files = false});
+    if (!read.ok()) co_return refuse(read.issues);
+    applied = std::move(request);
+    json reply = cli::replies::changes();
+    reply["applied"] = !applied.dry_run;
+    reply["previous"] = version;
+    if (!applied.dry_run) {
+      document = applied.document;
+      ++version;
+    }
+    reply["version"] = version;
+    reply["warnings"] = json::array();
+    reply["pending"] = nullptr;
+    if (applied.confirm_within) reply["pending"] = probation(applied.confirm_within->count());
+    co_return reply;
+  }
+  Reply confirm(std::string who) override {
+    confirmed_by = std::move(who);
+    json reply;
+    reply["confirmed"] = true;
+    reply["version"] = version;
+    co_return reply;
+  }
+  Reply undo(std::string, std::optional<std::uint64_t> to) override {
+    json reply = cli::replies::changes();
+    reply["version"] = ++version;
+    reply["restored"] = to.value_or(version - 2);
+    co_return reply;
+  }
+  Reply tunnels() override { co_return cli::replies::tunnels(); }
+  Reply tunnel_action(std::string name, TunnelAction wanted) override {
+    if (name != "paris") co_return fail(ErrorCode::kInvalidConfig, "there is no tunnel '" + name + "'");
+    action = name + " " + std::to_string(static_cast<int>(wanted));
+    json reply;
+    reply["done"] = true;
+    co_return reply;
+  }
+  Reply vpcs() override { co_return cli::replies::vpcs(); }
+  Reply routes(std::string) override { co_return cli::replies::routes(); }
+  Reply bgp() override { co_return cli::replies::bgp(); }
+  Reply drops() override {
+    co_return fail(ErrorCode::kUnavailable, "the forwarder is away", "systemctl status simplon-forwarder");
+  }
+
+ private:
+  // Plain functions: GCC 12 destroys braced temporaries of a coroutine twice.
+  [[nodiscard]] json stored(std::uint64_t number) const {
+    return {{"version", number}, {"when", "2026-01-31T12:00:00Z"}, {"who", "root"},     {"comment", "why"},
+            {"hash", "ab"},      {"document", document},           {"pending", nullptr}};
+  }
+  [[nodiscard]] json probation(std::int64_t seconds) const {
+    return {{"version", version}, {"reverts_to", version - 1}, {"deadline", ""}, {"seconds_left", seconds}};
+  }
+};
+
+/// The real server on a real socket, in a thread of its own.
+class ServedBackend {
+ public:
+  explicit ServedBackend(ApiServer::Options options = {}) {
+    options.socket = (folder_.path() / "api.sock").string();
+    auto started = ApiServer::start(io_, backend, options);
+    if (!started) throw std::runtime_error(started.error().message());
+    server_ = std::move(*started);
+    thread_ = std::thread([this] { io_.run(); });
+  }
+  ~ServedBackend() {
+    io_.stop();
+    thread_.join();
+    server_.reset();
+  }
+  ServedBackend(const ServedBackend&) = delete;
+  ServedBackend& operator=(const ServedBackend&) = delete;
+
+  [[nodiscard]] std::string socket() const { return (folder_.path() / "api.sock").string(); }
+
+  FakeBackend backend;
+
+ private:
+  config::TemporaryFolder folder_;
+  boost::asio::io_context io_;
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{io_.get_executor()};
+  std::unique_ptr<ApiServer> server_;
+  std::thread thread_;
+};
+
+}  // namespace simplon::daemon
