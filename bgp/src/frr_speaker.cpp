@@ -327,18 +327,17 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
   }
 
   void shorten_log() {
-    const std::string path = bgpd_log_path(netns_);
+    // The directory belongs to user frr: no link is followed. bgpd appends, so it goes on at the new end.
+    const sys::UniqueFd file(::open(bgpd_log_path(netns_).c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     struct stat info {};
-    // bgpd appends, so it goes on at the new end.
-    if (::stat(path.c_str(), &info) == 0 && info.st_size > kMaxLogBytes && ::truncate(path.c_str(), 0) != 0) {
-      spdlog::debug("truncate {}: errno {}", path, errno);
-    }
+    if (!file.valid() || ::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_size <= kMaxLogBytes) return;
+    if (::ftruncate(file.get(), 0) != 0) spdlog::debug("truncate {}: errno {}", bgpd_log_path(netns_), errno);
   }
 
   [[nodiscard]] std::map<IpAddress, Notification> recent_notifications() const {
-    const sys::UniqueFd file(::open(bgpd_log_path(netns_).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    const sys::UniqueFd file(::open(bgpd_log_path(netns_).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     struct stat info {};
-    if (!file.valid() || ::fstat(file.get(), &info) != 0) return {};
+    if (!file.valid() || ::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) return {};
     std::string tail(kLogTailBytes, '\0');
     const auto from = std::max<off_t>(0, info.st_size - static_cast<off_t>(tail.size()));
     const auto got = ::pread(file.get(), tail.data(), tail.size(), from);

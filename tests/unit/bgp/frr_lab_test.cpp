@@ -117,6 +117,43 @@ TEST_F(FrrLab, PolicyChangeAppliesWithoutAReset) {
   EXPECT_EQ(birdc('a', "show protocols uplink"), since);
 }
 
+/// Each step is read back from FRR by `reconcile` itself: what FRR refuses or bends is an error.
+TEST_F(FrrLab, EveryKindOfChangeSticks) {
+  make_speaker();
+  auto wanted = two_sites();
+  wanted.netns = gateway;
+  auto& a = wanted.neighbors[0];
+  auto& b = wanted.neighbors[1];
+  const std::vector<std::pair<const char*, std::function<void()>>> steps = {
+      {"first", [] {}},
+      {"again", [] {}},
+      {"a gets the other family", [&] { a.import.push_back(rule("fd00:1234::/32", 48)); }},
+      {"a loses it", [&] { a.import.pop_back(); }},
+      {"b loses IPv4", [&] { b.import = {rule("::/0", 128)}; }},
+      {"b gets IPv4", [&] { b.export_ = {rule("0.0.0.0/0", 32)}; }},
+      {"no rules", [&] { a.import.clear(); a.export_.clear(); b.import.clear(); b.export_.clear(); }},
+      {"host routes", [&] { a.import = {rule("10.0.0.1/32"), rule("0.0.0.0/0"), rule("10.0.0.0/8", 8)}; }},
+      {"names swap", [&] { std::swap(a.name, b.name); }},
+      {"timers", [&] { a.keepalive = 60s; a.hold = 180s; b.keepalive = 0s; b.hold = 0s; }},
+      {"BFD goes", [&] { a.bfd = false; }},
+      {"BFD comes", [&] { a.bfd = true; b.bfd = true; }},
+      {"password goes", [&] { a.password.clear(); }},
+      {"odd password", [&] { a.password = "!#|?\"'\\ $(x)"; a.password.erase(a.password.find(' '), 1); }},
+      {"limits", [&] { a.max_prefixes = 1; b.max_prefixes = 4294967295; }},
+      {"neighbor's AS", [&] { a.remote_asn = 4294967295; }},
+      {"inside our AS", [&] { a.remote_asn = 65515; }},
+      {"router id", [&] { wanted.router_id = address("1.2.3.4"); }},
+      {"prefixes", [&] { wanted.originate = {prefix("0.0.0.0/0"), prefix("::/0"), prefix("10.0.0.1/32")}; }},
+      {"our AS", [&] { wanted.asn = 4200000000; }},
+      {"no neighbors", [&] { wanted.neighbors.clear(); wanted.originate.clear(); }},
+  };
+  for (const auto& [name, step] : steps) {
+    SCOPED_TRACE(name);
+    step();
+    ASSERT_TRUE(reconcile(wanted));
+  }
+}
+
 TEST_F(FrrLab, NewSpeakerAdoptsTheRunningInstance) {
   link('a', 1);
   bird('a', 1, {.routes4 = "10.1.0.0/16 10.2.0.0/16"});
