@@ -205,6 +205,7 @@ class Reconciler {
 
   MonoTime sweep_deadline_{};
   bool was_current_ = false;
+  bool had_charon_ = false;
   MonoTime retry_at_{};
   /// Not before this time if going back failed (the disk is full, say).
   MonoTime probation_retry_at_{};

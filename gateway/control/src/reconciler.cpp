@@ -313,7 +313,8 @@ Result<void> Reconciler::ensure_speaker(const std::string& domain) {
 }
 
 asio::awaitable<std::vector<Error>> Reconciler::reconcile_peers(Mode mode, bool only_unsettled) {
-  const bool with_tunnels = !(only_unsettled && tunnels_settled_);
+  // The manager loads what is wanted when charon is back; waiting for it here again and again would hold up transactions.
+  const bool with_tunnels = !only_unsettled || (!tunnels_settled_ && parts_.tunnels.connected());
   std::vector<std::string> names;
   for (const auto& domain : config_.domains) {
     if (domain.bgp && !(only_unsettled && domains_[domain.name].settled)) names.push_back(domain.name);
@@ -442,9 +443,11 @@ asio::awaitable<void> Reconciler::background() {
     if (!*alive) co_return;
     const auto programmed = programmer_.status();
     if (programmer_.started() && !programmed.swept) programmer_.poke();
-    // What waited for the forwarder's confirmation can be tidied up now.
-    if (programmed.current() && !was_current_) retry_at_ = parts_.clock.now();
+    // What waited for the forwarder's confirmation, or for charon, can be done now.
+    const bool charon = parts_.tunnels.connected();
+    if ((programmed.current() && !was_current_) || (charon && !had_charon_)) retry_at_ = parts_.clock.now();
     was_current_ = programmed.current();
+    had_charon_ = charon;
     if (turns_.taken()) continue;
     const auto& pending = parts_.store.pending();
     if (pending && parts_.wall_clock.now() >= pending->deadline && parts_.clock.now() >= probation_retry_at_) {

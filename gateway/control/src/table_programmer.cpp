@@ -302,6 +302,10 @@ asio::awaitable<void> TableProgrammer::sweep() {
   in_flight_ = false;
   if (!ack) {
     spdlog::warn("SyncEnd failed: {}", ack.error().message());
+  } else if (!ack->errors.empty()) {
+    // Another programmer began a synchronization of its own: begin again.
+    spdlog::warn("SyncEnd refused: {}", ack->errors.front().what);
+    synchronized_ = false;
   } else if (connection == connection_) {
     swept_ = true;
     spdlog::info("forwarder swept at generation {}", ack->generation.value());
@@ -316,9 +320,11 @@ std::vector<Refusal> TableProgrammer::note(const std::vector<ipc::Operation>& op
   for (const auto& error : ack.errors) {
     if (error.index >= operations.size()) continue;
     const auto& operation = operations[error.index];
-    refusals.push_back({operation, error.what});
     auto key = ipc::key_of(operation.object);
-    spdlog::warn("the forwarder refused {}: {}", key, error.what);
+    // The forwarder says "KEY: reason" for its own log.
+    const bool named = error.what.starts_with(key + ": ");
+    refusals.push_back({operation, named ? error.what.substr(key.size() + 2) : error.what});
+    spdlog::warn("the forwarder refused {}: {}", key, refusals.back().what);
     refused_.insert_or_assign(std::move(key), refusals.back());
   }
   return refusals;
