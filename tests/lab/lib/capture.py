@@ -76,22 +76,21 @@ def assert_wan_is_sealed(capture):
 
 
 def vxlan_networks(capture):
-    """{VNI: inner addresses seen in it}; anything that is neither VXLAN nor ARP/ND is an error."""
+    """{VNI: inner sources seen in it}; anything that is neither VXLAN nor ARP/ND is an error."""
     others = capture.fields("frame.number", "frame.protocols",
                             display="not (vxlan or arp or icmpv6.type in {130..143})")
     assert not others, f"the underlay carries something else: {others[:5]}"
     networks = collections.defaultdict(set)
-    for vni, source, destination in capture.fields("vxlan.vni", "ip.src", "ip.dst", display="vxlan"):
-        # "outer,inner" each; an ICMP error quotes further ones
-        networks[int(vni.split(",")[0])].update(both.split(",")[1] for both in (source, destination) if "," in both)
+    for vni, source in capture.fields("vxlan.vni", "ip.src", display="vxlan and ip"):
+        networks[int(vni.split(",")[0])].add(source.split(",")[1])  # outer,inner (an ICMP error quotes a third)
     return dict(networks)
 
 
 def assert_each_site_in_its_vpc(capture, hosts):
-    """`hosts` is {VNI: address of the one remote host that may appear in it}. Returns the VNIs."""
+    """`hosts` is {VNI: the one remote host whose packets may appear in it}. Returns the VNIs."""
     networks = vxlan_networks(capture)
     assert set(networks) == set(hosts), f"VNIs on the underlay: {sorted(networks)}, expected {sorted(hosts)}"
     for vni, own in hosts.items():
         strangers = networks[vni] & (set(hosts.values()) - {own})
-        assert own in networks[vni] and not strangers, f"VNI {vni} carries {strangers or 'nothing'} of another site"
+        assert own in networks[vni] and not strangers, f"VNI {vni} carries packets of {strangers or 'nobody'}"
     return sorted(networks)
