@@ -25,21 +25,21 @@ struct IkeAttempt {
 };
 
 enum class IkeFault : std::uint8_t {
-  kIkeProposal,         ///< responder: the IKE proposals have nothing in common
-  kUnknownPeer,         ///< responder: no connection for these addresses
-  kRefusedInit,         ///< initiator: one of the two above, the answer does not say which
-  kChildProposal,       ///< the ESP proposals have nothing in common
-  kTrafficSelectors,    ///< no common traffic selectors
-  kPreSharedKey,        ///< responder: the keys differ
-  kIdentity,            ///< responder: nobody is configured by that identity
-  kRefusedAuth,         ///< initiator: one of the two above, the answer does not say which
-  kPeerIdentity,        ///< initiator: the peer is somebody else than expected
-  kNoAnswer,            ///< the peer is silent
-  kNoRoute,             ///< our kernel cannot send to the peer
-  kCertificate,         ///< a certificate was rejected
-  kMissingKey,          ///< we have no pre-shared key for these identities
-  kForwarderAway,       ///< simplon-forwarder does not answer the plugin
-  kForwarderRefused,    ///< simplon-forwarder or the plugin refused the SA
+  kIkeProposal,       ///< responder: the IKE proposals have nothing in common
+  kUnknownPeer,       ///< responder: no connection for these addresses
+  kRefusedInit,       ///< initiator: one of the two above, the answer does not say which
+  kChildProposal,     ///< the ESP proposals have nothing in common
+  kTrafficSelectors,  ///< no common traffic selectors
+  kPreSharedKey,      ///< responder: the keys differ
+  kIdentity,          ///< responder: nobody is configured by that identity
+  kRefusedAuth,       ///< initiator: one of the two above, the answer does not say which
+  kPeerIdentity,      ///< initiator: the peer is somebody else than expected
+  kNoAnswer,          ///< the peer is silent
+  kNoRoute,           ///< our kernel cannot send to the peer
+  kCertificate,       ///< a certificate was rejected
+  kMissingKey,        ///< we have no pre-shared key for these identities
+  kForwarderAway,     ///< simplon-forwarder does not answer the plugin
+  kForwarderRefused,  ///< simplon-forwarder or the plugin refused the SA
 };
 
 struct IkeDiagnosis {
@@ -52,9 +52,9 @@ struct IkeDiagnosis {
 
 /// Finds why an attempt failed; nothing if its lines do not show a failure.
 ///
-/// Pure. The responder's log names the cause; an initiator is only told one of a few refusals, so that the exchange in which
-/// it came has to decide, and where it cannot, both causes are named (NO_PROPOSAL_CHOSEN and AUTHENTICATION_FAILED each
-/// stand for two).
+/// Pure. The responder's log names the cause; an initiator is only told one of a few refusals, so that the exchange in
+/// which it came has to decide, and where it cannot, both causes are named (NO_PROPOSAL_CHOSEN and
+/// AUTHENTICATION_FAILED each stand for two).
 [[nodiscard]] std::optional<IkeDiagnosis> diagnose(const IkeAttempt& attempt);
 
 /// True if what an initiator was told is a consequence of a cause that a responder's log named earlier: when both ends

@@ -75,9 +75,9 @@ struct TunnelStatus {
 /// Makes charon hold exactly the wanted tunnels, and says how they fare.
 ///
 /// Survives charon: when the VICI connection is lost it is made again and everything is loaded again (VICI
-/// configuration is not persistent). Survives simplond: at the first `reconcile` SAs that charon already holds are adopted,
-/// not negotiated again. Only connections this manager loaded are touched.
-/// Threads: one io_context thread; nothing here blocks it.
+/// configuration is not persistent). Survives simplond: at the first `reconcile` SAs that charon already holds are
+/// adopted, not negotiated again. Only connections this manager loaded are touched. Threads: one io_context thread;
+/// nothing here blocks it.
 class TunnelManager {
  public:
   /// Connects lazily. `vici_socket` is a path.

@@ -18,14 +18,14 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include <daemon.h>
-#include <plugins/plugin.h>
 #include <collections/hashtable.h>
 #include <crypto/crypters/crypter.h>
 #include <crypto/signers/signer.h>
+#include <daemon.h>
 #include <ipsec/ipsec_types.h>
 #include <kernel/kernel_ipsec.h>
 #include <networking/host.h>
+#include <plugins/plugin.h>
 #include <processing/jobs/callback_job.h>
 #include <threading/mutex.h>
 #include <threading/thread.h>
@@ -352,8 +352,8 @@ METHOD(kernel_ipsec_t, add_sa, status_t, private_kernel_simplon_t* this, kernel_
   add.destination_port = id->dst->get_port(id->dst);
   add.copy_df = data->copy_df;
   add.copy_ecn = data->copy_ecn;
-  add.copy_dscp = data->copy_dscp == DSCP_COPY_YES ||
-                  data->copy_dscp == (data->inbound ? DSCP_COPY_IN_ONLY : DSCP_COPY_OUT_ONLY);
+  add.copy_dscp =
+      data->copy_dscp == DSCP_COPY_YES || data->copy_dscp == (data->inbound ? DSCP_COPY_IN_ONLY : DSCP_COPY_OUT_ONLY);
   if (data->lifetime) {
     /* rekey is randomized already, jitter is only told (kernel-netlink reads it so too) */
     add.limits.soft_seconds = data->lifetime->time.rekey;
@@ -600,9 +600,8 @@ static kernel_ipsec_t* kernel_simplon_create(void) {
     free(this);
     return NULL;
   }
-  lib->processor->queue_job(lib->processor,
-                            (job_t*)callback_job_create_with_prio((callback_job_cb_t)start_thread, this, NULL, NULL,
-                                                                  JOB_PRIO_CRITICAL));
+  lib->processor->queue_job(lib->processor, (job_t*)callback_job_create_with_prio((callback_job_cb_t)start_thread, this,
+                                                                                  NULL, NULL, JOB_PRIO_CRITICAL));
   return &this->public;
 }
 

@@ -120,8 +120,8 @@ static bool valid(const struct message* message, size_t received) {
   const size_t header = sizeof(struct simplon_sa_header);
   size_t body;
 
-  if (received < header || message->header.magic != SIMPLON_SA_MAGIC ||
-      message->header.version != SIMPLON_SA_VERSION || message->header.length != received) {
+  if (received < header || message->header.magic != SIMPLON_SA_MAGIC || message->header.version != SIMPLON_SA_VERSION ||
+      message->header.length != received) {
     return false;
   }
   body = incoming_body_size(message->header.type);
@@ -398,7 +398,8 @@ static bool settle(sa_client* client, int fd) {
 
 static int connect_once(const char* path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  const struct timeval timeout = {.tv_sec = SA_CLIENT_TIMEOUT_MS / 1000, .tv_usec = (SA_CLIENT_TIMEOUT_MS % 1000) * 1000};
+  const struct timeval timeout = {.tv_sec = SA_CLIENT_TIMEOUT_MS / 1000,
+                                  .tv_usec = (SA_CLIENT_TIMEOUT_MS % 1000) * 1000};
   int saved;
   int fd;
 

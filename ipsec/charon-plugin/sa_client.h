@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Client end of the SA protocol (gateway/ipc/sa_protocol.h): one connection to simplon-forwarder, kept up by one thread,
- * used by any number of threads. Knows nothing of strongSwan, so that it is tested without charon.
+ * Client end of the SA protocol (gateway/ipc/sa_protocol.h): one connection to simplon-forwarder, kept up by one
+ * thread, used by any number of threads. Knows nothing of strongSwan, so that it is tested without charon.
  *
  * Restarts
  *   The forwarder comes back with the same instance: deletions it may have missed are sent again before anything else.

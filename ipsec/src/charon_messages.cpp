@@ -120,8 +120,8 @@ Section load_conn_message(const TunnelSpec& spec, bool identities_shared) {
       .set("dpd_delay", seconds(spec.dpd_delay))
       .set("reauth_time", "0s")
       .set("rekey_time", seconds(spec.ike_rekey))
-      // "no": only INITIAL_CONTACT (RFC 7296 section 2.4) of a peer that lost its state replaces IKE_SAs. It goes by the
-      // pair of identities, so it would also delete another tunnel with the same pair.
+      // "no": only INITIAL_CONTACT (RFC 7296 section 2.4) of a peer that lost its state replaces IKE_SAs. It goes by
+      // the pair of identities, so it would also delete another tunnel with the same pair.
       .set("unique", identities_shared ? "never" : "no")
       .set("local-1", std::move(local))
       .set("remote-1", std::move(remote))

@@ -107,16 +107,17 @@ Found responder_words(const Attempt& attempt) {
   }
   if (attempt.line("but MAC mismatched") != nullptr) {
     return IkeDiagnosis{IkeFault::kPreSharedKey,
-                        "authentication failed: pre-shared keys differ; " + attempt.peer() + " presents identity '" + facts.remote_id +
-                            "' with another key than ours",
+                        "authentication failed: pre-shared keys differ; " + attempt.peer() + " presents identity '" +
+                            facts.remote_id + "' with another key than ours",
                         "put the same key into both ends' files; look for a trailing newline or space"};
   }
   if (attempt.line("no matching peer config found") != nullptr) {
     // looking for peer configs matching 192.0.2.2[b]...192.0.2.1[a]
     const std::string who = attempt.rest("looking for peer configs matching ");
     return IkeDiagnosis{IkeFault::kIdentity,
-                        "authentication failed: identities differ; the peer asked for " + (who.empty() ? "an identity pair" : who) +
-                            " (ours...theirs), this tunnel is '" + facts.local_id + "'...'" + facts.remote_id + "'",
+                        "authentication failed: identities differ; the peer asked for " +
+                            (who.empty() ? "an identity pair" : who) + " (ours...theirs), this tunnel is '" +
+                            facts.local_id + "'...'" + facts.remote_id + "'",
                         "make the identities of both ends agree: its local identity is our remote identity"};
   }
   if (attempt.line("no acceptable proposal found") != nullptr) {
@@ -141,10 +142,11 @@ Found responder_words(const Attempt& attempt) {
 Found initiator_told(const Attempt& attempt) {
   const IkeAttempt& facts = attempt.facts();
   if (attempt.line("received NO_PROPOSAL_CHOSEN notify, no CHILD_SA built") != nullptr) {
-    return IkeDiagnosis{IkeFault::kChildProposal,
-                        "phase 1 is fine, phase 2 (ESP) crypto differs: " + attempt.peer() +
-                            " accepts none of our ESP proposals " + join(facts.esp_proposals),
-                        "compare esp_proposals with the peer's; perfect forward secrecy (a group such as -ecp384) counts"};
+    return IkeDiagnosis{
+        IkeFault::kChildProposal,
+        "phase 1 is fine, phase 2 (ESP) crypto differs: " + attempt.peer() + " accepts none of our ESP proposals " +
+            join(facts.esp_proposals),
+        "compare esp_proposals with the peer's; perfect forward secrecy (a group such as -ecp384) counts"};
   }
   if (attempt.line("received TS_UNACCEPTABLE notify") != nullptr) {
     return IkeDiagnosis{IkeFault::kTrafficSelectors,
@@ -159,8 +161,11 @@ Found initiator_told(const Attempt& attempt) {
   }
   if (attempt.line("received AUTHENTICATION_FAILED notify error") != nullptr) {
     return IkeDiagnosis{IkeFault::kRefusedAuth,
-                        attempt.peer() + " refused our authentication: the pre-shared keys differ, or it has no "
-                        "connection of its '" + facts.remote_id + "' with our '" + facts.local_id + "' (it only says AUTHENTICATION_FAILED)",
+                        attempt.peer() +
+                            " refused our authentication: the pre-shared keys differ, or it has no "
+                            "connection of its '" +
+                            facts.remote_id + "' with our '" + facts.local_id +
+                            "' (it only says AUTHENTICATION_FAILED)",
                         "compare the keys and the identities; the peer's log says 'MAC mismatched' for the key and 'no "
                         "matching peer config found' for the identity"};
   }
@@ -193,8 +198,7 @@ Found silence(const Attempt& attempt) {
   if (!waiting) return {};
   const std::string so_far = gave_up ? "no answer" : "no answer so far";
   if (after_init) {
-    return IkeDiagnosis{IkeFault::kNoAnswer,
-                        so_far + " from " + attempt.peer() + " on UDP 4500 (UDP 500 works)",
+    return IkeDiagnosis{IkeFault::kNoAnswer, so_far + " from " + attempt.peer() + " on UDP 4500 (UDP 500 works)",
                         "permit UDP 4500 and ESP between " + attempt.facts().local + " and the peer"};
   }
   return IkeDiagnosis{IkeFault::kNoAnswer, so_far + " from " + attempt.peer() + " on UDP 500/4500",

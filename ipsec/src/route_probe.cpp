@@ -21,7 +21,8 @@ struct Endpoint {
 
 Endpoint endpoint(const IpAddress& address, std::uint16_t port) {
   Endpoint result;
-  const std::array<std::uint8_t, 2> port_bytes = {static_cast<std::uint8_t>(port >> 8), static_cast<std::uint8_t>(port)};
+  const std::array<std::uint8_t, 2> port_bytes = {static_cast<std::uint8_t>(port >> 8),
+                                                  static_cast<std::uint8_t>(port)};
   const auto bytes = address.bytes();
   if (address.is_v4()) {
     sockaddr_in in{};

@@ -6,13 +6,13 @@
 //     wake: reconcile, up, down, an event of charon, a timer
 //       -> connect if needed -> load what differs -> list-sas -> terminate what does not fit, initiate what is down
 //
-// Who brings a tunnel up again. Not charon (dpd_action=restart, close_action=start): it restarts each IKE_SA for itself, so
-// once both ends have initiated at the same time, every outage doubles the IKE_SAs, and with a peer that replaces
-// duplicates it never ends. `supervise` restarts the tunnel, and only while it has no IKE_SA at all. A tunnel that loses
-// its CHILD_SA gets kGrace first: charon recreates a child after a hard expiry by itself.
+// Who brings a tunnel up again. Not charon (dpd_action=restart, close_action=start): it restarts each IKE_SA for
+// itself, so once both ends have initiated at the same time, every outage doubles the IKE_SAs, and with a peer that
+// replaces duplicates it never ends. `supervise` restarts the tunnel, and only while it has no IKE_SA at all. A tunnel
+// that loses its CHILD_SA gets kGrace first: charon recreates a child after a hard expiry by itself.
 //
-// What looks wrong and is not: SAs are adopted by comparing addresses and the child's name (it holds the tunnel id), so a
-// restart of simplond negotiates nothing; a peer's second IKE_SA for the same tunnel is left alone (both work, the
+// What looks wrong and is not: SAs are adopted by comparing addresses and the child's name (it holds the tunnel id), so
+// a restart of simplond negotiates nothing; a peer's second IKE_SA for the same tunnel is left alone (both work, the
 // forwarder uses the newest, and deleting one would make some peers start again).
 #include "ipsec/tunnel_manager.h"
 
@@ -27,10 +27,10 @@
 #include <map>
 #include <set>
 
-#include "ipsec/ike_diagnosis.h"
 #include "ipsec/src/charon_messages.h"
 #include "ipsec/src/negotiation_log.h"
 #include "ipsec/src/route_probe.h"
+#include "ipsec/src/tunnel_state.h"
 #include "ipsec/vici/connection.h"
 #include "platform/base/clock.h"
 #include "platform/base/log.h"
@@ -45,42 +45,15 @@ using std::chrono::seconds;
 using vici::Section;
 
 // Chosen by us.
-constexpr seconds kReconcileLimit{5};           // the contract of reconcile
-constexpr milliseconds kFirstReconnect{100};    // charon opens its socket about 200 ms after it starts
+constexpr seconds kReconcileLimit{5};         // the contract of reconcile
+constexpr milliseconds kFirstReconnect{100};  // charon opens its socket about 200 ms after it starts
 constexpr milliseconds kLastReconnect{3000};
-constexpr milliseconds kFirstRetry{1000};       // of a tunnel that is down
 constexpr milliseconds kLastRetry{30000};
-constexpr milliseconds kGrace{1500};            // for charon to recreate a child
-constexpr milliseconds kBusyPeriod{1000};       // between looks at the SAs while a tunnel is down
-constexpr milliseconds kQuietPeriod{10000};     // and while all are up; events come in between
+constexpr milliseconds kGrace{1500};         // for charon to recreate a child
+constexpr milliseconds kBusyPeriod{1000};    // between looks at the SAs while a tunnel is down
+constexpr milliseconds kQuietPeriod{10000};  // and while all are up; events come in between
 
 MonoTime now() { return std::chrono::steady_clock::now(); }
-
-struct Tunnel {
-  TunnelSpec wanted;
-  /// What charon was given on this connection, without the key.
-  std::optional<TunnelSpec> loaded;
-  std::size_t loaded_key = 0;
-  bool loaded_shared_identities = false;
-  std::optional<Error> load_error;
-
-  /// Taken down by the operator: not in charon until `up`, or another configuration.
-  bool held = false;
-  /// What exists does not fit the configuration any more.
-  bool stale = false;
-
-  bool up = false;
-  std::optional<MonoTime> childless_since;
-  MonoTime next_try{};
-  milliseconds retry = kFirstRetry;
-
-  std::optional<IkeDiagnosis> diagnosis;
-  std::optional<std::uint64_t> established_in_ms;
-
-  [[nodiscard]] bool should_initiate() const {
-    return wanted.initiate && wanted.remote.has_value() && !held && loaded.has_value() && !load_error;
-  }
-};
 
 std::size_t key_mark(const std::string& psk) { return std::hash<std::string>{}(psk); }
 
@@ -198,7 +171,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       if (listed) sas = std::move(*listed);
     }
     std::vector<TunnelStatus> all;
-    for (const auto& [name, tunnel] : tunnels_) all.push_back(status_of(tunnel, sas[name]));
+    const std::string unavailable = connected() ? std::string{} : unavailable_;
+    for (const auto& [name, tunnel] : tunnels_) all.push_back(describe(tunnel, sas[name], unavailable));
     co_return all;
   }
 
@@ -465,11 +439,10 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     const std::uint64_t generation = wanted_generation_;
     const bool shared_identities = shares_identities(tunnel->wanted);
     const std::size_t key = key_mark(tunnel->wanted.psk);
-    const bool new_key = !tunnel->loaded || tunnel->loaded_key != key ||
-                         tunnel->loaded->local_id != tunnel->wanted.local_id ||
-                         tunnel->loaded->remote_id != tunnel->wanted.remote_id ||
-                         tunnel->loaded->local != tunnel->wanted.local ||
-                         tunnel->loaded->remote != tunnel->wanted.remote;
+    const bool new_key =
+        !tunnel->loaded || tunnel->loaded_key != key || tunnel->loaded->local_id != tunnel->wanted.local_id ||
+        tunnel->loaded->remote_id != tunnel->wanted.remote_id || tunnel->loaded->local != tunnel->wanted.local ||
+        tunnel->loaded->remote != tunnel->wanted.remote;
     TunnelSpec spec = tunnel->wanted;
     Section secret = load_shared_message(spec);
     wipe(spec.psk);
@@ -495,8 +468,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     if (tunnel == nullptr || tunnel->held || generation != wanted_generation_) co_return true;  // `load` comes again
     if (!result) {
       tunnel->loaded.reset();
-      tunnel->load_error =
-          make_error(ErrorCode::kInvalidConfig, "charon refuses tunnel '" + name + "': " + refusal(spec, result.error()), {});
+      tunnel->load_error = make_error(ErrorCode::kInvalidConfig,
+                                      "charon refuses tunnel '" + name + "': " + refusal(spec, result.error()), {});
       spdlog::error("{}", tunnel->load_error->what);
       co_return true;
     }
@@ -619,8 +592,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     Tunnel* tunnel = find(ike->name);
     if (event == "child-updown" && message.is_yes("up") && tunnel != nullptr) {
       if (const auto started = negotiations_.finish(ike->unique_id)) {
-        tunnel->established_in_ms = static_cast<std::uint64_t>(
-            std::chrono::duration_cast<milliseconds>(now() - *started).count());
+        tunnel->established_in_ms =
+            static_cast<std::uint64_t>(std::chrono::duration_cast<milliseconds>(now() - *started).count());
       }
     } else if (event == "ike-updown" && !message.is_yes("up")) {
       negotiations_.forget(ike->unique_id);
@@ -644,15 +617,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
                             : stranger ? negotiation->local == tunnel.wanted.local.to_string()
                                        : from_its_peer(entry);
       if (!concerns || tunnel.up || tunnel.held) continue;
-      IkeAttempt attempt;
-      attempt.initiator = negotiation->initiator;
-      attempt.local = tunnel.wanted.local.to_string();
-      attempt.remote = tunnel.wanted.remote ? tunnel.wanted.remote->to_string() : negotiation->remote;
-      attempt.local_id = tunnel.wanted.local_id;
-      attempt.remote_id = tunnel.wanted.remote_id;
-      attempt.ike_proposals = ike_proposals(tunnel.wanted);
-      attempt.esp_proposals = esp_proposals(tunnel.wanted);
-      attempt.lines = negotiation->lines;
+      IkeAttempt attempt = attempt_at(tunnel, *negotiation);
       auto found = diagnose(attempt);
       if (found && found->fault == IkeFault::kNoAnswer && tunnel.wanted.remote) {
         attempt.send_error = why_unreachable(tunnel.wanted.local, *tunnel.wanted.remote);
@@ -664,62 +629,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
         spdlog::warn("tunnel {}: {} ({})", name, found->problem, found->hint);
       }
       tunnel.diagnosis = std::move(found);
-    }
-  }
-
-  TunnelStatus status_of(const Tunnel& tunnel, const std::vector<ObservedIke>& sas) const {
-    TunnelStatus status;
-    status.name = tunnel.wanted.name;
-    status.local = tunnel.wanted.local.to_string();
-    status.remote = tunnel.wanted.remote ? tunnel.wanted.remote->to_string() : std::string{};
-    status.established_in_ms = tunnel.established_in_ms;
-    const ObservedIke* shown = nullptr;
-    for (const ObservedIke& ike : sas) {
-      TunnelState state = TunnelState::kConnecting;
-      if (ike.installed_child() != nullptr) {
-        state = TunnelState::kUp;
-      } else if (ike.is_established()) {
-        state = TunnelState::kIkeOnly;
-      } else if (ike.state == "DELETING" || ike.state == "DESTROYING") {
-        state = TunnelState::kDown;
-      }
-      if (shown == nullptr || state > status.state || (state == status.state && ike.age_seconds < shown->age_seconds)) {
-        shown = &ike;
-        status.state = state;
-      }
-      for (const ObservedChild& child : ike.children) {
-        if (child.status.state != "DELETED") status.children.push_back(child.status);
-      }
-    }
-    if (shown != nullptr) {
-      status.ike_state = shown->state;
-      status.ike_suite = shown->suite;
-      status.ike_age_seconds = shown->age_seconds;
-      if (!shown->remote.empty()) status.remote = shown->remote;
-    }
-    if (status.state != TunnelState::kUp) explain(tunnel, status);
-    return status;
-  }
-
-  void explain(const Tunnel& tunnel, TunnelStatus& status) const {
-    if (!connected()) {
-      status.problem = "charon does not answer: " + unavailable_;
-      status.hint = "systemctl status strongswan; the tunnel may well be up";
-    } else if (tunnel.load_error) {
-      status.problem = tunnel.load_error->what;
-      status.hint = "correct the tunnel's configuration and apply it again";
-    } else if (tunnel.held) {
-      status.problem = "taken down by the operator";
-      status.hint = "simplon tunnel up " + tunnel.wanted.name;
-    } else if (tunnel.diagnosis) {
-      status.problem = tunnel.diagnosis->problem;
-      status.hint = tunnel.diagnosis->hint;
-    } else if (status.state == TunnelState::kConnecting) {
-      status.problem = "negotiation under way";
-    } else if (!tunnel.wanted.initiate || !tunnel.wanted.remote) {
-      status.problem = "waiting for the peer to initiate";
-    } else {
-      status.problem = "down, the next attempt follows";
     }
   }
 

@@ -23,9 +23,9 @@ namespace simplon::ipsec::vici {
 namespace {
 
 namespace asio = boost::asio;
-using boost::system::error_code;
 using asio::redirect_error;
 using asio::use_awaitable;
+using boost::system::error_code;
 
 constexpr std::chrono::seconds kAnswerLimit{5};  // chosen by us; the contract of TunnelManager
 constexpr std::size_t kMaxSocketPath = 107;      // given by struct sockaddr_un

@@ -2,8 +2,8 @@
 // VICI's wire format (strongSwan, src/libcharon/plugins/vici/README.md, "Message format"):
 //
 //     packet   length(4) operation(1) [name length(1) name] element*
-//     element  SECTION_START(1) name | SECTION_END | KEY_VALUE name value | LIST_START name | LIST_ITEM value | LIST_END
-//     name     length(1) bytes          value    length(2) bytes         integers in network order
+//     element  SECTION_START(1) name | SECTION_END | KEY_VALUE name value | LIST_START name | LIST_ITEM value |
+//     LIST_END name     length(1) bytes          value    length(2) bytes         integers in network order
 //
 // Sections nest, lists hold values only. The parser keeps its own stack, so nesting costs no call depth.
 #include "ipsec/vici/message.h"
@@ -24,8 +24,8 @@ enum class Element : std::uint8_t {
 };
 
 bool is_named(Operation operation) {
-  return operation == Operation::kCommand || operation == Operation::kRegister ||
-         operation == Operation::kUnregister || operation == Operation::kEvent;
+  return operation == Operation::kCommand || operation == Operation::kRegister || operation == Operation::kUnregister ||
+         operation == Operation::kEvent;
 }
 
 class Reader {

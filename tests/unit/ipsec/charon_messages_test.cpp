@@ -206,14 +206,15 @@ TEST(NegotiationLog, LinesAreSortedByIkeSa) {
   const Negotiation* ours = log.add(log_line(1, "paris", "received NO_PROPOSAL_CHOSEN notify error"), clock.now());
   ASSERT_NE(ours, nullptr);
   EXPECT_TRUE(ours->initiator);
-  EXPECT_THAT(ours->lines, ElementsAre("initiating IKE_SA paris[1] to 192.0.2.2",
-                                       "received NO_PROPOSAL_CHOSEN notify error"));
+  EXPECT_THAT(ours->lines,
+              ElementsAre("initiating IKE_SA paris[1] to 192.0.2.2", "received NO_PROPOSAL_CHOSEN notify error"));
 }
 
 TEST(NegotiationLog, ARefusedStrangerIsKnownByItsAddress) {
   NegotiationLog log;
-  const Negotiation* stranger = log.add(
-      log_line(7, "(unnamed)", "no IKE config found for 192.0.2.2...192.0.2.1, sending NO_PROPOSAL_CHOSEN"), MonoTime{});
+  const Negotiation* stranger =
+      log.add(log_line(7, "(unnamed)", "no IKE config found for 192.0.2.2...192.0.2.1, sending NO_PROPOSAL_CHOSEN"),
+              MonoTime{});
   ASSERT_NE(stranger, nullptr);
   EXPECT_EQ(stranger->remote, "192.0.2.1");
 }

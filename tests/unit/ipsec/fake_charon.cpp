@@ -140,9 +140,11 @@ struct FakeCharon::Impl : std::enable_shared_from_this<Impl> {
       for (const auto& [id, key] : charon->secrets) keys.push_back(id);
       return Section{}.set("keys", keys);
     }
-    if (command == "load-conn") return load(message.entries().front().name, *message.section(message.entries().front().name));
+    if (command == "load-conn")
+      return load(message.entries().front().name, *message.section(message.entries().front().name));
     if (command == "unload-conn") {
-      return charon->connections.erase(std::string(message.text("name"))) == 1 ? success() : failure("unload: not found");
+      return charon->connections.erase(std::string(message.text("name"))) == 1 ? success()
+                                                                               : failure("unload: not found");
     }
     if (command == "initiate") return initiate(std::string(message.text("ike")), std::string(message.text("child")));
     if (command == "terminate") return terminate(message);
@@ -169,7 +171,8 @@ struct FakeCharon::Impl : std::enable_shared_from_this<Impl> {
     sa.name = name;
     sa.local = connection->second.list("local_addrs")->front();
     sa.remote = connection->second.list("remote_addrs")->front();
-    charon->log(sa.unique_id, name, "initiating IKE_SA " + name + "[" + std::to_string(sa.unique_id) + "] to " + sa.remote);
+    charon->log(sa.unique_id, name,
+                "initiating IKE_SA " + name + "[" + std::to_string(sa.unique_id) + "] to " + sa.remote);
     switch (charon->peers[name]) {
       case Peer::kAccepts:
         sa.state = "ESTABLISHED";

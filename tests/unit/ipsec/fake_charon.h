@@ -15,8 +15,8 @@
 
 namespace simplon::ipsec {
 
-/// charon's VICI socket with a memory: keeps connections, keys and SAs, answers as charon 5.9.8 does, and lets a test play
-/// the peer. Runs on the test's io_context.
+/// charon's VICI socket with a memory: keeps connections, keys and SAs, answers as charon 5.9.8 does, and lets a test
+/// play the peer. Runs on the test's io_context.
 class FakeCharon {
  public:
   /// What the peer does with an initiation.
@@ -28,7 +28,7 @@ class FakeCharon {
     std::string state;
     std::string local;
     std::string remote;
-    std::string child;        // name; empty: none
+    std::string child;  // name; empty: none
     std::string child_state = "INSTALLED";
     std::uint32_t spi_in = 0;
   };

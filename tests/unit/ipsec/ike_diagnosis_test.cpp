@@ -31,9 +31,8 @@ const std::vector<Case> kCorpus = {
      false,
      {"192.0.2.2 is initiating an IKE_SA",
       "received proposals: IKE:AES_CBC_256/HMAC_SHA2_256_128/PRF_HMAC_SHA2_256/CURVE_25519",
-      "configured proposals: IKE:AES_CBC_128/HMAC_SHA1_96/PRF_HMAC_SHA1/MODP_2048",
-      "remote host is behind NAT", "received proposals unacceptable",
-      "generating IKE_SA_INIT response 0 [ N(NO_PROP) ]"},
+      "configured proposals: IKE:AES_CBC_128/HMAC_SHA1_96/PRF_HMAC_SHA1/MODP_2048", "remote host is behind NAT",
+      "received proposals unacceptable", "generating IKE_SA_INIT response 0 [ N(NO_PROP) ]"},
      IkeFault::kIkeProposal,
      {"phase 1", "AES_CBC_256", "CURVE_25519", "AES_CBC_128", "MODP_2048"}},
     {"UnknownPeerAsResponder",
@@ -116,11 +115,7 @@ const std::vector<Case> kCorpus = {
       "no trusted RSA public key found for 'b'"},
      IkeFault::kCertificate,
      {"valid from Jan 01"}},
-    {"KeyMissing",
-     false,
-     {"no shared key found for 'a' - 'c'"},
-     IkeFault::kMissingKey,
-     {"no pre-shared key", "'a'"}},
+    {"KeyMissing", false, {"no shared key found for 'a' - 'c'"}, IkeFault::kMissingKey, {"no pre-shared key", "'a'"}},
     {"ForwarderAway",
      true,
      {"initiating IKE_SA paris[1] to 192.0.2.2", "no SPI: simplon-forwarder does not answer",
@@ -160,21 +155,25 @@ TEST(IkeDiagnosis, NamesTheCauseOfEveryFaultInTheCorpus) {
 }
 
 TEST(IkeDiagnosis, SuccessIsNoFault) {
-  const Case fine = {"", true,
+  const Case fine = {"",
+                     true,
                      {"initiating IKE_SA paris[1] to 192.0.2.2", "parsed IKE_SA_INIT response 0 [ SA KE No ]",
                       "authentication of 'a' (myself) with pre-shared key", "establishing CHILD_SA paris.t1{1}",
                       "parsed IKE_AUTH response 1 [ IDr AUTH SA TSi TSr ]",
                       "CHILD_SA paris.t1{1} established with SPIs c7_i c8_o and TS 0.0.0.0/0 === 0.0.0.0/0"},
-                     IkeFault::kNoAnswer, {}};
+                     IkeFault::kNoAnswer,
+                     {}};
   EXPECT_FALSE(diagnose(attempt_of(fine)));
   EXPECT_FALSE(diagnose(IkeAttempt{}));
 }
 
 TEST(IkeDiagnosis, ALostPacketThatWasSentAgainIsNoFault) {
-  const Case lost = {"", true,
+  const Case lost = {"",
+                     true,
                      {"initiating IKE_SA paris[1] to 192.0.2.2", "retransmit 1 of request with message ID 0",
                       "parsed IKE_SA_INIT response 0 [ SA KE No ]"},
-                     IkeFault::kNoAnswer, {}};
+                     IkeFault::kNoAnswer,
+                     {}};
   EXPECT_FALSE(diagnose(attempt_of(lost)));
 }
 

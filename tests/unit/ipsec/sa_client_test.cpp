@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The plugin's end of the SA protocol against a server that the test scripts: what charon would see when the forwarder is
-// there, slow, gone, restarted or lying.
+// The plugin's end of the SA protocol against a server that the test scripts: what charon would see when the forwarder
+// is there, slow, gone, restarted or lying.
 #include "ipsec/charon-plugin/sa_client.h"
 
 #include <gmock/gmock.h>
@@ -142,13 +142,16 @@ class SaClientTest : public ::testing::Test {
   void start() {
     const sa_client_hooks hooks = {
         .user = this,
-        .log = [](void* user, const char* text) { self(user).note([&](auto& me) { me.log_ += std::string(text) + "\n"; }); },
-        .expire = [](void* user, const simplon_sa_expire* event) {
-          self(user).note([&](auto& me) { me.expired_.push_back({event->id.spi, event->hard}); });
-        },
-        .mapping = [](void* user, const simplon_sa_mapping* event) {
-          self(user).note([&](auto& me) { me.mapped_.push_back(event->new_port); });
-        },
+        .log = [](void* user,
+                  const char* text) { self(user).note([&](auto& me) { me.log_ += std::string(text) + "\n"; }); },
+        .expire =
+            [](void* user, const simplon_sa_expire* event) {
+              self(user).note([&](auto& me) { me.expired_.push_back({event->id.spi, event->hard}); });
+            },
+        .mapping =
+            [](void* user, const simplon_sa_mapping* event) {
+              self(user).note([&](auto& me) { me.mapped_.push_back(event->new_port); });
+            },
         .lost = [](void* user) { self(user).note([](auto& me) { ++me.lost_; }); },
     };
     client_ = sa_client_create(path_.c_str(), &hooks);
@@ -237,8 +240,8 @@ TEST_F(SaClientTest, ManyThreadsGetTheirOwnAnswers) {
         simplon_sa_id id{};
         simplon_sa_usage usage{};
         std::uint64_t spi = 0;
-        if (alloc(&spi) == SIMPLON_SA_OK && spi == 0xc0000001u && sa_client_query(client_, &id, &usage) == SIMPLON_SA_OK &&
-            usage.packets == 10) {
+        if (alloc(&spi) == SIMPLON_SA_OK && spi == 0xc0000001u &&
+            sa_client_query(client_, &id, &usage) == SIMPLON_SA_OK && usage.packets == 10) {
           ++good;
         }
       }

@@ -3,10 +3,10 @@
 
 #include "ipsec/tunnel_manager.h"
 
-#include <boost/asio/co_spawn.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
+#include <boost/asio/co_spawn.hpp>
 
 #include <chrono>
 #include <filesystem>
@@ -50,7 +50,8 @@ class TunnelManagerTest : public ::testing::Test {
   template <class T>
   T wait(boost::asio::awaitable<T> awaited) {
     std::optional<T> result;
-    boost::asio::co_spawn(io_, std::move(awaited), [&](const std::exception_ptr&, T value) { result = std::move(value); });
+    boost::asio::co_spawn(io_, std::move(awaited),
+                          [&](const std::exception_ptr&, T value) { result = std::move(value); });
     EXPECT_TRUE(until([&] { return result.has_value(); }));
     return std::move(*result);
   }

@@ -45,10 +45,10 @@ TEST(ViciMessage, EncodesAsCharonDocumentsIt) {
   section.set("sub-section", sub).set("list1", Section::List{"item1", "item2"});
   Packet packet{Operation::kResponse, "", {}};
   packet.message.set("key1", "value1").set("section1", section);
-  const std::string expected =
-      std::string("\x01", 1) + "\x03\x04key1" + std::string("\0\x06", 2) + "value1" + "\x01\x08section1" +
-      "\x01\x0bsub-section" + "\x03\x04key2" + std::string("\0\x06", 2) + "value2" + "\x02" + "\x04\x05list1" +
-      std::string("\x05\0\x05", 3) + "item1" + std::string("\x05\0\x05", 3) + "item2" + "\x06" + "\x02";
+  const std::string expected = std::string("\x01", 1) + "\x03\x04key1" + std::string("\0\x06", 2) + "value1" +
+                               "\x01\x08section1" + "\x01\x0bsub-section" + "\x03\x04key2" + std::string("\0\x06", 2) +
+                               "value2" + "\x02" + "\x04\x05list1" + std::string("\x05\0\x05", 3) + "item1" +
+                               std::string("\x05\0\x05", 3) + "item2" + "\x06" + "\x02";
   const auto encoded = encode_packet(packet);
   ASSERT_TRUE(encoded);
   EXPECT_EQ(std::string(encoded->begin() + 4, encoded->end()), expected);

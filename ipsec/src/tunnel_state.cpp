@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "ipsec/src/tunnel_state.h"
+
+namespace simplon::ipsec {
+namespace {
+
+void explain(const Tunnel& tunnel, const std::string& unavailable, TunnelStatus& status) {
+  if (!unavailable.empty()) {
+    status.problem = "charon does not answer: " + unavailable;
+    status.hint = "systemctl status strongswan; the tunnel may well be up";
+  } else if (tunnel.load_error) {
+    status.problem = tunnel.load_error->what;
+    status.hint = "correct the tunnel's configuration and apply it again";
+  } else if (tunnel.held) {
+    status.problem = "taken down by the operator";
+    status.hint = "simplon tunnel up " + tunnel.wanted.name;
+  } else if (tunnel.diagnosis) {
+    status.problem = tunnel.diagnosis->problem;
+    status.hint = tunnel.diagnosis->hint;
+  } else if (status.state == TunnelState::kConnecting) {
+    status.problem = "negotiation under way";
+  } else if (!tunnel.wanted.initiate || !tunnel.wanted.remote) {
+    status.problem = "waiting for the peer to initiate";
+  } else {
+    status.problem = "down, the next attempt follows";
+  }
+}
+
+}  // namespace
+
+TunnelStatus describe(const Tunnel& tunnel, const std::vector<ObservedIke>& sas, const std::string& unavailable) {
+  TunnelStatus status;
+  status.name = tunnel.wanted.name;
+  status.local = tunnel.wanted.local.to_string();
+  status.remote = tunnel.wanted.remote ? tunnel.wanted.remote->to_string() : std::string{};
+  status.established_in_ms = tunnel.established_in_ms;
+  const ObservedIke* shown = nullptr;
+  for (const ObservedIke& ike : sas) {
+    TunnelState state = TunnelState::kConnecting;
+    if (ike.installed_child() != nullptr) {
+      state = TunnelState::kUp;
+    } else if (ike.is_established()) {
+      state = TunnelState::kIkeOnly;
+    } else if (ike.state == "DELETING" || ike.state == "DESTROYING") {
+      state = TunnelState::kDown;
+    }
+    if (shown == nullptr || state > status.state || (state == status.state && ike.age_seconds < shown->age_seconds)) {
+      shown = &ike;
+      status.state = state;
+    }
+    for (const ObservedChild& child : ike.children) {
+      if (child.status.state != "DELETED") status.children.push_back(child.status);
+    }
+  }
+  if (shown != nullptr) {
+    status.ike_state = shown->state;
+    status.ike_suite = shown->suite;
+    status.ike_age_seconds = shown->age_seconds;
+    if (!shown->remote.empty()) status.remote = shown->remote;
+  }
+  if (status.state != TunnelState::kUp) explain(tunnel, unavailable, status);
+  return status;
+}
+
+IkeAttempt attempt_at(const Tunnel& tunnel, const Negotiation& negotiation) {
+  IkeAttempt attempt;
+  attempt.initiator = negotiation.initiator;
+  attempt.local = tunnel.wanted.local.to_string();
+  attempt.remote = tunnel.wanted.remote ? tunnel.wanted.remote->to_string() : negotiation.remote;
+  attempt.local_id = tunnel.wanted.local_id;
+  attempt.remote_id = tunnel.wanted.remote_id;
+  attempt.ike_proposals = ike_proposals(tunnel.wanted);
+  attempt.esp_proposals = esp_proposals(tunnel.wanted);
+  attempt.lines = negotiation.lines;
+  return attempt;
+}
+
+}  // namespace simplon::ipsec
