@@ -61,6 +61,10 @@ function(simplon_test name)
                        DISCOVERY_TIMEOUT 60 WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
 endfunction()
 
+if(SIMPLON_FUZZ)
+  add_custom_target(fuzzers)
+endif()
+
 # simplon_fuzz(NAME SOURCE x_fuzz.cpp LIBS x ...)
 # With SIMPLON_FUZZ a libFuzzer program; otherwise a program that replays tests/fuzz/corpus/NAME in ctest.
 function(simplon_fuzz name)
@@ -70,6 +74,7 @@ function(simplon_fuzz name)
     target_compile_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
     target_link_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
     target_link_libraries(${name}_fuzz PRIVATE simplon_flags ${ARG_LIBS})
+    add_dependencies(fuzzers ${name}_fuzz)
     # New findings go to the build folder; the corpus of the repository is read only.
     set(work "${CMAKE_CURRENT_BINARY_DIR}/corpus/${name}")
     file(MAKE_DIRECTORY "${work}")
