@@ -53,7 +53,7 @@ Found local_trouble(const Attempt& attempt) {
   if (attempt.line("no SPI: simplon-forwarder does not answer") != nullptr ||
       attempt.line(" refused: simplon-forwarder does not answer") != nullptr) {
     return IkeDiagnosis{IkeFault::kForwarderAway, "charon cannot reach simplon-forwarder, so no SA can be installed",
-                        "check that simplon-forwarder runs (systemctl status simplon-forwarder)"};
+                        "check that simplon-forwarder runs"};
   }
   if (const std::string* line = attempt.line("SA ", " refused: ")) {
     return IkeDiagnosis{IkeFault::kForwarderRefused, "the SA was negotiated but not installed: " + *line,

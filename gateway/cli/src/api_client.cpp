@@ -60,7 +60,7 @@ Result<nlohmann::json> ApiClient::exchange(const std::string& request) const {
   auto connected = sys::connect_unix(socket_, SOCK_STREAM, true);
   if (!connected) {
     return fail(ErrorCode::kUnavailable, "simplond is not reachable: " + connected.error().what,
-                "is it running? systemctl status simplond; another one: --socket PATH");
+                "is it running? another one: --socket PATH");
   }
   const int fd = connected->get();
   const auto deadline = Clock::now() + timeout_;

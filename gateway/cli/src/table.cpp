@@ -45,7 +45,10 @@ std::vector<std::string> wrap(std::string_view text, std::size_t width) {
       line.clear();
     }
     while (line.empty() && display_width(word) > width) {
-      const std::size_t cut = bytes_of(word, width);
+      // A long word, such as a proposal, breaks behind its last joint that fits.
+      std::size_t cut = bytes_of(word, width);
+      const std::size_t joint = word.substr(0, cut).find_last_of("-/,_");
+      if (joint != std::string_view::npos) cut = joint + 1;
       lines.emplace_back(word.substr(0, cut));
       word.remove_prefix(cut);
     }

@@ -581,7 +581,7 @@ std::vector<Problem> Reconciler::problems() const {
   const auto programmed = programmer_.status();
   if (programmer_.started() && !programmed.connected) {
     problems.push_back({"simplon-forwarder", programmed.problem,
-                        "it gets everything as soon as it is back (systemctl status simplon-forwarder)"});
+                        "it gets everything as soon as it is back: start simplon-forwarder"});
   } else if (programmer_.started() && !programmed.problem.empty()) {
     problems.push_back({"simplon-forwarder", programmed.problem, ""});
   }

@@ -136,7 +136,7 @@ void TableProgrammer::enqueue(std::vector<ipc::Operation> operations) {
 asio::awaitable<Result<std::vector<Refusal>>> TableProgrammer::program(std::vector<ipc::Operation> operations) {
   if (!client_.connected()) {
     co_return fail(ErrorCode::kUnavailable, problem_,
-                   "it gets everything as soon as it is back (systemctl status simplon-forwarder)");
+                   "it gets everything as soon as it is back: start simplon-forwarder");
   }
   if (operations.empty() && synchronized_) co_return std::vector<Refusal>{};
   auto waiter = std::make_shared<Waiter>(io_);
