@@ -147,6 +147,8 @@ def wait_sessions(show, sites, began):
         gateway.wait_route("blue", "10.2.0.0/24")
         expect(lambda: sites.a_bird.learned() == ["10.20.0.0/24"], 30, "site-a learned the VPC's prefix")
         other.wait_route("site", "10.20.0.0/24")
+        expect(lambda: all(domain["synchronized"] for domain in gateway.show("route", "show")["domains"]), 10,
+               "the first dump of routes ended")
     for name in ("site-a", "site-b"):
         seen = gateway.neighbor(name)["observed"]
         show.row(f"BGP with {name}", f"{seen['state']}, prefixes: {seen['prefixes_accepted']} learned, "
