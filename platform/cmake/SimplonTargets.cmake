@@ -78,7 +78,7 @@ function(simplon_fuzz name)
     set(work "${CMAKE_CURRENT_BINARY_DIR}/corpus/${name}")
     file(MAKE_DIRECTORY "${work}")
     add_test(NAME fuzz_run.${name}
-             COMMAND ${name}_fuzz -max_total_time=${SIMPLON_FUZZ_SECONDS} -timeout=5 -rss_limit_mb=2048 -verbosity=0
+             COMMAND ${name}_fuzz -max_total_time=${SIMPLON_FUZZ_SECONDS} -seed=1 -timeout=5 -rss_limit_mb=2048 -verbosity=0
                      -print_final_stats=1 -artifact_prefix=${CMAKE_CURRENT_BINARY_DIR}/crash-${name}-
                      "${work}" "${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
     set_tests_properties(fuzz_run.${name} PROPERTIES LABELS "fuzz")
