@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 namespace simplon {
 
@@ -31,6 +32,11 @@ class Be {
   constexpr Be(T host) noexcept { *this = host; }  // NOLINT(google-explicit-constructor): a wire field is assigned
 
   constexpr Be& operator=(T host) noexcept {
+    if (!std::is_constant_evaluated()) {  // one instruction, which GCC does not make of the loop at -O2
+      const T swapped = byteswap(host);
+      std::memcpy(bytes_, &swapped, sizeof(T));
+      return *this;
+    }
     for (std::size_t i = 0; i < sizeof(T); ++i) {
       bytes_[i] = static_cast<std::uint8_t>(host >> (8 * (sizeof(T) - 1 - i)));
     }
@@ -38,6 +44,10 @@ class Be {
   }
   [[nodiscard]] constexpr T host() const noexcept {
     T value{};
+    if (!std::is_constant_evaluated()) {
+      std::memcpy(&value, bytes_, sizeof(T));
+      return byteswap(value);
+    }
     for (std::size_t i = 0; i < sizeof(T); ++i) value = static_cast<T>((value << 8) | bytes_[i]);
     return value;
   }

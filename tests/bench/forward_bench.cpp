@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Nanoseconds of CPU time per packet, in memory: the whole path, each stage, the cipher alone, the FIB, and table updates.
+//
+//     Path/VxlanToEsp/512/tenants:1000/cold   512-byte inner packets of 1000 random tenants in a 64 MiB packet set
+//     Stage/VxlanToEsp/512/resolve            the share of one stage (one tenant, warm)
+//     Cipher/Seal/512                         ipsec-mb alone, 64 keys in turn
+//
+// "warm": 256 packets written just before. Preparing packets is not measured. Every path first proves itself on a packet with
+// a known answer.
+#include <benchmark/benchmark.h>
+#include <time.h>
+#include <x86intrin.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/fib.h"
+#include "gateway/forward/src/stages.h"
+#include "tests/bench/cloud.h"
+
+namespace simplon::bench {
+namespace {
+
+using Kind = Cloud::Kind;
+using namespace forward;
+
+constexpr std::size_t kWarmSet = 256;
+constexpr std::size_t kColdSet = (std::size_t{64} << 20) / kFrameBytes;
+
+double thread_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+/// What a pair of clock readings costs, to be taken off.
+double clock_cost() {
+  static const double cost = [] {
+    double least = 1;
+    for (int i = 0; i < 1000; ++i) {
+      const double start = thread_seconds();
+      least = std::min(least, thread_seconds() - start);
+    }
+    return least;
+  }();
+  return cost;
+}
+
+const char* name_of(Kind kind) {
+  return kind == Kind::kVxlanToVxlan ? "VxlanToVxlan" : kind == Kind::kVxlanToEsp ? "VxlanToEsp" : "EspToVxlan";
+}
+
+/// Built once per size and kept, since repetitions are interleaved.
+Cloud& cloud(unsigned tenants) {
+  static std::map<unsigned, std::unique_ptr<Cloud>> built;
+  std::unique_ptr<Cloud>& place = built[tenants];
+  if (place == nullptr) place = std::make_unique<Cloud>(tenants, kColdSet + 512);
+  return *place;
+}
+
+void path(benchmark::State& state, Kind kind, std::size_t bytes, unsigned tenants, std::size_t set) {
+  Cloud& target = cloud(tenants);
+  if (const char* wrong = target.known_answer(kind, bytes)) return state.SkipWithError(wrong);
+  std::size_t packets = 0;
+  for ([[maybe_unused]] auto _ : state) {
+    target.prepare(kind, set, bytes);
+    const double start = thread_seconds();
+    const std::size_t sent = target.run();
+    state.SetIterationTime(std::max(1e-9, thread_seconds() - start - clock_cost()));
+    if (sent != set) return state.SkipWithError("packets were dropped");
+    packets += sent;
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(packets));
+}
+
+using StageFunction = void (*)(Burst&) noexcept;
+struct StageName {
+  const char* name;
+  StageFunction run;
+};
+constexpr StageName kStages[] = {
+    {"classify", classify}, {"vxlan_decap", vxlan_decap}, {"esp_decrypt", esp_decrypt}, {"ip_forward", ip_forward},
+    {"resolve", resolve},   {"pmtu", pmtu},               {"vxlan_encap", vxlan_encap}, {"esp_encrypt", esp_encrypt},
+    {"transmit", transmit}};
+
+/// The whole path, burst by burst, with the time stamp counter read around one stage.
+void stage(benchmark::State& state, Kind kind, std::size_t bytes, std::size_t measured) {
+  Cloud& target = cloud(1);
+  if (const char* wrong = target.known_answer(kind, bytes)) return state.SkipWithError(wrong);
+  target.worker->go_offline();
+  target.tables.quiescence().online(0);
+  WorkerCounters counters;
+  const auto burst =
+      std::make_unique<Burst>(target.tables.state(), target.pool, counters, 0U, IcmpLimiter(1, 1));
+  // TSC against CPU time over a whole iteration: the share of the stage in ticks, times the iteration's CPU time.
+  std::size_t packets = 0;
+  for ([[maybe_unused]] auto _ : state) {
+    target.prepare(kind, kWarmSet, bytes);
+    target.io->sent = 0;
+    std::uint64_t ticks = 0;
+    const double start = thread_seconds();
+    const std::uint64_t first = __rdtsc();
+    for (;;) {
+      std::array<Packet, Burst::kReceived> received;
+      const std::size_t count = target.io->receive(received);
+      if (count == 0) break;
+      burst->begin();
+      for (std::size_t i = 0; i < count; ++i) {
+        __builtin_prefetch(received[i].data);
+        __builtin_prefetch(received[i].data + 64);
+        const unsigned number = burst->add();
+        burst->packets[number].data = received[i].data;
+        burst->packets[number].length = received[i].length;
+        burst->packets[number].port = received[i].port;
+        burst->received.push(number);
+      }
+      for (std::size_t s = 0; s < std::size(kStages); ++s) {
+        const std::uint64_t before = __rdtsc();
+        kStages[s].run(*burst);
+        if (s == measured) ticks += __rdtsc() - before;
+      }
+    }
+    const std::uint64_t all = __rdtsc() - first;
+    const double seconds = thread_seconds() - start - clock_cost();
+    state.SetIterationTime(std::max(1e-12, seconds * static_cast<double>(ticks) / static_cast<double>(all)));
+    if (target.io->sent != kWarmSet) return state.SkipWithError("packets were dropped");
+    packets += kWarmSet;
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(packets));
+  target.tables.quiescence().offline(0);
+  target.worker->go_online();
+}
+
+void cipher(benchmark::State& state, std::size_t bytes, bool seal, crypto::AeadBackend backend) {
+  std::mt19937 random(1);
+  std::vector<std::unique_ptr<crypto::AeadKey>> keys;
+  for (int i = 0; i < 64; ++i) {
+    Bytes key(32);
+    for (auto& byte : key) byte = static_cast<std::uint8_t>(random());
+    keys.push_back(crypto::AeadKey::create(crypto::AeadSuite::kAes256Gcm16, key, backend).value());
+  }
+  std::vector<Bytes> packets(kWarmSet, Bytes(bytes + 16));
+  const Bytes nonce(12, 1);
+  const Bytes associated(12, 2);
+  // Known answer: what one seals the other opens; the tags stay right for the measured openings.
+  std::size_t n = 0;
+  for (Bytes& packet : packets) {
+    keys[n % 64]->seal(nonce.data(), associated, std::span(packet).first(bytes), packet.data() + bytes);
+    Bytes copy = packet;
+    if (!keys[n++ % 64]->open(nonce.data(), associated, std::span(copy).first(bytes), copy.data() + bytes)) {
+      return state.SkipWithError("it does not authenticate");
+    }
+  }
+  std::int64_t done = 0;
+  for ([[maybe_unused]] auto _ : state) {
+    const double start = thread_seconds();
+    for (std::size_t i = 0; i < packets.size(); ++i) {
+      Bytes& packet = packets[i];
+      const std::span<std::uint8_t> data = std::span(packet).first(bytes);
+      if (seal) {
+        keys[i % 64]->seal(nonce.data(), associated, data, packet.data() + bytes);
+      } else {
+        benchmark::DoNotOptimize(keys[i % 64]->open(nonce.data(), associated, data, packet.data() + bytes));
+      }
+    }
+    state.SetIterationTime(std::max(1e-9, thread_seconds() - start - clock_cost()));
+    done += static_cast<std::int64_t>(packets.size());
+  }
+  state.SetItemsProcessed(done);
+}
+
+/// Two thirds /24, the rest /16 to /23, as in the Internet's table; random covered addresses.
+void fib_lookup4(benchmark::State& state, std::size_t routes) {
+  Quiescence quiescence(1);
+  Fib<std::uint64_t> fib(quiescence);
+  std::mt19937_64 random(1);
+  std::vector<std::uint64_t> probes;
+  for (std::size_t n = 0; fib.size() < routes; ++n) {
+    const auto address = static_cast<std::uint32_t>(random());
+    fib.upsert(fib_key(address), static_cast<unsigned>(random() % 3 != 0 ? 24 : 16 + random() % 8),
+               static_cast<std::uint32_t>(1 + n % 1000));
+    if (probes.size() < 65536) probes.push_back(fib_key(address));
+    if (n % 1024 == 0) quiescence.advance();
+  }
+  std::shuffle(probes.begin(), probes.end(), random);
+  std::size_t at = 0;
+  std::uint64_t sum = 0;
+  for ([[maybe_unused]] auto _ : state) {
+    const double start = thread_seconds();
+    for (int i = 0; i < 4096; ++i) sum += fib.lookup(probes[at++ % probes.size()]);
+    state.SetIterationTime(std::max(1e-9, thread_seconds() - start - clock_cost()));
+  }
+  benchmark::DoNotOptimize(sum);
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * 4096);
+  state.counters["bytes_per_route"] = static_cast<double>(fib.memory_bytes()) / static_cast<double>(routes);
+}
+
+void fib_lookup6(benchmark::State& state, std::size_t routes) {
+  Quiescence quiescence(1);
+  Fib<Uint128> fib(quiescence);
+  std::mt19937_64 random(1);
+  std::vector<Uint128> probes;
+  while (fib.size() < routes) {
+    // 2000::/3 in /32 to /48, few distinct first 24 bits.
+    const std::uint64_t high = (std::uint64_t{0x20} << 56) | ((random() % 4096) << 40) | (random() & 0xffffffffffU);
+    const Uint128 key = static_cast<Uint128>(high) << 64;
+    fib.upsert(key, static_cast<unsigned>(32 + random() % 17), 1);
+    if (probes.size() < 65536) probes.push_back(key);
+  }
+  std::size_t at = 0;
+  std::uint64_t sum = 0;
+  for ([[maybe_unused]] auto _ : state) {
+    const double start = thread_seconds();
+    for (int i = 0; i < 4096; ++i) sum += fib.lookup(probes[at++ % probes.size()]);
+    state.SetIterationTime(std::max(1e-9, thread_seconds() - start - clock_cost()));
+  }
+  benchmark::DoNotOptimize(sum);
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * 4096);
+}
+
+void fib_update(benchmark::State& state, std::size_t routes) {
+  Quiescence quiescence(1);
+  Fib<std::uint64_t> fib(quiescence);
+  std::mt19937_64 random(1);
+  while (fib.size() < routes) fib.upsert(fib_key(static_cast<std::uint32_t>(random())), 24, 1);
+  quiescence.advance();
+  for ([[maybe_unused]] auto _ : state) {
+    const double start = thread_seconds();
+    for (int i = 0; i < 512; ++i) {
+      const std::uint64_t key = fib_key(static_cast<std::uint32_t>(random()));
+      if (fib.upsert(key, 24, 2) == 0) fib.remove(key, 24);
+    }
+    quiescence.advance();
+    state.SetIterationTime(std::max(1e-9, thread_seconds() - start - clock_cost()));
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * 1024);
+}
+
+void endpoint_update(benchmark::State& state) {
+  Tables tables;
+  std::uint32_t host = 0;
+  for ([[maybe_unused]] auto _ : state) {
+    const double start = thread_seconds();
+    for (int i = 0; i < 1024; ++i) {
+      const auto added = tables.upsert_endpoint({Vni{1}, IpAddress::v4(0x0a000000 + (++host & 0xffffff)),
+                                                 MacAddress{{2, 0, 0, 0, 0, static_cast<std::uint8_t>(host >> 24)}},
+                                                 IpAddress::v4(0xc0000200 + host % 64)});
+      if (!added) return state.SkipWithError("refused");
+    }
+    tables.commit();
+    state.SetIterationTime(std::max(1e-9, thread_seconds() - start - clock_cost()));
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * 1024);
+}
+
+template <class Function>
+void add(const std::string& name, Function function) {
+  benchmark::RegisterBenchmark(name.c_str(), function)->UseManualTime()->Unit(benchmark::kNanosecond);
+}
+
+void register_all() {
+  constexpr std::size_t kSizes[] = {64, 512, 1420};
+  const auto add_path = [](Kind kind, std::size_t bytes, unsigned tenants, bool cold) {
+    add(std::string("Path/") + name_of(kind) + "/" + std::to_string(bytes) + "/tenants:" + std::to_string(tenants) +
+            (cold ? "/cold" : "/warm"),
+        [=](benchmark::State& state) { path(state, kind, bytes, tenants, cold ? kColdSet : kWarmSet); });
+  };
+  for (const unsigned tenants : {1U, 1000U}) {
+    for (const Kind kind : {Kind::kVxlanToVxlan, Kind::kVxlanToEsp, Kind::kEspToVxlan}) {
+      for (const std::size_t bytes : kSizes) {
+        add_path(kind, bytes, tenants, false);
+        add_path(kind, bytes, tenants, true);
+      }
+    }
+  }
+  add_path(Kind::kVxlanToVxlan, 64, 10000, false);
+  for (const Kind kind : {Kind::kVxlanToVxlan, Kind::kVxlanToEsp, Kind::kEspToVxlan}) {
+    for (std::size_t s = 0; s < std::size(kStages); ++s) {
+      const std::string stage_name = kStages[s].name;
+      const bool esp_in = kind == Kind::kEspToVxlan;
+      const bool esp_out = kind == Kind::kVxlanToEsp;
+      if ((stage_name == "vxlan_decap" && esp_in) || (stage_name == "esp_decrypt" && !esp_in) ||
+          (stage_name == "vxlan_encap" && esp_out) || (stage_name == "esp_encrypt" && !esp_out)) {
+        continue;
+      }
+      add(std::string("Stage/") + name_of(kind) + "/512/" + stage_name,
+          [=](benchmark::State& state) { stage(state, kind, 512, s); });
+    }
+  }
+  for (const std::size_t bytes : kSizes) {
+    for (const bool seal : {true, false}) {
+      for (const crypto::AeadBackend backend : {crypto::AeadBackend::kIpsecMb, crypto::AeadBackend::kOpenSsl}) {
+        if (!crypto::available(backend)) continue;
+        add(std::string("Cipher/") + (backend == crypto::AeadBackend::kIpsecMb ? "ipsec-mb" : "OpenSSL") +
+                (seal ? "/Seal/" : "/Open/") + std::to_string(bytes),
+            [=](benchmark::State& state) { cipher(state, bytes, seal, backend); });
+      }
+    }
+  }
+  for (const std::size_t routes : {std::size_t{1000}, std::size_t{100000}, std::size_t{1000000}}) {
+    add("Fib/Lookup4/" + std::to_string(routes), [=](benchmark::State& state) { fib_lookup4(state, routes); });
+  }
+  add("Fib/Lookup6/100000", [](benchmark::State& state) { fib_lookup6(state, 100000); });
+  add("Fib/Update4/1024_in_100000", [](benchmark::State& state) { fib_update(state, 100000); });
+  add("Endpoint/Update/1024", endpoint_update);
+}
+
+}  // namespace
+}  // namespace simplon::bench
+
+int main(int argc, char** argv) {
+  simplon::bench::register_all();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
