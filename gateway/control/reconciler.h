@@ -89,12 +89,12 @@ using Transaction = tl::expected<T, std::vector<config::Issue>>;
 
 /// Makes namespaces, forwarder, charon and FRR be what the stored configuration says, and keeps them so.
 ///
-/// Changes are transactions, one after the other: validate, compile, namespaces, forwarder, charon, FRR, commit. What is
-/// refused (a document, an object, a proposal, a command) reverts everything to the configuration before. A process that is
-/// merely away does not: the change is committed with a warning and the process gets its part when it is back.
+/// Changes are transactions, one after the other: validate, compile, namespaces, forwarder, charon, FRR, commit. What
+/// is refused (a document, an object, a proposal, a command) reverts everything to the configuration before. A process
+/// that is merely away does not: the change is committed with a warning and the process gets its part when it is back.
 /// At start everything that runs is adopted; see the essay in reconciler.cpp about what must not be removed when.
-/// Threads: one io_context thread. Lifetime: destroyed only while no transaction is under way, or when the io_context does
-/// not run any more.
+/// Threads: one io_context thread. Lifetime: destroyed only while no transaction is under way, or when the io_context
+/// does not run any more.
 class Reconciler {
  public:
   struct Parts {
@@ -112,8 +112,8 @@ class Reconciler {
     std::string netns_prefix = "simplon-";
     /// Different in each life of the daemon, growing.
     std::uint64_t first_epoch = 1;
-    /// Longest wait for learned routes after a start before what nobody wants is removed from the forwarder. Chosen by us:
-    /// zebra connects again within a few seconds; until then nothing but leftovers depends on it.
+    /// Longest wait for learned routes after a start before what nobody wants is removed from the forwarder. Chosen by
+    /// us: zebra connects again within a few seconds; until then nothing but leftovers depends on it.
     std::chrono::milliseconds sweep_cap{30000};
     /// Looks after retries and probations this often.
     std::chrono::milliseconds tick{250};

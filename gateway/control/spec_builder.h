@@ -34,7 +34,8 @@ struct TunnelSpecs {
 [[nodiscard]] TunnelSpecs build_tunnel_specs(const GatewayConfig& config, const config::IdRegistry& ids);
 
 /// The FRR instance of `domain`, which has `bgp`. Originates the prefixes of the domain's VPCs.
-/// Errors: kInvalidConfig if a neighbor's password file cannot be read, naming domain and neighbor. Blocks on small files.
+/// Errors: kInvalidConfig if a neighbor's password file cannot be read, naming domain and neighbor. Blocks on small
+/// files.
 [[nodiscard]] Result<bgp::SpeakerSpec> build_speaker_spec(const GatewayConfig& config, const DomainConfig& domain,
                                                           const std::string& netns_prefix);
 

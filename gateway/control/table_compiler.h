@@ -20,8 +20,8 @@ namespace simplon::control {
 [[nodiscard]] std::string tunnel_interface(TunnelId id);
 [[nodiscard]] std::string vpc_interface(Vni vni);
 
-/// MTU of a tunnel's host port when none is configured: what fits through ESP-in-UDP over IPv6 on a 1500-byte path. Only our
-/// own packets (BGP, ping) see it; forwarded ones are measured against the computed MTU of the SA.
+/// MTU of a tunnel's host port when none is configured: what fits through ESP-in-UDP over IPv6 on a 1500-byte path.
+/// Only our own packets (BGP, ping) see it; forwarded ones are measured against the computed MTU of the SA.
 inline constexpr std::uint16_t kTunnelHostPortMtu = 1400;
 
 /// Attachments, own addresses and static routes of each domain, by domain name. Names must have ids in `ids`.
@@ -34,8 +34,8 @@ inline constexpr std::uint16_t kTunnelHostPortMtu = 1400;
 
 /// Keeps the wanted tables equal to configuration plus learned routes, and says what changed as operations.
 ///
-/// Invariant: `tables()` after any sequence of calls equals a compiler's that was given the latest configuration and all
-/// valid learned routes at once. A change of a learned route touches that route only; a change of the configuration
+/// Invariant: `tables()` after any sequence of calls equals a compiler's that was given the latest configuration and
+/// all valid learned routes at once. A change of a learned route touches that route only; a change of the configuration
 /// compiles everything anew but returns only what differs.
 /// Pure: no sockets, no time. Threads: none.
 class TableCompiler {

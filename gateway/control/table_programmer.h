@@ -31,12 +31,12 @@ struct Refusal {
   std::string what;
 };
 
-/// Keeps the forwarder's tables equal to the wanted ones: first a synchronization with everything, then what changes, one
-/// Update in flight at a time, everything that changes meanwhile in the next one.
+/// Keeps the forwarder's tables equal to the wanted ones: first a synchronization with everything, then what changes,
+/// one Update in flight at a time, everything that changes meanwhile in the next one.
 ///
-/// A connection that is lost needs no care: the next one starts with everything. What the forwarder holds and nobody wants
-/// is removed (SyncEnd) only when `may_sweep` says that what is wanted is known completely.
-/// Threads: one io_context thread.
+/// A connection that is lost needs no care: the next one starts with everything. What the forwarder holds and nobody
+/// wants is removed (SyncEnd) only when `may_sweep` says that what is wanted is known completely. Threads: one
+/// io_context thread.
 class TableProgrammer {
  public:
   struct Status {

@@ -33,8 +33,8 @@ struct TableSet {
   friend bool operator==(const TableSet&, const TableSet&) = default;
 };
 
-/// What turns `from` into `to`, in an order that never leaves a reference dangling on the way: domains before what is in
-/// them, attachments before their host ports, endpoints and routes; removals last, in the opposite order.
+/// What turns `from` into `to`, in an order that never leaves a reference dangling on the way: domains before what is
+/// in them, attachments before their host ports, endpoints and routes; removals last, in the opposite order.
 [[nodiscard]] std::vector<ipc::Operation> difference(const TableSet& from, const TableSet& to);
 
 /// Upserts of everything, in the same order.

@@ -16,9 +16,9 @@
 
 namespace simplon::daemon {
 
-/// Answers the local API (gateway/ipc/api.h): puts what is configured, what charon and FRR observe and what the forwarder
-/// confirmed side by side, and hands changes to the reconciler.
-/// Threads: the io_context's one. Lifetime: all parts outlive it.
+/// Answers the local API (gateway/ipc/api.h): puts what is configured, what charon and FRR observe and what the
+/// forwarder confirmed side by side, and hands changes to the reconciler. Threads: the io_context's one. Lifetime: all
+/// parts outlive it.
 class Backend final : public ApiBackend {
  public:
   struct Parts {
@@ -31,7 +31,8 @@ class Backend final : public ApiBackend {
     const config::WallClock& wall_clock;
   };
 
-  Backend(Parts parts, std::string software) : parts_(parts), software_(std::move(software)), started_(parts.clock.now()) {}
+  Backend(Parts parts, std::string software)
+      : parts_(parts), software_(std::move(software)), started_(parts.clock.now()) {}
 
   boost::asio::awaitable<ApiResult> status() override;
   boost::asio::awaitable<ApiResult> config(std::optional<std::uint64_t> version) override;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Resolution is deliberately flat. zebra has already followed recursive nexthops to an interface of the domain's namespace,
-// and each interface there is the host port of exactly one attachment, so "which attachment" is one map look-up by
-// interface name. Nothing here depends on another learned route; that is why one changed route costs one look-up.
+// Resolution is deliberately flat. zebra has already followed recursive nexthops to an interface of the domain's
+// namespace, and each interface there is the host port of exactly one attachment, so "which attachment" is one map
+// look-up by interface name. Nothing here depends on another learned route; that is why one changed route costs one
+// look-up.
 //
-// A prefix may have a route from each source. The first source (in the order of RouteSource) with a nexthop that resolves
-// wins. A static route over a disabled tunnel does not resolve, so a learned route of the same prefix takes its place.
-// What does not resolve is kept and shown: it becomes a route when its interface appears.
+// A prefix may have a route from each source. The first source (in the order of RouteSource) with a nexthop that
+// resolves wins. A static route over a disabled tunnel does not resolve, so a learned route of the same prefix takes
+// its place. What does not resolve is kept and shown: it becomes a route when its interface appears.
 
 #include "gateway/control/domain_routes.h"
 
@@ -31,7 +32,8 @@ void add_hop(std::vector<ipc::NextHop>& hops, ipc::AttachmentRef attachment, std
 void normalize(std::vector<ipc::NextHop>& hops) {
   std::sort(hops.begin(), hops.end());
   // A set whose weights are all equal is a set of weight 1.
-  const bool equal = std::all_of(hops.begin(), hops.end(), [&](const auto& hop) { return hop.weight == hops[0].weight; });
+  const bool equal =
+      std::all_of(hops.begin(), hops.end(), [&](const auto& hop) { return hop.weight == hops[0].weight; });
   if (equal) {
     for (auto& hop : hops) hop.weight = 1;
   }
@@ -41,10 +43,14 @@ void normalize(std::vector<ipc::NextHop>& hops) {
 
 std::string_view to_string(RouteSource source) noexcept {
   switch (source) {
-    case RouteSource::kLocal: return "local";
-    case RouteSource::kConnected: return "connected";
-    case RouteSource::kStatic: return "static";
-    case RouteSource::kBgp: return "bgp";
+    case RouteSource::kLocal:
+      return "local";
+    case RouteSource::kConnected:
+      return "connected";
+    case RouteSource::kStatic:
+      return "static";
+    case RouteSource::kBgp:
+      return "bgp";
   }
   return "unknown";
 }
@@ -115,8 +121,7 @@ std::optional<ipc::Route> DomainRoutes::resolve_configured(const std::vector<Con
       source = route.source;
       resolved.domain = layout_.id;
       resolved.prefix = route.prefix;
-      resolved.action =
-          route.source == RouteSource::kLocal ? ipc::RouteAction::kLocal : ipc::RouteAction::kForward;
+      resolved.action = route.source == RouteSource::kLocal ? ipc::RouteAction::kLocal : ipc::RouteAction::kForward;
     }
     add_hop(resolved.nexthops, *route.attachment, 1);
     // An address or a link belongs to one attachment; several nexthops make sense for static routes only.
@@ -194,7 +199,8 @@ std::vector<RouteView> DomainRoutes::view() const {
   std::optional<IpPrefix> selected_prefix;
   RouteSource selected_source = RouteSource::kLocal;
   for (auto& view : views) {
-    view.resolved = std::any_of(view.hops.begin(), view.hops.end(), [](const auto& hop) { return hop.attachment.has_value(); });
+    view.resolved =
+        std::any_of(view.hops.begin(), view.hops.end(), [](const auto& hop) { return hop.attachment.has_value(); });
     if (!view.resolved) {
       view.reason = view.hops.empty() ? "it has no nexthop" : view.hops.front().problem;
     } else if (selected_prefix == view.prefix) {
@@ -216,9 +222,8 @@ std::vector<IpPrefix> DomainRoutes::learned_prefixes() const {
 }
 
 std::size_t DomainRoutes::unresolved() const {
-  return static_cast<std::size_t>(std::count_if(learned_.begin(), learned_.end(), [&](const auto& entry) {
-    return !resolve_learned(entry.second).has_value();
-  }));
+  return static_cast<std::size_t>(std::count_if(
+      learned_.begin(), learned_.end(), [&](const auto& entry) { return !resolve_learned(entry.second).has_value(); }));
 }
 
 }  // namespace simplon::control

@@ -2,33 +2,36 @@
 //
 // The one place where a change of configuration meets the world.
 //
-// A transaction goes through the steps of `switch_to` in an order in which each step finds what it needs: the namespace before
-// the host ports in it, the forwarder's tunnel before charon negotiates SAs for it, the host port before FRR talks over it.
-// What is no longer wanted goes last (`tidy`), after the commit, because until then a revert may need it: a domain's speaker is
-// stopped and its namespace deleted only when the forwarder has confirmed that the host ports are gone.
+// A transaction goes through the steps of `switch_to` in an order in which each step finds what it needs: the namespace
+// before the host ports in it, the forwarder's tunnel before charon negotiates SAs for it, the host port before FRR
+// talks over it. What is no longer wanted goes last (`tidy`), after the commit, because until then a revert may need
+// it: a domain's speaker is stopped and its namespace deleted only when the forwarder has confirmed that the host ports
+// are gone.
 //
-// Who is away (kUnavailable) is not an error of the configuration. Its part is remembered and `retry` brings it; forwarder
-// and charon ask for everything when they come back by themselves. Any other failure of a step is a refusal: the
-// configuration before is compiled again and goes through the same steps, this time with problems noted instead of reported.
+// Who is away (kUnavailable) is not an error of the configuration. Its part is remembered and `retry` brings it;
+// forwarder and charon ask for everything when they come back by themselves. Any other failure of a step is a refusal:
+// the configuration before is compiled again and goes through the same steps, this time with problems noted instead of
+// reported.
 //
-// Restart. What runs is adopted: `ensure` finds the namespace, the speaker finds FRR, the tunnel manager finds the SAs, the
-// forwarder holds its tables. Everything is said again and nothing is removed, until the learned routes are known: a
-// domain's routes are incomplete before its speaker is synchronized, so SyncEnd (which removes what was not said again) waits for
-// all speakers, at most `sweep_cap`. A kill -9 at any point leads here. A transaction that was cut off was not
-// committed, so the start works towards the version before; namespaces and speakers it had already made are
+// Restart. What runs is adopted: `ensure` finds the namespace, the speaker finds FRR, the tunnel manager finds the SAs,
+// the forwarder holds its tables. Everything is said again and nothing is removed, until the learned routes are known:
+// a domain's routes are incomplete before its speaker is synchronized, so SyncEnd (which removes what was not said
+// again) waits for all speakers, at most `sweep_cap`. A kill -9 at any point leads here. A transaction that was cut off
+// was not committed, so the start works towards the version before; namespaces and speakers it had already made are
 // found by the names in the id registry, which are forgotten last.
 //
-// Probation. `--confirm` is a deadline on disk (config::Store). Whoever notices first, the tick or the next start, goes back.
+// Probation. `--confirm` is a deadline on disk (config::Store). Whoever notices first, the tick or the next start, goes
+// back.
 
 #include "gateway/control/reconciler.h"
 
 #include <algorithm>
 
+#include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <spdlog/spdlog.h>
 
 #include "gateway/control/spec_builder.h"
 
@@ -64,8 +67,8 @@ Reconciler::Reconciler(Parts parts, Options options)
       turns_(parts_.io),
       compiler_(options_.netns_prefix),
       programmer_(
-          parts_.io, parts_.forwarder, options_.first_epoch,
-          [this]() -> const TableSet& { return compiler_.tables(); }, [this] { return may_sweep(); }),
+          parts_.io, parts_.forwarder, options_.first_epoch, [this]() -> const TableSet& { return compiler_.tables(); },
+          [this] { return may_sweep(); }),
       retry_delay_(options_.first_retry) {}
 
 Reconciler::~Reconciler() { *alive_ = false; }
@@ -111,11 +114,10 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
   const auto turn = co_await turns_.take();
   const auto current = parts_.store.current();
   if (command.base_version && *command.base_version != current) {
-    co_return tl::unexpected(refusal(make_error(ErrorCode::kConflict,
-                                      "the configuration is at version " + std::to_string(current) + ", not " +
-                                          std::to_string(*command.base_version),
-                                      "look at what changed (simplon config diff " +
-                                          std::to_string(*command.base_version) + ") and apply again")));
+    co_return tl::unexpected(refusal(make_error(
+        ErrorCode::kConflict,
+        "the configuration is at version " + std::to_string(current) + ", not " + std::to_string(*command.base_version),
+        "look at what changed (simplon config diff " + std::to_string(*command.base_version) + ") and apply again")));
   }
   auto document = config::read_document(command.document, options_.read);
   if (!document.ok()) co_return tl::unexpected(std::move(document.issues));
@@ -128,9 +130,9 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
   if (command.dry_run) co_return outcome;
   if (parts_.store.pending()) {
     co_return tl::unexpected(refusal(make_error(ErrorCode::kConflict,
-                                      "version " + std::to_string(parts_.store.pending()->number) +
-                                          " of the configuration waits for its confirmation",
-                                      "simplon confirm, or simplon config undo, first")));
+                                                "version " + std::to_string(parts_.store.pending()->number) +
+                                                    " of the configuration waits for its confirmation",
+                                                "simplon confirm, or simplon config undo, first")));
   }
 
   const GatewayConfig before = config_;
@@ -219,7 +221,8 @@ asio::awaitable<Result<std::vector<config::Issue>>> Reconciler::switch_to(Gatewa
   for (const auto& domain : config_.domains) {
     if (!domain.bgp) continue;
     auto made = ensure_speaker(domain.name);
-    if (!made && mode == Mode::kStrict && made.error().code != ErrorCode::kUnavailable) co_return Unexpected(made.error());
+    if (!made && mode == Mode::kStrict && made.error().code != ErrorCode::kUnavailable)
+      co_return Unexpected(made.error());
   }
   adopted_ = true;
 
@@ -313,14 +316,15 @@ Result<void> Reconciler::ensure_speaker(const std::string& domain) {
 }
 
 asio::awaitable<std::vector<Error>> Reconciler::reconcile_peers(Mode mode, bool only_unsettled) {
-  // The manager loads what is wanted when charon is back; waiting for it here again and again would hold up transactions.
+  // The manager loads what is wanted when charon is back; waiting for it here again and again would hold up
+  // transactions.
   const bool with_tunnels = !only_unsettled || (!tunnels_settled_ && parts_.tunnels.connected());
   std::vector<std::string> names;
   for (const auto& domain : config_.domains) {
     if (domain.bgp && !(only_unsettled && domains_[domain.name].settled)) names.push_back(domain.name);
   }
-  // All at once: starting an FRR instance takes a second or more, waiting for a charon that is away takes longer, and none of
-  // them depends on another.
+  // All at once: starting an FRR instance takes a second or more, waiting for a charon that is away takes longer, and
+  // none of them depends on another.
   struct Join {
     explicit Join(asio::io_context& io) : done(io, asio::steady_timer::time_point::max()) {}
     asio::steady_timer done;
@@ -374,8 +378,10 @@ asio::awaitable<Result<void>> Reconciler::reconcile_speaker(std::string domain) 
     reconciled = Unexpected(std::move(error));
   } else {
     reconciled = co_await speaker->reconcile(*std::move(spec));
-    if (!reconciled) reconciled = Unexpected(make_error(reconciled.error().code, "BGP of domain " + domain + ": " + reconciled.error().what,
-                                                   reconciled.error().hint));
+    if (!reconciled)
+      reconciled =
+          Unexpected(make_error(reconciled.error().code, "BGP of domain " + domain + ": " + reconciled.error().what,
+                                reconciled.error().hint));
   }
   auto& state = domains_[domain];
   state.settled = reconciled.has_value();
@@ -580,8 +586,8 @@ std::vector<Problem> Reconciler::problems() const {
   for (const auto& [domain, error] : namespace_problems_) add("domain " + domain, error);
   const auto programmed = programmer_.status();
   if (programmer_.started() && !programmed.connected) {
-    problems.push_back({"simplon-forwarder", programmed.problem,
-                        "it gets everything as soon as it is back: start simplon-forwarder"});
+    problems.push_back(
+        {"simplon-forwarder", programmed.problem, "it gets everything as soon as it is back: start simplon-forwarder"});
   } else if (programmer_.started() && !programmed.problem.empty()) {
     problems.push_back({"simplon-forwarder", programmed.problem, ""});
   }
@@ -595,7 +601,8 @@ std::vector<Problem> Reconciler::problems() const {
   }
   for (const auto& domain : doomed_) {
     if (parts_.namespaces.exists(netns_of(domain))) {
-      problems.push_back({"domain " + domain, "it is gone but its namespace " + netns_of(domain) + " is not deleted yet",
+      problems.push_back({"domain " + domain,
+                          "it is gone but its namespace " + netns_of(domain) + " is not deleted yet",
                           "it is, as soon as the forwarder has confirmed the removal of its host ports"});
     }
   }

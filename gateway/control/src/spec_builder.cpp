@@ -70,7 +70,8 @@ Result<bgp::SpeakerSpec> build_speaker_spec(const GatewayConfig& config, const D
   spec.asn = domain.bgp->asn;
   spec.router_id = domain.bgp->router_id;
   for (const auto& vpc : config.vpcs) {
-    if (vpc.domain == domain.name) spec.originate.insert(spec.originate.end(), vpc.prefixes.begin(), vpc.prefixes.end());
+    if (vpc.domain == domain.name)
+      spec.originate.insert(spec.originate.end(), vpc.prefixes.begin(), vpc.prefixes.end());
   }
   std::sort(spec.originate.begin(), spec.originate.end());
   spec.neighbors.reserve(domain.bgp->neighbors.size());
@@ -83,7 +84,8 @@ Result<bgp::SpeakerSpec> build_speaker_spec(const GatewayConfig& config, const D
       auto password = sys::read_secret_file(*neighbor.password_file);
       if (!password) {
         for (auto& other : spec.neighbors) sys::wipe(other.password);
-        return fail(password.error().code, "neighbor " + domain.name + "/" + neighbor.name + ": " + password.error().what,
+        return fail(password.error().code,
+                    "neighbor " + domain.name + "/" + neighbor.name + ": " + password.error().what,
                     password.error().hint);
       }
       hand_over(*password, built.password);

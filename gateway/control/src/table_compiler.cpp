@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// From names to ids. Two kinds of change reach the tables: the operator's (rare, may touch everything) and the neighbors'
-// (frequent, one route at a time). The first compiles a whole TableSet and compares it with the one that was sent; the second
-// looks up one prefix. Both end as the same operations, and a test keeps the two ways equal.
+// From names to ids. Two kinds of change reach the tables: the operator's (rare, may touch everything) and the
+// neighbors' (frequent, one route at a time). The first compiles a whole TableSet and compares it with the one that was
+// sent; the second looks up one prefix. Both end as the same operations, and a test keeps the two ways equal.
 //
 // A disabled tunnel is not in the tables at all: no host port, so its BGP session ends by itself; its id is kept.
 

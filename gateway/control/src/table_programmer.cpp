@@ -6,13 +6,13 @@
 //   queue      -> Update(batch), one at a time, oldest first               send_next()
 //   complete   -> SyncEnd, once, when learned routes are complete          sweep()
 //
-// The delay of SyncEnd is what makes a restart of the daemon lose no packet. After a restart the configuration is known at
-// once but learned routes come back from FRR a little later. Until then the forwarder must keep the routes of the previous
-// life; a SyncEnd sent too early would remove them. Updates work as usual in between, deletions included.
+// The delay of SyncEnd is what makes a restart of the daemon lose no packet. After a restart the configuration is known
+// at once but learned routes come back from FRR a little later. Until then the forwarder must keep the routes of the
+// previous life; a SyncEnd sent too early would remove them. Updates work as usual in between, deletions included.
 //
-// A batch without a waiter is open: operations are added to it until it is sent, the latest one of each route counts. A batch
-// with a waiter belongs to a transaction and is sent as it is. What waits when a synchronization starts is not sent apart,
-// because `wanted` contains it already; only deletions are, since nobody may sweep for a long time.
+// A batch without a waiter is open: operations are added to it until it is sent, the latest one of each route counts. A
+// batch with a waiter belongs to a transaction and is sent as it is. What waits when a synchronization starts is not
+// sent apart, because `wanted` contains it already; only deletions are, since nobody may sweep for a long time.
 
 #include "gateway/control/table_programmer.h"
 
@@ -20,11 +20,11 @@
 #include <set>
 #include <variant>
 
+#include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <spdlog/spdlog.h>
 
 namespace simplon::control {
 

@@ -34,7 +34,8 @@ json problems_json(const std::vector<control::Problem>& problems) {
 }
 
 const ipsec::TunnelStatus* find_status(const std::vector<ipsec::TunnelStatus>& statuses, const std::string& name) {
-  const auto found = std::find_if(statuses.begin(), statuses.end(), [&](const auto& status) { return status.name == name; });
+  const auto found =
+      std::find_if(statuses.begin(), statuses.end(), [&](const auto& status) { return status.name == name; });
   return found == statuses.end() ? nullptr : &*found;
 }
 
@@ -68,13 +69,16 @@ asio::awaitable<ApiResult> Backend::status() {
   auto problems = parts_.reconciler.problems();
 
   json programs = json::array();
-  programs.push_back({{"name", "simplon-forwarder"},
-                      {"up", programmed.connected},
-                      {"detail", programmed.connected ? "generation " + std::to_string(programmed.confirmed) : programmed.problem}});
+  programs.push_back(
+      {{"name", "simplon-forwarder"},
+       {"up", programmed.connected},
+       {"detail", programmed.connected ? "generation " + std::to_string(programmed.confirmed) : programmed.problem}});
   const bool charon = parts_.tunnels.connected();
   programs.push_back({{"name", "charon"},
                       {"up", charon},
-                      {"detail", charon ? "" : config.tunnels.empty() ? "not needed: there are no tunnels" : "not reachable"}});
+                      {"detail", charon                   ? ""
+                                 : config.tunnels.empty() ? "not needed: there are no tunnels"
+                                                          : "not reachable"}});
 
   std::size_t neighbors = 0;
   std::size_t established = 0;
@@ -115,27 +119,26 @@ asio::awaitable<ApiResult> Backend::status() {
     }
   }
   const char* verdict = !programmed.connected ? "down" : once.empty() ? "ok" : "degraded";
-  co_return json{
-      {"gateway", config.name},
-      {"software", software_},
-      {"uptime_seconds", seconds_since(started_, parts_.clock.now())},
-      {"verdict", verdict},
-      {"config",
-       {{"version", parts_.store.current()},
-        {"pending", config::to_json(parts_.store.pending(), parts_.wall_clock.now())}}},
-      {"programs", std::move(programs)},
-      {"programmed", std::move(confirmed)},
-      {"accounting", stats ? accounting_json(stats->accounting) : json(nullptr)},
-      {"uplinks", stats ? uplinks_json(stats->uplinks) : json::array()},
-      {"counts",
-       {{"tunnels", config.tunnels.size()},
-        {"tunnels_up", tunnels_up},
-        {"bgp_neighbors", neighbors},
-        {"bgp_established", established},
-        {"vpcs", config.vpcs.size()},
-        {"endpoints", endpoints},
-        {"domains", config.domains.size()}}},
-      {"problems", problems_json(once)}};
+  co_return json{{"gateway", config.name},
+                 {"software", software_},
+                 {"uptime_seconds", seconds_since(started_, parts_.clock.now())},
+                 {"verdict", verdict},
+                 {"config",
+                  {{"version", parts_.store.current()},
+                   {"pending", config::to_json(parts_.store.pending(), parts_.wall_clock.now())}}},
+                 {"programs", std::move(programs)},
+                 {"programmed", std::move(confirmed)},
+                 {"accounting", stats ? accounting_json(stats->accounting) : json(nullptr)},
+                 {"uplinks", stats ? uplinks_json(stats->uplinks) : json::array()},
+                 {"counts",
+                  {{"tunnels", config.tunnels.size()},
+                   {"tunnels_up", tunnels_up},
+                   {"bgp_neighbors", neighbors},
+                   {"bgp_established", established},
+                   {"vpcs", config.vpcs.size()},
+                   {"endpoints", endpoints},
+                   {"domains", config.domains.size()}}},
+                 {"problems", problems_json(once)}};
 }
 
 asio::awaitable<ApiResult> Backend::config(std::optional<std::uint64_t> version) {
@@ -236,19 +239,27 @@ asio::awaitable<ApiResult> Backend::tunnel_action(std::string name, TunnelAction
   const auto& tunnels = parts_.reconciler.config().tunnels;
   const auto tunnel = std::find_if(tunnels.begin(), tunnels.end(), [&](const auto& t) { return t.name == name; });
   if (tunnel == tunnels.end()) {
-    co_return tl::unexpected(
-        ApiFailure(make_error(ErrorCode::kInvalidConfig, "there is no tunnel " + name, "simplon tunnel show lists them")));
+    co_return tl::unexpected(ApiFailure(
+        make_error(ErrorCode::kInvalidConfig, "there is no tunnel " + name, "simplon tunnel show lists them")));
   }
   if (!tunnel->enabled) {
-    co_return tl::unexpected(ApiFailure(
-        make_error(ErrorCode::kConflict, "tunnel " + name + " is disabled", "set enabled: true in the document and apply it")));
+    co_return tl::unexpected(ApiFailure(make_error(ErrorCode::kConflict, "tunnel " + name + " is disabled",
+                                                   "set enabled: true in the document and apply it")));
   }
   Result<void> done;
   switch (action) {
-    case TunnelAction::kUp: done = co_await parts_.tunnels.up(name); break;
-    case TunnelAction::kDown: done = co_await parts_.tunnels.down(name); break;
-    case TunnelAction::kRekeyChild: done = co_await parts_.tunnels.rekey(name, false); break;
-    case TunnelAction::kRekeyIke: done = co_await parts_.tunnels.rekey(name, true); break;
+    case TunnelAction::kUp:
+      done = co_await parts_.tunnels.up(name);
+      break;
+    case TunnelAction::kDown:
+      done = co_await parts_.tunnels.down(name);
+      break;
+    case TunnelAction::kRekeyChild:
+      done = co_await parts_.tunnels.rekey(name, false);
+      break;
+    case TunnelAction::kRekeyIke:
+      done = co_await parts_.tunnels.rekey(name, true);
+      break;
   }
   if (!done) co_return tl::unexpected(ApiFailure(done.error()));
   co_return json{{"done", true}};
@@ -281,8 +292,8 @@ asio::awaitable<ApiResult> Backend::routes(std::string domain) {
                        {"routes", std::move(list)}});
   }
   if (!found) {
-    co_return tl::unexpected(
-        ApiFailure(make_error(ErrorCode::kInvalidConfig, "there is no domain " + domain, "simplon route show lists all domains")));
+    co_return tl::unexpected(ApiFailure(
+        make_error(ErrorCode::kInvalidConfig, "there is no domain " + domain, "simplon route show lists all domains")));
   }
   co_return json{{"generation", status.connected ? json(status.confirmed) : json(nullptr)},
                  {"current", status.current()},

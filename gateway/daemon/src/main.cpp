@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// simplond: composition only. Everything that decides is in gateway/control; everything that talks is behind the interfaces
-// given to it here.
+// simplond: composition only. Everything that decides is in gateway/control; everything that talks is behind the
+// interfaces given to it here.
 //
-// Ends at SIGTERM or SIGINT without touching namespaces, FRR, charon or the forwarder: they go on, and the next start adopts them.
+// Ends at SIGTERM or SIGINT without touching namespaces, FRR, charon or the forwarder: they go on, and the next start
+// adopts them.
 
 #include <sys/file.h>
 #include <unistd.h>
@@ -17,10 +18,10 @@
 #include <string>
 #include <utility>
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/signal_set.hpp>
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
 
 #include "bgp/speaker.h"
 #include "gateway/config/ids.h"
@@ -66,7 +67,8 @@ Result<sys::UniqueFd> lock_state(const std::string& directory) {
   if (!lock.valid()) return fail_errno("cannot open " + path, errno);
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return fail_errno("cannot lock " + path, errno);
-    return fail(ErrorCode::kConflict, "another simplond uses " + directory, "stop it, or give this one its own --state-dir");
+    return fail(ErrorCode::kConflict, "another simplond uses " + directory,
+                "stop it, or give this one its own --state-dir");
   }
   return lock;
 }
@@ -96,13 +98,13 @@ Result<void> run(const Flags& flags) {
   control::Reconciler::Options options;
   options.netns_prefix = flags.netns_prefix;
   options.first_epoch = epoch;
-  control::Reconciler reconciler(
-      {io, *forwarder, *tunnels, namespaces,
-       [&io](std::string netns, bgp::Speaker::RoutesChanged routes_changed) {
-         return bgp::Speaker::create(io, std::move(netns), bgp::Speaker::Options{}, std::move(routes_changed));
-       },
-       *store, *ids, clock, wall_clock},
-      options);
+  control::Reconciler reconciler({io, *forwarder, *tunnels, namespaces,
+                                  [&io](std::string netns, bgp::Speaker::RoutesChanged routes_changed) {
+                                    return bgp::Speaker::create(io, std::move(netns), bgp::Speaker::Options{},
+                                                                std::move(routes_changed));
+                                  },
+                                  *store, *ids, clock, wall_clock},
+                                 options);
   Backend backend({reconciler, *forwarder, *tunnels, *store, *ids, clock, wall_clock}, software);
   ApiServer::Options api;
   api.socket = flags.run_dir + "/" + ipc::kApiSocketName;
@@ -132,7 +134,8 @@ int main(int argc, char** argv) {
   simplon::daemon::Flags flags;
   CLI::App app{"Simplon's control daemon: keeps FRR, charon and the forwarder as the configuration says", "simplond"};
   app.set_version_flag("--version", "simplond " SIMPLON_VERSION);
-  app.add_option("--run-dir", flags.run_dir, "Sockets: forwarder.sock (connected to), api.sock (served)")->capture_default_str();
+  app.add_option("--run-dir", flags.run_dir, "Sockets: forwarder.sock (connected to), api.sock (served)")
+      ->capture_default_str();
   app.add_option("--state-dir", flags.state_dir, "Configuration, history and ids")->capture_default_str();
   app.add_option("--vici", flags.vici, "charon's VICI socket")->capture_default_str();
   app.add_option("--netns-prefix", flags.netns_prefix, "Network namespaces of domains are PREFIX and the domain's name")

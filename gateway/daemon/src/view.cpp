@@ -125,10 +125,14 @@ std::string tunnel_state(const TunnelConfig& tunnel, const ipsec::TunnelStatus* 
   if (!tunnel.enabled) return "disabled";
   if (status == nullptr) return "down";
   switch (status->state) {
-    case ipsec::TunnelState::kUp: return "up";
-    case ipsec::TunnelState::kIkeOnly: return "ike-only";
-    case ipsec::TunnelState::kConnecting: return "connecting";
-    case ipsec::TunnelState::kDown: return "down";
+    case ipsec::TunnelState::kUp:
+      return "up";
+    case ipsec::TunnelState::kIkeOnly:
+      return "ike-only";
+    case ipsec::TunnelState::kConnecting:
+      return "connecting";
+    case ipsec::TunnelState::kDown:
+      return "down";
   }
   return "down";
 }

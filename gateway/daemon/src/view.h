@@ -28,7 +28,8 @@ struct Programmed {
 
 /// "up", "ike-only", "connecting", "down", "disabled".
 [[nodiscard]] std::string tunnel_state(const TunnelConfig& tunnel, const ipsec::TunnelStatus* status);
-[[nodiscard]] nlohmann::json tunnel_json(const TunnelConfig& tunnel, std::uint32_t id, const ipsec::TunnelStatus* status,
+[[nodiscard]] nlohmann::json tunnel_json(const TunnelConfig& tunnel, std::uint32_t id,
+                                         const ipsec::TunnelStatus* status,
                                          const std::optional<Programmed>& programmed);
 [[nodiscard]] nlohmann::json vpc_json(const VpcConfig& vpc, const std::optional<Programmed>& programmed);
 [[nodiscard]] nlohmann::json route_json(const control::RouteView& route, DomainId domain,
@@ -40,6 +41,7 @@ void add_tunnel_problems(const GatewayConfig& config, const std::vector<ipsec::T
                          std::vector<control::Problem>& problems);
 void add_bgp_problems(const DomainConfig& domain, const bgp::SpeakerStatus& status,
                       std::vector<control::Problem>& problems);
-void add_forwarder_problems(const GatewayConfig& config, const ipc::Stats& stats, std::vector<control::Problem>& problems);
+void add_forwarder_problems(const GatewayConfig& config, const ipc::Stats& stats,
+                            std::vector<control::Problem>& problems);
 
 }  // namespace simplon::daemon

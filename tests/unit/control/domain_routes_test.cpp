@@ -66,7 +66,8 @@ TEST(DomainRoutes, TheOrderOfPreferenceIsLocalConnectedStaticBgp) {
                    configured("10.1.0.0/24", RouteSource::kConnected, vpc, "red-vpc"),
                    configured("10.2.0.0/24", RouteSource::kStatic, paris, "paris")};
   auto routes = routes_of(layout);
-  routes.learn({{learned("10.1.0.0/24", {"tun2"}), learned("10.2.0.0/24", {"tun2"}), learned("10.3.0.0/24", {"tun2"})}, {}});
+  routes.learn(
+      {{learned("10.1.0.0/24", {"tun2"}), learned("10.2.0.0/24", {"tun2"}), learned("10.3.0.0/24", {"tun2"})}, {}});
   EXPECT_EQ(routes.resolve(prefix("10.1.0.0/24"))->nexthops[0].attachment, vpc);
   EXPECT_EQ(routes.resolve(prefix("10.2.0.0/24"))->nexthops[0].attachment, paris);
   EXPECT_EQ(routes.resolve(prefix("10.3.0.0/24"))->nexthops[0].attachment, AttachmentRef::tunnel(TunnelId(2)));
@@ -97,7 +98,8 @@ TEST(DomainRoutes, SeveralTunnelsForOnePrefixAreOneEcmpSetInOneOrder) {
   layout.routes = {configured("10.9.0.0/16", RouteSource::kStatic, AttachmentRef::tunnel(TunnelId(2)), "rome"),
                    configured("10.9.0.0/16", RouteSource::kStatic, AttachmentRef::tunnel(TunnelId(1)), "paris")};
   auto routes = routes_of(layout);
-  const std::vector<ipc::NextHop> both{{AttachmentRef::tunnel(TunnelId(1)), 1}, {AttachmentRef::tunnel(TunnelId(2)), 1}};
+  const std::vector<ipc::NextHop> both{{AttachmentRef::tunnel(TunnelId(1)), 1},
+                                       {AttachmentRef::tunnel(TunnelId(2)), 1}};
   EXPECT_EQ(routes.resolve(prefix("10.9.0.0/16"))->nexthops, both);
 
   routes.learn({{learned("10.8.0.0/16", {"tun2", "tun1"})}, {}});

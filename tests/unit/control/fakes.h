@@ -274,7 +274,8 @@ class FakeCharon final : public ipsec::TunnelManager {
     if (answer) co_return Unexpected(*answer);
     if (refuse) {
       for (const auto& spec : wanted) {
-        if (spec.name == *refuse) co_return fail(ErrorCode::kInvalidConfig, "charon rejects the proposal of tunnel " + spec.name);
+        if (spec.name == *refuse)
+          co_return fail(ErrorCode::kInvalidConfig, "charon rejects the proposal of tunnel " + spec.name);
       }
     }
     co_return Result<void>{};
@@ -384,9 +385,8 @@ T finish(boost::asio::io_context& io, boost::asio::awaitable<T> work) {
   auto result = std::make_shared<std::optional<T>>();
   boost::asio::co_spawn(
       io,
-      [result, pending = std::make_shared<boost::asio::awaitable<T>>(std::move(work))]() -> boost::asio::awaitable<void> {
-        result->emplace(co_await std::move(*pending));
-      },
+      [result, pending = std::make_shared<boost::asio::awaitable<T>>(std::move(
+                   work))]() -> boost::asio::awaitable<void> { result->emplace(co_await std::move(*pending)); },
       boost::asio::detached);
   if (!run_until(io, [&] { return result->has_value(); })) ADD_FAILURE() << "the operation did not end";
   return std::move(**result);

@@ -25,12 +25,13 @@ class Daemon {
   Daemon(World& world, std::uint64_t epoch)
       : store_(config::Store::open(world.directory.path() / "config", world.wall_clock).value()),
         ids_(config::IdRegistry::open(world.directory.path()).value()),
-        reconciler_({world.io, *world.forwarder, world.charon, world.namespaces,
-                     [&world](std::string netns, bgp::Speaker::RoutesChanged changed) -> Result<std::unique_ptr<bgp::Speaker>> {
-                       return std::make_unique<FakeSpeaker>(world.io, world.frr, std::move(netns), std::move(changed));
-                     },
-                     store_, ids_, world.clock, world.wall_clock},
-                    options(epoch)) {}
+        reconciler_(
+            {world.io, *world.forwarder, world.charon, world.namespaces,
+             [&world](std::string netns, bgp::Speaker::RoutesChanged changed) -> Result<std::unique_ptr<bgp::Speaker>> {
+               return std::make_unique<FakeSpeaker>(world.io, world.frr, std::move(netns), std::move(changed));
+             },
+             store_, ids_, world.clock, world.wall_clock},
+            options(epoch)) {}
 
   Reconciler& operator*() { return reconciler_; }
   Reconciler* operator->() { return &reconciler_; }

@@ -42,11 +42,15 @@ void carry_out(TableSet& tables, const std::vector<ipc::Operation>& operations) 
   };
   for (const auto& operation : operations) {
     const bool gone = operation.delete_it;
-    if (const auto* domain = std::get_if<ipc::Domain>(&operation.object)) put(tables.domains, domain->id, *domain, gone);
-    if (const auto* uplink = std::get_if<ipc::Uplink>(&operation.object)) put(tables.uplinks, uplink->interface, *uplink, gone);
+    if (const auto* domain = std::get_if<ipc::Domain>(&operation.object))
+      put(tables.domains, domain->id, *domain, gone);
+    if (const auto* uplink = std::get_if<ipc::Uplink>(&operation.object))
+      put(tables.uplinks, uplink->interface, *uplink, gone);
     if (const auto* vpc = std::get_if<ipc::Vpc>(&operation.object)) put(tables.vpcs, vpc->vni, *vpc, gone);
-    if (const auto* tunnel = std::get_if<ipc::Tunnel>(&operation.object)) put(tables.tunnels, tunnel->id, *tunnel, gone);
-    if (const auto* port = std::get_if<ipc::HostPort>(&operation.object)) put(tables.host_ports, port->attachment, *port, gone);
+    if (const auto* tunnel = std::get_if<ipc::Tunnel>(&operation.object))
+      put(tables.tunnels, tunnel->id, *tunnel, gone);
+    if (const auto* port = std::get_if<ipc::HostPort>(&operation.object))
+      put(tables.host_ports, port->attachment, *port, gone);
     if (const auto* endpoint = std::get_if<ipc::Endpoint>(&operation.object)) {
       put(tables.endpoints, std::pair(endpoint->vni, endpoint->address), *endpoint, gone);
     }
@@ -181,8 +185,8 @@ TEST_F(TableCompilerTest, GoingBackToTheConfigurationBeforeRestoresEverything) {
   EXPECT_EQ(forwarder, before) << "learned routes too";
 }
 
-// The oracle: after random changes, what the forwarder holds from operations equals a compiler that was told everything at
-// once.
+// The oracle: after random changes, what the forwarder holds from operations equals a compiler that was told everything
+// at once.
 TEST_F(TableCompilerTest, IncrementalEqualsFullRebuildAfterRandomChanges) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
@@ -228,8 +232,8 @@ TEST_F(TableCompilerTest, IncrementalEqualsFullRebuildAfterRandomChanges) {
         auto route = learned("10.0.0.0/8", {});
         route.prefix = to;
         for (std::size_t hop = 0, hops = pick(4); hop < hops; ++hop) {
-          route.nexthops.push_back({ip("169.254.10.2"), interfaces[pick(interfaces.size())],
-                                    static_cast<std::uint16_t>(1 + pick(2))});
+          route.nexthops.push_back(
+              {ip("169.254.10.2"), interfaces[pick(interfaces.size())], static_cast<std::uint16_t>(1 + pick(2))});
         }
         valid[domain][to] = route;
         changes.upserts.push_back(std::move(route));

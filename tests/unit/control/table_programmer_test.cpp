@@ -22,7 +22,8 @@ class TableProgrammerTest : public ::testing::Test {
  protected:
   TableProgrammerTest()
       : forwarder_(io_),
-        programmer_(io_, forwarder_, 100, [this]() -> const TableSet& { return wanted_; }, [this] { return may_sweep_; }) {}
+        programmer_(
+            io_, forwarder_, 100, [this]() -> const TableSet& { return wanted_; }, [this] { return may_sweep_; }) {}
 
   std::vector<ipc::Operation> want(const char* to, std::uint32_t tunnel = 1) {
     auto operation = wanted_.set_route(DomainId(1), prefix(to), route(to, tunnel));
@@ -33,7 +34,9 @@ class TableProgrammerTest : public ::testing::Test {
     return operation ? std::vector{*operation} : std::vector<ipc::Operation>{};
   }
   bool until(const std::function<bool()>& done) { return run_until(io_, done); }
-  bool settled() { return until([&] { return programmer_.status().current(); }); }
+  bool settled() {
+    return until([&] { return programmer_.status().current(); });
+  }
 
   boost::asio::io_context io_;
   FakeForwarder forwarder_;

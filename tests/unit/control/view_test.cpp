@@ -152,7 +152,8 @@ TEST_F(ViewTest, ProblemsHaveAnObjectAndTheWordsOfWhoKnows) {
   config_.tunnels[2].enabled = false;
   add_tunnel_problems(config_, {down, up}, problems);
   ASSERT_EQ(problems.size(), 1U);
-  EXPECT_EQ(problems[0], (control::Problem{"tunnel site-a", "down: peer answered NO_PROPOSAL_CHOSEN", "compare the proposals"}));
+  EXPECT_EQ(problems[0],
+            (control::Problem{"tunnel site-a", "down: peer answered NO_PROPOSAL_CHOSEN", "compare the proposals"}));
 
   problems.clear();
   ipc::UplinkStats uplink;
