@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <array>
 
 #include "gateway/forwarder/grace.h"
 #include "platform/netlink/netlink.h"
@@ -15,6 +16,14 @@
 namespace simplon::forwarder {
 namespace {
 
+/// FRR resets a BGP session over IPv6 whose interface has no link-local address, and the kernel is told to make none of its
+/// own (it would be random). fe80::ID is unique enough: each host port is a link of its own.
+IpAddress link_local_of(const ipc::AttachmentRef& attachment) {
+  std::array<std::uint8_t, 16> bytes{0xfe, 0x80};
+  for (unsigned i = 0; i < 4; ++i) bytes[12 + i] = static_cast<std::uint8_t>(attachment.id >> (24 - 8 * i));
+  return IpAddress::v6(bytes);
+}
+
 Result<void> configure(const ipc::HostPort& wanted) {
   // The kernel of a domain shall say nothing of its own on a host port. Fails without IPv6, which is as good.
   const std::string ipv6 = "ipv6/conf/" + wanted.interface + "/";
@@ -23,7 +32,11 @@ Result<void> configure(const ipc::HostPort& wanted) {
   static_cast<void>(sys::set_net_sysctl(wanted.netns, "ipv4/conf/" + wanted.interface + "/rp_filter", "0"));
   auto netlink = netlink::Netlink::open(wanted.netns);
   if (!netlink) return Unexpected(netlink.error());
-  return netlink::configure_interface(**netlink, wanted.interface, wanted.addresses, wanted.mtu);
+  auto addresses = wanted.addresses;
+  if (std::any_of(addresses.begin(), addresses.end(), [](const auto& a) { return a.address.is_v6(); })) {
+    addresses.push_back({link_local_of(wanted.attachment), 64});
+  }
+  return netlink::configure_interface(**netlink, wanted.interface, addresses, wanted.mtu);
 }
 
 forward::HostPortEntry entry_of(const ipc::HostPort& wanted, forward::PortId id) {

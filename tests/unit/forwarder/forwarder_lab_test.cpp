@@ -157,6 +157,21 @@ TEST_F(VxlanLab, AnObjectThatIsNotNamedAgainIsSweptAway) {
   expect_exact_accounting(*forwarder_);
 }
 
+TEST_F(VxlanLab, AHostPortWithAnIpv6AddressHasALinkLocalOne) {
+  // FRR needs it for BGP over IPv6.
+  auto wanted = objects();
+  for (auto& object : wanted) {
+    if (auto* port = std::get_if<ipc::HostPort>(&object); port != nullptr && port->interface == "vpc5001") {
+      port->addresses.push_back(on_link("2001:db8:1::1/64"));
+    }
+  }
+  forwarder_->program(wanted);
+  const auto addresses = shell("ip -n " + dom_.name() + " -6 -o addr show dev vpc5001").output;
+  EXPECT_NE(addresses.find("2001:db8:1::1/64"), std::string::npos) << addresses;
+  EXPECT_NE(addresses.find("fe80::1389/64"), std::string::npos) << addresses;
+  EXPECT_TRUE(shell("ip -n " + dom_.name() + " -6 -o addr show dev vpc5002").output.empty());
+}
+
 TEST_F(VxlanLab, AHostPortDeletedUnderUsIsMadeAgain) {
   ASSERT_TRUE(eventually(c1_.run("ping -c 1 -W 1 10.1.1.1")));
   dom_.ip("link delete vpc5001");
