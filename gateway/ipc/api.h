@@ -99,8 +99,8 @@
 //                  "action": "forward" | "local" | "unreachable", "metric": int,
 //                  "nexthops": [{"kind": "tunnel" | "vpc" | "unresolved", "name": str, "gateway": str?, "weight": int,
 //                                "problem": str (unresolved)}, ...],
-//                  "resolved": bool, "selected": bool, "programmed": bool, "reason": str}, ...]}, ...]}
-//   "selected": of the routes of a prefix the one that is forwarded on; "reason": why this one is not, or "".
+//                  "resolved": bool, "selected": bool (the best one of its prefix), "programmed": bool,
+//                  "reason": str (why it is not in use)}, ...]}, ...]}
 //
 // GET /v1/bgp
 //   {"domains": [{"name": str, "config": {"asn": int, "router-id": str},
