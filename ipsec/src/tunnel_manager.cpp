@@ -91,7 +91,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   [[nodiscard]] bool connected() const { return commands_ && events_ && commands_->is_open() && events_->is_open(); }
 
   asio::awaitable<Result<void>> reconcile(std::vector<TunnelSpec> wanted) {
-    const auto self = shared_from_this();
     want(std::move(wanted));
     const bool loaded = co_await load_wanted();
     if (!loaded) {
@@ -109,7 +108,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   }
 
   asio::awaitable<Result<void>> up(std::string name) {
-    const auto self = shared_from_this();
     Tunnel* tunnel = find(name);
     if (tunnel == nullptr) co_return unknown(name);
     if (!tunnel->wanted.remote && !tunnel->held) {
@@ -127,7 +125,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   }
 
   asio::awaitable<Result<void>> down(std::string name) {
-    const auto self = shared_from_this();
     Tunnel* tunnel = find(name);
     if (tunnel == nullptr) co_return unknown(name);
     tunnel->held = true;
@@ -147,7 +144,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   }
 
   asio::awaitable<Result<void>> rekey(std::string name, bool ike) {
-    const auto self = shared_from_this();
     const Tunnel* tunnel = find(name);
     if (tunnel == nullptr) co_return unknown(name);
     if (!connected()) co_return fail(ErrorCode::kUnavailable, unavailable_);
@@ -164,7 +160,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   }
 
   asio::awaitable<std::vector<TunnelStatus>> status() {
-    const auto self = shared_from_this();
     std::map<std::string, std::vector<ObservedIke>> sas;
     if (connected()) {
       auto listed = co_await list_sas();
@@ -663,17 +658,27 @@ class CharonTunnelManager final : public TunnelManager {
   CharonTunnelManager& operator=(const CharonTunnelManager&) = delete;
 
   asio::awaitable<Result<void>> reconcile(std::vector<TunnelSpec> wanted) override {
-    return charon_->reconcile(std::move(wanted));
+    return keep(charon_, charon_->reconcile(std::move(wanted)));
   }
-  asio::awaitable<Result<void>> up(std::string name) override { return charon_->up(std::move(name)); }
-  asio::awaitable<Result<void>> down(std::string name) override { return charon_->down(std::move(name)); }
+  asio::awaitable<Result<void>> up(std::string name) override { return keep(charon_, charon_->up(std::move(name))); }
+  asio::awaitable<Result<void>> down(std::string name) override {
+    return keep(charon_, charon_->down(std::move(name)));
+  }
   asio::awaitable<Result<void>> rekey(std::string name, bool ike) override {
-    return charon_->rekey(std::move(name), ike);
+    return keep(charon_, charon_->rekey(std::move(name), ike));
   }
   bool connected() const override { return charon_->connected(); }
-  asio::awaitable<std::vector<TunnelStatus>> status() override { return charon_->status(); }
+  asio::awaitable<std::vector<TunnelStatus>> status() override { return keep(charon_, charon_->status()); }
 
  private:
+  /// A coroutine starts when it is first resumed, which may be after the handle is gone.
+  template <class T>
+  static asio::awaitable<T> keep(std::shared_ptr<Charon> charon, asio::awaitable<T> awaited) {
+    T result = co_await std::move(awaited);
+    charon.reset();
+    co_return result;
+  }
+
   std::shared_ptr<Charon> charon_;
 };
 
