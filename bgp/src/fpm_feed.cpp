@@ -70,8 +70,7 @@ Result<std::shared_ptr<FpmFeed>> FpmFeed::open(asio::io_context& io, const std::
 }
 
 FpmFeed::FpmFeed(asio::io_context& io, sys::UniqueFd names, Options options, RoutesChanged routes_changed)
-    : io_(io),
-      acceptor_(io),
+    : acceptor_(io),
       connection_(io),
       flush_timer_(io),
       sweep_timer_(io),

@@ -69,7 +69,6 @@ class FpmFeed : public std::enable_shared_from_this<FpmFeed>, private FpmRouteSi
 
   static std::optional<std::string> interface_name(const void* context, std::uint32_t ifindex);
 
-  boost::asio::io_context& io_;
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::ip::tcp::socket connection_;
   boost::asio::steady_timer flush_timer_;

@@ -19,8 +19,8 @@
 // one; a pointer read in a burst is good until `quiescent` at the end of it.
 #include "gateway/forward/worker.h"
 
-#include <array>
 #include <chrono>
+#include <span>
 
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/stages.h"
@@ -42,9 +42,9 @@ void Worker::go_offline() noexcept { tables_.quiescence().offline(options_.index
 
 std::size_t Worker::poll_once() noexcept {
   static_assert(kBurst == Burst::kReceived);
-  std::array<Packet, kBurst> received;
   std::size_t total = 0;
   Burst& burst = *burst_;
+  const std::span<Packet> received(burst.io.data(), kBurst);
   const InputList* inputs = tables_.state().inputs.load(std::memory_order_acquire);
   for (PacketIo* io : inputs->of_worker[options_.index]) {
     const std::size_t count = io->receive(received);

@@ -17,10 +17,11 @@ namespace simplon::forwarder {
 namespace {
 
 /// FRR resets a BGP session over IPv6 whose interface has no link-local address, and the kernel is told to make none of its
-/// own (it would be random). fe80::ID is unique enough: each host port is a link of its own.
-IpAddress link_local_of(const ipc::AttachmentRef& attachment) {
+/// own (it would be random). With the interface identifier of the inside address the two ends of a link differ, also between
+/// two gateways: the kernel takes no route via an address of its own.
+IpAddress link_local_of(const IpAddress& inside) {
   std::array<std::uint8_t, 16> bytes{0xfe, 0x80};
-  for (unsigned i = 0; i < 4; ++i) bytes[12 + i] = static_cast<std::uint8_t>(attachment.id >> (24 - 8 * i));
+  std::copy_n(inside.bytes().begin() + 8, 8, bytes.begin() + 8);
   return IpAddress::v6(bytes);
 }
 
@@ -33,9 +34,8 @@ Result<void> configure(const ipc::HostPort& wanted) {
   auto netlink = netlink::Netlink::open(wanted.netns);
   if (!netlink) return Unexpected(netlink.error());
   auto addresses = wanted.addresses;
-  if (std::any_of(addresses.begin(), addresses.end(), [](const auto& a) { return a.address.is_v6(); })) {
-    addresses.push_back({link_local_of(wanted.attachment), 64});
-  }
+  const auto inside = std::find_if(addresses.begin(), addresses.end(), [](const auto& a) { return a.address.is_v6(); });
+  if (inside != addresses.end()) addresses.push_back({link_local_of(inside->address), 64});
   return netlink::configure_interface(**netlink, wanted.interface, addresses, wanted.mtu);
 }
 

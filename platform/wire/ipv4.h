@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "platform/wire/checksum.h"
@@ -48,14 +49,26 @@ inline constexpr std::uint16_t kIpv4MoreFragments = 0x2000;
   return header;
 }
 
+/// Sum over a header without options.
+[[nodiscard]] inline std::uint64_t sum_plain_header(const Ipv4Header& header) noexcept {
+  std::uint32_t words[5];
+  std::memcpy(words, &header, sizeof words);
+  return std::uint64_t{words[0]} + words[1] + words[2] + words[3] + words[4];
+}
+
 /// For a header that `parse_ipv4` returned.
 [[nodiscard]] inline bool ipv4_checksum_ok(const Ipv4Header& header) noexcept {
+  if (header.version_ihl == 0x45) [[likely]] return fold(sum_plain_header(header)) == 0xffff;
   return checksum_ok({reinterpret_cast<const std::uint8_t*>(&header), header.header_bytes()});
 }
 
 /// For a header that `parse_ipv4` returned.
 inline void set_ipv4_checksum(Ipv4Header& header) noexcept {
   header.checksum = Be16{};
+  if (header.version_ihl == 0x45) [[likely]] {
+    header.checksum = finish_checksum(sum_plain_header(header));
+    return;
+  }
   header.checksum = checksum({reinterpret_cast<const std::uint8_t*>(&header), header.header_bytes()});
 }
 

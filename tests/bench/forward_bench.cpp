@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 
 #include "gateway/forward/src/burst.h"
@@ -106,7 +107,7 @@ void stage(benchmark::State& state, Kind kind, std::size_t bytes, std::size_t me
     const double start = thread_seconds();
     const std::uint64_t first = __rdtsc();
     for (;;) {
-      std::array<Packet, Burst::kReceived> received;
+      const std::span<Packet> received(burst->io.data(), Burst::kReceived);
       const std::size_t count = target.io->receive(received);
       if (count == 0) break;
       burst->begin();

@@ -12,8 +12,8 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size > 4096) return 0;
   std::vector<std::uint8_t> bytes(data, data + size);
-  const simplon::forward::InnerPacket packet = simplon::forward::parse_inner(bytes);
-  if (!packet.ok) return 0;
+  simplon::forward::InnerPacket packet;
+  if (!simplon::forward::parse_inner(bytes, packet)) return 0;
   const bool right = packet.length <= size && packet.l4_offset <= packet.length && packet.l4_offset >= 20 &&
                      (packet.family == 4 || packet.family == 6) && (!packet.later_fragment || packet.fragment);
   if (!right) std::abort();

@@ -32,6 +32,8 @@ struct Transit {
   std::uint32_t ingress = 0;
   std::uint32_t egress = 0;
   std::uint32_t flow_hash = 0;
+  /// Of a VXLAN packet; 0: none.
+  std::uint32_t vni = 0;
   PortId port = kNoPort;
   std::uint16_t length = 0;
   /// Inner IP bytes that fit on the way out.
@@ -42,7 +44,25 @@ struct Transit {
   bool fixup = false;       ///< Its transport checksum may be partial.
   bool from_host = false;   ///< From a host port: the kernel routed it, its TTL is not touched.
   bool originated = false;  ///< By us: no hop is counted, no ICMP error is sent about it.
+  /// Valid from the stage that parsed it on.
   InnerPacket inner;
+
+  /// What an earlier packet left behind and a new one must not see.
+  void reset() noexcept {
+    outer = nullptr;
+    sa = nullptr;
+    attachment = nullptr;
+    endpoint = nullptr;
+    adjacency = nullptr;
+    ingress = 0;
+    egress = 0;
+    flow_hash = 0;
+    mtu = 0;
+    answer = Answer::kNone;
+    encap = fixup = from_host = originated = false;
+    inner.ok = false;
+    inner.family = 0;
+  }
 
   [[nodiscard]] std::span<std::uint8_t> bytes() const noexcept { return {data, length}; }
 };
@@ -123,6 +143,8 @@ struct Burst {
   unsigned fitted_vpc = 0;
   unsigned fitted_tunnel = 0;
   std::array<Transit, kCapacity> packets;
+  /// What a PacketIo hands out or takes.
+  std::array<Packet, kCapacity> io;
 
   void begin() noexcept {
     used = 0;
@@ -136,7 +158,7 @@ struct Burst {
   /// The number of a new, blank packet; kCapacity if there is none.
   [[nodiscard]] unsigned add() noexcept {
     if (used == kCapacity) return kCapacity;
-    packets[used] = Transit{};
+    packets[used].reset();
     return used++;
   }
 

@@ -26,7 +26,12 @@ void classify_udp(Burst& burst, unsigned number, Transit& packet) noexcept {
   packet.length = udp->length.host();
   const std::uint16_t destination_port = udp->destination_port.host();
   strip(packet, sizeof *udp);
-  if (destination_port != wire::kPortEspInUdp) return burst.vxlan_in.push(number);
+  if (destination_port != wire::kPortEspInUdp) {
+    const wire::VxlanHeader* vxlan = wire::parse_vxlan(packet.bytes());
+    packet.vni = vxlan == nullptr ? 0 : vxlan->vni();
+    __builtin_prefetch(&burst.tables.vnis[packet.vni]);
+    return burst.vxlan_in.push(number);
+  }
 
   if (packet.length == 1 && packet.data[0] == 0xff) return burst.drop(number, Drop::kNatKeepalive);  // RFC 3948 2.3
   if (packet.length >= 4 && load32(packet.data) == 0) return burst.drop(number, Drop::kIkeMisdirected);  // RFC 3948 2.2
@@ -89,8 +94,7 @@ void classify_host_packet(Burst& burst, unsigned number, Transit& packet, std::u
   packet.from_host = true;
   packet.ingress = attachment;
   packet.egress = attachment;
-  packet.inner = parse_inner(packet.bytes());
-  if (!packet.inner.ok) return burst.drop(number, packet.inner.drop);
+  if (!parse_inner(packet.bytes(), packet.inner)) return burst.drop(number, packet.inner.drop);
   packet.length = packet.inner.length;
   if (packet.fixup) complete_checksum(packet.data, packet.inner);
   burst.resolving.push(number);

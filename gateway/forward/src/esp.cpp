@@ -145,8 +145,7 @@ void decrypt(Burst& burst, unsigned number, Transit& packet) noexcept {
   packet.attachment = burst.tables.attachments[packet.ingress].object.load(std::memory_order_acquire);
   if (packet.attachment == nullptr) return burst.drop(number, Drop::kEspNoTunnel);
 
-  packet.inner = parse_inner(packet.bytes());
-  if (!packet.inner.ok) return burst.drop(number, packet.inner.drop);
+  if (!parse_inner(packet.bytes(), packet.inner)) return burst.drop(number, packet.inner.drop);
   if (packet.inner.family != (v4 ? 4 : 6)) {
     return burst.drop(number, v4 ? Drop::kIpv4Malformed : Drop::kIpv6Malformed);
   }

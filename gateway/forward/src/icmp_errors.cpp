@@ -154,8 +154,7 @@ void answer(Burst& burst, unsigned number, Transit& packet) noexcept {
   } else {
     build6(packet, source);
   }
-  packet.inner = parse_inner(packet.bytes());
-  if (!packet.inner.ok) return burst.pool.release(packet.data);  // an address of ours that is none
+  if (!parse_inner(packet.bytes(), packet.inner)) return burst.pool.release(packet.data);  // an address of ours that is none
   burst.counters.originated.add();
   packet.originated = true;
   packet.answer = Answer::kNone;

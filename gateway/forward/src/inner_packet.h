@@ -17,12 +17,16 @@ namespace simplon::forward {
 struct InnerPacket {
   WireAddress source;
   WireAddress destination;
+  /// Source and destination port as they lie in memory; 0 without `has_ports`.
+  std::uint32_t ports = 0;
   /// Without link padding.
   std::uint16_t length = 0;
   /// Where the transport header starts; at most `length`.
   std::uint16_t l4_offset = 0;
   std::uint8_t family = 0;
   std::uint8_t protocol = 0;
+  /// TTL or hop limit, as it came.
+  std::uint8_t hops = 0;
   bool fragment = false;
   bool later_fragment = false;
   /// Why it must be dropped, if `ok` is false.
@@ -62,17 +66,24 @@ namespace detail {
 
 }  // namespace detail
 
-/// Checks and describes the IP packet at the start of `bytes`, which came out of a tunnel or a host port. Pure.
-[[nodiscard]] inline InnerPacket parse_inner(std::span<const std::uint8_t> bytes) noexcept {
-  InnerPacket packet;
+/// Checks and describes the IP packet at the start of `bytes`, which came out of a tunnel or a host port; false: it is to be
+/// dropped as `packet.drop` says. Pure. Written in place, since a copy would wait for its own stores.
+inline bool parse_inner(std::span<const std::uint8_t> bytes, InnerPacket& packet) noexcept {
+  packet.ok = false;
   const auto refuse = [&packet](Drop reason) {
     packet.drop = reason;
-    return packet;
+    return false;
+  };
+  const auto finish = [&packet, bytes] {
+    packet.ports = packet.has_ports() ? load32(bytes.data() + packet.l4_offset) : 0;
+    packet.ok = true;
+    return true;
   };
   if (!bytes.empty() && (bytes[0] >> 4) == 6) {
     const wire::Ipv6Header* header = wire::parse_ipv6(bytes);
     if (header == nullptr) return refuse(Drop::kIpv6Malformed);
     packet.family = 6;
+    packet.hops = header->hop_limit;
     packet.length = static_cast<std::uint16_t>(sizeof *header + header->payload_length.host());
     packet.source = WireAddress::v6(header->source.data());
     packet.destination = WireAddress::v6(header->destination.data());
@@ -83,12 +94,12 @@ namespace detail {
     packet.l4_offset = upper.offset;
     packet.fragment = upper.fragment;
     packet.later_fragment = upper.later_fragment;
-    packet.ok = true;
-    return packet;
+    return finish();
   }
   const wire::Ipv4Header* header = wire::parse_ipv4(bytes);
   if (header == nullptr) return refuse(Drop::kIpv4Malformed);
   packet.family = 4;
+  packet.hops = header->ttl;
   packet.length = header->total_length.host();
   packet.source = WireAddress::v4(header->source.data());
   packet.destination = WireAddress::v4(header->destination.data());
@@ -102,8 +113,7 @@ namespace detail {
   packet.l4_offset = static_cast<std::uint16_t>(header->header_bytes());
   packet.fragment = header->is_fragment();
   packet.later_fragment = header->fragment_offset() != 0;
-  packet.ok = true;
-  return packet;
+  return finish();
 }
 
 }  // namespace simplon::forward

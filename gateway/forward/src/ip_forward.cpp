@@ -12,23 +12,11 @@
 namespace simplon::forward {
 namespace {
 
-struct Ports {
-  std::uint16_t source = 0;
-  std::uint16_t destination = 0;
-};
-
-[[nodiscard]] Ports ports_of(const Transit& packet) noexcept {
-  if (!packet.inner.has_ports()) return {};
-  const std::uint8_t* at = packet.data + packet.inner.l4_offset;
-  return {static_cast<std::uint16_t>((at[0] << 8) | at[1]), static_cast<std::uint16_t>((at[2] << 8) | at[3])};
-}
-
 /// The same for all packets of a flow; fragments have no ports, so all fragments of a datagram go one way.
 [[nodiscard]] std::uint32_t flow_hash(const Transit& packet) noexcept {
   const InnerPacket& inner = packet.inner;
-  std::uint64_t ports = inner.protocol;
-  if (inner.has_ports()) ports |= std::uint64_t{load32(packet.data + inner.l4_offset)} << 8;
-  std::uint64_t hash = inner.family == 4 ? mix((inner.source.low << 32) | inner.destination.low, ports)
+  const std::uint64_t ports = (std::uint64_t{inner.ports} << 8) | inner.protocol;
+  const std::uint64_t hash = inner.family == 4 ? mix((inner.source.low << 32) | inner.destination.low, ports)
                                          : mix(mix(inner.source.low, inner.source.high) ^ inner.destination.low,
                                                inner.destination.high ^ ports);
   return static_cast<std::uint32_t>(hash >> 32);
@@ -37,14 +25,10 @@ struct Ports {
 /// RFC 4301 section 5.2, step 4.
 [[nodiscard]] bool selected(const Transit& packet) noexcept {
   if (packet.sa == nullptr || packet.sa->any_to_any(packet.inner.family)) return true;
-  const Ports ports = ports_of(packet);
+  const std::uint32_t ports = byteswap(packet.inner.ports);
   return packet.sa->selects(packet.inner.source.to_ip(), packet.inner.destination.to_ip(), packet.inner.protocol,
-                            packet.inner.has_ports(), ports.source, ports.destination);
-}
-
-[[nodiscard]] std::uint8_t hops_left(const Transit& packet) noexcept {
-  if (packet.inner.family == 4) return reinterpret_cast<const wire::Ipv4Header*>(packet.data)->ttl;
-  return reinterpret_cast<const wire::Ipv6Header*>(packet.data)->hop_limit;
+                            packet.inner.has_ports(), static_cast<std::uint16_t>(ports >> 16),
+                            static_cast<std::uint16_t>(ports));
 }
 
 void punt(Burst& burst, unsigned number, Transit& packet, std::uint32_t slot) noexcept {
@@ -74,7 +58,7 @@ void route(Burst& burst, unsigned number, Transit& packet, RouteValue value) noe
     case Action::kForward:
       break;
   }
-  if (hops_left(packet) <= 1) {  // RFC 1812 section 5.3.1
+  if (packet.inner.hops <= 1) {  // RFC 1812 section 5.3.1
     return burst.drop_with(number, Drop::kTtlExpired, Answer::kTimeExceeded);
   }
   packet.egress = slot;

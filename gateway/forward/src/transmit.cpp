@@ -16,7 +16,7 @@ struct Departure {
 /// Sends packets [first, ...) of the same PacketIo together, in order; the rest keep theirs for a later turn. Host ports
 /// share a PacketIo and may belong to different tenants: one that refuses a packet must not cost the others theirs.
 void send_together(Burst& burst, std::span<Departure> departures, PortKind kind) noexcept {
-  std::array<Packet, Burst::kCapacity> packets;
+  std::array<Packet, Burst::kCapacity>& packets = burst.io;
   std::array<const Departure*, Burst::kCapacity> sent;
   PacketIo* io = departures.front().io;
   const PortId port = burst.packets[departures.front().number].port;

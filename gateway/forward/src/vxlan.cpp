@@ -3,6 +3,8 @@
 // VXLAN as a gateway speaks it (RFC 7348 section 6.1: "VXLAN gateways"). Nothing is flooded or learned: a frame is
 // accepted only from a listed VTEP, to our VTEP and the VPC's port, with the gateway's MAC address and a source address of
 // the VPC; it is sent only to an endpoint that the tables know.
+#include <utility>
+
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/ecn.h"
 #include "gateway/forward/src/fixup.h"
@@ -96,8 +98,7 @@ void accept(Burst& burst, unsigned number, Transit& packet, const Attachment& vp
 
   packet.data += sizeof(wire::EthernetHeader);
   packet.length = static_cast<std::uint16_t>(packet.length - sizeof(wire::EthernetHeader));
-  packet.inner = parse_inner(packet.bytes());
-  if (!packet.inner.ok) return burst.drop(number, packet.inner.drop);
+  if (!parse_inner(packet.bytes(), packet.inner)) return burst.drop(number, packet.inner.drop);
   if (packet.inner.family != (type == wire::kEtherTypeIpv4 ? 4 : 6)) {
     return burst.drop(number, type == wire::kEtherTypeIpv4 ? Drop::kIpv4Malformed : Drop::kIpv6Malformed);
   }
@@ -190,28 +191,19 @@ void encapsulate(Burst& burst, unsigned number, Transit& packet) noexcept {
 }  // namespace
 
 void vxlan_decap(Burst& burst) noexcept {
-  // Three passes, so that the cache misses of all packets overlap: VNI to slot, slot to VPC, then the work.
+  // Several passes, so that the cache misses of all packets overlap: VNI to slot (fetched by classify), slot to VPC, then
+  // the work.
   for (const unsigned number : burst.vxlan_in) {
     Transit& packet = burst.packets[number];
-    const wire::VxlanHeader* vxlan = wire::parse_vxlan(packet.bytes());
-    if (vxlan == nullptr) continue;
-    __builtin_prefetch(&burst.tables.vnis[vxlan->vni()]);
+    packet.egress = burst.tables.vnis[packet.vni].load(std::memory_order_acquire);  // scratch until ip_forward
+    __builtin_prefetch(&burst.tables.attachments[packet.egress]);
   }
   for (const unsigned number : burst.vxlan_in) {
     Transit& packet = burst.packets[number];
-    const wire::VxlanHeader* vxlan = wire::parse_vxlan(packet.bytes());
-    if (vxlan == nullptr) continue;
-    const std::uint32_t slot = burst.tables.vnis[vxlan->vni()].load(std::memory_order_acquire);
-    packet.egress = slot;  // scratch until accepted
-    __builtin_prefetch(&burst.tables.attachments[slot]);
-  }
-  for (const unsigned number : burst.vxlan_in) {
-    const Attachment* vpc =
-        burst.tables.attachments[burst.packets[number].egress].object.load(std::memory_order_acquire);
-    if (vpc == nullptr) continue;
-    __builtin_prefetch(vpc);
-    __builtin_prefetch(reinterpret_cast<const std::uint8_t*>(vpc) + 64);
-    __builtin_prefetch(reinterpret_cast<const std::uint8_t*>(vpc) + 128);
+    packet.attachment = burst.tables.attachments[packet.egress].object.load(std::memory_order_acquire);
+    if (packet.attachment == nullptr) continue;
+    const auto* lines = reinterpret_cast<const std::uint8_t*>(packet.attachment);
+    for (std::size_t at = 0; at < sizeof(Attachment); at += 64) __builtin_prefetch(lines + at);
   }
   for (const unsigned number : burst.vxlan_in) {
     Transit& packet = burst.packets[number];
@@ -224,10 +216,9 @@ void vxlan_decap(Burst& burst) noexcept {
       burst.drop(number, Drop::kVxlanFlags);
       continue;
     }
-    const std::uint32_t slot = packet.egress;
-    packet.egress = 0;
-    const Attachment* vpc = burst.tables.attachments[slot].object.load(std::memory_order_acquire);
-    if (slot == 0 || vpc == nullptr || vpc->kind != AttachmentKind::kVpc || vpc->id != vxlan->vni()) {
+    const std::uint32_t slot = std::exchange(packet.egress, 0);
+    const Attachment* vpc = packet.attachment;
+    if (slot == 0 || vpc == nullptr || vpc->kind != AttachmentKind::kVpc || vpc->id != packet.vni) {
       burst.drop(number, Drop::kVxlanUnknownVni);
       continue;
     }

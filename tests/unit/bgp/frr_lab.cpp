@@ -48,6 +48,12 @@ FrrLab::FrrLab()
 }
 
 FrrLab::~FrrLab() {
+  if (HasFailure()) {  // what FRR believes, while it is still there
+    for (const char* question : {"show zebra client summary", "show ip route", "show ip bgp", "show ip nht", "show bgp summary"}) {
+      std::printf("%s\n%s\n", question, output_of("timeout 5 vtysh -N " + gateway + " -c '" + question + "' 2>&1").c_str());
+    }
+    if (speaker) std::printf("%zu routes reported, synchronized: %d\n", reported.size(), speaker->synchronized() ? 1 : 0);
+  }
   if (!speaker) make_speaker();
   if (speaker) {
     const auto stopped = run(io, speaker->stop());

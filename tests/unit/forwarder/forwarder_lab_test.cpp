@@ -162,13 +162,13 @@ TEST_F(VxlanLab, AHostPortWithAnIpv6AddressHasALinkLocalOne) {
   auto wanted = objects();
   for (auto& object : wanted) {
     if (auto* port = std::get_if<ipc::HostPort>(&object); port != nullptr && port->interface == "vpc5001") {
-      port->addresses.push_back(on_link("2001:db8:1::1/64"));
+      port->addresses.push_back(on_link("2001:db8:1::17/64"));
     }
   }
   forwarder_->program(wanted);
   const auto addresses = shell("ip -n " + dom_.name() + " -6 -o addr show dev vpc5001").output;
-  EXPECT_NE(addresses.find("2001:db8:1::1/64"), std::string::npos) << addresses;
-  EXPECT_NE(addresses.find("fe80::1389/64"), std::string::npos) << addresses;
+  EXPECT_NE(addresses.find("2001:db8:1::17/64"), std::string::npos) << addresses;
+  EXPECT_NE(addresses.find("fe80::17/64"), std::string::npos) << addresses;
   EXPECT_TRUE(shell("ip -n " + dom_.name() + " -6 -o addr show dev vpc5002").output.empty());
 }
 
