@@ -7,6 +7,7 @@
 #include "gateway/cli/src/json_view.h"
 #include "gateway/config/document.h"
 #include "gateway/config/json.h"
+#include "gateway/config/rewrite.h"
 
 namespace simplon::cli {
 
@@ -37,22 +38,39 @@ int apply_request(const Session& session, const ChangeOptions& options, json req
   return session.print(*reply, {page, false});
 }
 
+namespace {
+
+/// The text of the document with the change in it, with its comments if possible.
+std::string changed_text(const Session& session, const std::string& yaml, const GatewayConfig& before,
+                         const GatewayConfig& after) {
+  if (auto rewritten = config::rewrite_document(yaml, before, after); !yaml.empty() && rewritten) return *rewritten;
+  if (yaml.find('#') != std::string::npos && !session.json) {
+    session.err() << "note: the document is written anew, its comments are lost\n";
+  }
+  return config::emit_document(after);
+}
+
+}  // namespace
+
 int edit_document(const Session& session, const ChangeOptions& options, const std::string& comment,
                   const std::function<Result<void>(GatewayConfig&)>& change, const std::string& question) {
   const auto current = session.get("/v1/config");
   if (const auto code = session.failed(current, "simplon")) return *code;
   GatewayConfig config;
-  if (const std::string yaml = text(*current, "document"); !yaml.empty()) {
+  const std::string yaml = text(*current, "document");
+  if (!yaml.empty()) {
     config::Document document = config::parse_document(yaml);
     if (!document.ok()) return session.report(config::to_error(document.issues), kExitFailed);
     config = std::move(document.config);
   } else {
     config.name = "gateway";
   }
+  const GatewayConfig before = config;
   if (auto ok = change(config); !ok) {
     return session.report(ok.error(), ok.error().code == ErrorCode::kInvalidConfig ? kExitUsage : kExitFailed);
   }
-  json request = {{"document", config::emit_document(config)}, {"base_version", number(*current, "version")}};
+  json request = {{"document", changed_text(session, yaml, before, config)},
+                  {"base_version", number(*current, "version")}};
   if (!question.empty() && !options.dry_run && session.asks()) {
     json rehearsal = request;
     rehearsal["dry_run"] = true;

@@ -42,12 +42,6 @@ CLI::App* Commands::command(CLI::App& parent, const std::string& name, const std
   return created;
 }
 
-CLI::App* Commands::hidden(const std::string& name, const std::string& sentence) {
-  CLI::App* created = root_.add_subcommand(name, sentence);
-  created->group("");
-  return created;
-}
-
 void Commands::on(CLI::App* app, Action action) {
   app->callback([this, app, action = std::move(action)] {
     // The innermost command decides; callbacks of its parents run afterwards.

@@ -23,6 +23,7 @@ enum class Values : std::uint8_t {
   kVpcs,
   kDomains,
   kVersions,
+  kVersionsOrFiles,
   kDrops,
   /// Addresses of the endpoints of the VPC that is the command's first argument.
   kEndpoints,
@@ -43,9 +44,6 @@ class Commands {
   }
   CLI::App* command(CLI::App& parent, const std::string& name, const std::string& sentence,
                     const std::string& examples);
-  /// For machines: not in help, completion and manual.
-  CLI::App* hidden(const std::string& name, const std::string& sentence);
-
   /// What the command does once the whole command line is understood; returns the exit code. Variables that options
   /// of `app` write to must live as long as the action: put them into one std::shared_ptr that it holds.
   void on(CLI::App* app, Action action);
@@ -101,5 +99,6 @@ void declare_state(Commands& commands);   // status, route, bgp, drop
 void declare_config(Commands& commands);  // config, apply, confirm
 void declare_tunnel(Commands& commands);
 void declare_vpc(Commands& commands);  // vpc, endpoint
+void declare_doctor(Commands& commands);
 
 }  // namespace simplon::cli

@@ -157,7 +157,7 @@ void declare_versions(Commands& commands, CLI::App& config, const Options& optio
                                     "simplon config diff\nsimplon config diff 3 5\nsimplon config diff new.yaml");
   commands.values(
       diff->add_option("FROM", options->from, "a version, or a file to compare the current configuration with"),
-      Values::kVersions);
+      Values::kVersionsOrFiles);
   commands.values(diff->add_option("TO", options->to, "a version; default: the current one"), Values::kVersions);
   commands.on(diff, [&session, options] { return show_diff(session, *options); });
   commands.on(commands.command(config, "history", "who changed what when", "simplon config history"),

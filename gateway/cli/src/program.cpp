@@ -8,9 +8,11 @@
 #include <vector>
 
 #include "gateway/cli/src/commands.h"
+#include "gateway/cli/src/completion.h"
 #include "gateway/cli/src/session.h"
 #include "gateway/cli/src/table.h"
 #include "gateway/config/validate.h"
+#include "platform/manual/manual.h"
 
 // Nouns show, verbs change. What there is to say is declared per noun (commands.h); this file parses a command line and
 // explains what is wrong with it.
@@ -22,6 +24,14 @@ namespace {
 
 constexpr const char* kExitCodes =
     "Exit codes: 0 done, 1 failed, 2 bad usage, 3 simplond not reachable, 4 valid but degraded.";
+
+/// "NAME", not "NAME TEXT": what an argument is, its name says.
+void name_arguments(CLI::App& app) {
+  for (auto* option : app.get_options([](const CLI::Option* one) { return one->get_positional(); })) {
+    option->type_name("");
+  }
+  for (auto* command : app.get_subcommands([](const CLI::App*) { return true; })) name_arguments(*command);
+}
 
 void declare(Commands& commands, CLI::App& app) {
   Session& session = commands.session();
@@ -41,6 +51,37 @@ void declare(Commands& commands, CLI::App& app) {
   declare_config(commands);
   declare_tunnel(commands);
   declare_vpc(commands);
+  declare_doctor(commands);
+  name_arguments(app);
+}
+
+ManualText manual_text() {
+  ManualText text;
+  text.section = 1;
+  text.summary = "ask and change a Simplon gateway";
+  text.version = SIMPLON_VERSION;
+  text.description =
+      "simplon asks simplond(8), over its local socket, what a gateway does, and changes its configuration. Nouns show, "
+      "verbs change.\n\n"
+      "A page begins with the verdict, ends with the remedy, and fits 100 columns. Programs take --json, which prints "
+      "the reply of the local API; /usr/share/simplon/schemas describes each.\n\n"
+      "A verb that edits fetches the configuration, changes it, and applies it on the version it has fetched: it is "
+      "refused if somebody else was faster. At a terminal it shows what will happen and asks before it removes "
+      "anything.";
+  text.sections = {
+      {"Exit status",
+       "0\n\tDone.\n\n1\n\tFailed, or refused; nothing was changed.\n\n2\n\tBad usage.\n\n"
+       "3\n\tsimplond is not reachable.\n\n"
+       "4\n\tThe question was answered, and the answer is that something works less well than it was configured to. "
+       "With --json it is 0 instead, and the reply tells."},
+      {"Environment",
+       "SIMPLON_SOCKET\n\tWhere simplond listens.\n\nNO_COLOR\n\tIf set and not empty, there is no color."},
+      {"Files",
+       "/run/simplon/api.sock\n\tWhere simplond listens. Everybody may ask; root and the members of the group of the "
+       "administrators may change.\n\n"
+       "/usr/share/simplon/schemas\n\tJSON Schemas of what --json prints, one per noun."}};
+  text.see_also = {"simplon.yaml(5)", "simplond(8)", "simplon-forwarder(8)"};
+  return text;
 }
 
 class Program {
@@ -52,6 +93,15 @@ class Program {
 
   int run(int argc, const char* const* argv) {
     std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+    // What the completion scripts and the build ask.
+    if (!words.empty() && words.front() == "__complete") {
+      session_.out() << complete(commands_, {words.begin() + 1, words.end()});
+      return kExitDone;
+    }
+    if (words == std::vector<std::string>{"__manual"}) {
+      session_.out() << manual_page(app_, manual_text());
+      return kExitDone;
+    }
     const Walk walked = walk(app_, words);
     if (!walked.unknown_command.empty()) return unknown_command(walked);
     if (!walked.unknown_option.empty()) return unknown_option(walked);
