@@ -24,8 +24,11 @@
 #include <boost/asio/signal_set.hpp>
 
 #include "bgp/speaker.h"
+#include "gateway/audit/audit_log.h"
 #include "gateway/config/ids.h"
+#include "gateway/config/secret_swap.h"
 #include "gateway/config/store.h"
+#include "gateway/control/ping.h"
 #include "gateway/control/reconciler.h"
 #include "gateway/daemon/api_server.h"
 #include "gateway/daemon/backend.h"
@@ -47,6 +50,7 @@ struct Flags {
   std::string state_dir = "/var/lib/simplon";
   std::string vici = "/var/run/charon.vici";
   std::string netns_prefix = "simplon-";
+  std::string secrets_dir = "/etc/simplon";
   std::string log_level = "info";
 };
 
@@ -85,6 +89,13 @@ Result<void> run(const Flags& flags) {
   if (!store) return Unexpected(store.error());
   auto ids = config::IdRegistry::open(flags.state_dir);
   if (!ids) return Unexpected(ids.error());
+  auto audit = audit::Log::open(flags.state_dir, {});
+  if (!audit) return Unexpected(audit.error());
+  spdlog::info("audit log at entry {}, hash {}", (*audit)->sequence(), (*audit)->hash());
+  // Before anybody reads a secret.
+  auto recovered = config::SecretSwap::recover(flags.state_dir, store->current());
+  if (!recovered) spdlog::error("{}", recovered.error().message());
+  if (recovered && *recovered) spdlog::warn("an import was cut off: the secret files are the former ones again");
 
   // Microseconds since 1970: grows from one life to the next, with room for synchronizations in between.
   const auto epoch = static_cast<std::uint64_t>(
@@ -98,14 +109,22 @@ Result<void> run(const Flags& flags) {
   control::Reconciler::Options options;
   options.netns_prefix = flags.netns_prefix;
   options.first_epoch = epoch;
+  Backend* listening = nullptr;
+  options.probation_ended = [&listening](const control::ProbationEnd& end) {
+    if (listening != nullptr) listening->note_probation_end(end);
+  };
+  const auto pinger = control::make_icmp_pinger(io);
   control::Reconciler reconciler({io, *forwarder, *tunnels, namespaces,
                                   [&io](std::string netns, bgp::Speaker::RoutesChanged routes_changed) {
                                     return bgp::Speaker::create(io, std::move(netns), bgp::Speaker::Options{},
                                                                 std::move(routes_changed));
                                   },
-                                  *store, *ids, clock, wall_clock},
+                                  *store, *ids, clock, wall_clock, *pinger},
                                  options);
-  Backend backend({reconciler, *forwarder, *tunnels, *store, *ids, clock, wall_clock}, software);
+  Backend backend({reconciler, *forwarder, *tunnels, *store, *ids, clock, wall_clock, **audit, flags.state_dir,
+                   flags.secrets_dir},
+                  software);
+  listening = &backend;
   ApiServer::Options api;
   api.socket = flags.run_dir + "/" + ipc::kApiSocketName;
   auto server = ApiServer::start(io, backend, api);
@@ -139,6 +158,8 @@ int main(int argc, char** argv) {
   app.add_option("--state-dir", flags.state_dir, "Configuration, history and ids")->capture_default_str();
   app.add_option("--vici", flags.vici, "charon's VICI socket")->capture_default_str();
   app.add_option("--netns-prefix", flags.netns_prefix, "Network namespaces of domains are PREFIX and the domain's name")
+      ->capture_default_str();
+  app.add_option("--secrets-dir", flags.secrets_dir, "The one folder where an import may write keys and passwords")
       ->capture_default_str();
   app.add_option("--log-level", flags.log_level, "trace, debug, info, warn or error")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
