@@ -16,6 +16,7 @@
 #include "platform/base/result.h"
 #include "platform/net/ip_address.h"
 #include "platform/net/ip_prefix.h"
+#include "platform/sys/process.h"
 
 namespace simplon::bgp {
 
@@ -115,6 +116,8 @@ class Speaker {
     std::uint16_t fpm_port = 2620;
     /// How long FPM must be silent after a (re)connect before stale routes are swept.
     std::chrono::milliseconds sweep_idle{1500};
+    /// Starts and stops the daemons; detached processes if unset.
+    std::shared_ptr<sys::ServiceSupervisor> supervisor;
   };
 
   /// The network namespace must exist. Does not start anything until `reconcile`.

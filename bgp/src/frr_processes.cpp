@@ -74,11 +74,11 @@ const char* to_string(FrrDaemon daemon) noexcept {
   return "";
 }
 
-FrrProcesses::FrrProcesses(std::string pathspace)
+FrrProcesses::FrrProcesses(std::string pathspace, std::shared_ptr<sys::ServiceSupervisor> supervisor)
     : pathspace_(std::move(pathspace)),
       config_directory_("/etc/frr/" + pathspace_),
       run_directory_("/var/run/frr/" + pathspace_),
-      supervisor_(sys::make_process_supervisor(run_directory_ + "/supervisor")) {}
+      supervisor_(supervisor ? std::move(supervisor) : sys::make_process_supervisor(run_directory_ + "/supervisor")) {}
 
 Result<void> FrrProcesses::check_installed() const {
   for (const auto daemon : kFrrDaemons) {
@@ -99,6 +99,9 @@ Result<void> FrrProcesses::store(const FrrConfig& config) const {
                                    std::pair{config_directory_, mode_t{0750}},
                                    std::pair{std::string("/var/run/frr"), mode_t{0755}},
                                    std::pair{run_directory_, mode_t{0755}}}) {
+    // The first of each pair is shared with the FRR of the host: left as it is when it is there.
+    const bool shared = path != config_directory_ && path != run_directory_;
+    if (shared && ::access(path.c_str(), F_OK) == 0) continue;
     if (auto made = make_owned_directory(path, mode, *owner); !made) return made;
   }
   const std::pair<const char*, std::string> files[] = {
@@ -115,9 +118,10 @@ Result<void> FrrProcesses::store(const FrrConfig& config) const {
 
 Result<void> FrrProcesses::start(FrrDaemon daemon) {
   if (running(daemon)) return {};
+  // The same program and arguments as in packaging/systemd/simplon-{zebra,bgpd,bfdd}@.service.
   const std::string name = to_string(daemon);
   sys::ServiceSpec spec;
-  spec.name = "frr-" + pathspace_ + "-" + name;
+  spec.name = service_name(daemon);
   spec.netns = pathspace_;
   spec.argv = {kProgramDirectory + name, "-N", pathspace_, "-f", config_directory_ + "/" + name + ".conf",
                // No vty over TCP.
@@ -142,7 +146,11 @@ std::optional<sys::ProcessId> FrrProcesses::running(FrrDaemon daemon) const {
 Result<void> FrrProcesses::request_stop(FrrDaemon daemon, bool kill) {
   const auto process = running(daemon);
   if (!process) return {};
-  return sys::signal_process(*process, kill ? SIGKILL : SIGTERM);
+  if (kill) return sys::signal_process(*process, SIGKILL);
+  // Through whoever started it, who would start it again otherwise.
+  const auto ours = supervisor_->running(service_name(daemon));
+  if (ours && *ours) return supervisor_->request_stop(service_name(daemon));
+  return sys::signal_process(*process, SIGTERM);
 }
 
 Result<void> FrrProcesses::remove_files() const {
@@ -158,8 +166,10 @@ std::string FrrProcesses::vty_path(FrrDaemon daemon) const {
   return run_directory_ + "/" + to_string(daemon) + ".vty";
 }
 
-std::string FrrProcesses::output_path(FrrDaemon daemon) const {
-  return run_directory_ + "/supervisor/frr-" + pathspace_ + "-" + to_string(daemon) + ".log";
+std::string FrrProcesses::output_of(FrrDaemon daemon) const { return supervisor_->output_of(service_name(daemon)); }
+
+std::string FrrProcesses::service_name(FrrDaemon daemon) const {
+  return std::string("simplon-") + to_string(daemon) + "@" + pathspace_;
 }
 
 }  // namespace simplon::bgp

@@ -22,11 +22,13 @@ inline constexpr std::array<FrrDaemon, 3> kFrrDaemons = {FrrDaemon::kZebra, FrrD
 /// Processes and files of one FRR instance (`-N PATHSPACE`). Everything here returns within milliseconds.
 ///
 /// Files: /etc/frr/PATHSPACE/{zebra,bgpd,bfdd,vtysh}.conf (0640 frr:frr, what a daemon reads when it starts, also without
-/// us), /var/run/frr/PATHSPACE/ (sockets, pid files, bgpd.log), below it supervisor/ (what the daemons print).
+/// us), /var/run/frr/PATHSPACE/ (sockets, pid files, bgpd.log). Nothing else in these directories is touched.
+/// The daemon DAEMON is service simplon-DAEMON@PATHSPACE of the supervisor.
 class FrrProcesses {
  public:
-  /// `pathspace` has passed check_spec.
-  explicit FrrProcesses(std::string pathspace);
+  /// `pathspace` has passed check_spec. Without `supervisor` the daemons are processes of ours, with files in supervisor/
+  /// below the run directory.
+  FrrProcesses(std::string pathspace, std::shared_ptr<sys::ServiceSupervisor> supervisor);
 
   /// Errors: kUnavailable with the apt-get line if FRR is not installed.
   [[nodiscard]] Result<void> check_installed() const;
@@ -43,13 +45,15 @@ class FrrProcesses {
 
   [[nodiscard]] std::string vty_path(FrrDaemon daemon) const;
   /// Where the daemon's own words are, for hints.
-  [[nodiscard]] std::string output_path(FrrDaemon daemon) const;
+  [[nodiscard]] std::string output_of(FrrDaemon daemon) const;
 
  private:
+  [[nodiscard]] std::string service_name(FrrDaemon daemon) const;
+
   std::string pathspace_;
   std::string config_directory_;
   std::string run_directory_;
-  std::unique_ptr<sys::ServiceSupervisor> supervisor_;
+  std::shared_ptr<sys::ServiceSupervisor> supervisor_;
 };
 
 }  // namespace simplon::bgp

@@ -109,7 +109,7 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
         netns_(std::move(netns)),
         options_(options),
         feed_(std::move(feed)),
-        processes_(netns_),
+        processes_(netns_, options_.supervisor),
         mutex_(io),
         watch_timer_(io),
         md5_(netns_) {}
@@ -162,7 +162,7 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
       if (processes_.running(daemon)) continue;
       status.running = false;
       status.problem = std::string(to_string(daemon)) + " of " + netns_ + " does not run";
-      status.hint = wanted_ ? "it is started again; its output is in " + processes_.output_path(daemon)
+      status.hint = wanted_ ? "it is started again; its output: " + processes_.output_of(daemon)
                             : "it has not been configured yet";
     }
     if (!wanted_) co_return status;
@@ -237,7 +237,7 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
       if (std::chrono::steady_clock::now() >= deadline) {
         co_return fail(ErrorCode::kUnavailable,
                        std::string(to_string(daemon)) + " of " + netns_ + " did not start within 10 s",
-                       "its output is in " + processes_.output_path(daemon));
+                       "its output: " + processes_.output_of(daemon));
       }
       co_await pause(kPoll);
     }

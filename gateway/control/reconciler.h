@@ -40,9 +40,10 @@ namespace simplon::control {
 class Namespaces {
  public:
   virtual ~Namespaces() = default;
-  /// Exists and is set up; idempotent.
-  [[nodiscard]] virtual Result<void> ensure(const std::string& name) = 0;
+  /// Exists and is set up when it returns; idempotent.
+  [[nodiscard]] virtual boost::asio::awaitable<Result<void>> ensure(std::string name) = 0;
   [[nodiscard]] virtual bool exists(const std::string& name) = 0;
+  /// May go on after it returned: follow `exists`.
   [[nodiscard]] virtual Result<void> remove(const std::string& name) = 0;
 };
 
@@ -221,7 +222,7 @@ class Reconciler {
   boost::asio::awaitable<Result<std::vector<config::Issue>>> switch_to(GatewayConfig config, Mode mode,
                                                                      ApplyTiming* timing = nullptr);
   boost::asio::awaitable<void> revert_to(GatewayConfig config);
-  Result<void> ensure_namespaces(Mode mode);
+  boost::asio::awaitable<Result<void>> ensure_namespaces(Mode mode);
   boost::asio::awaitable<Result<void>> reconcile_forwarder(std::vector<ipc::Operation> operations);
   boost::asio::awaitable<Result<void>> reconcile_tunnels(Mode mode);
   boost::asio::awaitable<std::vector<Error>> reconcile_peers(Mode mode, bool only_unsettled);

@@ -112,6 +112,8 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     return {};
   }
 
+  asio::awaitable<void> worker_passed() override { return settled(); }
+
   // TableService
 
   std::uint64_t instance() const override { return instance_; }

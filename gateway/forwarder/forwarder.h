@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 
 #include "platform/base/result.h"
@@ -26,6 +27,9 @@ class Forwarder {
   /// In the network namespace of the caller (the underlay). Errors: one line that names what is missing and the remedy.
   [[nodiscard]] static Result<std::unique_ptr<Forwarder>> start(boost::asio::io_context& io, const ForwarderOptions& options);
   virtual ~Forwarder() = default;
+
+  /// Returns when the worker has been between two bursts, or asleep, since the call: proof that it runs.
+  [[nodiscard]] virtual boost::asio::awaitable<void> worker_passed() = 0;
 };
 
 }  // namespace simplon::forwarder

@@ -1,23 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <sys/stat.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <string>
 #include <utility>
 
 #include <CLI/CLI.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <spdlog/spdlog.h>
 
 #include "gateway/forwarder/forwarder.h"
 #include "gateway/forwarder/privileges.h"
 #include "platform/base/log.h"
+#include "platform/sys/service_notify.h"
 
 namespace {
 
 using namespace simplon;
+
+namespace asio = boost::asio;
+
+/// Signs of life come from the control loop, and only after the worker has shown one.
+asio::awaitable<void> keep_watchdog_quiet(asio::io_context& io, forwarder::Forwarder& forwarder,
+                                          std::chrono::milliseconds interval) {
+  asio::steady_timer timer(io);
+  for (;;) {
+    co_await forwarder.worker_passed();
+    sys::notify_alive();
+    boost::system::error_code ignored;
+    timer.expires_after(interval);
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+}
 
 Result<void> run(const forwarder::ForwarderOptions& options) {
   struct stat info {};
@@ -32,7 +54,12 @@ Result<void> run(const forwarder::ForwarderOptions& options) {
   auto running = forwarder::Forwarder::start(io, options);
   if (!running) return Unexpected(running.error());
   spdlog::info("{} ready in {}", options.software, options.run_dir);
+  sys::notify_ready("serving " + options.run_dir + "/forwarder.sock and sa.sock");
+  if (const auto interval = sys::watchdog_interval()) {
+    asio::co_spawn(io, keep_watchdog_quiet(io, **running, *interval), asio::detached);
+  }
   signals.async_wait([&io](const boost::system::error_code&, int signal) {
+    sys::notify_stopping();
     spdlog::info("ending on signal {}", signal);
     io.stop();
   });

@@ -13,6 +13,7 @@ endfunction()
 
 simplon_pkg(LIBBPF libbpf libbpf-dev)
 simplon_pkg(LIBXDP libxdp libxdp-dev)
+simplon_pkg(LIBSYSTEMD libsystemd libsystemd-dev)
 simplon_pkg(LIBNL libnl-3.0 libnl-3-dev)
 simplon_pkg(LIBNL_ROUTE libnl-route-3.0 libnl-route-3-dev)
 

@@ -24,7 +24,7 @@ struct ProcessId {
 
 /// A program that outlives us, as a service manager would run it.
 struct ServiceSpec {
-  /// Unique among the services of one supervisor; names its files. Letters, digits, '-', '_', '.'.
+  /// Unique among the services of one supervisor; names its files, or its systemd unit. Letters, digits, '-', '_', '.', '@'.
   std::string name;
   /// Network namespace it runs in; ours if unset. The mount namespace is ours.
   std::optional<std::string> netns;
@@ -51,7 +51,8 @@ struct ServiceSpec {
 [[nodiscard]] Result<std::optional<ProcessId>> read_pid_file(const std::string& path);
 
 /// Runs services that outlive this process. On hosts with systemd they are template units; without it (labs, containers)
-/// they are detached processes with pid files, found again after a restart. Threads: one.
+/// they are detached processes with pid files, found again after a restart. Threads: one. Without `stop` nothing here
+/// blocks for longer than a round trip to the service manager (about a millisecond, at most 2 s).
 class ServiceSupervisor {
  public:
   virtual ~ServiceSupervisor() = default;
@@ -62,9 +63,15 @@ class ServiceSupervisor {
   [[nodiscard]] virtual Result<void> request_stop(const std::string& name) = 0;
   /// Ends it; blocks up to `grace` + 1 s. Idempotent.
   [[nodiscard]] virtual Result<void> stop(const std::string& name, std::chrono::milliseconds grace) = 0;
+  /// Where to read what the service printed: a file, or a command. For hints.
+  [[nodiscard]] virtual std::string output_of(const std::string& name) const = 0;
 };
 
 /// Detached processes; NAME.pid and NAME.log in `directory`, which is created (0750).
 [[nodiscard]] std::unique_ptr<ServiceSupervisor> make_process_supervisor(std::string directory);
+
+/// Units of systemd: service NAME is NAME.service, which must be installed; the rest of its ServiceSpec is in the unit.
+/// `start` succeeds when the job is queued. Needs root and the system bus.
+[[nodiscard]] std::unique_ptr<ServiceSupervisor> make_systemd_supervisor();
 
 }  // namespace simplon::sys

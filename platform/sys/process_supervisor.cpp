@@ -46,11 +46,13 @@ class ProcessSupervisor final : public ServiceSupervisor {
     return {};
   }
 
+  std::string output_of(const std::string& name) const override { return file_of(name, ".log"); }
+
  private:
   static Result<void> check_name(const std::string& name) {
     const auto allowed = [](char c) {
       return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-             c == '.';
+             c == '.' || c == '@';
     };
     if (name.empty() || name[0] == '.' || !std::all_of(name.begin(), name.end(), allowed)) {
       return fail(ErrorCode::kInvalidConfig, "'" + name + "' cannot be the name of a service");

@@ -285,7 +285,8 @@ asio::awaitable<Result<std::vector<config::Issue>>> Reconciler::switch_to(Gatewa
   tunnels_settled_ = false;
   retry_delay_ = options_.first_retry;
 
-  if (auto ensured = ensure_namespaces(mode); !ensured) co_return Unexpected(ensured.error());
+  auto ensured = co_await ensure_namespaces(mode);
+  if (!ensured) co_return Unexpected(ensured.error());
   Stopwatch watch;
   auto operations = compiler_.configure(config_, parts_.ids);
   if (timing != nullptr) timing->compile = watch.lap();
@@ -324,19 +325,21 @@ asio::awaitable<Result<std::vector<config::Issue>>> Reconciler::switch_to(Gatewa
 
 // ---- the steps ---------------------------------------------------------------------------------------------------
 
-Result<void> Reconciler::ensure_namespaces(Mode mode) {
+asio::awaitable<Result<void>> Reconciler::ensure_namespaces(Mode mode) {
   namespace_problems_.clear();
+  // Only the holder of the turn changes config_.
   for (const auto& domain : config_.domains) {
-    auto ensured = parts_.namespaces.ensure(netns_of(domain.name));
+    const std::string netns = netns_of(domain.name);
+    auto ensured = co_await parts_.namespaces.ensure(netns);
     if (ensured) continue;
     auto error = ensured.error();
     error.what = "domain " + domain.name + ": " + error.what;
-    if (mode == Mode::kStrict) return Unexpected(std::move(error));
+    if (mode == Mode::kStrict) co_return Unexpected(std::move(error));
     spdlog::error("{}", error.message());
     namespace_problems_.emplace(domain.name, std::move(error));
     schedule_retry();
   }
-  return {};
+  co_return Result<void>{};
 }
 
 asio::awaitable<Result<void>> Reconciler::reconcile_forwarder(std::vector<ipc::Operation> operations) {
@@ -562,7 +565,7 @@ asio::awaitable<void> Reconciler::retry() {
   retry_delay_ = std::min<MonoDuration>(retry_delay_ * 2, options_.last_retry);
   schedule_retry();
   if (!namespace_problems_.empty()) {
-    auto ensured = ensure_namespaces(Mode::kTolerant);
+    auto ensured = co_await ensure_namespaces(Mode::kTolerant);
     if (!ensured) spdlog::warn("{}", ensured.error().message());
   }
   programmer_.retry_refused();

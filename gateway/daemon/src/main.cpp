@@ -22,6 +22,7 @@
 #include <spdlog/spdlog.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include "bgp/speaker.h"
 #include "gateway/audit/audit_log.h"
@@ -32,6 +33,7 @@
 #include "gateway/control/reconciler.h"
 #include "gateway/daemon/api_server.h"
 #include "gateway/daemon/backend.h"
+#include "gateway/daemon/src/host_namespaces.h"
 #include "gateway/ipc/api.h"
 #include "gateway/ipc/table_client.h"
 #include "ipsec/tunnel_manager.h"
@@ -39,7 +41,8 @@
 #include "platform/base/log.h"
 #include "platform/base/result.h"
 #include "platform/sys/file.h"
-#include "platform/sys/netns.h"
+#include "platform/sys/process.h"
+#include "platform/sys/service_notify.h"
 #include "platform/sys/unique_fd.h"
 
 namespace simplon::daemon {
@@ -50,19 +53,23 @@ struct Flags {
   std::string state_dir = "/var/lib/simplon";
   std::string vici = "/var/run/charon.vici";
   std::string netns_prefix = "simplon-";
+  std::string supervisor = "auto";
   std::string secrets_dir = "/etc/simplon";
   std::string log_level = "info";
+
+  [[nodiscard]] bool uses_units() const {
+    return supervisor == "systemd" || (supervisor == "auto" && sys::runs_as_systemd_unit());
+  }
 };
 
-class HostNamespaces final : public control::Namespaces {
- public:
-  Result<void> ensure(const std::string& name) override {
-    if (auto created = sys::create_netns(name); !created) return created;
-    return sys::prepare_domain_netns(name);
-  }
-  bool exists(const std::string& name) override { return sys::netns_exists(name); }
-  Result<void> remove(const std::string& name) override { return sys::delete_netns(name); }
-};
+/// Signs of life come from the loop that does the work: what blocks it stops them.
+void keep_watchdog_quiet(boost::asio::steady_timer& timer, std::chrono::milliseconds interval) {
+  sys::notify_alive();
+  timer.expires_after(interval);
+  timer.async_wait([&timer, interval](const boost::system::error_code& error) {
+    if (!error) keep_watchdog_quiet(timer, interval);
+  });
+}
 
 /// One daemon for one state directory: two would overwrite each other's history.
 Result<sys::UniqueFd> lock_state(const std::string& directory) {
@@ -105,7 +112,10 @@ Result<void> run(const Flags& flags) {
   boost::asio::io_context io(1);
   auto forwarder = ipc::TableClient::create(io, {flags.run_dir + "/forwarder.sock", software, epoch, false});
   auto tunnels = ipsec::TunnelManager::create(io, flags.vici);
-  HostNamespaces namespaces;
+  // Unset without systemd: FRR's daemons are then detached processes.
+  const std::shared_ptr<sys::ServiceSupervisor> units =
+      flags.uses_units() ? std::shared_ptr(sys::make_systemd_supervisor()) : nullptr;
+  const auto namespaces = units ? make_unit_namespaces(io, units) : make_own_namespaces();
   control::Reconciler::Options options;
   options.netns_prefix = flags.netns_prefix;
   options.first_epoch = epoch;
@@ -114,10 +124,11 @@ Result<void> run(const Flags& flags) {
     if (listening != nullptr) listening->note_probation_end(end);
   };
   const auto pinger = control::make_icmp_pinger(io);
-  control::Reconciler reconciler({io, *forwarder, *tunnels, namespaces,
-                                  [&io](std::string netns, bgp::Speaker::RoutesChanged routes_changed) {
-                                    return bgp::Speaker::create(io, std::move(netns), bgp::Speaker::Options{},
-                                                                std::move(routes_changed));
+  control::Reconciler reconciler({io, *forwarder, *tunnels, *namespaces,
+                                  [&io, &units](std::string netns, bgp::Speaker::RoutesChanged routes_changed) {
+                                    bgp::Speaker::Options speaker;
+                                    speaker.supervisor = units;
+                                    return bgp::Speaker::create(io, std::move(netns), speaker, std::move(routes_changed));
                                   },
                                   *store, *ids, clock, wall_clock, *pinger},
                                  options);
@@ -133,11 +144,15 @@ Result<void> run(const Flags& flags) {
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&io](const boost::system::error_code& error, int signal) {
     if (error) return;
+    sys::notify_stopping();
     spdlog::info("ending on signal {}; namespaces, FRR, charon and the forwarder go on", signal);
     io.stop();
   });
   reconciler.start();
   spdlog::info("{} serves {}", software, api.socket);
+  sys::notify_ready("serving " + api.socket);
+  boost::asio::steady_timer watchdog(io);
+  if (const auto interval = sys::watchdog_interval()) keep_watchdog_quiet(watchdog, *interval);
   io.run();
   // Suspended coroutines refer to the objects above and are not resumed any more. The process ends without destroying
   // either, after the socket is gone; all state that matters is on disk or in other processes.
@@ -160,6 +175,11 @@ int main(int argc, char** argv) {
   app.add_option("--netns-prefix", flags.netns_prefix, "Network namespaces of domains are PREFIX and the domain's name")
       ->capture_default_str();
   app.add_option("--secrets-dir", flags.secrets_dir, "The one folder where an import may write keys and passwords")
+      ->capture_default_str();
+  app.add_option("--supervisor", flags.supervisor,
+                 "Who runs FRR and makes namespaces: systemd (template units), process (this program), or auto: systemd "
+                 "if simplond is a unit itself")
+      ->check(CLI::IsMember({"auto", "systemd", "process"}))
       ->capture_default_str();
   app.add_option("--log-level", flags.log_level, "trace, debug, info, warn or error")->capture_default_str();
   CLI11_PARSE(app, argc, argv);

@@ -355,10 +355,10 @@ class FakeSpeaker final : public bgp::Speaker {
 
 class FakeNamespaces final : public Namespaces {
  public:
-  Result<void> ensure(const std::string& name) override {
-    if (refuse == name) return fail(ErrorCode::kUnavailable, "no permission to create namespace " + name);
+  boost::asio::awaitable<Result<void>> ensure(std::string name) override {
+    if (refuse == name) co_return fail(ErrorCode::kUnavailable, "no permission to create namespace " + name);
     names.insert(name);
-    return {};
+    co_return Result<void>{};
   }
   bool exists(const std::string& name) override { return names.contains(name); }
   Result<void> remove(const std::string& name) override {

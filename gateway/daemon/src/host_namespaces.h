@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <memory>
+
+#include <boost/asio/io_context.hpp>
+
+#include "gateway/control/reconciler.h"
+#include "platform/sys/process.h"
+
+namespace simplon::daemon {
+
+/// Makes and deletes namespaces itself. For a process that shares the mount namespace of the host.
+[[nodiscard]] std::unique_ptr<control::Namespaces> make_own_namespaces();
+
+/// Asks for unit simplon-netns@NAME, because a mount made inside the sandbox of a unit stays inside (docs/adr/0008).
+[[nodiscard]] std::unique_ptr<control::Namespaces> make_unit_namespaces(boost::asio::io_context& io,
+                                                                        std::shared_ptr<sys::ServiceSupervisor> units);
+
+}  // namespace simplon::daemon
