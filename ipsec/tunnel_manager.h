@@ -29,6 +29,9 @@ struct TunnelSpec {
   std::string remote_id;
   /// The pre-shared key itself. Passed on to charon, wiped by its owner, never logged.
   std::string psk;
+  /// The key cannot be read at present: what charon holds under this name, SAs included, stays as it is, and nothing is
+  /// loaded.
+  bool keep_as_is = false;
   std::vector<std::string> ike_proposals;
   std::vector<std::string> esp_proposals;
   bool force_udp = false;
@@ -85,7 +88,8 @@ class TunnelManager {
   virtual ~TunnelManager() = default;
 
   /// Idempotent; tunnels that are already right are not disturbed. Returns when charon accepted the configuration,
-  /// not when the tunnels are up. Errors: kUnavailable if charon does not answer within 5 s (`wanted` is remembered and
+  /// not when the tunnels are up. Errors: kUnavailable at once if there is no charon,
+  /// and within 5 s if it does not answer (`wanted` is remembered and
   /// loaded when it is back); kInvalidConfig if charon rejects a proposal, naming the tunnel.
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> reconcile(std::vector<TunnelSpec> wanted) = 0;
   /// `down` ends IKE_SA and CHILD_SAs and holds the tunnel down, also against the peer, until `up` or another

@@ -31,6 +31,21 @@ class IdRegistry {
   /// Forgets names that are not in `config`; call when their objects are gone from charon and the forwarder.
   [[nodiscard]] Result<void> retain(const GatewayConfig& config);
 
+  /// What there is, for an export.
+  struct Snapshot {
+    std::map<std::string, std::uint32_t, std::less<>> domains;
+    std::map<std::string, std::uint32_t, std::less<>> tunnels;
+    /// Next numbers to give.
+    std::uint32_t next_domain = 1;
+    std::uint32_t next_tunnel = 1;
+
+    friend bool operator==(const Snapshot&, const Snapshot&) = default;
+  };
+  [[nodiscard]] Snapshot snapshot() const;
+  /// As `assign`, but names that are new here get the number they had on the other box, if it was never given here.
+  /// Names known here keep theirs: it is the if_id of live SAs. Errors: as of `assign`.
+  [[nodiscard]] Result<void> adopt(const Snapshot& other, const GatewayConfig& config);
+
   [[nodiscard]] std::optional<DomainId> domain(std::string_view name) const;
   [[nodiscard]] std::optional<TunnelId> tunnel(std::string_view name) const;
   [[nodiscard]] std::optional<std::string> domain_name(DomainId id) const;

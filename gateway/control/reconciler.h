@@ -24,6 +24,8 @@
 #include "gateway/config/ids.h"
 #include "gateway/config/model.h"
 #include "gateway/config/store.h"
+#include "gateway/control/gates.h"
+#include "gateway/control/ping.h"
 #include "gateway/control/table_compiler.h"
 #include "gateway/control/table_programmer.h"
 #include "gateway/control/turns.h"
@@ -61,9 +63,33 @@ struct ApplyCommand {
   std::string document;
   std::optional<std::uint64_t> base_version;
   std::string comment;
+  /// Goes back after this time unless `confirm` follows.
   std::optional<std::chrono::seconds> confirm_within;
+  /// Health gates (gates.h). Without `confirm_within` the change is kept as soon as all have held, and goes back after
+  /// `gate_window` otherwise; with it, `confirm` is refused while one fails.
+  std::vector<std::string> gates;
+  std::chrono::seconds gate_window{60};
   bool dry_run = false;
-  std::string who;
+  config::Author who;
+  /// Of an import: ids of the other box, and older versions for an empty history.
+  std::optional<config::IdRegistry::Snapshot> ids;
+  std::vector<config::StoredDocument> history;
+  /// Called when it is this change's turn, before the document is judged; and, if it then does not come about, before
+  /// anything goes back. Not for a dry run.
+  std::function<Result<void>()> prepare;
+  std::function<void()> abandon;
+  /// Look at the files of secrets. Not for the dry run of an import that would bring them.
+  bool check_files = true;
+};
+
+/// Milliseconds that the parts of an apply took.
+struct ApplyTiming {
+  double read = 0;     ///< parse and validate
+  double compare = 0;  ///< diff
+  double stage = 0;    ///< the new version on disk
+  double compile = 0;
+  double program = 0;  ///< namespaces, forwarder, charon, FRR
+  double commit = 0;
 };
 
 struct ApplyOutcome {
@@ -75,6 +101,7 @@ struct ApplyOutcome {
   config::Diff diff;
   /// Findings about the document, and processes that are away and get their part later.
   std::vector<config::Issue> warnings;
+  ApplyTiming timing;
 };
 
 struct UndoOutcome {
@@ -84,14 +111,23 @@ struct UndoOutcome {
   std::vector<config::Issue> warnings;
 };
 
+/// A probation that ended by itself.
+struct ProbationEnd {
+  bool kept = false;
+  /// The version that was on probation, and the one that is current now.
+  std::uint64_t version = 0;
+  std::uint64_t current = 0;
+  std::string reason;
+};
+
 /// All reasons why nothing was changed.
 template <class T>
 using Transaction = tl::expected<T, std::vector<config::Issue>>;
 
 /// Makes namespaces, forwarder, charon and FRR be what the stored configuration says, and keeps them so.
 ///
-/// Changes are transactions, one after the other: validate, compile, namespaces, forwarder, charon, FRR, commit. What
-/// is refused (a document, an object, a proposal, a command) reverts everything to the configuration before. A process
+/// Changes are transactions, one after the other: validate, stage on disk, compile, namespaces, forwarder, charon, FRR,
+/// commit. What is refused (a document, an object, a proposal, a command) reverts everything to the configuration before. A process
 /// that is merely away does not: the change is committed with a warning and the process gets its part when it is back.
 /// At start everything that runs is adopted; see the essay in reconciler.cpp about what must not be removed when.
 /// Threads: one io_context thread. Lifetime: destroyed only while no transaction is under way, or when the io_context
@@ -108,6 +144,7 @@ class Reconciler {
     config::IdRegistry& ids;
     const Clock& clock;
     const config::WallClock& wall_clock;
+    Pinger& pinger;
   };
   struct Options {
     std::string netns_prefix = "simplon-";
@@ -120,7 +157,11 @@ class Reconciler {
     std::chrono::milliseconds tick{250};
     std::chrono::milliseconds first_retry{1000};
     std::chrono::milliseconds last_retry{30000};
+    /// Looks at health gates this often.
+    std::chrono::milliseconds gate_tick{1000};
     config::ReadOptions read;
+    /// Told when a probation ended without anybody asking. May be called by `start`.
+    std::function<void(const ProbationEnd&)> probation_ended;
   };
 
   Reconciler(Parts parts, Options options);
@@ -133,8 +174,10 @@ class Reconciler {
   void start();
 
   [[nodiscard]] boost::asio::awaitable<Transaction<ApplyOutcome>> apply(ApplyCommand command);
-  [[nodiscard]] boost::asio::awaitable<Transaction<UndoOutcome>> undo(std::string who, std::optional<std::uint64_t> to);
-  /// Ends the probation of the current version and returns its number.
+  [[nodiscard]] boost::asio::awaitable<Transaction<UndoOutcome>> undo(config::Author who,
+                                                                  std::optional<std::uint64_t> to);
+  /// Ends the probation of the current version and returns its number. Errors: kConflict if there is none, it is too
+  /// late, or a gate fails.
   [[nodiscard]] boost::asio::awaitable<Result<std::uint64_t>> confirm();
 
   /// What is worked towards.
@@ -144,6 +187,10 @@ class Reconciler {
   /// Asks FRR; nothing for a domain that speaks no BGP.
   [[nodiscard]] boost::asio::awaitable<std::optional<bgp::SpeakerStatus>> speaker_status(std::string domain);
   [[nodiscard]] bool speaker_synchronized(std::string_view domain) const;
+  /// Of the version on probation, as of the latest look.
+  [[nodiscard]] std::vector<GateState> gates() const { return gates_.states(); }
+  /// Why the secret of this tunnel cannot be read; nothing if it can.
+  [[nodiscard]] const Error* secret_problem(const std::string& tunnel) const;
   /// Of the reconciliation; what the parts observe about themselves is not in here.
   [[nodiscard]] std::vector<Problem> problems() const;
   /// True when nothing is left to be done or retried.
@@ -163,9 +210,17 @@ class Reconciler {
   boost::asio::awaitable<void> background();
   boost::asio::awaitable<void> adopt();
   boost::asio::awaitable<void> end_probation();
+  boost::asio::awaitable<void> watch_gates();
+  boost::asio::awaitable<void> keep_by_gates();
+  void follow_probation();
+  Result<std::vector<std::string>> admit_gates(const ApplyCommand& command, const GatewayConfig& config) const;
+  [[nodiscard]] std::string why_reverted(bool at_start) const;
+  [[nodiscard]] std::shared_ptr<bgp::Speaker> speaker_of(const std::string& domain) const;
+  void tell_end(bool kept, std::uint64_t version, const std::string& reason) const;
   boost::asio::awaitable<void> retry();
 
-  boost::asio::awaitable<Result<std::vector<config::Issue>>> switch_to(GatewayConfig config, Mode mode);
+  boost::asio::awaitable<Result<std::vector<config::Issue>>> switch_to(GatewayConfig config, Mode mode,
+                                                                     ApplyTiming* timing = nullptr);
   boost::asio::awaitable<void> revert_to(GatewayConfig config);
   boost::asio::awaitable<Result<void>> ensure_namespaces(Mode mode);
   boost::asio::awaitable<Result<void>> reconcile_forwarder(std::vector<ipc::Operation> operations);
@@ -189,6 +244,7 @@ class Reconciler {
   Turns turns_;
   TableCompiler compiler_;
   TableProgrammer programmer_;
+  GateWatch gates_;
 
   GatewayConfig config_;
   bool loaded_ = false;

@@ -16,7 +16,7 @@
 
 namespace simplon::control {
 
-/// Enabled tunnels. Tunnels whose secret cannot be read are left out and have an error in `problems`, by name.
+/// Enabled tunnels. Those whose secret cannot be read are to be kept as they are and have an error in `problems`, by name.
 struct TunnelSpecs {
   std::vector<ipsec::TunnelSpec> specs;
   std::map<std::string, Error> problems;

@@ -109,6 +109,8 @@ std::vector<gid_t> peer_groups(int fd) {
   }
 }
 
+config::Author author_of(uid_t uid) { return config::Author(user_name(uid), static_cast<std::uint32_t>(uid)); }
+
 struct Peer {
   uid_t uid = 0;
   bool admin = false;
@@ -138,6 +140,19 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     return peer;
   }
 
+  static ApplyRequest change_of(const ipc::ApiRequest& request, const Peer& peer) {
+    const auto seconds = [](std::uint64_t count) { return std::chrono::seconds(static_cast<std::int64_t>(count)); };
+    ApplyRequest change;
+    change.base_version = request.base_version;
+    change.comment = request.comment;
+    if (request.confirm_seconds) change.confirm_within = seconds(*request.confirm_seconds);
+    change.gates = request.gates;
+    if (request.gate_seconds) change.gate_window = seconds(*request.gate_seconds);
+    change.dry_run = request.dry_run;
+    change.who = author_of(peer.uid);
+    return change;
+  }
+
   asio::awaitable<ApiResult> call(ipc::ApiRequest request, Peer peer) {
     switch (request.call) {
       case ipc::ApiCall::kStatus:
@@ -151,30 +166,32 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
       case ipc::ApiCall::kCheck:
         co_return co_await backend.check(std::move(request.document));
       case ipc::ApiCall::kApply: {
-        ApplyRequest apply;
+        ApplyRequest apply = change_of(request, peer);
         apply.document = std::move(request.document);
-        apply.base_version = request.base_version;
-        apply.comment = std::move(request.comment);
-        if (request.confirm_seconds) {
-          apply.confirm_within = std::chrono::seconds(static_cast<std::int64_t>(*request.confirm_seconds));
-        }
-        apply.dry_run = request.dry_run;
-        apply.who = user_name(peer.uid);
         co_return co_await backend.apply(std::move(apply));
       }
+      case ipc::ApiCall::kImport: {
+        ApplyRequest change = change_of(request, peer);
+        change.archive = std::move(request.archive);
+        co_return co_await backend.import_archive(std::move(change));
+      }
+      case ipc::ApiCall::kExport:
+        co_return co_await backend.export_archive(request.history);
+      case ipc::ApiCall::kAudit:
+        co_return co_await backend.audit(static_cast<std::size_t>(request.last.value_or(50)));
       case ipc::ApiCall::kConfirm:
-        co_return co_await backend.confirm(user_name(peer.uid));
+        co_return co_await backend.confirm(author_of(peer.uid));
       case ipc::ApiCall::kUndo:
-        co_return co_await backend.undo(user_name(peer.uid), request.to);
+        co_return co_await backend.undo(author_of(peer.uid), request.to);
       case ipc::ApiCall::kTunnels:
         co_return co_await backend.tunnels();
       case ipc::ApiCall::kTunnelUp:
-        co_return co_await backend.tunnel_action(std::move(request.name), TunnelAction::kUp);
+        co_return co_await backend.tunnel_action(author_of(peer.uid), std::move(request.name), TunnelAction::kUp);
       case ipc::ApiCall::kTunnelDown:
-        co_return co_await backend.tunnel_action(std::move(request.name), TunnelAction::kDown);
+        co_return co_await backend.tunnel_action(author_of(peer.uid), std::move(request.name), TunnelAction::kDown);
       case ipc::ApiCall::kTunnelRekey: {
         const TunnelAction action = request.ike ? TunnelAction::kRekeyIke : TunnelAction::kRekeyChild;
-        co_return co_await backend.tunnel_action(std::move(request.name), action);
+        co_return co_await backend.tunnel_action(author_of(peer.uid), std::move(request.name), action);
       }
       case ipc::ApiCall::kVpcs:
         co_return co_await backend.vpcs();
@@ -248,6 +265,8 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     stream.expires_after(options.idle_timeout);
     co_await http::async_read_header(stream, buffer, parser, redirect_error(use_awaitable, error));
     if (!error && parser.get().method() != http::verb::get && !peer.admin) {
+      const auto target = parser.get().target();
+      backend.denied(author_of(peer.uid), std::string(target.substr(0, 200)));
       Answer denied =
           refusal(403, make_error(ErrorCode::kInvalidConfig,
                                   "you may look, but not change: " + user_name(peer.uid) + " is no administrator",

@@ -18,6 +18,7 @@
 #include <tl/expected.hpp>
 
 #include "gateway/config/document.h"
+#include "gateway/config/store.h"
 #include "gateway/ipc/api.h"
 #include "platform/base/result.h"
 
@@ -46,9 +47,14 @@ struct ApplyRequest {
   std::optional<std::uint64_t> base_version;
   std::string comment;
   std::optional<std::chrono::seconds> confirm_within;
+  /// Health gates (gateway/control/gates.h), separated by spaces; default window if there are gates and no confirmation.
+  std::string gates;
+  std::chrono::seconds gate_window{60};
   bool dry_run = false;
-  /// User name of the peer, for the history.
-  std::string who;
+  /// The peer, for the history.
+  config::Author who;
+  /// Of an import, instead of the document.
+  std::string archive;
 };
 
 enum class TunnelAction : std::uint8_t { kUp, kDown, kRekeyChild, kRekeyIke };
@@ -66,15 +72,21 @@ class ApiBackend {
   virtual boost::asio::awaitable<ApiResult> diff(std::uint64_t from, std::optional<std::uint64_t> to) = 0;
   virtual boost::asio::awaitable<ApiResult> check(std::string document) = 0;
   virtual boost::asio::awaitable<ApiResult> apply(ApplyRequest request) = 0;
-  virtual boost::asio::awaitable<ApiResult> confirm(std::string who) = 0;
-  virtual boost::asio::awaitable<ApiResult> undo(std::string who, std::optional<std::uint64_t> to) = 0;
+  virtual boost::asio::awaitable<ApiResult> confirm(config::Author who) = 0;
+  virtual boost::asio::awaitable<ApiResult> undo(config::Author who, std::optional<std::uint64_t> to) = 0;
   virtual boost::asio::awaitable<ApiResult> tunnels() = 0;
-  virtual boost::asio::awaitable<ApiResult> tunnel_action(std::string name, TunnelAction action) = 0;
+  virtual boost::asio::awaitable<ApiResult> tunnel_action(config::Author who, std::string name,
+                                                       TunnelAction action) = 0;
   virtual boost::asio::awaitable<ApiResult> vpcs() = 0;
   /// `domain`: empty for all.
   virtual boost::asio::awaitable<ApiResult> routes(std::string domain) = 0;
   virtual boost::asio::awaitable<ApiResult> bgp() = 0;
   virtual boost::asio::awaitable<ApiResult> drops() = 0;
+  virtual boost::asio::awaitable<ApiResult> export_archive(bool history) = 0;
+  virtual boost::asio::awaitable<ApiResult> import_archive(ApplyRequest request) = 0;
+  virtual boost::asio::awaitable<ApiResult> audit(std::size_t last) = 0;
+  /// Somebody without the right to change anything tried to.
+  virtual void denied(const config::Author& who, const std::string& target) = 0;
 };
 
 /// Serves the local API (gateway/ipc/api.h) on a Unix socket.

@@ -6,6 +6,9 @@
 #include <string>
 #include <utility>
 
+#include <nlohmann/json_fwd.hpp>
+
+#include "gateway/audit/audit_log.h"
 #include "gateway/config/ids.h"
 #include "gateway/config/store.h"
 #include "gateway/control/reconciler.h"
@@ -29,6 +32,10 @@ class Backend final : public ApiBackend {
     const config::IdRegistry& ids;
     const Clock& clock;
     const config::WallClock& wall_clock;
+    audit::Log& audit;
+    /// Of the journal of an import, and where an import may write secrets.
+    std::string state_dir;
+    std::string secrets_dir = "/etc/simplon";
   };
 
   Backend(Parts parts, std::string software)
@@ -40,18 +47,29 @@ class Backend final : public ApiBackend {
   boost::asio::awaitable<ApiResult> diff(std::uint64_t from, std::optional<std::uint64_t> to) override;
   boost::asio::awaitable<ApiResult> check(std::string document) override;
   boost::asio::awaitable<ApiResult> apply(ApplyRequest request) override;
-  boost::asio::awaitable<ApiResult> confirm(std::string who) override;
-  boost::asio::awaitable<ApiResult> undo(std::string who, std::optional<std::uint64_t> to) override;
+  boost::asio::awaitable<ApiResult> confirm(config::Author who) override;
+  boost::asio::awaitable<ApiResult> undo(config::Author who, std::optional<std::uint64_t> to) override;
   boost::asio::awaitable<ApiResult> tunnels() override;
-  boost::asio::awaitable<ApiResult> tunnel_action(std::string name, TunnelAction action) override;
+  boost::asio::awaitable<ApiResult> tunnel_action(config::Author who, std::string name, TunnelAction action) override;
   boost::asio::awaitable<ApiResult> vpcs() override;
   boost::asio::awaitable<ApiResult> routes(std::string domain) override;
   boost::asio::awaitable<ApiResult> bgp() override;
   boost::asio::awaitable<ApiResult> drops() override;
+  boost::asio::awaitable<ApiResult> export_archive(bool history) override;
+  boost::asio::awaitable<ApiResult> import_archive(ApplyRequest request) override;
+  boost::asio::awaitable<ApiResult> audit(std::size_t last) override;
+  void denied(const config::Author& who, const std::string& target) override;
+
+  /// For the audit log: what simplond decided by itself.
+  void note_probation_end(const control::ProbationEnd& end);
 
  private:
   boost::asio::awaitable<std::optional<ipc::Stats>> ask_forwarder();
+  boost::asio::awaitable<ApiResult> apply_audited(std::string action, control::ApplyCommand command);
   [[nodiscard]] Result<GatewayConfig> load(std::uint64_t version) const;
+  [[nodiscard]] nlohmann::json pending_json() const;
+  void note(const config::Author& who, const std::string& action, const std::string& subject, bool done,
+            const std::string& detail);
 
   Parts parts_;
   std::string software_;

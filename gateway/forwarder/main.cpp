@@ -21,8 +21,8 @@
 #include "gateway/forwarder/manual_text.h"
 #include "gateway/forwarder/privileges.h"
 #include "platform/base/log.h"
-#include "platform/sys/service_notify.h"
 #include "platform/manual/manual.h"
+#include "platform/sys/service_notify.h"
 
 namespace {
 

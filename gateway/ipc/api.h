@@ -38,14 +38,17 @@
 //    "counts": {"tunnels": int, "tunnels_up": int, "bgp_neighbors": int, "bgp_established": int,
 //               "vpcs": int, "endpoints": int, "domains": int},
 //    "problems": [{"object": "tunnel paris", "what": str, "hint": str}, ...]}
-//   PENDING    {"version": int, "reverts_to": int, "deadline": time, "seconds_left": int}
+//   PENDING    {"version": int, "reverts_to": int, "deadline": time, "seconds_left": int, "window_seconds": int,
+//               "confirm_required": bool, "gates": [{"gate": "bgp:prod/paris", "healthy": bool? (not looked at yet),
+//               "problem": str, "held_seconds": int?, "needed_seconds": int?}, ...]}
 //   ACCOUNTING {"received": int, "originated": int, "sent": int, "punted": int, "dropped": int}
 //
 // GET /v1/config[?version=N]
-//   {"version": int, "when": time?, "who": str, "comment": str, "hash": str, "document": str (YAML), "pending":
-//   PENDING?} With nothing ever applied: version 0 and document "".
+//   {VERSION, "document": str (YAML), "pending": PENDING?} With nothing ever applied: version 0 and document "".
+//   VERSION    "version": int, "when": time?, "who": str, "uid": int?, "comment": str, "hash": str, "parent": int,
+//              "outcome": "committed" | "unconfirmed" | "reverted", "outcome_reason": str
 // GET /v1/config/history
-//   {"current": int, "versions": [{"version", "when", "who", "comment", "hash", "parent"}, ... newest first],
+//   {"current": int, "versions": [{VERSION}, ... newest first],
 //    "pending": PENDING?}
 // GET /v1/config/diff?from=N[&to=M]          to: current
 //   {"from": int, "to": int, DIFF}
@@ -56,13 +59,23 @@
 // POST /v1/config/check     {"document": str}
 //   {"valid": true, "version": int (compared with), "warnings": [ERROR, ...], DIFF}     or 422 with all errors
 // POST /v1/config/apply     {"document": str, "base_version": int?, "comment": str?, "confirm_seconds": int?,
-//                            "dry_run": bool?}
-//   {"applied": bool (false: dry run), "version": int, "previous": int, "warnings": [...], "pending": PENDING?, DIFF}
+//                            "gates": str? ("bgp:prod/paris tunnel:paris"), "gate_seconds": int?, "dry_run": bool?}
+//   {"applied": bool (false: dry run), "version": int, "previous": int, "warnings": [...], "pending": PENDING?,
+//    "timing": {"read_ms": float, "compare_ms", "stage_ms", "compile_ms", "program_ms", "commit_ms"}, DIFF}
+//   With gates and without confirm_seconds the version stays as soon as all gates have held, and goes back after
+//   gate_seconds (60) otherwise: its "outcome" tells.
 //   409 when base_version is not the current version, or while another change waits for its confirmation.
 // POST /v1/config/confirm   {}
 //   {"confirmed": true, "version": int}
 // POST /v1/config/undo      {"to": int?}
 //   {"version": int, "restored": int, "warnings": [...], DIFF}
+//
+// GET /v1/config/export[?history=1]
+//   {"archive": str (gateway/config/archive.h, without secrets), "version": int, "secret_files": [path, ...]}
+// POST /v1/config/import    {"archive": str (secrets open), and what apply has besides the document}
+//   As apply, and "secrets": int (files written).
+// GET /v1/audit[?last=N]
+//   {"sequence": int, "hash": str, "entries": [{...}, ... oldest first]}     entries: gateway/audit/audit_log.h
 //
 // GET /v1/tunnels
 //   {"generation": int?, "tunnels": [{

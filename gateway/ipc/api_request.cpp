@@ -23,7 +23,7 @@ struct Path {
   ApiCall call;
 };
 
-constexpr std::array<Path, 13> kPaths = {{
+constexpr std::array<Path, 16> kPaths = {{
     {"GET", "/v1/status", ApiCall::kStatus},
     {"GET", "/v1/config", ApiCall::kConfig},
     {"GET", "/v1/config/history", ApiCall::kHistory},
@@ -37,11 +37,16 @@ constexpr std::array<Path, 13> kPaths = {{
     {"GET", "/v1/routes", ApiCall::kRoutes},
     {"GET", "/v1/bgp", ApiCall::kBgp},
     {"GET", "/v1/drops", ApiCall::kDrops},
+    {"GET", "/v1/config/export", ApiCall::kExport},
+    {"POST", "/v1/config/import", ApiCall::kImport},
+    {"GET", "/v1/audit", ApiCall::kAudit},
 }};
 constexpr std::string_view kTunnelPrefix = "/v1/tunnels/";
 constexpr std::size_t kMaxNameBytes = 31;
 constexpr std::size_t kMaxCommentBytes = 500;
 constexpr std::uint64_t kMaxConfirmSeconds = 86400;
+constexpr std::size_t kMaxGatesBytes = 4000;
+constexpr std::uint64_t kMaxAuditLines = 10000;
 
 using Value = std::variant<std::string, std::uint64_t, bool>;
 using Members = std::map<std::string, Value, std::less<>>;
@@ -147,6 +152,16 @@ class MemberReader {
   std::string problem_;
 };
 
+/// What a change may say besides the document.
+void read_change(MemberReader& reader, ApiRequest& request) {
+  reader.read("base_version", request.base_version);
+  reader.read("comment", request.comment);
+  reader.read("confirm_seconds", request.confirm_seconds);
+  reader.read("gates", request.gates);
+  reader.read("gate_seconds", request.gate_seconds);
+  reader.read("dry_run", request.dry_run);
+}
+
 tl::expected<ApiRequest, ApiRefusal> route(std::string_view method, std::string_view path) {
   ApiRequest request;
   if (path.starts_with(kTunnelPrefix)) {
@@ -244,6 +259,7 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
   }
 
   const bool has_document = members.contains("document");
+  const bool has_archive = members.contains("archive");
   const bool has_from = members.contains("from");
   MemberReader reader(std::move(members));
   switch (request.call) {
@@ -255,11 +271,23 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
       reader.read("to", request.to);
       if (!has_from) return refuse(400, "'from' is missing", "/v1/config/diff?from=VERSION");
       break;
+    case ApiCall::kImport:
+      read_change(reader, request);
+      reader.read("archive", request.archive);
+      if (!has_archive) return refuse(400, "'archive' is missing");
+      break;
+    case ApiCall::kExport: {
+      std::optional<std::uint64_t> history;
+      reader.read("history", history);
+      request.history = history.value_or(0) != 0;
+      break;
+    }
+    case ApiCall::kAudit:
+      reader.read("last", request.last);
+      if (request.last && *request.last > kMaxAuditLines) return refuse(400, "'last' is larger than 10000");
+      break;
     case ApiCall::kApply:
-      reader.read("base_version", request.base_version);
-      reader.read("comment", request.comment);
-      reader.read("confirm_seconds", request.confirm_seconds);
-      reader.read("dry_run", request.dry_run);
+      read_change(reader, request);
       [[fallthrough]];
     case ApiCall::kCheck:
       reader.read("document", request.document);
@@ -287,6 +315,10 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
   }
   if (const std::string problem = reader.problem(); !problem.empty()) return refuse(400, problem);
   if (request.comment.size() > kMaxCommentBytes) return refuse(400, "the comment is longer than 500 bytes");
+  if (request.gates.size() > kMaxGatesBytes) return refuse(400, "'gates' is longer than 4000 bytes");
+  if (request.gate_seconds && (*request.gate_seconds == 0 || *request.gate_seconds > kMaxConfirmSeconds)) {
+    return refuse(400, "gate_seconds is " + std::to_string(*request.gate_seconds), "1 to 86400");
+  }
   if (request.confirm_seconds && (*request.confirm_seconds == 0 || *request.confirm_seconds > kMaxConfirmSeconds)) {
     return refuse(400, "confirm_seconds is " + std::to_string(*request.confirm_seconds), "1 to 86400");
   }

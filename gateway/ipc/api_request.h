@@ -29,6 +29,9 @@ enum class ApiCall : std::uint8_t {
   kRoutes,
   kBgp,
   kDrops,
+  kExport,
+  kImport,
+  kAudit,
 };
 
 /// One request of the local API (api.h), with its parameters where the call has them.
@@ -42,6 +45,14 @@ struct ApiRequest {
   std::optional<std::uint64_t> base_version;
   std::string comment;
   std::optional<std::uint64_t> confirm_seconds;
+  /// Health gates, separated by spaces, and how long they have.
+  std::string gates;
+  std::optional<std::uint64_t> gate_seconds;
+  /// import: the archive; export: with older versions.
+  std::string archive;
+  bool history = false;
+  /// audit: so many of the last lines.
+  std::optional<std::uint64_t> last;
   bool dry_run = false;
   bool ike = false;
   /// Tunnel of up, down, rekey.

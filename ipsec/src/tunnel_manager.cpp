@@ -222,12 +222,15 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     });
   }
 
-  /// False if charon did not take it all in time.
+  /// False if charon did not take it all in time, or if there is none to connect to.
   asio::awaitable<bool> load_wanted() {
     const std::uint64_t mine = ++wanted_generation_;
+    const std::uint64_t refused = refused_connections_;
     const MonoTime deadline = now() + kReconcileLimit;
     poke();
-    while (loaded_generation_ < mine && !stopped_ && now() < deadline) co_await changed_or(deadline);
+    while (loaded_generation_ < mine && !stopped_ && now() < deadline && refused_connections_ == refused) {
+      co_await changed_or(deadline);
+    }
     co_return loaded_generation_ >= mine;
   }
 
@@ -271,6 +274,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
         auto result = co_await self->connect();
         if (!result) {
           self->report_unavailable(result.error());
+          ++self->refused_connections_;
+          self->notify();
           co_await self->rest(reconnect);
           reconnect = std::min(reconnect * 2, kLastReconnect);
           continue;
@@ -430,7 +435,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
 
   asio::awaitable<bool> load_one(std::string name) {
     Tunnel* tunnel = find(name);
-    if (tunnel == nullptr || tunnel->held) co_return true;
+    if (tunnel == nullptr || tunnel->held || tunnel->wanted.keep_as_is) co_return true;
     const std::uint64_t generation = wanted_generation_;
     const bool shared_identities = shares_identities(tunnel->wanted);
     const std::size_t key = key_mark(tunnel->wanted.psk);
@@ -639,6 +644,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   bool have_wanted_ = false;
   std::uint64_t wanted_generation_ = 0;
   std::uint64_t loaded_generation_ = 0;
+  std::uint64_t refused_connections_ = 0;
 
   std::shared_ptr<vici::Connection> commands_;
   std::shared_ptr<vici::Connection> events_;

@@ -43,7 +43,7 @@ struct Tunnel {
   std::optional<std::uint64_t> established_in_ms;
 
   [[nodiscard]] bool should_initiate() const {
-    return wanted.initiate && wanted.remote.has_value() && !held && loaded.has_value() && !load_error;
+    return wanted.initiate && wanted.remote.has_value() && !held && (loaded.has_value() || wanted.keep_as_is) && !load_error;
   }
 };
 

@@ -37,12 +37,22 @@ Result<std::string> read_all(int fd, const std::string& path, std::size_t max_by
   }
 }
 
+/// What an operator can do about a disk that does not take a file.
+Unexpected fail_write(std::string what, int errnum) {
+  if (errnum == ENOSPC || errnum == EDQUOT) {
+    return fail(ErrorCode::kExhausted, what + ": the disk is full", "free some space there (df -h, df -i) and try again");
+  }
+  if (errnum == EIO) return fail_errno(std::move(what), errnum, "the disk has a fault: dmesg tells more");
+  if (errnum == EROFS) return fail_errno(std::move(what), errnum, "mount it writable again; dmesg may tell why");
+  return fail_errno(std::move(what), errnum);
+}
+
 Result<void> write_all(int fd, std::string_view content, const std::string& path) {
   while (!content.empty()) {
     const ssize_t put = ::write(fd, content.data(), content.size());
     if (put < 0) {
       if (errno == EINTR) continue;
-      return fail_errno("cannot write " + path, errno);
+      return fail_write("cannot write " + path, errno);
     }
     content.remove_prefix(static_cast<std::size_t>(put));
   }
@@ -54,21 +64,30 @@ Result<void> write_all(int fd, std::string_view content, const std::string& path
 Result<void> write_file_atomically(const std::string& path, std::string_view content, mode_t mode) {
   std::string temporary = path + ".XXXXXX";
   UniqueFd fd(::mkostemp(temporary.data(), O_CLOEXEC));
-  if (!fd.valid()) return fail_errno("cannot create a file beside " + path, errno);
+  if (!fd.valid()) return fail_write("cannot create a file beside " + path, errno);
   const auto abandon = [&](Unexpected why) -> Result<void> {
     ::unlink(temporary.c_str());
     return why;
   };
   if (auto ok = write_all(fd.get(), content, path); !ok) return abandon(Unexpected(ok.error()));
   if (::fchmod(fd.get(), mode) != 0) return abandon(fail_errno("cannot set the mode of " + path, errno));
-  if (::fsync(fd.get()) != 0) return abandon(fail_errno("cannot flush " + path, errno));
+  if (::fsync(fd.get()) != 0) return abandon(fail_write("cannot flush " + path, errno));
   fd.reset();
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return abandon(fail_errno("cannot replace " + path, errno));
+  if (::rename(temporary.c_str(), path.c_str()) != 0) return abandon(fail_write("cannot replace " + path, errno));
   const UniqueFd directory(::open(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory.valid() || ::fsync(directory.get()) != 0) {
-    return fail_errno("cannot flush the directory of " + path, errno);
+    return fail_write("cannot flush the directory of " + path, errno);
   }
   return {};
+}
+
+Result<void> append_durably(int fd, std::string_view content, const std::string& path) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return fail_errno("cannot inspect " + path, errno);
+  auto written = write_all(fd, content, path);
+  if (written && ::fdatasync(fd) != 0) written = fail_write("cannot flush " + path, errno);
+  if (!written) static_cast<void>(::ftruncate(fd, info.st_size) == 0);
+  return written;
 }
 
 Result<std::string> read_file(const std::string& path, std::size_t max_bytes) {

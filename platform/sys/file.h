@@ -12,8 +12,14 @@
 namespace simplon::sys {
 
 /// Replaces `path` so that after a crash it holds either the old or the new content: temporary file beside it, fsync, rename,
-/// fsync of the directory. Mode is exactly `mode`. Errors: kUnavailable; `path` is untouched then.
+/// fsync of the directory. Mode is exactly `mode`.
+/// Errors: kExhausted when the disk is full, kUnavailable otherwise; `path` is untouched then, except when only the flush of the
+/// directory failed: it may hold either content then.
 [[nodiscard]] Result<void> write_file_atomically(const std::string& path, std::string_view content, mode_t mode);
+
+/// Appends to `fd` (O_APPEND) and flushes. When it fails, the file has its former length again. `path` is for the error. Errors: as of
+/// `write_file_atomically`.
+[[nodiscard]] Result<void> append_durably(int fd, std::string_view content, const std::string& path);
 
 /// The whole file. Errors: kUnavailable (errno text, e.g. no such file); kInvalidConfig if longer than `max_bytes`.
 [[nodiscard]] Result<std::string> read_file(const std::string& path, std::size_t max_bytes);

@@ -156,6 +156,8 @@ Result<void> prepare_domain_netns(const std::string& name) {
         {"ipv4/ip_forward", "0"},           {"ipv4/conf/all/rp_filter", "0"},
         {"ipv4/conf/default/rp_filter", "0"}, {"ipv4/conf/all/send_redirects", "0"},
         {"ipv4/conf/default/send_redirects", "0"},
+        // Health gates ping from here without CAP_NET_RAW.
+        {"ipv4/ping_group_range", "0 2147483647"},
     };
     for (const auto& setting : kSettings) {
       if (auto ok = write_sysctl(setting[0], setting[1]); !ok) return ok;

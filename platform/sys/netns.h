@@ -48,7 +48,8 @@ template <class T>
 /// Writes /proc/sys/net/KEY inside the namespace: `set_net_sysctl("red", "ipv4/ip_forward", "0")`.
 [[nodiscard]] Result<void> set_net_sysctl(const std::string& name, const std::string& key, const std::string& value);
 
-/// What a domain's namespace needs: lo up, IPv4 and IPv6 forwarding off, no reverse path filter, no redirects.
+/// What a domain's namespace needs: lo up, IPv4 and IPv6 forwarding off, no reverse path filter, no redirects,
+/// ping sockets for everybody.
 [[nodiscard]] Result<void> prepare_domain_netns(const std::string& name);
 
 }  // namespace simplon::sys

@@ -28,16 +28,17 @@ ALLOWED = {
                             "the plugin sees strongSwan's headers and the SA protocol, nothing else of ours: "
                             "it is the licence boundary"),
     "gateway/config": (["platform"], "what the operator wants does not depend on how it is carried out"),
+    "gateway/audit": (["platform"], "a log that is to be believed knows nothing about what is logged"),
     "gateway/ipc": (["platform"], "a contract includes no side of it"),
     "gateway/control": (["platform", "bgp", "ipsec", "gateway/config", "gateway/ipc"],
                         "control decides: it has no packets, and it programs the forwarder over gateway/ipc only"),
     "gateway/forward": (["platform"], "the data path builds, tests and runs without configuration, charon and FRR"),
     "gateway/forwarder": (["platform", "gateway/forward", "gateway/ipc"],
                           "the forwarder obeys: it knows tables and SAs, not configuration"),
-    "gateway/daemon": (["platform", "bgp", "ipsec", "gateway/config", "gateway/control", "gateway/ipc"],
+    "gateway/daemon": (["platform", "bgp", "ipsec", "gateway/audit", "gateway/config", "gateway/control", "gateway/ipc"],
                        "simplond and the forwarder share exactly gateway/ipc"),
     "gateway/doctor": (["platform", "gateway/config"], "the doctor looks at the host, also when no program of ours runs"),
-    "gateway/cli": (["platform", "gateway/config", "gateway/ipc", "gateway/doctor"],
+    "gateway/cli": (["platform", "gateway/audit", "gateway/config", "gateway/ipc", "gateway/doctor"],
                     "the CLI asks: it is a client of the local API"),
 }
 

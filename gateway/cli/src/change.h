@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "gateway/cli/src/commands.h"
 #include "gateway/config/model.h"
@@ -19,16 +20,23 @@ namespace simplon::cli {
 
 struct ChangeOptions {
   bool dry_run = false;
-  std::optional<std::uint64_t> confirm_seconds;
+  /// "60", "60s", "2m".
+  std::string confirm, within;
+  std::vector<std::string> gates;
+  bool no_wait = false;
   std::string comment;
 };
 
-/// --dry-run, --confirm, --comment.
+/// "60", "60s", "2m", "1h": 1 s to 24 h. Errors: kInvalidConfig naming the option.
+[[nodiscard]] Result<std::uint64_t> parse_seconds(const std::string& option, const std::string& text);
+
+/// --dry-run, --confirm, --gate, --within, --no-wait, --comment.
 void add_change_options(CLI::App* app, ChangeOptions& options);
 
-/// POST /v1/config/apply of `request`, which has at least "document". `comment`: if the options have none.
+/// POST of `request`, which has at least "document". `comment`: if the options have none. A change with gates and
+/// without --confirm is followed until it is decided whether it stays.
 int apply_request(const Session& session, const ChangeOptions& options, nlohmann::json request,
-                  const std::string& comment);
+                  const std::string& comment, const std::string& target = "/v1/config/apply");
 
 /// `change`d and applied. With a `question`, somebody at a terminal first sees what it will do and is asked.
 int edit_document(const Session& session, const ChangeOptions& options, const std::string& comment,

@@ -148,9 +148,11 @@ void declare_apply(Commands& commands, CLI::App* apply, const Options& options) 
 void declare_versions(Commands& commands, CLI::App& config, const Options& options) {
   Session& session = commands.session();
   CLI::App* show =
-      commands.command(config, "show", "the document", "simplon config show\nsimplon config show --version 3 > old.yaml");
+      commands.command(config, "show", "the document", "simplon config show\nsimplon config show 3 > old.yaml");
+  commands.values(show->add_option("VERSION", options->version, "an older one, see `simplon config history`"),
+                  Values::kVersions);
   commands.values(
-      show->add_option("--version", options->version, "an older one, see `simplon config history`")->type_name("VERSION"),
+      show->add_option("--version", options->version, "the same")->type_name("VERSION"),
       Values::kVersions);
   commands.on(show, [&session, options] { return show_config(session, *options); });
   CLI::App* diff = commands.command(config, "diff", "what differs: the last change, two versions, or a file",
@@ -163,8 +165,9 @@ void declare_versions(Commands& commands, CLI::App& config, const Options& optio
   commands.on(commands.command(config, "history", "who changed what when", "simplon config history"),
               [&session] { return session.show("/v1/config/history", render_history); });
   CLI::App* undo = commands.command(config, "undo", "go back to the version before, or to another one",
-                                    "simplon config undo\nsimplon config undo --to 3");
-  commands.values(undo->add_option("--to", options->version, "see `simplon config history`")->type_name("VERSION"),
+                                    "simplon config undo\nsimplon config undo 3");
+  commands.values(undo->add_option("VERSION", options->version, "see `simplon config history`"), Values::kVersions);
+  commands.values(undo->add_option("--to", options->version, "the same")->type_name("VERSION"),
                   Values::kVersions);
   commands.on(undo, [&session, options] { return undo_change(session, *options); });
 }
@@ -176,7 +179,8 @@ void declare_config(Commands& commands) {
   const Options options = std::make_shared<ConfigOptions>();
   declare_apply(commands,
                 commands.noun("apply", "make the gateway what the document says",
-                              "simplon apply gateway.yaml --dry-run\nsimplon apply gateway.yaml --confirm 60"),
+                              "simplon apply gateway.yaml --dry-run\nsimplon apply gateway.yaml --confirm 60\n"
+                              "simplon apply gateway.yaml --gate tunnel:paris --gate ping:10.1.0.10@prod --within 2m"),
                 options);
   commands.on(commands.noun("confirm", "keep what was applied with --confirm", "simplon confirm"),
               [&session] { return confirm(session); });
@@ -185,6 +189,7 @@ void declare_config(Commands& commands) {
       commands.noun("config", "the configuration, its versions and their differences", "simplon config show");
   commands.on(config, [&session, options] { return show_config(session, *options); });
   declare_versions(commands, *config, options);
+  declare_archive(commands, *config);
   CLI::App* check = commands.command(*config, "check", "all errors of a document at once, or what applying it would do",
                                      "simplon config check gateway.yaml");
   commands.values(check->add_option("FILE", options->file, "YAML document; - reads standard input")->required(),

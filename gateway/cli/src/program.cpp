@@ -49,6 +49,7 @@ void declare(Commands& commands, CLI::App& app) {
   app.footer(std::string("Example:\n  simplon status\n\n") + kExitCodes);
   declare_state(commands);
   declare_config(commands);
+  declare_audit(commands);
   declare_tunnel(commands);
   declare_vpc(commands);
   declare_doctor(commands);

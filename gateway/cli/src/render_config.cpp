@@ -29,6 +29,7 @@ Page render_config(const json& reply, Style) {
               or_dash(text(reply, "who"));
   if (const std::string comment = text(reply, "comment"); !comment.empty()) page.text += ": " + comment;
   page.text += "\n";
+  if (text(reply, "outcome") == "reverted") page.text += "# reverted: " + text(reply, "outcome_reason") + "\n";
   if (const json& pending = at(reply, "pending");
       pending.is_object() && number(pending, "version") == number(reply, "version")) {
     page.text +=
@@ -49,11 +50,15 @@ Page render_history(const json& reply, Style style) {
     return page;
   }
   page.text = "version " + std::to_string(current) + " is current, " + plural(versions.size(), "version") + " kept\n";
-  Table table({"VERSION", "WHEN", "WHO", "COMMENT"}, 2);
+  Table table({"VERSION", "WHEN", "WHO", "OUTCOME", "COMMENT"}, 2);
   for (const auto& version : versions) {
     std::string label = std::to_string(number(version, "version"));
     if (number(version, "version") == current) label += has(reply, "pending") ? " probation" : " current";
-    table.add({label, text(version, "when"), text(version, "who"), text(version, "comment")});
+    std::string who = text(version, "who");
+    if (has(version, "uid")) who += " (" + std::to_string(number(version, "uid")) + ")";
+    std::string outcome = text(version, "outcome");
+    if (const std::string reason = text(version, "outcome_reason"); !reason.empty()) outcome += ": " + reason;
+    table.add({label, text(version, "when"), who, outcome, text(version, "comment")});
   }
   page.text += table.render() + render_pending(at(reply, "pending"), style);
   return page;

@@ -162,7 +162,20 @@ std::string render_pending(const json& pending, Style style) {
   const std::string words = "version " + number_or_dash(pending, "version") + " is on probation: in " +
                             format_age(number(pending, "seconds_left")) + " version " +
                             number_or_dash(pending, "reverts_to") + " comes back";
-  return problem_lines({}, words, "to keep it: simplon confirm", style);
+  const bool by_hand = !has(pending, "confirm_required") || flag(pending, "confirm_required");
+  std::string out = problem_lines(
+      {}, words, by_hand ? "to keep it: simplon confirm" : "it stays as soon as all gates have held", style);
+  for (const auto& gate : list(pending, "gates")) {
+    std::string state = "not looked at yet";
+    if (flag(gate, "healthy")) {
+      state = "healthy for " + std::to_string(number(gate, "held_seconds")) + " of " +
+              std::to_string(number(gate, "needed_seconds")) + " s";
+    } else if (has(gate, "healthy")) {
+      state = text(gate, "problem");
+    }
+    out += paragraph("gate " + text(gate, "gate") + ": " + state, 4, 6);
+  }
+  return out;
 }
 
 Page render_status(const json& reply, Style style) {

@@ -109,6 +109,39 @@ Result<void> IdRegistry::assign(const GatewayConfig& config) {
   return store(domains, tunnels);
 }
 
+IdRegistry::Snapshot IdRegistry::snapshot() const {
+  Snapshot made;
+  made.domains = domains_.by_name;
+  made.tunnels = tunnels_.by_name;
+  made.next_domain = domains_.next;
+  made.next_tunnel = tunnels_.next;
+  return made;
+}
+
+Result<void> IdRegistry::adopt(const Snapshot& other, const GatewayConfig& config) {
+  const auto take = [](Table& table, const auto& objects, const auto& theirs, std::uint32_t next) {
+    const auto never_given = table.next;
+    for (const auto& object : objects) {
+      const auto found = theirs.find(object.name);
+      if (found == theirs.end() || table.by_name.contains(object.name)) continue;
+      const auto number = found->second;
+      if (number < never_given || number > kMaxId) continue;
+      const bool taken = find_name(table.by_name, number).has_value();
+      if (!taken) table.by_name.emplace(object.name, number);
+      table.next = std::max(table.next, number + 1);
+    }
+    table.next = std::max(table.next, std::min(next, kMaxId + 1));
+  };
+  Table domains = domains_;
+  Table tunnels = tunnels_;
+  take(domains, config.domains, other.domains, other.next_domain);
+  take(tunnels, config.tunnels, other.tunnels, other.next_tunnel);
+  if (domains != domains_ || tunnels != tunnels_) {
+    if (auto ok = store(domains, tunnels); !ok) return ok;
+  }
+  return assign(config);
+}
+
 Result<void> IdRegistry::retain(const GatewayConfig& config) {
   std::set<std::string, std::less<>> domain_names;
   std::set<std::string, std::less<>> tunnel_names;

@@ -71,18 +71,28 @@ json to_json(const Diff& diff) {
 }
 
 json to_json(const Version& version) {
-  return {{"version", version.number}, {"when", format_utc(version.when)},
+  json out = {{"version", version.number}, {"when", format_utc(version.when)},
           {"who", version.who},        {"comment", version.comment},
           {"hash", version.hash},      {"parent", version.parent}};
+  out["uid"] = nullptr;
+  if (version.uid) out["uid"] = *version.uid;
+  out["outcome"] = std::string(to_string(version.outcome));
+  out["outcome_reason"] = version.outcome_reason;
+  return out;
 }
 
 json to_json(const std::optional<Pending>& pending, std::chrono::system_clock::time_point now) {
   if (!pending) return nullptr;
   const auto left = std::chrono::ceil<std::chrono::seconds>(pending->deadline - now).count();
+  json gates = json::array();
+  for (const auto& gate : pending->gates) gates.push_back({{"gate", gate}, {"healthy", nullptr}, {"problem", ""}});
   return {{"version", pending->number},
           {"reverts_to", pending->reverts_to},
           {"deadline", format_utc(pending->deadline)},
-          {"seconds_left", left < 0 ? 0 : left}};
+          {"seconds_left", left < 0 ? 0 : left},
+          {"window_seconds", pending->window.count()},
+          {"confirm_required", pending->confirm_required},
+          {"gates", gates}};
 }
 
 json to_json(const TunnelConfig& tunnel) {
@@ -153,6 +163,13 @@ std::string format_utc(std::chrono::system_clock::time_point time) {
   char text[40];
   const std::size_t length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
   return {text, length};
+}
+
+std::optional<std::chrono::system_clock::time_point> parse_utc(const std::string& text) {
+  std::tm parts{};
+  const char* end = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  if (end == nullptr || *end != '\0') return std::nullopt;
+  return std::chrono::system_clock::from_time_t(::timegm(&parts));
 }
 
 }  // namespace simplon::config

@@ -21,6 +21,13 @@
 // a version is current but its deadline is not on disk. Versions above the one that `current` names were never visible:
 // they are what a crash left, and `open` removes them. Numbers therefore have no gaps and history only grows.
 //
+// The files of a version are written before anything else of the world changes (`stage`), because a full disk is found
+// there; the pointer is one block. If writing the pointer fails after its rename (the directory cannot be flushed), the
+// old pointer is put back, so that what the caller was told is also what the next start finds.
+//
+// What became of a probation is not written to its version but to the one that went back from it, which always is the
+// next one: nothing that was written is ever rewritten.
+//
 // Undo never moves the pointer back: it commits the old text under a new number. Its `parent` is the parent of the
 // restored version, so the next undo goes one further back instead of to and fro.
 
@@ -33,6 +40,7 @@ using std::chrono::system_clock;
 constexpr std::uint64_t kKeptVersions = 1000;
 constexpr std::size_t kMaxMetaBytes = 16U << 10;
 constexpr std::size_t kMaxCommentBytes = 500;
+constexpr std::int64_t kLongestWindow = 86400;
 
 std::string sha256(const std::string& text) {
   std::array<unsigned char, 32> digest{};
@@ -88,6 +96,24 @@ std::optional<Integer> number_at(const std::map<std::string, std::string, std::l
   return found == values.end() ? std::nullopt : parse_integer<Integer>(found->second);
 }
 
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream stream(text);
+  std::vector<std::string> words;
+  for (std::string word; stream >> word;) words.push_back(word);
+  return words;
+}
+
+std::string meta_text(const Version& version) {
+  std::string text = "version: " + std::to_string(version.number) +
+                     "\nwhen: " + std::to_string(to_seconds(version.when)) + "\nwho: " + version.who + "\n";
+  if (version.uid) text += "uid: " + std::to_string(*version.uid) + "\n";
+  text += "comment: " + version.comment + "\nparent: " + std::to_string(version.parent) + "\n";
+  if (version.reverts != 0) {
+    text += "reverts: " + std::to_string(version.reverts) + "\nreason: " + version.reason + "\n";
+  }
+  return text + "hash: " + version.hash + "\n";
+}
+
 std::string version_name(std::uint64_t number) { return "version " + std::to_string(number); }
 
 /// "0007.yaml" -> 7, for both extensions.
@@ -106,6 +132,18 @@ bool is_leftover(const std::string& name) {
 }
 
 }  // namespace
+
+std::string_view to_string(Outcome outcome) noexcept {
+  switch (outcome) {
+    case Outcome::kCommitted:
+      return "committed";
+    case Outcome::kUnconfirmed:
+      return "unconfirmed";
+    case Outcome::kReverted:
+      return "reverted";
+  }
+  return "unknown";
+}
 
 fs::path Store::file(std::uint64_t number, const char* extension) const {
   std::string digits = std::to_string(number);
@@ -142,6 +180,7 @@ Result<void> Store::load_pointer() {
   if (!fs::exists(path, error) && !error) return {};
   auto text = sys::read_file(path.string(), kMaxMetaBytes);
   if (!text) return Unexpected(text.error());
+  pointer_text_ = *text;
   const auto values = parse_lines(*text);
   const auto damaged = [&] {
     return fail(ErrorCode::kInvalidConfig, path.string() + " is damaged", "remove it to start without a configuration");
@@ -156,7 +195,17 @@ Result<void> Store::load_pointer() {
     // 9999-12-31: what still fits the clock's nanoseconds is far beyond.
     if (!pending || *pending != current_ || !reverts_to || !deadline || *deadline < 0 || *deadline > 9'000'000'000)
       return damaged();
-    pending_ = Pending{*pending, *reverts_to, from_seconds(*deadline)};
+    Pending probation;
+    probation.number = *pending;
+    probation.reverts_to = *reverts_to;
+    probation.deadline = from_seconds(*deadline);
+    const auto window = number_at<std::int64_t>(values, "window").value_or(kLongestWindow);
+    if (window < 0 || window > kLongestWindow) return damaged();
+    probation.window = std::chrono::seconds(window);
+    const auto confirm = values.find("confirm");
+    probation.confirm_required = confirm == values.end() || confirm->second != "no";
+    if (const auto gates = values.find("gates"); gates != values.end()) probation.gates = words_of(gates->second);
+    pending_ = std::move(probation);
   }
   return {};
 }
@@ -165,9 +214,31 @@ Result<void> Store::store_pointer(std::uint64_t current, const std::optional<Pen
   std::string text = "current: " + std::to_string(current) + "\n";
   if (pending) {
     text += "pending: " + std::to_string(pending->number) + "\nreverts-to: " + std::to_string(pending->reverts_to) +
-            "\ndeadline: " + std::to_string(to_seconds(pending->deadline)) + "\n";
+            "\ndeadline: " + std::to_string(to_seconds(pending->deadline)) +
+            "\nwindow: " + std::to_string(pending->window.count()) +
+            "\nconfirm: " + (pending->confirm_required ? "yes" : "no") + "\n";
+    if (!pending->gates.empty()) {
+      text += "gates:";
+      for (const auto& gate : pending->gates) text += " " + gate;
+      text += "\n";
+    }
   }
-  if (auto ok = sys::write_file_atomically((directory_ / "current").string(), text, 0600); !ok) return ok;
+  const std::string path = (directory_ / "current").string();
+  if (auto ok = sys::write_file_atomically(path, text, 0600); !ok) {
+    // The rename may have happened before the flush failed. Putting it back may fail the same way; then the disk holds
+    // one whole state or the other, and both have their files.
+    const auto found = sys::read_file(path, kMaxMetaBytes);
+    if (found && *found == text && text != pointer_text_) {
+      std::error_code ignored;
+      if (pointer_text_.empty()) {
+        fs::remove(path, ignored);
+      } else {
+        static_cast<void>(sys::write_file_atomically(path, pointer_text_, 0600));
+      }
+    }
+    return ok;
+  }
+  pointer_text_ = text;
   current_ = current;
   pending_ = pending;
   return {};
@@ -190,32 +261,70 @@ Result<Version> Store::load_meta(std::uint64_t number) const {
     const auto found = values.find(key);
     return found == values.end() ? std::string() : found->second;
   };
-  return Version{number, from_seconds(*when), text_at("who"), text_at("comment"), hash->second, *parent};
+  Version version;
+  version.number = number;
+  version.when = from_seconds(*when);
+  version.who = text_at("who");
+  version.comment = text_at("comment");
+  version.hash = hash->second;
+  version.parent = *parent;
+  version.uid = number_at<std::uint32_t>(values, "uid");
+  version.reverts = number_at<std::uint64_t>(values, "reverts").value_or(0);
+  version.reason = text_at("reason");
+  return version;
 }
 
-Result<Version> Store::store_version(const std::string& text, const std::string& who, const std::string& comment,
-                                     std::uint64_t parent) {
-  const Version version{
-      current_ + 1, from_seconds(to_seconds(clock_->now())), one_line(who), one_line(comment), sha256(text), parent};
-  const std::string meta = "version: " + std::to_string(version.number) +
-                           "\nwhen: " + std::to_string(to_seconds(version.when)) + "\nwho: " + version.who +
-                           "\ncomment: " + version.comment + "\nparent: " + std::to_string(parent) +
-                           "\nhash: " + version.hash + "\n";
-  if (auto ok = sys::write_file_atomically(file(version.number, ".yaml").string(), text, 0600); !ok)
-    return Unexpected(ok.error());
-  if (auto ok = sys::write_file_atomically(file(version.number, ".meta").string(), meta, 0600); !ok) {
-    std::error_code ignored;
-    fs::remove(file(version.number, ".yaml"), ignored);
-    return Unexpected(ok.error());
+void Store::judge_outcome(Version& version) const {
+  if (pending_ && pending_->number == version.number) {
+    version.outcome = Outcome::kUnconfirmed;
+  } else if (version.number < current_) {
+    const auto next = load_meta(version.number + 1);
+    if (!next || next->reverts != version.number) return;
+    version.outcome = Outcome::kReverted;
+    version.outcome_reason = next->reason;
   }
+}
+
+Version Store::next_version(const std::string& text, const Author& who, const std::string& comment,
+                            std::uint64_t parent) const {
+  Version version;
+  version.number = current_ + 1;
+  version.when = from_seconds(to_seconds(clock_->now()));
+  version.who = one_line(who.name);
+  version.uid = who.uid;
+  version.comment = one_line(comment);
+  version.hash = sha256(text);
+  version.parent = parent;
   return version;
+}
+
+Result<void> Store::store_files(const Version& version, const std::string& text) {
+  if (auto ok = sys::write_file_atomically(file(version.number, ".yaml").string(), text, 0600); !ok) return ok;
+  auto ok = sys::write_file_atomically(file(version.number, ".meta").string(), meta_text(version), 0600);
+  if (!ok) remove_files(version.number, version.number);
+  return ok;
+}
+
+void Store::remove_files(std::uint64_t first, std::uint64_t last) const noexcept {
+  std::error_code ignored;
+  for (std::uint64_t number = first; number <= last; ++number) {
+    fs::remove(file(number, ".yaml"), ignored);
+    fs::remove(file(number, ".meta"), ignored);
+  }
 }
 
 std::vector<Version> Store::history() const {
   std::vector<Version> versions;
   const std::uint64_t oldest = current_ > kKeptVersions ? current_ - kKeptVersions : 1;
   for (std::uint64_t number = current_; number >= oldest && number > 0; --number) {
-    if (auto version = load_meta(number)) versions.push_back(std::move(*version));
+    auto version = load_meta(number);
+    if (!version) continue;
+    if (pending_ && pending_->number == number) version->outcome = Outcome::kUnconfirmed;
+    if (!versions.empty() && versions.back().number == number + 1 && versions.back().reverts == number) {
+      version->outcome = Outcome::kReverted;
+      version->outcome_reason = versions.back().reason;
+    }
+    versions.push_back(std::move(*version));
   }
   return versions;
 }
@@ -233,6 +342,7 @@ Result<StoredDocument> Store::load(std::uint64_t number) const {
     return fail(ErrorCode::kInvalidConfig, file(number, ".yaml").string() + " does not match its hash",
                 "it was changed by hand or by a fault of the disk");
   }
+  judge_outcome(*version);
   return StoredDocument{std::move(*version), std::move(*text)};
 }
 
@@ -241,7 +351,7 @@ Result<StoredDocument> Store::load_current() const {
   return load(current_);
 }
 
-Result<Version> Store::commit(const CommitRequest& request) {
+Result<Store::Staged> Store::stage(const CommitRequest& request) {
   if (request.base_version && *request.base_version != current_) {
     return fail(ErrorCode::kConflict,
                 "the configuration was changed meanwhile: you started from " + version_name(*request.base_version) +
@@ -252,31 +362,82 @@ Result<Version> Store::commit(const CommitRequest& request) {
     return fail(ErrorCode::kConflict, version_name(pending_->number) + " still waits for its confirmation",
                 "first `simplon confirm` or `simplon config undo`");
   }
-  auto version = store_version(request.text, request.who, request.comment, current_);
-  if (!version) return version;
-  std::optional<Pending> pending;
-  if (request.confirm_within) {
-    pending = Pending{version->number, current_, from_seconds(to_seconds(clock_->now() + *request.confirm_within))};
+  Staged staged;
+  staged.first = current_ + 1;
+  staged.window = request.confirm_within;
+  staged.confirm_required = request.confirm_required;
+  staged.gates = request.gates;
+  staged.version = next_version(request.text, request.who, request.comment, current_);
+  if (!request.history.empty()) {
+    if (current_ != 0) {
+      return fail(ErrorCode::kConflict, "a history can only begin an empty one, here " + version_name(current_) + " is current",
+                  "leave the history out");
+    }
+    std::uint64_t number = 0;
+    for (const auto& older : request.history) {
+      Version version = older.version;
+      version.number = ++number;
+      version.parent = number - 1;
+      // Numbers of another history: what they pointed to may not be part of this one.
+      version.reverts = version.reverts != 0 && number > 1 ? number - 1 : 0;
+      version.hash = sha256(older.text);
+      if (auto ok = store_files(version, older.text); !ok) {
+        remove_files(1, number);
+        return Unexpected(ok.error());
+      }
+    }
+    staged.version.number = number + 1;
+    staged.version.parent = number;
   }
-  if (auto ok = store_pointer(version->number, pending); !ok) {
-    std::error_code ignored;
-    fs::remove(file(version->number, ".yaml"), ignored);
-    fs::remove(file(version->number, ".meta"), ignored);
+  if (auto ok = store_files(staged.version, request.text); !ok) {
+    discard(staged);
     return Unexpected(ok.error());
   }
-  if (current_ > kKeptVersions) {
-    std::error_code ignored;
-    fs::remove(file(current_ - kKeptVersions, ".yaml"), ignored);
-    fs::remove(file(current_ - kKeptVersions, ".meta"), ignored);
+  return staged;
+}
+
+Result<Version> Store::commit(const Staged& staged) {
+  const auto number = staged.version.number;
+  std::optional<Pending> pending;
+  if (staged.window) {
+    Pending probation;
+    probation.number = number;
+    probation.reverts_to = current_;
+    probation.deadline = from_seconds(to_seconds(clock_->now() + *staged.window));
+    probation.window = *staged.window;
+    probation.confirm_required = staged.confirm_required;
+    probation.gates = staged.gates;
+    pending = std::move(probation);
   }
+  if (auto ok = store_pointer(number, pending); !ok) {
+    discard(staged);
+    return Unexpected(ok.error());
+  }
+  if (current_ > kKeptVersions) remove_files(current_ - kKeptVersions, current_ - kKeptVersions);
+  Version version = staged.version;
+  judge_outcome(version);
   return version;
+}
+
+void Store::discard(const Staged& staged) noexcept {
+  if (staged.version.number <= current_) return;
+  // A pointer that could not be put back still needs its files.
+  const auto pointer = sys::read_file((directory_ / "current").string(), kMaxMetaBytes);
+  if (pointer && number_at<std::uint64_t>(parse_lines(*pointer), "current") == staged.version.number) return;
+  remove_files(staged.first, staged.version.number);
+}
+
+Result<Version> Store::commit(const CommitRequest& request) {
+  const auto staged = stage(request);
+  if (!staged) return Unexpected(staged.error());
+  return commit(*staged);
 }
 
 Result<void> Store::confirm() {
   if (!pending_)
     return fail(ErrorCode::kConflict, "there is nothing to confirm",
                 "only `simplon apply --confirm SECONDS` waits for it");
-  if (clock_->now() >= pending_->deadline) {
+  if (expired()) {
     return fail(ErrorCode::kConflict, "too late: the time to confirm " + version_name(pending_->number) + " is over",
                 "apply it again");
   }
@@ -295,21 +456,40 @@ Result<StoredDocument> Store::undo_target(std::optional<std::uint64_t> to) const
   return StoredDocument{};
 }
 
-Result<Version> Store::undo(const std::string& who, std::optional<std::uint64_t> to) {
+Result<Store::Staged> Store::stage_undo(const Author& who, std::optional<std::uint64_t> to, const std::string& reason) {
   auto target = undo_target(to);
   if (!target) return Unexpected(target.error());
   const std::uint64_t parent = to ? current_ : target->version.parent;
   const std::string comment = target->version.number == 0 ? "undo: back to the empty configuration"
                                                           : "undo: back to " + version_name(target->version.number);
-  auto version = store_version(target->text, who, comment, parent);
-  if (!version) return version;
-  if (auto ok = store_pointer(version->number, std::nullopt); !ok) return Unexpected(ok.error());
-  return version;
+  Staged staged;
+  staged.first = current_ + 1;
+  staged.version = next_version(target->text, who, comment, parent);
+  if (pending_) {
+    staged.version.reverts = pending_->number;
+    staged.version.reason = one_line(reason.empty() ? "undone by " + who.name : reason);
+  }
+  if (auto ok = store_files(staged.version, target->text); !ok) return Unexpected(ok.error());
+  return staged;
 }
 
-Result<std::optional<Version>> Store::revert_if_expired() {
-  if (!pending_ || clock_->now() < pending_->deadline) return std::optional<Version>();
-  auto version = undo("simplond (not confirmed in time)");
+Result<Version> Store::undo(const Author& who, std::optional<std::uint64_t> to, const std::string& reason) {
+  const auto staged = stage_undo(who, to, reason);
+  if (!staged) return Unexpected(staged.error());
+  return commit(*staged);
+}
+
+bool Store::expired() {
+  if (!pending_) return false;
+  const auto now = clock_->now();
+  // A machine without a battery for its clock may start in the past.
+  if (pending_->deadline - now > pending_->window + std::chrono::seconds(1)) pending_->deadline = now + pending_->window;
+  return now >= pending_->deadline;
+}
+
+Result<std::optional<Version>> Store::revert_if_expired(const std::string& reason) {
+  if (!expired()) return std::optional<Version>();
+  auto version = undo("simplond", {}, reason.empty() ? "not confirmed in time" : reason);
   if (!version) return Unexpected(version.error());
   return std::optional<Version>(std::move(*version));
 }

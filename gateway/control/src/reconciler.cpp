@@ -20,8 +20,10 @@
 // was not committed, so the start works towards the version before; namespaces and speakers it had already made are
 // found by the names in the id registry, which are forgotten last.
 //
-// Probation. `--confirm` is a deadline on disk (config::Store). Whoever notices first, the tick or the next start, goes
-// back.
+// Disk. A new version is complete on disk before anything else of the world changes (`Store::stage`), so that a full
+// disk disturbs nobody; the commit only moves the pointer.
+//
+// Probation is in probation.cpp.
 
 #include "gateway/control/reconciler.h"
 
@@ -52,6 +54,37 @@ config::Issue to_issue(const Error& error, config::Severity severity) {
 
 std::vector<config::Issue> refusal(const Error& error) { return {to_issue(error, config::Severity::kError)}; }
 
+/// Calls a function on every way out, unless disarmed.
+class AtEnd {
+ public:
+  AtEnd() = default;
+  AtEnd(const AtEnd&) = delete;
+  AtEnd& operator=(const AtEnd&) = delete;
+  ~AtEnd() { now(); }
+
+  void arm(std::function<void()> call) { call_ = std::move(call); }
+  void disarm() { call_ = nullptr; }
+  void now() {
+    if (const auto call = std::exchange(call_, nullptr)) call();
+  }
+
+ private:
+  std::function<void()> call_;
+};
+
+/// Milliseconds of real time.
+class Stopwatch {
+ public:
+  double lap() {
+    const auto now = std::chrono::steady_clock::now();
+    const std::chrono::duration<double, std::milli> passed = now - std::exchange(last_, now);
+    return passed.count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
 std::vector<config::Issue> warnings_of(const std::vector<config::Issue>& issues) {
   std::vector<config::Issue> warnings;
   std::copy_if(issues.begin(), issues.end(), std::back_inserter(warnings),
@@ -69,16 +102,21 @@ Reconciler::Reconciler(Parts parts, Options options)
       programmer_(
           parts_.io, parts_.forwarder, options_.first_epoch, [this]() -> const TableSet& { return compiler_.tables(); },
           [this] { return may_sweep(); }),
+      gates_({parts_.io, parts_.tunnels, parts_.pinger, parts_.clock,
+              [this, alive = alive_](const std::string& domain) {
+                return *alive ? speaker_of(domain) : std::shared_ptr<bgp::Speaker>();
+              },
+              [prefix = options_.netns_prefix](const std::string& domain) { return prefix + domain; }}),
       retry_delay_(options_.first_retry) {}
 
 Reconciler::~Reconciler() { *alive_ = false; }
 
 void Reconciler::start() {
   sweep_deadline_ = parts_.clock.now() + options_.sweep_cap;
-  if (auto reverted = parts_.store.revert_if_expired(); !reverted) {
+  if (auto reverted = parts_.store.revert_if_expired(why_reverted(true)); !reverted) {
     spdlog::error("going back from an unconfirmed configuration failed: {}", reverted.error().message());
   } else if (*reverted) {
-    spdlog::warn("the configuration was not confirmed in time: gone back, as version {}", (*reverted)->number);
+    tell_end(false, (*reverted)->reverts, (*reverted)->reason);
   }
   auto stored = parts_.store.load_current();
   auto config = stored ? read_stored(*stored) : Result<GatewayConfig>(Unexpected(stored.error()));
@@ -92,6 +130,7 @@ void Reconciler::start() {
     spdlog::error("the stored configuration cannot be read, nothing is touched: {}", config.error().message());
   }
   asio::co_spawn(parts_.io, background(), asio::detached);
+  asio::co_spawn(parts_.io, watch_gates(), asio::detached);
 }
 
 Result<GatewayConfig> Reconciler::read_stored(const config::StoredDocument& stored) const {
@@ -119,55 +158,89 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
         "the configuration is at version " + std::to_string(current) + ", not " + std::to_string(*command.base_version),
         "look at what changed (simplon config diff " + std::to_string(*command.base_version) + ") and apply again")));
   }
-  auto document = config::read_document(command.document, options_.read);
+  ApplyOutcome outcome;
+  Stopwatch watch;
+  AtEnd abandon;
+  if (command.prepare && !command.dry_run) {
+    if (auto prepared = command.prepare(); !prepared) co_return tl::unexpected(refusal(prepared.error()));
+    abandon.arm(command.abandon);
+  }
+  auto reading = options_.read;
+  reading.check_files = reading.check_files && command.check_files;
+  auto document = config::read_document(command.document, reading);
+  outcome.timing.read = watch.lap();
   if (!document.ok()) co_return tl::unexpected(std::move(document.issues));
 
-  ApplyOutcome outcome;
   outcome.version = current;
   outcome.previous = current;
   outcome.diff = config::diff(config_, document.config);
+  outcome.timing.compare = watch.lap();
   outcome.warnings = warnings_of(document.issues);
+  auto gates = admit_gates(command, document.config);
+  if (!gates) co_return tl::unexpected(refusal(gates.error()));
   if (command.dry_run) co_return outcome;
-  if (parts_.store.pending()) {
-    co_return tl::unexpected(refusal(make_error(ErrorCode::kConflict,
-                                                "version " + std::to_string(parts_.store.pending()->number) +
-                                                    " of the configuration waits for its confirmation",
-                                                "simplon confirm, or simplon config undo, first")));
-  }
 
-  const GatewayConfig before = config_;
-  auto switched = co_await switch_to(std::move(document.config), Mode::kStrict);
-  if (!switched) {
-    co_await revert_to(before);
-    co_return tl::unexpected(refusal(switched.error()));
-  }
   config::Store::CommitRequest request;
   request.text = std::move(command.document);
   request.who = std::move(command.who);
   request.comment = std::move(command.comment);
   request.base_version = current;
   request.confirm_within = command.confirm_within;
-  auto committed = parts_.store.commit(request);
+  request.confirm_required = command.confirm_within.has_value();
+  request.gates = *std::move(gates);
+  request.history = std::move(command.history);
+  if (!request.confirm_within && !request.gates.empty()) request.confirm_within = command.gate_window;
+  const auto staged = parts_.store.stage(request);
+  if (!staged) co_return tl::unexpected(refusal(staged.error()));
+  if (command.ids) {
+    if (auto adopted = parts_.ids.adopt(*command.ids, document.config); !adopted) {
+      parts_.store.discard(*staged);
+      co_return tl::unexpected(refusal(adopted.error()));
+    }
+  }
+  outcome.timing.stage = watch.lap();
+
+  const GatewayConfig before = config_;
+  auto switched = co_await switch_to(std::move(document.config), Mode::kStrict, &outcome.timing);
+  if (!switched) {
+    parts_.store.discard(*staged);
+    abandon.now();
+    co_await revert_to(before);
+    co_return tl::unexpected(refusal(switched.error()));
+  }
+  outcome.timing.program = watch.lap() - outcome.timing.compile;
+  auto committed = parts_.store.commit(*staged);
   if (!committed) {
+    abandon.now();
     co_await revert_to(before);
     co_return tl::unexpected(refusal(committed.error()));
   }
+  abandon.disarm();
+  outcome.timing.commit = watch.lap();
   loaded_ = true;
   load_problem_.reset();
   outcome.applied = true;
   outcome.version = committed->number;
   outcome.warnings.insert(outcome.warnings.end(), switched->begin(), switched->end());
-  spdlog::info("configuration version {} applied by {}: {}", committed->number, committed->who, outcome.diff.summary());
+  spdlog::info("configuration version {} applied by {}: {} (ms: read {:.1f}, compare {:.1f}, stage {:.1f}, compile {:.1f}, "
+               "program {:.1f}, commit {:.1f})",
+               committed->number, committed->who, outcome.diff.summary(), outcome.timing.read, outcome.timing.compare,
+               outcome.timing.stage, outcome.timing.compile, outcome.timing.program, outcome.timing.commit);
+  follow_probation();
   co_await tidy();
   co_return outcome;
 }
 
-asio::awaitable<Transaction<UndoOutcome>> Reconciler::undo(std::string who, std::optional<std::uint64_t> to) {
+asio::awaitable<Transaction<UndoOutcome>> Reconciler::undo(config::Author who,
+                                                                  std::optional<std::uint64_t> to) {
   const auto turn = co_await turns_.take();
   auto target = parts_.store.undo_target(to);
   if (!target) co_return tl::unexpected(refusal(target.error()));
   auto config = read_stored(*target);
   if (!config) co_return tl::unexpected(refusal(config.error()));
+
+  const auto staged = parts_.store.stage_undo(who, to);
+  if (!staged) co_return tl::unexpected(refusal(staged.error()));
 
   UndoOutcome outcome;
   outcome.restored = target->version.number;
@@ -175,10 +248,11 @@ asio::awaitable<Transaction<UndoOutcome>> Reconciler::undo(std::string who, std:
   const GatewayConfig before = config_;
   auto switched = co_await switch_to(*std::move(config), Mode::kStrict);
   if (!switched) {
+    parts_.store.discard(*staged);
     co_await revert_to(before);
     co_return tl::unexpected(refusal(switched.error()));
   }
-  auto version = parts_.store.undo(who, to);
+  auto version = parts_.store.commit(*staged);
   if (!version) {
     co_await revert_to(before);
     co_return tl::unexpected(refusal(version.error()));
@@ -187,15 +261,10 @@ asio::awaitable<Transaction<UndoOutcome>> Reconciler::undo(std::string who, std:
   load_problem_.reset();
   outcome.version = version->number;
   outcome.warnings = *std::move(switched);
-  spdlog::info("configuration version {} restored as {} by {}", outcome.restored, outcome.version, who);
+  spdlog::info("configuration version {} restored as {} by {}", outcome.restored, outcome.version, who.name);
+  follow_probation();
   co_await tidy();
   co_return outcome;
-}
-
-asio::awaitable<Result<std::uint64_t>> Reconciler::confirm() {
-  const auto turn = co_await turns_.take();
-  if (auto confirmed = parts_.store.confirm(); !confirmed) co_return Unexpected(confirmed.error());
-  co_return parts_.store.current();
 }
 
 asio::awaitable<void> Reconciler::revert_to(GatewayConfig config) {
@@ -205,7 +274,8 @@ asio::awaitable<void> Reconciler::revert_to(GatewayConfig config) {
   co_await tidy();
 }
 
-asio::awaitable<Result<std::vector<config::Issue>>> Reconciler::switch_to(GatewayConfig config, Mode mode) {
+asio::awaitable<Result<std::vector<config::Issue>>> Reconciler::switch_to(GatewayConfig config, Mode mode,
+                                                                           ApplyTiming* timing) {
   if (auto assigned = parts_.ids.assign(config); !assigned) co_return Unexpected(assigned.error());
   ids_settled_ = false;
   for (const auto& domain : config_.domains) doomed_.insert(domain.name);
@@ -217,7 +287,9 @@ asio::awaitable<Result<std::vector<config::Issue>>> Reconciler::switch_to(Gatewa
 
   auto ensured = co_await ensure_namespaces(mode);
   if (!ensured) co_return Unexpected(ensured.error());
+  Stopwatch watch;
   auto operations = compiler_.configure(config_, parts_.ids);
+  if (timing != nullptr) timing->compile = watch.lap();
   // Speakers listen before the forwarder has everything: after a restart FRR connects as soon as it can.
   for (const auto& domain : config_.domains) {
     if (!domain.bgp) continue;
@@ -458,8 +530,7 @@ asio::awaitable<void> Reconciler::background() {
     was_current_ = programmed.current();
     had_charon_ = charon;
     if (turns_.taken()) continue;
-    const auto& pending = parts_.store.pending();
-    if (pending && parts_.wall_clock.now() >= pending->deadline && parts_.clock.now() >= probation_retry_at_) {
+    if (parts_.store.expired() && parts_.clock.now() >= probation_retry_at_) {
       probation_retry_at_ = parts_.clock.now() + options_.last_retry;
       co_await end_probation();
     }
@@ -484,27 +555,6 @@ asio::awaitable<void> Reconciler::adopt() {
   } else {
     for (const auto& warning : *switched) spdlog::warn("{}", warning.message());
   }
-  co_await tidy();
-}
-
-asio::awaitable<void> Reconciler::end_probation() {
-  const auto turn = co_await turns_.take();
-  auto reverted = parts_.store.revert_if_expired();
-  if (!reverted) {
-    spdlog::error("going back from an unconfirmed configuration failed: {}", reverted.error().message());
-    co_return;
-  }
-  if (!*reverted) co_return;
-  spdlog::warn("the configuration was not confirmed in time: going back, as version {}", (*reverted)->number);
-  auto stored = parts_.store.load_current();
-  auto config = stored ? read_stored(*stored) : Result<GatewayConfig>(Unexpected(stored.error()));
-  if (!config) {
-    load_problem_ = config.error();
-    spdlog::error("{}", config.error().message());
-    co_return;
-  }
-  auto switched = co_await switch_to(*std::move(config), Mode::kTolerant);
-  if (!switched) spdlog::error("going back failed: {}", switched.error().message());
   co_await tidy();
 }
 
@@ -556,6 +606,16 @@ bool Reconciler::may_sweep() const {
   if (parts_.clock.now() >= sweep_deadline_) return true;
   return std::all_of(config_.domains.begin(), config_.domains.end(),
                      [&](const auto& domain) { return !domain.bgp || speaker_synchronized(domain.name); });
+}
+
+std::shared_ptr<bgp::Speaker> Reconciler::speaker_of(const std::string& domain) const {
+  const auto state = domains_.find(domain);
+  return state == domains_.end() ? nullptr : state->second.speaker;
+}
+
+const Error* Reconciler::secret_problem(const std::string& tunnel) const {
+  const auto found = secret_problems_.find(tunnel);
+  return found == secret_problems_.end() ? nullptr : &found->second;
 }
 
 bool Reconciler::speaker_synchronized(std::string_view domain) const {

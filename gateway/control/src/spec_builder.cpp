@@ -41,16 +41,16 @@ TunnelSpecs build_tunnel_specs(const GatewayConfig& config, const config::IdRegi
       auto error = secret.error();
       error.what = "tunnel " + tunnel.name + ": " + error.what;
       built.problems.emplace(tunnel.name, std::move(error));
-      continue;
     }
     auto& spec = built.specs.emplace_back();
+    spec.keep_as_is = !secret.has_value();
     spec.name = tunnel.name;
     spec.id = *id;
     spec.local = tunnel.local;
     spec.remote = tunnel.remote;
     spec.local_id = tunnel.local_id;
     spec.remote_id = tunnel.remote_id;
-    hand_over(*secret, spec.psk);
+    if (secret) hand_over(*secret, spec.psk);
     spec.ike_proposals = tunnel.ike_proposals;
     spec.esp_proposals = tunnel.esp_proposals;
     spec.force_udp = tunnel.encapsulation == Encapsulation::kUdp;

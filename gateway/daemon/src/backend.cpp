@@ -96,6 +96,7 @@ asio::awaitable<ApiResult> Backend::status() {
   }
   add_tunnel_problems(config, statuses, problems);
   if (stats) add_forwarder_problems(config, *stats, problems);
+  if (const auto& problem = parts_.audit.problem()) problems.push_back({"audit log", problem->what, problem->hint});
   // The same fact may have been noted by the reconciler and observed by the part itself.
   std::vector<control::Problem> once;
   for (const auto& problem : problems) {
@@ -125,7 +126,7 @@ asio::awaitable<ApiResult> Backend::status() {
                  {"verdict", verdict},
                  {"config",
                   {{"version", parts_.store.current()},
-                   {"pending", config::to_json(parts_.store.pending(), parts_.wall_clock.now())}}},
+                   {"pending", pending_json()}}},
                  {"programs", std::move(programs)},
                  {"programmed", std::move(confirmed)},
                  {"accounting", stats ? accounting_json(stats->accounting) : json(nullptr)},
@@ -153,7 +154,7 @@ asio::awaitable<ApiResult> Backend::config(std::optional<std::uint64_t> version)
   if (number != 0) merge(reply, config::to_json(stored.version));
   reply["version"] = number;
   reply["document"] = stored.text;
-  reply["pending"] = config::to_json(parts_.store.pending(), parts_.wall_clock.now());
+  reply["pending"] = pending_json();
   co_return reply;
 }
 
@@ -162,7 +163,7 @@ asio::awaitable<ApiResult> Backend::history() {
   for (const auto& version : parts_.store.history()) versions.push_back(config::to_json(version));
   co_return json{{"current", parts_.store.current()},
                  {"versions", std::move(versions)},
-                 {"pending", config::to_json(parts_.store.pending(), parts_.wall_clock.now())}};
+                 {"pending", pending_json()}};
 }
 
 asio::awaitable<ApiResult> Backend::diff(std::uint64_t from, std::optional<std::uint64_t> to) {
@@ -186,41 +187,6 @@ asio::awaitable<ApiResult> Backend::check(std::string document) {
   co_return reply;
 }
 
-asio::awaitable<ApiResult> Backend::apply(ApplyRequest request) {
-  control::ApplyCommand command;
-  command.document = std::move(request.document);
-  command.base_version = request.base_version;
-  command.comment = std::move(request.comment);
-  command.confirm_within = request.confirm_within;
-  command.dry_run = request.dry_run;
-  command.who = std::move(request.who);
-  auto outcome = co_await parts_.reconciler.apply(std::move(command));
-  if (!outcome) co_return refuse(std::move(outcome.error()));
-  json reply = {{"applied", outcome->applied},
-                {"version", outcome->version},
-                {"previous", outcome->previous},
-                {"warnings", config::to_json(outcome->warnings, config::Severity::kWarning)},
-                {"pending", config::to_json(parts_.store.pending(), parts_.wall_clock.now())}};
-  merge(reply, config::to_json(outcome->diff));
-  co_return reply;
-}
-
-asio::awaitable<ApiResult> Backend::confirm(std::string) {
-  auto confirmed = co_await parts_.reconciler.confirm();
-  if (!confirmed) co_return tl::unexpected(ApiFailure(confirmed.error()));
-  co_return json{{"confirmed", true}, {"version", *confirmed}};
-}
-
-asio::awaitable<ApiResult> Backend::undo(std::string who, std::optional<std::uint64_t> to) {
-  auto outcome = co_await parts_.reconciler.undo(std::move(who), to);
-  if (!outcome) co_return refuse(std::move(outcome.error()));
-  json reply = {{"version", outcome->version},
-                {"restored", outcome->restored},
-                {"warnings", config::to_json(outcome->warnings, config::Severity::kWarning)}};
-  merge(reply, config::to_json(outcome->diff));
-  co_return reply;
-}
-
 asio::awaitable<ApiResult> Backend::tunnels() {
   auto stats = co_await ask_forwarder();
   const auto statuses = co_await parts_.tunnels.status();
@@ -230,39 +196,14 @@ asio::awaitable<ApiResult> Backend::tunnels() {
   for (const auto& tunnel : parts_.reconciler.config().tunnels) {
     const auto id = parts_.ids.tunnel(tunnel.name);
     list.push_back(tunnel_json(tunnel, id ? id->value() : 0, find_status(statuses, tunnel.name), programmed));
+    // The tunnel may be up all the same: with the key that charon still has.
+    if (const auto* problem = parts_.reconciler.secret_problem(tunnel.name)) {
+      list.back()["observed"]["problem"] = problem->what;
+      list.back()["observed"]["hint"] = problem->hint;
+    }
   }
   co_return json{{"generation", programmed ? json(programmed->stats.generation.value()) : json(nullptr)},
                  {"tunnels", std::move(list)}};
-}
-
-asio::awaitable<ApiResult> Backend::tunnel_action(std::string name, TunnelAction action) {
-  const auto& tunnels = parts_.reconciler.config().tunnels;
-  const auto tunnel = std::find_if(tunnels.begin(), tunnels.end(), [&](const auto& t) { return t.name == name; });
-  if (tunnel == tunnels.end()) {
-    co_return tl::unexpected(ApiFailure(
-        make_error(ErrorCode::kInvalidConfig, "there is no tunnel " + name, "simplon tunnel show lists them")));
-  }
-  if (!tunnel->enabled) {
-    co_return tl::unexpected(ApiFailure(make_error(ErrorCode::kConflict, "tunnel " + name + " is disabled",
-                                                   "set enabled: true in the document and apply it")));
-  }
-  Result<void> done;
-  switch (action) {
-    case TunnelAction::kUp:
-      done = co_await parts_.tunnels.up(name);
-      break;
-    case TunnelAction::kDown:
-      done = co_await parts_.tunnels.down(name);
-      break;
-    case TunnelAction::kRekeyChild:
-      done = co_await parts_.tunnels.rekey(name, false);
-      break;
-    case TunnelAction::kRekeyIke:
-      done = co_await parts_.tunnels.rekey(name, true);
-      break;
-  }
-  if (!done) co_return tl::unexpected(ApiFailure(done.error()));
-  co_return json{{"done", true}};
 }
 
 asio::awaitable<ApiResult> Backend::vpcs() {

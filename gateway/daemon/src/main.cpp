@@ -25,8 +25,11 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "bgp/speaker.h"
+#include "gateway/audit/audit_log.h"
 #include "gateway/config/ids.h"
+#include "gateway/config/secret_swap.h"
 #include "gateway/config/store.h"
+#include "gateway/control/ping.h"
 #include "gateway/control/reconciler.h"
 #include "gateway/daemon/api_server.h"
 #include "gateway/daemon/backend.h"
@@ -52,6 +55,7 @@ struct Flags {
   std::string vici = "/var/run/charon.vici";
   std::string netns_prefix = "simplon-";
   std::string supervisor = "auto";
+  std::string secrets_dir = "/etc/simplon";
   std::string log_level = "info";
 
   [[nodiscard]] bool uses_units() const {
@@ -93,6 +97,13 @@ Result<void> run(const Flags& flags) {
   if (!store) return Unexpected(store.error());
   auto ids = config::IdRegistry::open(flags.state_dir);
   if (!ids) return Unexpected(ids.error());
+  auto audit = audit::Log::open(flags.state_dir, {});
+  if (!audit) return Unexpected(audit.error());
+  spdlog::info("audit log at entry {}, hash {}", (*audit)->sequence(), (*audit)->hash());
+  // Before anybody reads a secret.
+  auto recovered = config::SecretSwap::recover(flags.state_dir, store->current());
+  if (!recovered) spdlog::error("{}", recovered.error().message());
+  if (recovered && *recovered) spdlog::warn("an import was cut off: the secret files are the former ones again");
 
   // Microseconds since 1970: grows from one life to the next, with room for synchronizations in between.
   const auto epoch = static_cast<std::uint64_t>(
@@ -109,15 +120,23 @@ Result<void> run(const Flags& flags) {
   control::Reconciler::Options options;
   options.netns_prefix = flags.netns_prefix;
   options.first_epoch = epoch;
+  Backend* listening = nullptr;
+  options.probation_ended = [&listening](const control::ProbationEnd& end) {
+    if (listening != nullptr) listening->note_probation_end(end);
+  };
+  const auto pinger = control::make_icmp_pinger(io);
   control::Reconciler reconciler({io, *forwarder, *tunnels, *namespaces,
                                   [&io, &units](std::string netns, bgp::Speaker::RoutesChanged routes_changed) {
                                     bgp::Speaker::Options speaker;
                                     speaker.supervisor = units;
                                     return bgp::Speaker::create(io, std::move(netns), speaker, std::move(routes_changed));
                                   },
-                                  *store, *ids, clock, wall_clock},
+                                  *store, *ids, clock, wall_clock, *pinger},
                                  options);
-  Backend backend({reconciler, *forwarder, *tunnels, *store, *ids, clock, wall_clock}, software);
+  Backend backend({reconciler, *forwarder, *tunnels, *store, *ids, clock, wall_clock, **audit, flags.state_dir,
+                   flags.secrets_dir},
+                  software);
+  listening = &backend;
   ApiServer::Options api;
   api.socket = flags.run_dir + "/" + ipc::kApiSocketName;
   auto server = ApiServer::start(io, backend, api);
@@ -155,6 +174,8 @@ int main(int argc, char** argv) {
   app.add_option("--state-dir", flags.state_dir, "Configuration, history and ids")->capture_default_str();
   app.add_option("--vici", flags.vici, "charon's VICI socket")->capture_default_str();
   app.add_option("--netns-prefix", flags.netns_prefix, "Network namespaces of domains are PREFIX and the domain's name")
+      ->capture_default_str();
+  app.add_option("--secrets-dir", flags.secrets_dir, "The one folder where an import may write keys and passwords")
       ->capture_default_str();
   app.add_option("--supervisor", flags.supervisor,
                  "Who runs FRR and makes namespaces: systemd (template units), process (this program), or auto: systemd "

@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "gateway/config/archive.h"
 #include "gateway/config/document.h"
 #include "gateway/config/json.h"
 #include "gateway/daemon/api_server.h"
@@ -72,21 +73,21 @@ class FakeBackend final : public ApiBackend {
     if (applied.confirm_within) reply["pending"] = probation(applied.confirm_within->count());
     co_return reply;
   }
-  Reply confirm(std::string who) override {
-    confirmed_by = std::move(who);
+  Reply confirm(config::Author who) override {
+    confirmed_by = std::move(who.name);
     json reply;
     reply["confirmed"] = true;
     reply["version"] = version;
     co_return reply;
   }
-  Reply undo(std::string, std::optional<std::uint64_t> to) override {
+  Reply undo(config::Author, std::optional<std::uint64_t> to) override {
     json reply = cli::replies::changes();
     reply["version"] = ++version;
     reply["restored"] = to.value_or(version - 2);
     co_return reply;
   }
   Reply tunnels() override { co_return cli::replies::tunnels(); }
-  Reply tunnel_action(std::string name, TunnelAction wanted) override {
+  Reply tunnel_action(config::Author, std::string name, TunnelAction wanted) override {
     if (name != "paris") co_return fail(ErrorCode::kInvalidConfig, "there is no tunnel '" + name + "'");
     action = name + " " + std::to_string(static_cast<int>(wanted));
     json reply;
@@ -99,6 +100,38 @@ class FakeBackend final : public ApiBackend {
   Reply drops() override {
     co_return fail(ErrorCode::kUnavailable, "the forwarder is away", "systemctl status simplon-forwarder");
   }
+
+  Reply export_archive(bool) override {
+    json reply;
+    config::Archive archive;
+    archive.gateway = "gw";
+    archive.version = version;
+    archive.document = document;
+    reply["archive"] = config::format_open_archive(archive);
+    reply["version"] = version;
+    reply["secret_files"] = json::array();
+    for (const auto& path : secret_files) reply["secret_files"].push_back(path);
+    co_return reply;
+  }
+  Reply import_archive(ApplyRequest request) override {
+    auto read = config::read_archive(request.archive);
+    if (!read) co_return tl::unexpected(ApiFailure(read.error()));
+    imported = read->secrets;
+    request.document = read->document;
+    co_return co_await apply(std::move(request));
+  }
+  Reply audit(std::size_t) override {
+    json reply;
+    reply["entries"] = json::array();
+    reply["sequence"] = 3;
+    reply["hash"] = "abcdef";
+    co_return reply;
+  }
+  void denied(const config::Author& who, const std::string& target) override { denials.push_back(who.name + " " + target); }
+
+  std::vector<std::string> secret_files;
+  std::map<std::string, std::string> imported;
+  std::vector<std::string> denials;
 
  private:
   // Plain functions: GCC 12 destroys braced temporaries of a coroutine twice.

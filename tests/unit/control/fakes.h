@@ -27,6 +27,7 @@
 #include "bgp/speaker.h"
 #include "gateway/config/model.h"
 #include "gateway/config/store.h"
+#include "gateway/control/ping.h"
 #include "gateway/control/reconciler.h"
 #include "gateway/ipc/table_client.h"
 #include "ipsec/tunnel_manager.h"
@@ -284,8 +285,19 @@ class FakeCharon final : public ipsec::TunnelManager {
   boost::asio::awaitable<Result<void>> down(std::string) override { co_return Result<void>{}; }
   boost::asio::awaitable<Result<void>> rekey(std::string, bool) override { co_return Result<void>{}; }
   bool connected() const override { return !answer; }
+  /// What `status` answers; tunnels without an entry are unknown.
+  std::map<std::string, ipsec::TunnelState> states;
+
   boost::asio::awaitable<std::vector<ipsec::TunnelStatus>> status() override {
-    co_return std::vector<ipsec::TunnelStatus>{};
+    std::vector<ipsec::TunnelStatus> all;
+    for (const auto& [name, state] : states) {
+      auto& status = all.emplace_back();
+      status.name = name;
+      status.state = state;
+      if (state != ipsec::TunnelState::kUp) status.problem = "the peer does not answer";
+    }
+    co_await next_turn(io_);
+    co_return all;
   }
 
   bool has(const std::string& name) const {
@@ -313,6 +325,8 @@ struct FakeFrr {
   /// What reconciliations answer, by namespace.
   std::map<std::string, Error> answer;
   bool synchronize_at_once = true;
+  /// State and uptime of neighbors, by name.
+  std::map<std::string, std::pair<std::string, std::uint64_t>> neighbors;
 };
 
 class FakeSpeaker final : public bgp::Speaker {
@@ -334,7 +348,17 @@ class FakeSpeaker final : public bgp::Speaker {
     frr_.instances[netns_].spec = std::move(wanted);
     co_return Result<void>{};
   }
-  boost::asio::awaitable<bgp::SpeakerStatus> status() override { co_return bgp::SpeakerStatus{}; }
+  boost::asio::awaitable<bgp::SpeakerStatus> status() override {
+    bgp::SpeakerStatus status;
+    status.running = true;
+    for (const auto& [name, state] : frr_.neighbors) {
+      auto& neighbor = status.neighbors.emplace_back();
+      neighbor.name = name;
+      neighbor.state = state.first;
+      neighbor.uptime_seconds = state.second;
+    }
+    co_return status;
+  }
   boost::asio::awaitable<Result<void>> stop() override {
     co_await next_turn(io_);
     frr_.stopped.push_back(netns_);
@@ -367,6 +391,28 @@ class FakeNamespaces final : public Namespaces {
   }
   std::set<std::string> names;
   std::string refuse;
+};
+
+/// Answers for the addresses it knows.
+class FakePinger final : public Pinger {
+ public:
+  explicit FakePinger(boost::asio::io_context& io) : io_(io) {}
+
+  /// "NETNS ADDRESS"
+  std::set<std::string> alive;
+  std::vector<std::string> asked;
+
+  boost::asio::awaitable<Result<void>> ping(std::string netns, IpAddress to, std::chrono::milliseconds) override {
+    asked.push_back(netns + " " + to.to_string());
+    co_await next_turn(io_);
+    if (!alive.contains(netns + " " + to.to_string())) {
+      co_return fail(ErrorCode::kPeer, to.to_string() + " does not answer");
+    }
+    co_return Result<void>{};
+  }
+
+ private:
+  boost::asio::io_context& io_;
 };
 
 /// Runs `io` until `done` or for 10 s of real time.

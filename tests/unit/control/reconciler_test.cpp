@@ -3,108 +3,10 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/control/fakes.h"
+#include "tests/unit/control/reconciler_fixture.h"
 
 namespace simplon::control {
 namespace {
-
-/// One life of the daemon. What outlives it (forwarder, charon, FRR, namespaces, the disk) belongs to the test.
-class Daemon {
- public:
-  struct World {
-    boost::asio::io_context io;
-    TemporaryDirectory directory;
-    FakeClock clock;
-    FakeWallClock wall_clock;
-    std::unique_ptr<FakeForwarder> forwarder = std::make_unique<FakeForwarder>(io);
-    FakeCharon charon{io};
-    FakeFrr frr;
-    FakeNamespaces namespaces;
-  };
-
-  Daemon(World& world, std::uint64_t epoch)
-      : store_(config::Store::open(world.directory.path() / "config", world.wall_clock).value()),
-        ids_(config::IdRegistry::open(world.directory.path()).value()),
-        reconciler_(
-            {world.io, *world.forwarder, world.charon, world.namespaces,
-             [&world](std::string netns, bgp::Speaker::RoutesChanged changed) -> Result<std::unique_ptr<bgp::Speaker>> {
-               return std::make_unique<FakeSpeaker>(world.io, world.frr, std::move(netns), std::move(changed));
-             },
-             store_, ids_, world.clock, world.wall_clock},
-            options(epoch)) {}
-
-  Reconciler& operator*() { return reconciler_; }
-  Reconciler* operator->() { return &reconciler_; }
-  config::Store& store() { return store_; }
-  config::IdRegistry& ids() { return ids_; }
-
- private:
-  static Reconciler::Options options(std::uint64_t epoch) {
-    Reconciler::Options made;
-    made.netns_prefix = "gw-";
-    made.first_epoch = epoch;
-    made.tick = std::chrono::milliseconds(1);
-    return made;
-  }
-
-  config::Store store_;
-  config::IdRegistry ids_;
-  Reconciler reconciler_;
-};
-
-class ReconcilerTest : public ::testing::Test {
- protected:
-  ReconcilerTest() : world_(std::make_unique<Daemon::World>()), config_(two_domains(world_->directory)) { start(); }
-
-  void start() {
-    daemon_ = std::make_unique<Daemon>(*world_, 1000 * ++lives_);
-    reconciler().start();
-  }
-  /// Like kill -9: nobody says goodbye. The connection to the forwarder is gone, the forwarder is not.
-  void kill() {
-    daemon_.reset();
-    forwarder().disconnect();
-    forwarder().log.clear();
-    forwarder().removed.clear();
-  }
-
-  Reconciler& reconciler() { return **daemon_; }
-  config::Store& store() { return daemon_->store(); }
-  FakeForwarder& forwarder() { return *world_->forwarder; }
-
-  bool until(const std::function<bool()>& done) { return run_until(world_->io, done); }
-  bool settled() {
-    return until([&] { return reconciler().settled() && reconciler().programmed().current(); });
-  }
-
-  Transaction<ApplyOutcome> apply(const GatewayConfig& config, std::optional<std::chrono::seconds> confirm = {}) {
-    ApplyCommand command;
-    command.document = config::emit_document(config);
-    command.who = "test";
-    command.confirm_within = confirm;
-    return finish(world_->io, reconciler().apply(std::move(command)));
-  }
-  static std::string words(const Transaction<ApplyOutcome>& outcome) {
-    std::string text;
-    if (!outcome) {
-      for (const auto& issue : outcome.error()) text += issue.message() + "\n";
-    }
-    return text;
-  }
-
-  std::string tunnel_port(const char* tunnel) { return tunnel_interface(*daemon_->ids().tunnel(tunnel)); }
-  std::string route_key(const char* domain, const char* to) {
-    ipc::Route key;
-    key.domain = *daemon_->ids().domain(domain);
-    key.prefix = prefix(to);
-    return ipc::key_of(key);
-  }
-
-  std::unique_ptr<Daemon::World> world_;
-  GatewayConfig config_;
-  std::unique_ptr<Daemon> daemon_;
-  std::uint64_t lives_ = 0;
-};
 
 TEST_F(ReconcilerTest, AnEmptyGatewayAsksForNothing) {
   ASSERT_TRUE(settled());
@@ -478,7 +380,12 @@ TEST_F(ReconcilerTest, AVanishedKeyConcernsItsTunnelOnlyAfterARestart) {
   std::filesystem::remove(config_.tunnels[0].psk_file);
   kill();
   start();
-  ASSERT_TRUE(until([&] { return world_->charon.wanted.size() == 2 && reconciler().programmed().current(); }));
+  const auto kept = [&] {
+    const auto& wanted = world_->charon.wanted;
+    return std::count_if(wanted.begin(), wanted.end(), [](const auto& spec) { return spec.keep_as_is; });
+  };
+  ASSERT_TRUE(until([&] { return kept() == 1 && reconciler().programmed().current(); }));
+  EXPECT_EQ(world_->charon.wanted.size(), 3U) << "it is not taken down";
   ASSERT_EQ(reconciler().problems().size(), 1U);
   EXPECT_EQ(reconciler().problems()[0].object, "tunnel site-a");
   const auto refused = apply(config_);

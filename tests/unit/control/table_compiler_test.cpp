@@ -269,7 +269,9 @@ TEST_F(TableCompilerTest, TunnelSpecsHaveTheirKeysAndIds) {
 TEST_F(TableCompilerTest, ASecretThatCannotBeReadConcernsItsTunnelOnly) {
   std::filesystem::remove(config_.tunnels[0].psk_file);
   const auto built = build_tunnel_specs(config_, ids_);
-  EXPECT_EQ(built.specs.size(), 2U);
+  ASSERT_EQ(built.specs.size(), 3U);
+  EXPECT_TRUE(built.specs[0].keep_as_is) << "what charon has of it stays";
+  EXPECT_FALSE(built.specs[1].keep_as_is);
   ASSERT_TRUE(built.problems.contains("site-a"));
   EXPECT_NE(built.problems.at("site-a").what.find("site-a"), std::string::npos);
 }

@@ -137,6 +137,27 @@ TEST_F(TunnelManagerTest, ANewLifeAdoptsWhatCharonHas) {
   EXPECT_EQ(charon_->count("initiate paris"), 0u);
 }
 
+TEST_F(TunnelManagerTest, ANewLifeKeepsATunnelWhoseKeyIsGone) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  const auto before = charon_->sas.front().unique_id;
+  start();
+  charon_->forget_commands();
+  auto kept = spec("paris", 3);
+  kept.psk.clear();
+  kept.keep_as_is = true;
+  ASSERT_TRUE(want({kept}));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  ASSERT_EQ(charon_->sas.size(), 1u);
+  EXPECT_EQ(charon_->sas.front().unique_id, before);
+  EXPECT_EQ(charon_->secrets.count("simplon-paris"), 1u);
+  EXPECT_EQ(charon_->connections.count("paris"), 1u);
+  // The key is back: it is loaded, and nobody notices.
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_EQ(charon_->sas.front().unique_id, before);
+}
+
 TEST_F(TunnelManagerTest, ANewLifeRemovesWhatNobodyWantsAnyMore) {
   ASSERT_TRUE(want({spec("paris", 3), spec("rome", 4, 3)}));
   ASSERT_TRUE(is("rome", TunnelState::kUp));
@@ -217,7 +238,9 @@ TEST_F(TunnelManagerTest, TunnelsWithTheSameIdentitiesDoNotReplaceEachOther) {
 
 TEST_F(TunnelManagerTest, WithoutCharonItSaysSoAndLoadsLater) {
   charon_->die();
+  const auto before = std::chrono::steady_clock::now();
   const auto result = want({spec("paris", 3)});
+  EXPECT_LT(std::chrono::steady_clock::now() - before, seconds(3)) << "nobody waits for a charon that is not there";
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::kUnavailable);
   EXPECT_FALSE(manager_->connected());

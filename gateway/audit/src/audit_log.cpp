@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// An append is: the line (write, fdatasync), then the head (atomic). Killed in between, the log is a line ahead of its
+// head, which the next start recognizes by the chain and catches up with. Killed in the middle of the line, the line has
+// no end, nobody was ever told of it, and it is removed. Everything else that does not fit was not done by us: the log
+// goes on after the last entry that the head vouches for, so that `verify` keeps finding the gap.
+//
+// Rotation. Before the oldest file is removed, the head says which entry is the oldest one from now on; so a removed
+// file is either told by the head or missing.
+
+#include "gateway/audit/audit_log.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include <spdlog/spdlog.h>
+
+#include "gateway/audit/src/signature.h"
+#include "platform/sys/file.h"
+#include "platform/sys/unique_fd.h"
+
+namespace simplon::audit {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+constexpr std::size_t kMaxTextBytes = 2000;
+constexpr std::size_t kMaxWaiting = 1000;
+constexpr std::size_t kMaxLogBytes = 256U << 20;
+
+std::string format_utc(std::chrono::system_clock::time_point time) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+  std::tm parts{};
+  char text[40];
+  if (::gmtime_r(&seconds, &parts) == nullptr) return {};
+  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
+}
+
+std::string bounded(const std::string& text) {
+  return text.size() <= kMaxTextBytes ? text : text.substr(0, kMaxTextBytes) + "...";
+}
+
+/// The object without its closing brace.
+std::string open_body(const ordered_json& object) {
+  std::string text = object.dump(-1, ' ', false, json::error_handler_t::replace);
+  text.pop_back();
+  return text;
+}
+
+std::uint64_t number_of(std::string_view line) {
+  const json object = json::parse(line, nullptr, false);
+  if (!object.is_object()) return 0;
+  const auto found = object.find("seq");
+  return found != object.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+}
+
+std::uint64_t first_number(const std::string& file) {
+  const auto text = sys::read_file(file, kMaxLogBytes);
+  if (!text) return 0;
+  return number_of(std::string_view(*text).substr(0, text->find('\n')));
+}
+
+}  // namespace
+
+struct Log::Impl {
+  Impl(fs::path folder, Options chosen, Key loaded)
+      : directory(std::move(folder)), options(std::move(chosen)), key(std::move(loaded)) {}
+
+  [[nodiscard]] std::string path(const char* name) const { return (directory / name).string(); }
+
+  Result<void> store_head() {
+    const ordered_json head = {{"audit_head", 1},
+                               {"seq", sequence},
+                               {"hash", hash},
+                               {"first", first},
+                               {"when", format_utc(options.now())}};
+    return sys::write_file_atomically(path("audit.head"), key.seal(kHeadContext, open_body(head)) + "\n", 0600);
+  }
+
+  /// Hash and number of the last whole line; removes what has no end.
+  Result<void> load() {
+    const auto files = files_of(path("audit.log"));
+    std::error_code error;
+    const bool has_head = fs::exists(path("audit.head"), error);
+    std::uint64_t head_sequence = 0;
+    std::string head_hash = kNoHash;
+    bool head_valid = false;
+    if (has_head) {
+      auto text = sys::read_file(path("audit.head"), 65536);
+      if (!text) return Unexpected(text.error());
+      if (!text->empty() && text->back() == '\n') text->pop_back();
+      if (const auto body = key.open(kHeadContext, *text)) {
+        const json head = json::parse(std::string(*body) + "}", nullptr, false);
+        if (head.is_object() && head.contains("seq") && head.contains("hash") && head.contains("first")) {
+          head_sequence = head["seq"].get<std::uint64_t>();
+          head_hash = head["hash"].get<std::string>();
+          first = head["first"].get<std::uint64_t>();
+          head_valid = true;
+        }
+      }
+      if (!head_valid) complain(path("audit.head") + " was changed or belongs to another key");
+    } else if (!files.empty()) {
+      complain(path("audit.head") + " is missing");
+    }
+    sequence = head_sequence;
+    hash = head_hash;
+    if (files.empty()) {
+      if (head_sequence != 0) complain("the audit log is gone, its head is at entry " + std::to_string(head_sequence));
+      return {};
+    }
+    auto text = sys::read_file(files.back(), kMaxLogBytes);
+    if (!text) return Unexpected(text.error());
+    const auto end = text->rfind('\n');
+    const std::size_t whole = end == std::string::npos ? 0 : end + 1;
+    if (whole != text->size() && files.back() == path("audit.log")) {
+      if (::truncate(files.back().c_str(), static_cast<off_t>(whole)) != 0) {
+        return fail_errno("cannot shorten " + files.back(), errno);
+      }
+      text->resize(whole);
+    }
+    size = files.back() == path("audit.log") ? text->size() : 0;
+    bool found = !head_valid || head_sequence == 0;
+    std::string_view rest = *text;
+    std::string before;
+    while (!rest.empty()) {
+      const std::string_view line = rest.substr(0, rest.find('\n'));
+      rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+      const auto number = number_of(line);
+      const std::string now = sha256_hex(line);
+      if (head_valid && number == head_sequence && now == head_hash) {
+        found = true;
+      } else if (found && number == sequence + 1 && key.open(kLineContext, line)) {
+        // Written, but the head did not learn of it; or there is no head to ask.
+        sequence = number;
+        hash = now;
+      } else if (!head_valid && key.open(kLineContext, line)) {
+        sequence = number;
+        hash = now;
+      }
+      if (first == 0 && number != 0) first = number;
+    }
+    // The head may be the last line of a file that was rotated a moment ago.
+    if (!found && text->empty() && files.size() > 1) found = true;
+    if (!found) complain("the audit log does not contain entry " + std::to_string(head_sequence) + ", which its head names");
+    return {};
+  }
+
+  void complain(std::string what) {
+    spdlog::error("audit: {}", what);
+    damage = make_error(ErrorCode::kConflict, std::move(what), "simplon audit verify tells where; keep a copy of " + directory.string());
+  }
+
+  Result<void> rotate() {
+    auto files = files_of(path("audit.log"));
+    if (files.size() > options.kept_files) {
+      if (const auto oldest = files.size() > 1 ? first_number(files[1]) : 0; oldest != 0) first = oldest;
+      if (auto ok = store_head(); !ok) return ok;
+      std::error_code ignored;
+      fs::remove(files.front(), ignored);
+      files.erase(files.begin());
+    }
+    // Oldest first: the highest number makes room.
+    for (std::size_t i = 0; i < files.size(); ++i) {
+      const std::string to = path("audit.log") + "." + std::to_string(files.size() - i);
+      if (::rename(files[i].c_str(), to.c_str()) != 0) return fail_errno("cannot rename " + files[i], errno);
+    }
+    size = 0;
+    return {};
+  }
+
+  Result<void> write(const Event& event, std::chrono::system_clock::time_point when) {
+    ordered_json entry = {{"audit", 1},
+                          {"seq", sequence + 1},
+                          {"when", format_utc(when)},
+                          {"who", bounded(event.who)},
+                          {"uid", nullptr},
+                          {"action", bounded(event.action)},
+                          {"outcome", event.outcome},
+                          {"version", event.version},
+                          {"subject", bounded(event.subject)},
+                          {"detail", bounded(event.detail)},
+                          {"prev", hash}};
+    if (event.uid) entry["uid"] = *event.uid;
+    const std::string line = key.seal(kLineContext, open_body(entry));
+    if (size != 0 && size + line.size() + 1 > options.max_file_bytes) {
+      if (auto ok = rotate(); !ok) return ok;
+    }
+    const std::string file = path("audit.log");
+    const sys::UniqueFd fd(::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
+    if (!fd.valid()) return fail_errno("cannot open " + file, errno);
+    if (auto ok = sys::append_durably(fd.get(), line + "\n", file); !ok) return ok;
+    size += line.size() + 1;
+    ++sequence;
+    hash = sha256_hex(line);
+    if (first == 0) first = sequence;
+    spdlog::info("audit {} {}: {} {}by {}: {}", sequence, hash.substr(0, 16), event.action,
+                 event.subject.empty() ? "" : event.subject + " ", event.who, event.outcome);
+    return store_head();
+  }
+
+  fs::path directory;
+  Options options;
+  Key key;
+  std::uint64_t sequence = 0;
+  std::uint64_t first = 0;
+  std::string hash = kNoHash;
+  std::size_t size = 0;
+  std::deque<std::pair<std::chrono::system_clock::time_point, Event>> waiting;
+  std::optional<Error> damage;
+  std::optional<Error> unwritten;
+};
+
+Result<std::unique_ptr<Log>> Log::open(fs::path directory, Options options) {
+  if (auto ok = sys::make_directories(directory.string(), 0700); !ok) return Unexpected(ok.error());
+  const std::string private_file = (directory / "audit.key").string();
+  const std::string public_file = (directory / "audit.pub").string();
+  std::error_code error;
+  const bool has_key = fs::exists(private_file, error);
+  auto key = has_key ? Key::load_private(private_file) : Result<Key>(Key::generate());
+  if (!key) return Unexpected(key.error());
+  if (!has_key) {
+    std::string pem = key->private_pem();
+    const auto stored = sys::write_file_atomically(private_file, pem, 0600);
+    sys::wipe(pem);
+    if (!stored) return Unexpected(stored.error());
+  }
+  const std::string public_pem = key->public_pem();
+  if (const auto known = sys::read_file(public_file, 16384); !known || *known != public_pem) {
+    if (auto stored = sys::write_file_atomically(public_file, public_pem, 0644); !stored) {
+      return Unexpected(stored.error());
+    }
+  }
+  auto impl = std::make_unique<Impl>(std::move(directory), std::move(options), *std::move(key));
+  if (auto loaded = impl->load(); !loaded) return Unexpected(loaded.error());
+  return std::unique_ptr<Log>(new Log(std::move(impl)));
+}
+
+Log::Log(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Log::~Log() = default;
+
+Result<void> Log::append(Event event) {
+  if (impl_->waiting.size() >= kMaxWaiting) impl_->waiting.pop_front();
+  impl_->waiting.emplace_back(impl_->options.now(), std::move(event));
+  while (!impl_->waiting.empty()) {
+    const auto sequence = impl_->sequence;
+    const auto written = impl_->write(impl_->waiting.front().second, impl_->waiting.front().first);
+    // The line may be there although the head is not.
+    if (impl_->sequence != sequence) impl_->waiting.pop_front();
+    if (!written) {
+      if (!impl_->unwritten) spdlog::error("audit: {}", written.error().message());
+      impl_->unwritten = make_error(written.error().code,
+                                    std::to_string(impl_->waiting.size()) + " entries are not in the audit log yet: " + written.error().what,
+                                    written.error().hint);
+      return written;
+    }
+  }
+  impl_->unwritten.reset();
+  return {};
+}
+
+const std::optional<Error>& Log::problem() const noexcept {
+  return impl_->unwritten ? impl_->unwritten : impl_->damage;
+}
+std::uint64_t Log::sequence() const noexcept { return impl_->sequence; }
+const std::string& Log::hash() const noexcept { return impl_->hash; }
+
+std::vector<std::string> Log::tail(std::size_t lines) const {
+  std::vector<std::string> found;
+  auto files = files_of(impl_->path("audit.log"));
+  for (auto file = files.rbegin(); file != files.rend() && found.size() < lines; ++file) {
+    const auto text = sys::read_file(*file, kMaxLogBytes);
+    if (!text) continue;
+    std::string_view rest = *text;
+    while (!rest.empty() && found.size() < lines) {
+      rest.remove_suffix(rest.back() == '\n' ? 1 : 0);
+      const auto start = rest.rfind('\n');
+      const std::string_view line = start == std::string_view::npos ? rest : rest.substr(start + 1);
+      if (!line.empty()) found.emplace_back(line);
+      rest = start == std::string_view::npos ? std::string_view{} : rest.substr(0, start + 1);
+    }
+  }
+  std::reverse(found.begin(), found.end());
+  return found;
+}
+
+}  // namespace simplon::audit

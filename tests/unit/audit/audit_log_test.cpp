@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/audit/audit_log.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace simplon::audit {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+class AuditLogTest : public ::testing::Test {
+ protected:
+  AuditLogTest() {
+    std::string pattern = fs::temp_directory_path() / "simplon-audit-XXXXXX";
+    folder_ = ::mkdtemp(pattern.data());
+  }
+  ~AuditLogTest() override { fs::remove_all(folder_); }
+
+  std::unique_ptr<Log> open(std::size_t max_file_bytes = 4U << 20) {
+    Log::Options options;
+    options.max_file_bytes = max_file_bytes;
+    options.kept_files = 3;
+    options.now = [] { return std::chrono::system_clock::time_point(std::chrono::seconds(1'800'000'000)); };
+    auto log = Log::open(folder_, options);
+    EXPECT_TRUE(log) << log.error().message();
+    return std::move(*log);
+  }
+  static Event event(const std::string& detail) {
+    Event made;
+    made.who = "alice";
+    made.uid = 1000;
+    made.action = "apply";
+    made.outcome = "done";
+    made.version = 7;
+    made.detail = detail;
+    return made;
+  }
+  void write(int count) {
+    const auto log = open();
+    for (int i = 0; i < count; ++i) ASSERT_TRUE(log->append(event("change " + std::to_string(i))));
+  }
+  Verdict verdict() const {
+    VerifyOptions options;
+    options.log = file("audit.log");
+    const auto verified = verify(options);
+    EXPECT_TRUE(verified) << verified.error().message();
+    return verified.value_or(Verdict{});
+  }
+  std::string file(const std::string& name) const { return folder_ / name; }
+  std::string slurp(const std::string& name) const {
+    std::ostringstream text;
+    text << std::ifstream(file(name)).rdbuf();
+    return text.str();
+  }
+  void spit(const std::string& name, const std::string& text) const { std::ofstream(file(name), std::ios::trunc) << text; }
+
+  fs::path folder_;
+};
+
+TEST_F(AuditLogTest, EntriesAreSignedChainedAndFound) {
+  write(3);
+  const auto found = verdict();
+  EXPECT_TRUE(found.sound()) << found.faults.front().what;
+  EXPECT_EQ(found.lines, 3U);
+  EXPECT_EQ(found.last, 3U);
+  struct stat info {};
+  ASSERT_EQ(::stat(file("audit.key").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0600U);
+  const auto lines = open()->tail(2);
+  ASSERT_EQ(lines.size(), 2U);
+  const auto last = nlohmann::json::parse(lines.back());
+  EXPECT_EQ(last["who"], "alice");
+  EXPECT_EQ(last["uid"], 1000);
+  EXPECT_EQ(last["detail"], "change 2");
+  EXPECT_EQ(last["when"], "2027-01-15T08:00:00Z");
+}
+
+TEST_F(AuditLogTest, ANewLifeGoesOnWithTheChain) {
+  write(2);
+  write(2);
+  const auto found = verdict();
+  EXPECT_TRUE(found.sound());
+  EXPECT_EQ(found.last, 4U);
+}
+
+TEST_F(AuditLogTest, EveryFlippedByteIsFoundAtItsLine) {
+  write(3);
+  const std::string good = slurp("audit.log");
+  std::size_t line = 1;
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    const bool is_end = good[at] == '\n';
+    // Signatures cost time: every byte of the middle line, every seventh of the others.
+    if (line == 2 || at % 7 == 0 || is_end) {
+      std::string bad = good;
+      bad[at] = static_cast<char>(bad[at] ^ 1);
+      spit("audit.log", bad);
+      const auto found = verdict();
+      ASSERT_FALSE(found.sound()) << at;
+      EXPECT_EQ(found.faults.front().line, line) << at << ": " << found.faults.front().what;
+      if (!is_end) EXPECT_EQ(found.faults.size(), 1U) << at << ": " << found.faults.back().what;
+    }
+    if (is_end) ++line;
+  }
+}
+
+TEST_F(AuditLogTest, MissingRepeatedAndCutOffEntriesAreNamed) {
+  write(5);
+  const std::string good = slurp("audit.log");
+  std::vector<std::string> lines;
+  std::istringstream stream(good);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line + "\n");
+  const auto with = [&](const std::vector<std::size_t>& wanted) {
+    std::string text;
+    for (const auto index : wanted) text += lines[index];
+    spit("audit.log", text);
+    return verdict().faults;
+  };
+  auto faults = with({0, 1, 3, 4});
+  ASSERT_EQ(faults.size(), 1U);
+  EXPECT_EQ(faults.front().line, 3U);
+  EXPECT_THAT(faults.front().what, HasSubstr("entry 3 is missing"));
+  EXPECT_FALSE(with({0, 1, 2, 2, 3, 4}).empty());
+  EXPECT_FALSE(with({0, 2, 1, 3, 4}).empty());
+  faults = with({0, 1, 2});
+  ASSERT_EQ(faults.size(), 1U);
+  EXPECT_THAT(faults.front().what, HasSubstr("entries 4 to 5 are cut off at the end"));
+  faults = with({1, 2, 3, 4});
+  ASSERT_EQ(faults.size(), 1U);
+  EXPECT_THAT(faults.front().what, HasSubstr("entry 1 is missing at the beginning"));
+  faults = with({0, 1, 2, 3, 4});
+  EXPECT_TRUE(faults.empty());
+  spit("audit.head", "{}");
+  EXPECT_FALSE(verdict().sound());
+  fs::remove(file("audit.head"));
+  EXPECT_FALSE(verdict().sound());
+}
+
+TEST_F(AuditLogTest, AnotherKeyFitsNoLine) {
+  write(2);
+  const std::string log = slurp("audit.log");
+  const std::string head = slurp("audit.head");
+  for (const char* name : {"audit.log", "audit.head", "audit.key", "audit.pub"}) fs::remove(file(name));
+  write(1);
+  spit("audit.log", log);
+  spit("audit.head", head);
+  EXPECT_EQ(verdict().faults.size(), 3U);
+}
+
+TEST_F(AuditLogTest, AKillBetweenLineAndHeadLosesNothing) {
+  write(2);
+  const std::string head = slurp("audit.head");
+  write(1);
+  spit("audit.head", head);
+  EXPECT_TRUE(verdict().sound());
+  const auto log = open();
+  EXPECT_FALSE(log->problem());
+  EXPECT_EQ(log->sequence(), 3U);
+  ASSERT_TRUE(log->append(event("after")));
+  EXPECT_TRUE(verdict().sound());
+}
+
+TEST_F(AuditLogTest, ALineWithoutItsEndIsRemoved) {
+  write(2);
+  const std::string good = slurp("audit.log");
+  spit("audit.log", good + R"({"audit":1,"seq":3,"wh)");
+  const auto log = open();
+  EXPECT_FALSE(log->problem());
+  ASSERT_TRUE(log->append(event("after")));
+  EXPECT_TRUE(verdict().sound());
+  EXPECT_EQ(verdict().lines, 3U);
+}
+
+TEST_F(AuditLogTest, ALogThatWasCutIsContinuedAndTheGapStays) {
+  write(3);
+  const std::string good = slurp("audit.log");
+  spit("audit.log", good.substr(0, good.find('\n') + 1));
+  {
+    const auto log = open();
+    ASSERT_TRUE(log->problem());
+    EXPECT_THAT(log->problem()->what, HasSubstr("entry 3"));
+    ASSERT_TRUE(log->append(event("after")));
+  }
+  const auto found = verdict();
+  ASSERT_EQ(found.faults.size(), 1U);
+  EXPECT_EQ(found.faults.front().line, 2U);
+  EXPECT_THAT(found.faults.front().what, HasSubstr("entries 2 to 3 are missing"));
+}
+
+TEST_F(AuditLogTest, RotationIsBoundedAndKeepsTheChain) {
+  const auto log = open(2000);
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(log->append(event("change " + std::to_string(i))));
+  EXPECT_TRUE(fs::exists(file("audit.log.3")));
+  EXPECT_FALSE(fs::exists(file("audit.log.4")));
+  const auto found = verdict();
+  EXPECT_TRUE(found.sound()) << found.faults.front().what;
+  EXPECT_GT(found.first, 1U);
+  EXPECT_EQ(found.last, 40U);
+  EXPECT_EQ(log->tail(10).size(), 10U);
+  // A whole file that somebody removed is not rotation.
+  fs::remove(file("audit.log.3"));
+  EXPECT_FALSE(verdict().sound());
+}
+
+TEST_F(AuditLogTest, ADamagedKeyIsAnError) {
+  write(1);
+  spit("audit.key", "no key\n");
+  const auto log = Log::open(folder_, {});
+  ASSERT_FALSE(log);
+  EXPECT_THAT(log.error().what, HasSubstr("audit.key"));
+}
+
+}  // namespace
+}  // namespace simplon::audit

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <gmock/gmock.h>
+
+#include "gateway/control/gates.h"
+#include "tests/unit/control/reconciler_fixture.h"
+
+namespace simplon::control {
+namespace {
+
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+
+class GatesTest : public ::testing::Test {
+ protected:
+  std::string resolved(const std::string& text) const {
+    const auto gate = resolve_gate(text, config_);
+    return gate ? gate->to_string() : gate.error().message();
+  }
+  TemporaryDirectory directory_;
+  GatewayConfig config_ = two_domains(directory_);
+};
+
+TEST_F(GatesTest, AreFoundByName) {
+  EXPECT_EQ(resolved("bgp:site-a"), "bgp:red/site-a");
+  EXPECT_EQ(resolved("bgp:red/site-a"), "bgp:red/site-a");
+  EXPECT_EQ(resolved("tunnel:site-b"), "tunnel:site-b");
+  EXPECT_EQ(resolved("ping:10.9.0.1@blue"), "ping:10.9.0.1@blue");
+  EXPECT_EQ(resolved("ping:2001:db8::1@red"), "ping:2001:db8::1@red");
+  for (const char* text : {"bgp:red/site-a", "tunnel:site-b", "ping:2001:db8::1@red"}) {
+    EXPECT_EQ(resolved(resolved(text)), text);
+  }
+}
+
+TEST_F(GatesTest, WhatDoesNotExistIsAnErrorThatGuesses) {
+  EXPECT_THAT(resolved("bgp:site-aa"), HasSubstr("did you mean 'site-a'?"));
+  EXPECT_THAT(resolved("bgp:rad/site-a"), HasSubstr("did you mean 'red'?"));
+  EXPECT_THAT(resolved("bgp:blue/site-a"), HasSubstr("no BGP neighbor 'blue/site-a'"));
+  EXPECT_THAT(resolved("tunnel:sitea"), HasSubstr("did you mean 'site-a'?"));
+  EXPECT_THAT(resolved("ping:10.9.0.1@bleu"), HasSubstr("did you mean 'blue'?"));
+  EXPECT_THAT(resolved("ping:10.9.0.1"), HasSubstr("2 domains"));
+  EXPECT_THAT(resolved("ping:10.9.0@red"), HasSubstr("not the address"));
+  EXPECT_THAT(resolved("ping:224.0.0.1@red"), HasSubstr("not the address"));
+  EXPECT_THAT(resolved("tunel:site-a"), HasSubstr("did you mean 'tunnel:site-a'?"));
+  for (const char* text : {"", ":", "bgp:", "bgp", "tunnel:", "ping:@red", "ping:10.9.0.1@", "bgp:/", "x:y"}) {
+    EXPECT_FALSE(resolve_gate(text, config_)) << text;
+  }
+  config_.tunnels[0].enabled = false;
+  EXPECT_THAT(resolved("tunnel:site-a"), HasSubstr("disabled"));
+}
+
+TEST_F(GatesTest, ANameInTwoDomainsNeedsTheDomain) {
+  config_.domains[1].bgp = config_.domains[0].bgp;
+  EXPECT_THAT(resolved("bgp:site-a"), HasSubstr("bgp:red/site-a"));
+  EXPECT_EQ(resolved("bgp:blue/site-a"), "bgp:blue/site-a");
+}
+
+class ProbationTest : public ReconcilerTest {
+ protected:
+  ProbationTest() {
+    EXPECT_TRUE(apply(config_));
+    EXPECT_TRUE(settled());
+    world_->charon.states = {{"site-a", ipsec::TunnelState::kUp}, {"site-b", ipsec::TunnelState::kUp}};
+    world_->frr.neighbors = {{"site-a", {"Established", 0}}};
+    world_->pinger.alive = {"gw-red 10.1.0.10"};
+  }
+
+  Transaction<ApplyOutcome> try_out(std::vector<std::string> gates, std::optional<seconds> confirm = {}) {
+    auto changed = config_;
+    changed.vpcs[0].mtu_bytes = static_cast<std::uint16_t>(1300 + store().current());
+    ApplyCommand command;
+    command.document = config::emit_document(changed);
+    command.who = "test";
+    command.gates = std::move(gates);
+    command.confirm_within = confirm;
+    return apply(std::move(command));
+  }
+  bool looked() {
+    return until([&] {
+      const auto gates = reconciler().gates();
+      return !gates.empty() && std::all_of(gates.begin(), gates.end(), [](const auto& gate) { return gate.healthy; });
+    });
+  }
+  bool decided() {
+    return until([&] { return !store().pending(); });
+  }
+  void pass(seconds time) {
+    world_->clock.advance(time);
+    world_->wall_clock.advance(time);
+  }
+  std::vector<ProbationEnd>& ends() { return world_->ends; }
+};
+
+TEST_F(ProbationTest, AChangeStaysWhenItsGatesHaveHeld) {
+  const auto outcome = try_out({"tunnel:site-a", "ping:10.1.0.10@red", "bgp:site-a"});
+  ASSERT_TRUE(outcome) << words(outcome);
+  ASSERT_TRUE(store().pending());
+  ASSERT_TRUE(looked());
+  EXPECT_TRUE(store().pending()) << "healthy, but not for long enough";
+  pass(seconds(6));
+  ASSERT_TRUE(decided());
+  EXPECT_EQ(store().current(), 2U);
+  EXPECT_EQ(store().load(2)->version.outcome, config::Outcome::kCommitted);
+  ASSERT_EQ(ends().size(), 1U);
+  EXPECT_TRUE(ends()[0].kept);
+}
+
+TEST_F(ProbationTest, AGateThatFailsAtTheDeadlineIsTheReason) {
+  world_->pinger.alive.clear();
+  ASSERT_TRUE(try_out({"tunnel:site-a", "ping:10.1.0.10@red"}));
+  ASSERT_TRUE(looked());
+  pass(seconds(30));
+  EXPECT_TRUE(store().pending());
+  pass(seconds(31));
+  ASSERT_TRUE(decided());
+  EXPECT_EQ(store().current(), 3U);
+  const auto reverted = store().load(2)->version;
+  EXPECT_EQ(reverted.outcome, config::Outcome::kReverted);
+  EXPECT_THAT(reverted.outcome_reason, HasSubstr("gate ping:10.1.0.10@red: 10.1.0.10 does not answer"));
+  EXPECT_EQ(reconciler().config(), config_);
+  ASSERT_TRUE(settled());
+  ASSERT_EQ(ends().size(), 1U);
+  EXPECT_FALSE(ends()[0].kept);
+}
+
+TEST_F(ProbationTest, AFlapBeginsTheCountAnew) {
+  ASSERT_TRUE(try_out({"tunnel:site-a"}));
+  ASSERT_TRUE(looked());
+  pass(seconds(4));
+  world_->charon.states["site-a"] = ipsec::TunnelState::kConnecting;
+  ASSERT_TRUE(until([&] { return !*reconciler().gates()[0].healthy; }));
+  world_->charon.states["site-a"] = ipsec::TunnelState::kUp;
+  ASSERT_TRUE(until([&] { return *reconciler().gates()[0].healthy; }));
+  pass(seconds(4));
+  EXPECT_FALSE(until([&] { return !store().pending() || reconciler().gates()[0].healthy_since == MonoTime{}; }) &&
+               store().current() != 2U);
+  pass(seconds(2));
+  ASSERT_TRUE(decided());
+  EXPECT_EQ(store().current(), 2U);
+}
+
+TEST_F(ProbationTest, AnOldBgpSessionHasToOutliveItsHoldTime) {
+  world_->frr.neighbors["site-a"].second = 5000;
+  ASSERT_TRUE(try_out({"bgp:site-a"}));
+  ASSERT_TRUE(looked());
+  EXPECT_EQ(reconciler().gates()[0].needed, config_.domains[0].bgp->neighbors[0].hold);
+  pass(seconds(29));
+  const auto asked = world_->pinger.asked.size();
+  static_cast<void>(asked);
+  ASSERT_TRUE(until([&] { return reconciler().gates()[0].healthy.has_value(); }));
+  EXPECT_TRUE(store().pending());
+  pass(seconds(2));
+  ASSERT_TRUE(decided());
+  EXPECT_EQ(store().current(), 2U);
+}
+
+TEST_F(ProbationTest, ConfirmationIsRefusedWhileAGateFails) {
+  world_->charon.states["site-a"] = ipsec::TunnelState::kConnecting;
+  ASSERT_TRUE(try_out({"tunnel:site-a"}, seconds(60)));
+  auto confirmed = finish(world_->io, reconciler().confirm());
+  ASSERT_FALSE(confirmed);
+  EXPECT_EQ(confirmed.error().code, ErrorCode::kConflict);
+  EXPECT_THAT(confirmed.error().what, HasSubstr("gate tunnel:site-a: the tunnel is not up: the peer does not answer"));
+  EXPECT_TRUE(store().pending());
+  world_->charon.states["site-a"] = ipsec::TunnelState::kUp;
+  confirmed = finish(world_->io, reconciler().confirm());
+  ASSERT_TRUE(confirmed) << confirmed.error().message();
+  EXPECT_EQ(*confirmed, 2U);
+}
+
+TEST_F(ProbationTest, WithConfirmAndGatesNothingStaysByItself) {
+  ASSERT_TRUE(try_out({"tunnel:site-a"}, seconds(60)));
+  ASSERT_TRUE(looked());
+  pass(seconds(61));
+  ASSERT_TRUE(decided());
+  EXPECT_EQ(store().load(2)->version.outcome_reason, "not confirmed within 60 s");
+}
+
+TEST_F(ProbationTest, AKillInTheWindowChangesNothingAboutIt) {
+  world_->charon.states["site-a"] = ipsec::TunnelState::kDown;
+  ASSERT_TRUE(try_out({"tunnel:site-a"}));
+  kill();
+  start();
+  ASSERT_TRUE(looked());
+  EXPECT_TRUE(store().pending());
+  pass(seconds(61));
+  ASSERT_TRUE(decided());
+  EXPECT_THAT(store().load(2)->version.outcome_reason, HasSubstr("gate tunnel:site-a"));
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(reconciler().config(), config_);
+}
+
+TEST_F(ProbationTest, ADeadlineThatPassedWhileNobodyWasThereGoesBackAtTheStart) {
+  ASSERT_TRUE(try_out({"tunnel:site-a"}));
+  kill();
+  pass(seconds(3600));
+  start();
+  EXPECT_FALSE(store().pending());
+  EXPECT_EQ(reconciler().config(), config_);
+  EXPECT_THAT(store().load(2)->version.outcome_reason, HasSubstr("simplond did not run at the deadline"));
+  ASSERT_EQ(ends().size(), 1U);
+}
+
+TEST_F(ProbationTest, ImpossibleGatesAreRefusedBeforeAnythingChanges) {
+  const auto updates = forwarder().updates.size();
+  auto outcome = try_out({"tunnel:site-x"});
+  ASSERT_FALSE(outcome);
+  EXPECT_THAT(words(outcome), HasSubstr("no tunnel 'site-x'"));
+  ApplyCommand command;
+  command.document = config::emit_document(config_);
+  command.gates = {"bgp:site-a"};
+  command.gate_window = seconds(20);
+  outcome = apply(std::move(command));
+  ASSERT_FALSE(outcome);
+  EXPECT_THAT(words(outcome), HasSubstr("has to hold for 30 s"));
+  EXPECT_EQ(store().current(), 1U);
+  EXPECT_EQ(forwarder().updates.size(), updates);
+}
+
+TEST_F(ProbationTest, UndoEndsTheWatch) {
+  ASSERT_TRUE(try_out({"tunnel:site-a"}));
+  ASSERT_TRUE(looked());
+  ASSERT_TRUE(finish(world_->io, reconciler().undo("bob", std::nullopt)));
+  EXPECT_TRUE(reconciler().gates().empty());
+  EXPECT_EQ(store().load(2)->version.outcome_reason, "undone by bob");
+}
+
+/// A full or broken disk is found before anybody is told anything.
+TEST_F(ProbationTest, AFullDiskDisturbsNobody) {
+  const auto updates = forwarder().updates.size();
+  const auto reconciled = world_->charon.reconciled;
+  std::filesystem::remove_all(world_->directory.path() / "config");
+  const auto outcome = try_out({});
+  ASSERT_FALSE(outcome);
+  EXPECT_THAT(words(outcome), HasSubstr("cannot create a file"));
+  EXPECT_EQ(forwarder().updates.size(), updates);
+  EXPECT_EQ(world_->charon.reconciled, reconciled);
+  EXPECT_EQ(reconciler().config(), config_);
+}
+
+}  // namespace
+}  // namespace simplon::control

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Several writers at once, through the real server: each sees one version, one of them wins.
+
+#include <gmock/gmock.h>
+
+#include <atomic>
+#include <latch>
+#include <thread>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <nlohmann/json.hpp>
+
+#include "gateway/audit/audit_log.h"
+#include "gateway/cli/src/api_client.h"
+#include "gateway/daemon/api_server.h"
+#include "gateway/daemon/backend.h"
+#include "tests/unit/control/reconciler_fixture.h"
+
+namespace simplon::daemon {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+class WritersTest : public ::testing::Test {
+ protected:
+  WritersTest() {
+    backend_ = std::make_unique<Backend>(
+        Backend::Parts{*daemon_, *world_.forwarder, world_.charon, daemon_.store(), daemon_.ids(), world_.clock,
+                       world_.wall_clock, *audit_, world_.directory.path(), world_.directory.path()},
+        "test");
+    ApiServer::Options options;
+    options.socket = socket_;
+    auto started = ApiServer::start(world_.io, *backend_, options);
+    EXPECT_TRUE(started) << started.error().message();
+    server_ = std::move(*started);
+    daemon_->start();
+    thread_ = std::thread([this] { world_.io.run(); });
+  }
+  ~WritersTest() override {
+    world_.io.stop();
+    thread_.join();
+    server_.reset();
+  }
+
+  json post(const std::string& target, const json& body) const {
+    const auto reply = cli::ApiClient(socket_).post(target, body);
+    EXPECT_TRUE(reply) << reply.error().message();
+    return reply.value_or(json::object());
+  }
+  json get(const std::string& target) const { return cli::ApiClient(socket_).get(target).value_or(json::object()); }
+  std::string document(std::uint16_t mtu) const {
+    auto changed = config_;
+    changed.vpcs[0].mtu_bytes = mtu;
+    return config::emit_document(changed);
+  }
+  audit::Verdict verdict() const {
+    audit::VerifyOptions options;
+    options.log = world_.directory.path() / "audit.log";
+    return audit::verify(options).value_or(audit::Verdict{});
+  }
+
+  control::Daemon::World world_;
+  GatewayConfig config_ = control::two_domains(world_.directory);
+  control::Daemon daemon_{world_, 1000};
+  std::unique_ptr<audit::Log> audit_ = audit::Log::open(world_.directory.path(), {}).value();
+  std::string socket_ = world_.directory.path() / "api.sock";
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<ApiServer> server_;
+  std::thread thread_;
+};
+
+TEST_F(WritersTest, OneWinsTheOthersGetOneClearConflict) {
+  ASSERT_TRUE(post("/v1/config/apply", {{"document", document(1400)}})["applied"].get<bool>());
+  constexpr int kWriters = 8;
+  std::latch ready(kWriters);
+  std::vector<json> replies(kWriters);
+  std::vector<std::thread> writers;
+  for (int i = 0; i < kWriters; ++i) {
+    writers.emplace_back([&, i] {
+      const json body = {{"document", document(static_cast<std::uint16_t>(1300 + i))}, {"base_version", 1}};
+      ready.arrive_and_wait();
+      replies[static_cast<std::size_t>(i)] = post("/v1/config/apply", body);
+    });
+  }
+  for (auto& writer : writers) writer.join();
+  int winners = 0;
+  int winner = -1;
+  for (int i = 0; i < kWriters; ++i) {
+    const json& reply = replies[static_cast<std::size_t>(i)];
+    if (reply.contains("applied")) {
+      ++winners;
+      winner = i;
+      EXPECT_EQ(reply["version"], 2);
+      continue;
+    }
+    ASSERT_EQ(reply["errors"].size(), 1U) << reply;
+    EXPECT_EQ(reply["errors"][0]["code"], "conflict");
+    EXPECT_THAT(reply["errors"][0]["what"].get<std::string>(), HasSubstr("version 2, not 1"));
+    EXPECT_THAT(reply["errors"][0]["hint"].get<std::string>(), HasSubstr("simplon config diff 1"));
+  }
+  EXPECT_EQ(winners, 1);
+  const json current = get("/v1/config");
+  EXPECT_EQ(current["version"], 2);
+  EXPECT_EQ(current["document"], document(static_cast<std::uint16_t>(1300 + winner)));
+  // Each attempt is in the audit log.
+  const json entries = get("/v1/audit?last=100")["entries"];
+  ASSERT_EQ(entries.size(), 9U);
+  EXPECT_EQ(std::count_if(entries.begin(), entries.end(), [](const json& e) { return e["outcome"] == "refused"; }),
+            kWriters - 1);
+  EXPECT_TRUE(verdict().sound());
+}
+
+TEST_F(WritersTest, AttemptsAreInTheAuditLog) {
+  post("/v1/config/apply", {{"document", "nonsense: 1"}});
+  post("/v1/config/apply", {{"document", document(1400)}, {"dry_run", true}});
+  post("/v1/config/apply", {{"document", document(1400)}, {"comment", "first"}, {"confirm_seconds", 60}});
+  post("/v1/config/confirm", json::object());
+  post("/v1/config/confirm", json::object());
+  post("/v1/tunnels/site-a/down", json::object());
+  post("/v1/tunnels/nobody/up", json::object());
+  post("/v1/config/undo", json::object());
+  std::vector<std::string> seen;
+  for (const json& entry : get("/v1/audit")["entries"]) {
+    EXPECT_EQ(entry["uid"], ::geteuid());
+    seen.push_back(entry["action"].get<std::string>() + " " + entry["outcome"].get<std::string>());
+  }
+  EXPECT_THAT(seen, ::testing::ElementsAre("apply refused", "apply done", "confirm done", "confirm refused",
+                                           "tunnel down done", "tunnel up refused", "undo done"));
+}
+
+TEST_F(WritersTest, TheWholeBoxComesBackFromItsExport) {
+  post("/v1/config/apply", {{"document", document(1400)}, {"comment", "first"}});
+  post("/v1/config/apply", {{"document", document(1410)}, {"comment", "second"}});
+  const std::string archive = get("/v1/config/export?history=1")["archive"];
+
+  // Somebody changes things; the import brings all of it back, in one version.
+  post("/v1/config/apply", {{"document", document(1300)}});
+  const json tried = post("/v1/config/import", {{"archive", archive}, {"dry_run", true}});
+  EXPECT_FALSE(tried["applied"].get<bool>()) << tried;
+  const json done = post("/v1/config/import", {{"archive", archive}});
+  ASSERT_TRUE(done.value("applied", false)) << done;
+  EXPECT_EQ(get("/v1/config")["document"], document(1410));
+  EXPECT_EQ(done["version"], 4);
+  ASSERT_EQ(done["warnings"].size(), 1U) << done;
+  EXPECT_THAT(done["warnings"][0]["what"].get<std::string>(), HasSubstr("history"));
+
+  // A damaged one changes nothing.
+  std::string bad = archive;
+  bad[bad.find("1410")] = '9';
+  const json refused = post("/v1/config/import", {{"archive", bad}});
+  ASSERT_TRUE(refused.contains("errors"));
+  EXPECT_THAT(refused["errors"][0]["what"].get<std::string>(), HasSubstr("damaged"));
+  EXPECT_EQ(get("/v1/config")["version"], 4);
+}
+
+}  // namespace
+}  // namespace simplon::daemon
