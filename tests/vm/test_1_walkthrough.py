@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""docs/walkthrough.md, chapter by chapter, on machines that have nothing but Debian."""
+import re
+
+import document
+from conftest import row, say
+from lib import traffic
+
+PAGE = "walkthrough.md"
+UNITS = ("simplond", "simplon-forwarder", "simplon-charon")
+EXPOSURE = 2.0  # R8: systemd-analyze security, for each of our units
+done = []
+
+# Files of strongSwan and FRR on the gateway, and their contents: ours are elsewhere.
+CONFIGURATION = ("find /etc/strongswan.conf /etc/strongswan.d /etc/swanctl /etc/ipsec.* /etc/frr -type f -not -path '*/frr/simplon*'"
+                 " -exec sha256sum {} + 2>/dev/null | sort -k 2")
+
+
+def follow(machines, number):
+    """The blocks of chapter `number`; returns the output of the last one."""
+    blocks = [block for block in document.blocks(PAGE) if block.chapter.startswith(f"{number}. ")]
+    assert blocks, f"docs/{PAGE} has no chapter {number} with something to do"
+    output = ""
+    for block in blocks:
+        first = block.path or block.text.splitlines()[0]
+        say(f"[{block.where}] {first}{' ...' if not block.path and block.text.count(chr(10)) > 1 else ''}")
+        output = document.run_block(PAGE, block, machines)
+    done.extend(blocks)
+    return output
+
+
+def test_install_the_packages_with_apt(machines):
+    edge = machines.edge
+    edge.sh("cp /media/packages/simplon/*.deb /root")
+    status = follow(machines, 1)
+    say("simplon status on an empty gateway:\n" + status.rstrip())
+    failed = edge.out("systemctl --failed --no-legend --plain").strip()
+    row("failed units after apt-get install", failed or "none", not failed)
+    for unit in UNITS:
+        state = edge.out(f"systemctl show -p ActiveState,SubState,NRestarts,Type --value {unit} | paste -sd ' '").strip()
+        row(f"unit {unit}", state, " active running" in f" {state}" and " 0 " in f" {state} ")
+    row("dpkg --audit, dpkg --verify", edge.sh("dpkg --audit; dpkg --verify simplon simplon-forwarder simplon-charon").text.strip()
+        or "nothing to say", True)
+
+
+def test_exposure_of_the_units(machines):
+    edge = machines.edge
+    for unit in UNITS:
+        text = edge.sh(f"systemd-analyze --no-pager security {unit}.service", check=False).text
+        found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", text)
+        assert found, text
+        (edge.folder / f"security-{unit}.txt").write_text(text)
+        row(f"systemd-analyze security {unit}", f"{found.group(1)} (at most {EXPOSURE})", float(found.group(1)) <= EXPOSURE)
+
+
+def test_configure_the_gateway(machines):
+    follow(machines, 2)
+
+
+def test_connect_the_router_of_the_site(machines):
+    follow(machines, 3)
+
+
+def test_connect_the_compute_host(machines):
+    follow(machines, 4)
+
+
+def test_first_ping(machines):
+    status = follow(machines, 5)
+    say("simplon status:\n" + status.rstrip())
+    missed = [block.line for block in document.blocks(PAGE) if block not in done]
+    row("docs/walkthrough.md", f"{len(done)} blocks ran as printed", not missed)
+
+
+def test_the_readme_has_the_same_configuration(machines):
+    """docs/operations.md shows the document of the walk-through."""
+    wanted = next(block.text for block in document.blocks(PAGE) if block.path.endswith("gateway.yaml"))
+    shown = re.search(r"```yaml\n(gateway:.*?)```", (document.DOCS / "operations.md").read_text(), re.DOTALL)
+
+    def bare(text):
+        return [line.split("#")[0].rstrip() for line in text.splitlines()]
+
+    row("docs/operations.md", "same document", shown and bare(shown.group(1)) == bare(wanted))
+
+
+def test_pings_of_many_sizes(machines):
+    for source, target, address in (("host-a", "vm1", "10.20.0.10"), ("vm1", "host-a", "10.1.0.10")):
+        for size in (84, 1300, 1380, 1400, 1420, 1450, 1500, 4000, 9000):
+            result = traffic.ping(machines[source], address, count=3, size=size - 28, quiet=True, wait=10)
+            assert result.lost == 0, f"{size} bytes, {source} -> {target}: {result.text}"
+        row(f"pings of 84 to 9000 bytes, {source} -> {target}", "0 lost")
+    # Path MTU discovery: what does not fit and must not be fragmented is answered with the size that fits.
+    text = traffic.ping(machines["host-a"], "10.20.0.10", count=2, size=1472, dont_fragment=True, wait=10).text
+    found = re.search(r"mtu ?= ?(\d+)", text)
+    row("1500 bytes with DF, host-a -> vm1", f"told to use {found.group(1)}" if found else text, bool(found))
+    fits = traffic.ping(machines["host-a"], "10.20.0.10", count=2, size=int(found.group(1)) - 28, dont_fragment=True, wait=10)
+    row(f"{found.group(1)} bytes with DF, host-a -> vm1", f"{fits.lost} lost", fits.lost == 0)

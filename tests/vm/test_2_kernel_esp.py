@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The peer's kernel does the ESP: raw and in UDP, with and without extended sequence numbers."""
+import json
+import re
+
+import pytest
+
+from conftest import row
+from lib import traffic
+from lib.expect import expect
+
+CONF = "/etc/swanctl/conf.d/edge-1.conf"
+
+
+def tunnel(machines):
+    shown = json.loads(machines.edge.out("simplon tunnel show --json", quiet=True))["tunnels"]
+    return next(one for one in shown if one["name"] == "site-a")
+
+
+def children(machines):
+    """{inbound SPI: child} of what charon says."""
+    return {child["spi_in"]: child for child in tunnel(machines)["observed"]["children"]}
+
+
+def wait_up(machines, within=90):
+    def up():
+        one = tunnel(machines)
+        return one["observed"]["state"] == "up" and any(
+            sa["active"] and not sa["inbound"] for sa in (one.get("programmed") or {}).get("sas", [])) and one
+
+    return expect(up, within, "tunnel site-a is up and programmed")
+
+
+def wait_path(machines, within=90):
+    """BGP may have gone down with the tunnel: until a ping is answered."""
+    traffic.reachable(machines["host-a"], "10.20.0.10", within=within)
+
+
+def carry(machines, what, rate=200):
+    """Numbered UDP in both directions and TCP in both, nothing lost."""
+    host, vm = machines["host-a"], machines["vm1"]
+    with traffic.stream(host, vm, "10.20.0.10", rate=rate, port=7001) as out, \
+            traffic.stream(vm, host, "10.1.0.10", rate=rate, port=7002) as back:
+        megabytes = 2
+        traffic.tcp_transfer(host, vm, "10.20.0.10", megabytes=megabytes, within=180)
+        traffic.tcp_transfer(vm, host, "10.1.0.10", megabytes=megabytes, within=180)
+        traffic.carried(out, rate, within=60)
+    for flow, name in ((out.result, "host-a -> vm1"), (back.result, "vm1 -> host-a")):
+        row(f"{what}: UDP {name}", f"{flow.sent} sent, {flow.lost} lost", flow.lost == 0)
+    row(f"{what}: TCP, both ways", f"{megabytes} MB, SHA-256 equal")
+
+
+@pytest.mark.parametrize("esn", [True, False], ids=["esn", "no-esn"])
+@pytest.mark.parametrize("udp", [False, True], ids=["raw", "udp"])
+def test_kernel_esp(machines, udp, esn):
+    what = f"{'ESP in UDP' if udp else 'raw ESP'}, {'ESN' if esn else 'no ESN'}"
+    site, internet = machines.site, machines["internet"]
+    text = site.read(CONF).decode()
+    text = re.sub(r"esp_proposals = .*", f"esp_proposals = aes256gcm16-ecp384-{'esn' if esn else 'noesn'}", text)
+    text = re.sub(r"    encap = .*\n", "", text).replace("    version = 2\n", f"    version = 2\n    encap = {'yes' if udp else 'no'}\n")
+    site.write(CONF, text)
+    site.sh("swanctl --load-all >/dev/null 2>&1; swanctl --terminate --ike edge-1 --force --timeout 10 >/dev/null 2>&1; true", within=90)
+    expect(lambda: wait_up(machines) and kernel_is(site, udp, esn), 120, f"the kernel of site-a has SAs with {what}")
+    wait_path(machines)
+
+    capture = internet.spawn(["timeout", "120", "tcpdump", "-n", "-U", "--immediate-mode", "-i", "net-wan", "-c", "20",
+                              "esp or udp port 4500"], log=machines.fresh("wire"))
+    expect(lambda: "listening on" in capture.text(), 30, "tcpdump listens")
+    carry(machines, what)
+    expect(lambda: not capture.alive(), 30, "tcpdump has seen 20 packets")
+    lines = capture.text().splitlines()
+    seen = sum(("UDP-encap: ESP" in line) == udp and "ESP(spi=" in line for line in lines)
+    others = [line for line in lines if "ESP(spi=" in line and ("UDP-encap: ESP" in line) != udp]
+    row(f"{what}: on the wire", f"{seen} of 20 packets seen are that", seen and not others)
+    child = next(iter(tunnel(machines)["observed"]["children"]))
+    row(f"{what}: simplon tunnel show", f"{child['suite']}, encap {child['encap']}", bool(child["encap"]) == udp)
+
+
+def kernel_is(site, udp, esn):
+    """What the kernel of the peer has, in its own words."""
+    text = site.out("ip -d xfrm state", quiet=True)
+    return "rfc4106(gcm(aes))" in text and ("espinudp" in text) == udp and ("flag af-unspec esn" in text or " esn" in text) == esn

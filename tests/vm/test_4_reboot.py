@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Everything comes back by itself; how long that takes (C6, in emulation)."""
+import time
+
+from conftest import row
+from lib import traffic
+from lib.expect import expect
+from test_2_kernel_esp import wait_up
+from test_3_upgrade import healthy
+
+UNITS = "simplon-forwarder simplon-charon simplond"
+
+
+def first_packet(machines, began, within):
+    """Seconds from `began` to the first answered ping."""
+    expect(lambda: traffic.ping(machines["host-a"], "10.20.0.10", count=1, wait=1, quiet=True).received, within,
+           "a ping is answered")
+    return time.monotonic() - began
+
+
+def test_stop_and_start(machines):
+    edge = machines.edge
+    edge.sh(f"systemctl stop {UNITS}")
+    began = time.monotonic()
+    edge.sh(f"systemctl start {UNITS}", within=120)
+    started = time.monotonic() - began
+    row("systemctl start", f"returned after {started:.1f} s (emulated)")
+    row("systemctl start to the first packet", f"{first_packet(machines, began, 180):.1f} s (emulated; C6 asks 10 s on hardware)")
+    healthy(machines, "after systemctl start")
+
+
+def test_reboot(machines):
+    edge = machines.edge
+    began = time.monotonic()
+    edge.reboot()
+    row("reboot to the guest agent", f"{time.monotonic() - began:.1f} s (emulated)")
+    row("reboot to the first packet", f"{first_packet(machines, began, 300):.1f} s (emulated)")
+    wait_up(machines)
+    edge.sh("systemctl is-system-running --wait", within=200, check=False)
+    healthy(machines, "after the reboot")
+    row("after the reboot", edge.sh("systemctl is-system-running", check=False).out.strip())
+    result = traffic.ping(machines["vm1"], "10.1.0.10", count=10)
+    row("ping vm1 -> host-a after the reboot", f"{result.lost} of {result.sent} lost", result.lost == 0)
