@@ -34,7 +34,7 @@ void declare_drop(Commands& commands) {
   const auto options = std::make_shared<DropOptions>();
   CLI::App* drop = commands.noun("drop", "every packet that was not forwarded has a name", "simplon drop show");
   CLI::App* show = commands.command(*drop, "show", "reasons that dropped packets, or one reason",
-                                    "simplon drop show --all\nsimplon drop show esp_replay");
+                                    "simplon drop show --all\nsimplon drop show esp_replayed");
   commands.values(show->add_option("REASON", options->reason, "a reason"), Values::kDrops);
   for (CLI::App* one : {drop, show}) {
     one->add_flag("--all", options->all, "also reasons that dropped nothing");

@@ -49,7 +49,7 @@ def document(gateway):
 
 @pytest.mark.parametrize("words", [
     ["status"], ["tunnel"], ["tunnel", "show", "paris"], ["vpc"], ["vpc", "show", "red"], ["endpoint", "show", "red"],
-    ["route"], ["route", "show", "--domain", "prod"], ["bgp"], ["drop"], ["drop", "show", "esp_replay"], ["config"],
+    ["route"], ["route", "show", "--domain", "prod"], ["bgp"], ["drop"], ["drop", "show", "esp_replayed"], ["config"],
     ["config", "show", "--version", "1"], ["config", "history"], ["config", "diff"], ["config", "diff", "0", "1"], ["doctor"],
     ["tunnel", "remove", "paris", "--dry-run"], ["tunnel", "show", "nobody"], ["config", "show", "--version", "77"],
     ["confirm"]])
@@ -82,7 +82,7 @@ def test_exit_codes(gateway):
 @pytest.mark.parametrize("words,guess", [
     (["tunel"], "tunnel"), (["tunnel", "remvoe"], "remove"), (["tunnel", "show", "--jsn"], "--json"),
     (["tunnel", "show", "parris"], "paris"), (["vpc", "show", "rde"], "red"), (["route", "--domain", "prd"], "prod"),
-    (["drop", "show", "esp_repaly"], "esp_replay"), (["endpoint", "remove", "red", "10.20.0.12"], "10.20.0.11")])
+    (["drop", "show", "esp_replyed"], "esp_replayed"), (["endpoint", "remove", "red", "10.20.0.12"], "10.20.0.11")])
 def test_what_may_have_been_meant(gateway, words, guess):
     done = gateway.cli(*words, check=False)
     assert done.returncode in (1, 2) and f"did you mean '{guess}'?" in done.stderr, done
@@ -115,7 +115,7 @@ def completed(gateway, *words):
     (["vpc", "remove", ""], ["words", "red"]),
     (["route", "--domain", ""], ["words", "prod", "lab"]),
     (["endpoint", "remove", "red", "fd"], ["words", "fd00:20::11"]),
-    (["drop", "show", "esp_rep"], ["words", "esp_replay"]),
+    (["drop", "show", "esp_rep"], ["words", "esp_replayed"]),
     (["tunnel", "rekey", "--i"], ["words", "--ike"]),
     (["--color", "a"], ["words", "auto", "always"]),
     (["apply", ""], ["files"]),

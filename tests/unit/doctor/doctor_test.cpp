@@ -75,7 +75,8 @@ void expect_only(const Facts& facts, const std::string& id, Verdict verdict, con
   EXPECT_THAT(found.what, HasSubstr(word)) << id;
   EXPECT_THAT(found.remedy, HasSubstr(remedy)) << id;
   for (const auto& finding : judge(facts)) {
-    if (finding.id != id) EXPECT_EQ(finding.verdict, Verdict::kOk) << finding.id << ": " << finding.what;
+    if (finding.id == id) continue;
+    EXPECT_EQ(finding.verdict, Verdict::kOk) << finding.id << ": " << finding.what;
   }
 }
 
@@ -97,7 +98,8 @@ TEST(Doctor, WhateverIsWrongHasARemedy) {
   facts.nics = {Nic{}};
   facts.ipv6 = false;
   for (const auto& finding : judge(facts)) {
-    if (finding.verdict == Verdict::kFailed || finding.verdict == Verdict::kWarning) EXPECT_NE(finding.remedy, "") << finding.id;
+    if (finding.verdict == Verdict::kOk || finding.verdict == Verdict::kUnseen) continue;
+    EXPECT_NE(finding.remedy, "") << finding.id;
   }
   EXPECT_EQ(overall(judge(facts)), Verdict::kFailed);
 }
