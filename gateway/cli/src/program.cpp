@@ -10,6 +10,7 @@
 #include "gateway/cli/src/commands.h"
 #include "gateway/cli/src/session.h"
 #include "gateway/cli/src/table.h"
+#include "gateway/cli/src/transaction_commands.h"
 #include "gateway/config/validate.h"
 
 // Nouns show, verbs change. What there is to say is declared per noun (commands.h); this file parses a command line and
