@@ -257,9 +257,9 @@ Result<void> Log::append(Event event) {
     if (impl_->sequence != sequence) impl_->waiting.pop_front();
     if (!written) {
       if (!impl_->unwritten) spdlog::error("audit: {}", written.error().message());
-      impl_->unwritten = make_error(written.error().code,
-                                    std::to_string(impl_->waiting.size()) + " entries are not in the audit log yet: " + written.error().what,
-                                    written.error().hint);
+      const std::string what = impl_->waiting.empty() ? std::string("the head of the audit log is behind")
+                                                      : std::to_string(impl_->waiting.size()) + " entries are not in the audit log yet";
+      impl_->unwritten = make_error(written.error().code, what + ": " + written.error().what, written.error().hint);
       return written;
     }
   }

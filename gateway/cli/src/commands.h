@@ -97,8 +97,6 @@ struct Walk {
 
 void declare_state(Commands& commands);   // status, route, bgp, drop
 void declare_config(Commands& commands);  // config, apply, confirm
-void declare_archive(Commands& commands, CLI::App& config);  // config export, config import
-void declare_audit(Commands& commands);
 void declare_tunnel(Commands& commands);
 void declare_vpc(Commands& commands);  // vpc, endpoint
 void declare_doctor(Commands& commands);

@@ -8,6 +8,7 @@
 #include "gateway/cli/src/commands.h"
 #include "gateway/cli/src/json_view.h"
 #include "gateway/cli/src/table.h"
+#include "gateway/cli/src/transaction_commands.h"
 #include "gateway/config/document.h"
 #include "gateway/config/json.h"
 #include "gateway/config/validate.h"

@@ -11,6 +11,7 @@
 #include "gateway/cli/src/completion.h"
 #include "gateway/cli/src/session.h"
 #include "gateway/cli/src/table.h"
+#include "gateway/cli/src/transaction_commands.h"
 #include "gateway/config/validate.h"
 #include "platform/manual/manual.h"
 

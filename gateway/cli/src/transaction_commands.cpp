@@ -9,7 +9,7 @@
 
 #include "gateway/audit/audit_log.h"
 #include "gateway/cli/src/change.h"
-#include "gateway/cli/src/commands.h"
+#include "gateway/cli/src/transaction_commands.h"
 #include "gateway/cli/src/json_view.h"
 #include "gateway/cli/src/table.h"
 #include "gateway/cli/src/words.h"

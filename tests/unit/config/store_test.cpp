@@ -38,7 +38,7 @@ class StoreTest : public ::testing::Test {
     return std::move(*store);
   }
   static std::uint64_t commit(Store& store, const std::string& text, std::optional<seconds> confirm = {}) {
-    const auto version = store.commit({text, "root", "because", {}, confirm});
+    const auto version = store.commit({text, "root", "because", {}, confirm, true, {}, {}});
     EXPECT_TRUE(version) << version.error().message();
     return version->number;
   }
@@ -96,7 +96,7 @@ TEST_F(StoreTest, FilesArePrivate) {
 
 TEST_F(StoreTest, ALineBreakInACommentIsNoForgery) {
   Store store = open();
-  ASSERT_TRUE(store.commit({"one", "root\nparent: 9", "x\nhash: 00\nversion: 7", {}, {}}));
+  ASSERT_TRUE(store.commit({"one", "root\nparent: 9", "x\nhash: 00\nversion: 7", {}, {}, true, {}, {}}));
   const Store again = open();
   EXPECT_EQ(again.history()[0].parent, 0U);
   EXPECT_EQ(current_text(again), "one");
@@ -105,10 +105,10 @@ TEST_F(StoreTest, ALineBreakInACommentIsNoForgery) {
 TEST_F(StoreTest, ALostUpdateIsRefused) {
   Store store = open();
   commit(store, "one");
-  const auto refused = store.commit({"two", "root", "", 0, {}});
+  const auto refused = store.commit({"two", "root", "", 0, {}, true, {}, {}});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
-  EXPECT_TRUE(store.commit({"two", "root", "", 1, {}}));
+  EXPECT_TRUE(store.commit({"two", "root", "", 1, {}, true, {}, {}}));
 }
 
 TEST_F(StoreTest, UndoGoesFurtherBackEachTimeAndEndsEmpty) {
@@ -202,7 +202,7 @@ TEST_F(StoreTest, AChangeOnTopOfAProbationIsRefusedAndUndoEndsIt) {
   Store store = open();
   commit(store, "one");
   commit(store, "two", seconds(60));
-  const auto refused = store.commit({"three", "root", "", {}, {}});
+  const auto refused = store.commit({"three", "root", "", {}, {}, true, {}, {}});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
   ASSERT_TRUE(store.undo("root"));
@@ -296,7 +296,7 @@ TEST_F(StoreTest, AFullDiskLeavesTheOldState) {
   const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
   const rlimit small{4096, before.rlim_max};
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
-  const auto refused = store.commit({std::string(100'000, 'x'), "root", "", {}, {}});
+  const auto refused = store.commit({std::string(100'000, 'x'), "root", "", {}, {}, true, {}, {}});
   ::setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, old_handler);
   ASSERT_FALSE(refused);

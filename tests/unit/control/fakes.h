@@ -32,7 +32,7 @@
 #include "gateway/ipc/table_client.h"
 #include "ipsec/tunnel_manager.h"
 
-// A forwarder, a charon, FRR instances and namespaces that do what they are told and remember it.
+// A forwarder, a charon and namespaces that do what they are told and remember it.
 
 namespace simplon::control {
 
@@ -311,72 +311,6 @@ class FakeCharon final : public ipsec::TunnelManager {
   boost::asio::io_context& io_;
 };
 
-/// FRR instances, which outlive the speakers that talk to them.
-struct FakeFrr {
-  struct Instance {
-    std::optional<bgp::SpeakerSpec> spec;
-    bgp::Speaker::RoutesChanged deliver;
-    bool synchronized = false;
-    bool speaking = false;
-  };
-
-  std::map<std::string, Instance> instances;
-  std::vector<std::string> stopped;
-  /// What reconciliations answer, by namespace.
-  std::map<std::string, Error> answer;
-  bool synchronize_at_once = true;
-  /// State and uptime of neighbors, by name.
-  std::map<std::string, std::pair<std::string, std::uint64_t>> neighbors;
-};
-
-class FakeSpeaker final : public bgp::Speaker {
- public:
-  FakeSpeaker(boost::asio::io_context& io, FakeFrr& frr, std::string netns, RoutesChanged changed)
-      : io_(io), frr_(frr), netns_(std::move(netns)) {
-    auto& instance = frr_.instances[netns_];
-    instance.deliver = std::move(changed);
-    instance.synchronized = frr_.synchronize_at_once;
-    instance.speaking = true;
-  }
-  ~FakeSpeaker() override {
-    if (const auto found = frr_.instances.find(netns_); found != frr_.instances.end()) found->second.speaking = false;
-  }
-
-  boost::asio::awaitable<Result<void>> reconcile(bgp::SpeakerSpec wanted) override {
-    co_await next_turn(io_);
-    if (const auto answer = frr_.answer.find(netns_); answer != frr_.answer.end()) co_return Unexpected(answer->second);
-    frr_.instances[netns_].spec = std::move(wanted);
-    co_return Result<void>{};
-  }
-  boost::asio::awaitable<bgp::SpeakerStatus> status() override {
-    bgp::SpeakerStatus status;
-    status.running = true;
-    for (const auto& [name, state] : frr_.neighbors) {
-      auto& neighbor = status.neighbors.emplace_back();
-      neighbor.name = name;
-      neighbor.state = state.first;
-      neighbor.uptime_seconds = state.second;
-    }
-    co_return status;
-  }
-  boost::asio::awaitable<Result<void>> stop() override {
-    co_await next_turn(io_);
-    frr_.stopped.push_back(netns_);
-    frr_.instances.erase(netns_);
-    co_return Result<void>{};
-  }
-  std::vector<bgp::LearnedRoute> routes() const override { return {}; }
-  bool synchronized() const override {
-    const auto found = frr_.instances.find(netns_);
-    return found != frr_.instances.end() && found->second.synchronized;
-  }
-
- private:
-  boost::asio::io_context& io_;
-  FakeFrr& frr_;
-  std::string netns_;
-};
-
 class FakeNamespaces final : public Namespaces {
  public:
   boost::asio::awaitable<Result<void>> ensure(std::string name) override {
@@ -391,28 +325,6 @@ class FakeNamespaces final : public Namespaces {
   }
   std::set<std::string> names;
   std::string refuse;
-};
-
-/// Answers for the addresses it knows.
-class FakePinger final : public Pinger {
- public:
-  explicit FakePinger(boost::asio::io_context& io) : io_(io) {}
-
-  /// "NETNS ADDRESS"
-  std::set<std::string> alive;
-  std::vector<std::string> asked;
-
-  boost::asio::awaitable<Result<void>> ping(std::string netns, IpAddress to, std::chrono::milliseconds) override {
-    asked.push_back(netns + " " + to.to_string());
-    co_await next_turn(io_);
-    if (!alive.contains(netns + " " + to.to_string())) {
-      co_return fail(ErrorCode::kPeer, to.to_string() + " does not answer");
-    }
-    co_return Result<void>{};
-  }
-
- private:
-  boost::asio::io_context& io_;
 };
 
 /// Runs `io` until `done` or for 10 s of real time.

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "gateway/control/reconciler.h"
+#include "tests/unit/control/fake_frr.h"
+#include "tests/unit/control/fake_pinger.h"
 #include "tests/unit/control/fakes.h"
 
 namespace simplon::control {

@@ -143,8 +143,7 @@ TEST_F(WritersTest, TheWholeBoxComesBackFromItsExport) {
   ASSERT_TRUE(done.value("applied", false)) << done;
   EXPECT_EQ(get("/v1/config")["document"], document(1410));
   EXPECT_EQ(done["version"], 4);
-  ASSERT_EQ(done["warnings"].size(), 1U) << done;
-  EXPECT_THAT(done["warnings"][0]["what"].get<std::string>(), HasSubstr("history"));
+  EXPECT_THAT(done["warnings"].dump(), HasSubstr("the history of the archive is left out"));
 
   // A damaged one changes nothing.
   std::string bad = archive;
