@@ -313,9 +313,11 @@ TEST(Program, AtATerminalRemovingIsAsked) {
   const ServedBackend served;
   Terminal person;
   person.interactive = true;
-  Done done = run(&served, {"tunnel", "remove", "paris"}, person, "n\n");
+  const Words kAdd = {"endpoint", "add", "red", "10.20.0.99", "--mac", "02:00:00:00:64:63", "--vtep", "10.255.0.11", "--dry-run"};
+  EXPECT_EQ(run(&served, kAdd, person).code, kExitDone) << "adding is not asked";
+  Done done = run(&served, {"endpoint", "remove", "red", "10.20.0.11"}, person, "n\n");
   EXPECT_EQ(done.code, kExitFailed);
-  EXPECT_THAT(done.err, AllOf(HasSubstr("~ tunnel paris remote"), HasSubstr("Remove tunnel paris? [y/N] "),
+  EXPECT_THAT(done.err, AllOf(HasSubstr("~ tunnel paris remote"), HasSubstr("Remove endpoint 10.20.0.11 of VPC red? [y/N] "),
                               HasSubstr("nothing was changed")));
   EXPECT_EQ(served.backend.version, 12U);
   done = run(&served, {"config", "undo"}, person, "");
