@@ -70,6 +70,18 @@ def test_changes_are_as_the_schemas_say(gateway):
     gateway.apply(document(gateway))
 
 
+def test_verbs_keep_the_comments(gateway):
+    text = "# the edge of Berlin\n" + gateway.write(document(gateway)).read_text().replace(
+        "tunnels:\n", "tunnels:   # ask Claire\n")
+    gateway.apply(text)
+    gateway.cli("tunnel", "remove", "berlin")
+    gateway.cli("endpoint", "add", "red", "10.20.0.77", "--mac", "02:00:00:00:64:4d", "--vtep", "203.0.113.9")
+    shown = gateway.cli("config", "show").stdout
+    assert "# the edge of Berlin\n" in shown and "tunnels:   # ask Claire\n" in shown and "10.20.0.77" in shown, shown
+    assert "berlin" not in shown
+    gateway.apply(document(gateway))
+
+
 def test_exit_codes(gateway):
     assert gateway.cli("config", "history", check=False).returncode == 0
     assert gateway.cli("tunnel", "show", "nobody", check=False).returncode == 1
