@@ -148,6 +148,7 @@ asio::awaitable<void> Reconciler::end_probation() {
     co_return;
   }
   if (!*reverted) co_return;
+  probation_retry_at_ = {};  // that was for a disk that does not take it
   follow_probation();
   tell_end(false, (*reverted)->reverts, (*reverted)->reason);
   auto stored = parts_.store.load_current();

@@ -136,7 +136,7 @@ TEST_P(DiskFaultTest, ADiskThatStaysBrokenLeavesOneWholeState) {
     const auto text = again->load_current()->text;
     EXPECT_TRUE(text == "old" || text == "new") << text;
     // If the new one, then with its probation: it goes back by itself.
-    if (text == "new") EXPECT_TRUE(again->pending());
+    EXPECT_TRUE(text == "old" || again->pending());
   }
 }
 
@@ -152,7 +152,7 @@ TEST_P(DiskFaultTest, AnAuditEntryIsWrittenLaterInstead) {
     break_at(call, false);
     const auto written = log->append(event);
     heal();
-    if (!written) EXPECT_TRUE(log->problem());
+    EXPECT_TRUE(written || log->problem());
     ASSERT_TRUE(log->append(event));
     EXPECT_FALSE(log->problem());
     audit::VerifyOptions options;
@@ -165,7 +165,7 @@ TEST_P(DiskFaultTest, AnAuditEntryIsWrittenLaterInstead) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Errors, DiskFaultTest, ::testing::Values(EIO, ENOSPC),
-                         [](const auto& info) { return info.param == EIO ? "Eio" : "Enospc"; });
+                         [](const auto& tested) { return tested.param == EIO ? "Eio" : "Enospc"; });
 
 }  // namespace
 }  // namespace simplon::config

@@ -127,6 +127,17 @@ TEST_F(ProbationTest, AGateThatFailsAtTheDeadlineIsTheReason) {
   EXPECT_FALSE(ends()[0].kept);
 }
 
+TEST_F(ProbationTest, EachProbationEndsAtItsOwnDeadline) {
+  world_->pinger.alive.clear();
+  for (std::uint64_t version = 2; version < 8; version += 2) {
+    ASSERT_TRUE(try_out({"ping:10.1.0.10@red"}));
+    EXPECT_EQ(store().current(), version);
+    world_->wall_clock.advance(seconds(61));
+    ASSERT_TRUE(decided());
+    EXPECT_EQ(store().current(), version + 1);
+  }
+}
+
 TEST_F(ProbationTest, AFlapBeginsTheCountAnew) {
   ASSERT_TRUE(try_out({"tunnel:site-a", "ping:10.1.0.10@red"}));
   ASSERT_TRUE(looked());
