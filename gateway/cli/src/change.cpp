@@ -72,16 +72,22 @@ Result<std::uint64_t> parse_seconds(const std::string& option, const std::string
 }
 
 void add_change_options(CLI::App* app, ChangeOptions& options) {
+  const auto is_time = [](const std::string& text) {
+    const auto seconds = parse_seconds("it", text);
+    return seconds ? std::string() : seconds.error().message();
+  };
   app->add_flag("--dry-run", options.dry_run, "show what would change, change nothing");
   app->add_option("--confirm", options.confirm, "go back after TIME (60, 90s, 2m) unless `simplon confirm` follows")
-      ->type_name("TIME");
+      ->type_name("TIME")
+      ->check(is_time);
   app->add_option("--gate", options.gates,
-                  "stays only if healthy: bgp:[DOMAIN/]NAME, tunnel:NAME, ping:ADDRESS[@DOMAIN]; may be repeated")
+                  "stays only if bgp:NAME, tunnel:NAME or ping:ADDRESS is healthy")
       ->type_name("GATE")
       ->expected(1)
       ->take_all();
   app->add_option("--within", options.within, "how long gates without --confirm have to become healthy; default 60s")
-      ->type_name("TIME");
+      ->type_name("TIME")
+      ->check(is_time);
   app->add_flag("--no-wait", options.no_wait, "do not wait for the gates: simplon config history tells later");
   app->add_option("--comment", options.comment, "for the history")->type_name("TEXT");
 }
