@@ -21,6 +21,11 @@ constexpr std::uint32_t kLargestMtu = 4096 - 256 - 128 - 14;
 // VXLAN around an inner packet: Ethernet 14, IP 20 or 40, UDP 8, VXLAN 8.
 constexpr std::uint32_t kVxlanBytes = 50;
 constexpr std::uint32_t kVxlanBytesV6 = 70;
+// ESP in UDP around an inner packet, with AES-GCM: IP 20 or 40, UDP 8, ESP 8, IV 8, padding and trailer 5, ICV 16.
+constexpr std::uint32_t kEspBytes = 65;
+constexpr std::uint32_t kEspBytesV6 = 85;
+// RFC 8200 section 5.
+constexpr std::uint32_t kLeastIpv6Mtu = 1280;
 
 template <class List>
 bool contains(const List& list, std::string_view word) {
@@ -153,6 +158,23 @@ void check_overlay_mtu(const Facts& facts, Findings& findings) {
   }
 }
 
+/// The MTU of a tunnel is computed; only what is too small for IPv6 is wrong.
+void check_tunnel_mtu(const Facts& facts, Findings& findings) {
+  std::uint32_t room = 0;
+  for (const auto& nic : facts.nics) room = std::max(room, nic.mtu_bytes);
+  if (room == 0 || facts.gateway.config.tunnels.empty()) return;
+  const auto& tunnels = facts.gateway.config.tunnels;
+  const bool v6 = std::any_of(tunnels.begin(), tunnels.end(), [](const auto& tunnel) { return !tunnel.local.is_v4(); });
+  const std::uint32_t left = room - std::min(room, v6 ? kEspBytesV6 : kEspBytes);
+  const std::string sum = "ESP leaves " + std::to_string(left) + " of the " + std::to_string(room) + " bytes of an uplink";
+  if (left < kLeastIpv6Mtu) {
+    findings.push_back({"mtu.tunnels", Verdict::kWarning, sum + ": less than the 1280 that IPv6 needs in a tunnel",
+                        "raise the MTU of the uplink; IPv4 works"});
+  } else {
+    findings.push_back({"mtu.tunnels", Verdict::kOk, sum, ""});
+  }
+}
+
 }  // namespace
 
 void judge_nics(const Facts& facts, Findings& findings) {
@@ -170,6 +192,7 @@ void judge_nics(const Facts& facts, Findings& findings) {
     findings.push_back(check_mtu(nic));
   }
   check_overlay_mtu(facts, findings);
+  check_tunnel_mtu(facts, findings);
 }
 
 }  // namespace simplon::doctor

@@ -273,6 +273,16 @@ def test_doctor_names_who_has_the_ports_of_ike(gateway):
         other.stop()
 
 
+def test_doctor_knows_our_charon(gateway):
+    gateway.charon.start()
+    try:
+        expect(lambda: findings(gateway)["charon"]["verdict"] == "ok", 20, "simplond reaches charon")
+        found = findings(gateway)["port.ike"]
+        assert found["verdict"] == "ok" and "Simplon's charon" in found["what"], found
+    finally:
+        gateway.charon.stop()
+
+
 def test_doctor_works_without_simplond(gateway):
     found = findings(gateway, options=["--socket", "/nonexistent/api.sock"])
     assert found["simplond"]["verdict"] == "failed" and "not reachable" in found["simplond"]["what"]

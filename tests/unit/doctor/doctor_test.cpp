@@ -170,6 +170,10 @@ TEST(Doctor, Nics) {
   facts.nics[0].mtu_bytes = 1400;
   expect_only(facts, "mtu.overlay", Verdict::kWarning, "1500 in VXLAN", "mtu: 1350");
   facts = healthy();
+  facts.gateway.config.vpcs.clear();
+  facts.nics[0].mtu_bytes = 1300;
+  expect_only(facts, "mtu.tunnels", Verdict::kWarning, "leaves 1235 of the 1300", "raise the MTU");
+  facts = healthy();
   facts.nics.clear();
   facts.gateway.config.vpcs.clear();
   expect_only(facts, "nic", Verdict::kWarning, "no network interface", "--interface");
