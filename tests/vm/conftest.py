@@ -65,9 +65,10 @@ def machines(request):
     """edge-1 with nothing but Debian, site-a with its tools; booted, cables laid."""
     debs = [pathlib.Path(name) for name in os.environ["SIMPLON_VM_DEBS"].split(":")]
     disk = WORK / "packages.ext4"
-    count = image.package_disk(disk, image.root_image(say, image.GATEWAY), debs)
+    gateway = image.root_image(say, image.GATEWAY)
+    count = image.package_disk(disk, gateway, debs)
     say(f"mirror disk: {len(debs)} packages of ours, {count} that they depend on")
-    made = Machines(WORK, image.root_image(say, image.GATEWAY), image.root_image(say, image.PEER), disk)
+    made = Machines(WORK, gateway, image.root_image(say, image.PEER), disk)
     try:
         began = time.monotonic()
         made.power_on()
@@ -76,7 +77,7 @@ def machines(request):
         yield made
         if getattr(request.session, "journey_failed", False):
             say(f"consoles, journals, states and captures: {made.collect()}")
-    except BaseException:
+    except Exception:
         say(f"consoles, journals, states and captures: {made.collect()}")
         raise
     finally:

@@ -16,6 +16,7 @@ import pathlib
 import shlex
 import signal
 import threading
+import time
 
 from guest import Guest, GuestError
 from lib.expect import expect
@@ -162,11 +163,15 @@ class Machines:
             guest.power_off()
 
     def collect(self):
-        """Journals, states and captures of both machines, into the folder beside the consoles."""
+        """Journals and states of both machines, into the folder beside the consoles; takes five minutes at most."""
+        deadline = time.monotonic() + 300
         for guest, questions in ((self.edge, EDGE_QUESTIONS), (self.site, SITE_QUESTIONS)):
             for name, command in {**QUESTIONS, **questions}.items():
                 try:
-                    text = guest.sh(command, within=60, check=False, quiet=True).text
+                    left = deadline - time.monotonic()
+                    if left < 1:
+                        raise GuestError("not asked: no time left")
+                    text = guest.sh(command, within=left, check=False, quiet=True).text
                 except (GuestError, OSError) as error:
                     text = f"{error}\n"
                 (guest.folder / f"{name}.txt").write_text(text)
