@@ -122,7 +122,8 @@ TEST_F(WritersTest, AttemptsAreInTheAuditLog) {
   post("/v1/tunnels/nobody/up", json::object());
   post("/v1/config/undo", json::object());
   std::vector<std::string> seen;
-  for (const json& entry : get("/v1/audit")["entries"]) {
+  const json entries = get("/v1/audit")["entries"];
+  for (const json& entry : entries) {
     EXPECT_EQ(entry["uid"], ::geteuid());
     seen.push_back(entry["action"].get<std::string>() + " " + entry["outcome"].get<std::string>());
   }
