@@ -6,12 +6,15 @@ from test_1_walkthrough import CONFIGURATION
 PACKAGES = "simplon simplon-forwarder simplon-charon"
 # The operator's key, and the user that Debian's policy keeps.
 KEPT = {"/etc/simplon", "/etc/simplon/site-a.psk"}
+FIND = (r"find / -xdev \( -path /proc -o -path /root -o -path /media -o -path /var/log/journal \) -prune -o -iname '*simplon*' -print;"
+        " find /etc/simplon 2>/dev/null || true")
 
 
 def running(edge):
     """What of ours is still at work: processes, units, namespaces, XDP programs, TUN devices, sockets."""
     questions = {
-        "processes": "ps -eo pid,args | grep -E '[s]implon|[b]gpd|[z]ebra|[b]fdd' || true",
+        # FRR and strongSwan of the host may run; those of ours have our name in their arguments.
+        "processes": "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; echo; done 2>/dev/null | grep '[s]implon' || true",
         "units": "systemctl list-units --all --no-legend --plain 'simplon*' | grep -v not-found || true",
         "namespaces": "ls /run/netns 2>/dev/null || true",
         "XDP programs": "for i in wan0 fab0; do ip -d link show $i | grep -o 'prog/xdp.*' || true; done",
@@ -42,12 +45,10 @@ def test_purge(machines):
     left = running(edge)
     row("running after apt-get purge", left or "nothing", not left)
     row("configuration of strongSwan and FRR after purge", "untouched", edge.out(CONFIGURATION) == before)
-    found = edge.out("find / -xdev ( -path /proc -o -path /root -o -path /media -o -path /var/log/journal ) -prune -o"
-                     " -iname '*simplon*' -print".replace("( ", "\\( ").replace(" )", " \\)")).split()
-    found += edge.out("find /etc/simplon 2>/dev/null || true").split()
+    found = edge.out(FIND).split()
     rest = sorted(set(found) - KEPT)
     row("files after purge", f"nothing of ours besides {' '.join(sorted(KEPT))}" if not rest else rest, not rest)
-    users = edge.out("getent passwd simplon-forwarder; getent group simplon; true").split()
+    users = edge.out("getent passwd simplon-forwarder; getent group simplon; true").splitlines()
     row("users kept by policy", " ".join(line.split(":")[0] for line in users))
     failed = edge.out("systemctl --failed --no-legend --plain").strip()
     row("failed units after purge", failed or "none", not failed)
