@@ -27,7 +27,7 @@ find_package(CLI11 REQUIRED)
 find_library(IPSEC_MB_LIBRARY IPSec_MB)
 find_program(FLATC_PROGRAM flatc REQUIRED)
 
-if(SIMPLON_TESTS)
+if(SIMPLON_TESTS OR SIMPLON_BENCH)
   find_package(GTest REQUIRED)
 endif()
 if(SIMPLON_BENCH)
