@@ -18,8 +18,10 @@
 #include <spdlog/spdlog.h>
 
 #include "gateway/forwarder/forwarder.h"
+#include "gateway/forwarder/manual_text.h"
 #include "gateway/forwarder/privileges.h"
 #include "platform/base/log.h"
+#include "platform/manual/manual.h"
 #include "platform/sys/service_notify.h"
 
 namespace {
@@ -76,13 +78,15 @@ int main(int argc, char** argv) {
   options.software = "simplon-forwarder " SIMPLON_VERSION;
   std::string level = "info";
   CLI::App app{"Simplon's data path: forwards between VXLAN, ESP and host ports with the tables simplond gives it.\n"
-               "Runs in the network namespace of the underlay."};
+               "Runs in the network namespace of the underlay.",
+               "simplon-forwarder"};
   app.set_version_flag("--version", options.software);
   app.add_option("--run-dir", options.run_dir, "Directory of forwarder.sock and sa.sock")->capture_default_str();
   app.add_option("--log-level", level, "trace, debug, info, warn or error")->capture_default_str();
   app.add_option("--frames", options.frames, "Packet buffers, 4 KiB each")
       ->capture_default_str()
       ->check(CLI::Range(std::size_t{4096}, std::size_t{1} << 20));
+  add_manual_flag(app, forwarder::manual_text(SIMPLON_VERSION));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

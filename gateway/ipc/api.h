@@ -23,6 +23,8 @@
 // Units: *_seconds, *_bytes as named; times are "2026-01-31T12:00:00Z". SPIs are 8 hexadecimal digits. A field that is
 // not known (forwarder or charon away) is null or absent, never a made-up zero.
 //
+// Each reply has a JSON Schema in schemas/, which the labs hold real replies against.
+//
 // In the shapes below T? means T or null; "..." repeats. `config` objects have the keys of the YAML document.
 //
 // GET /v1/status
@@ -42,8 +44,8 @@
 //   ACCOUNTING {"received": int, "originated": int, "sent": int, "punted": int, "dropped": int}
 //
 // GET /v1/config[?version=N]
-//   {"version": int, "when": time?, "who": str, "comment": str, "hash": str, "document": str (YAML), "pending":
-//   PENDING?} With nothing ever applied: version 0 and document "".
+//   {"version": int, "when": time?, "who": str, "comment": str, "hash": str, "parent": int, "document": str (YAML),
+//    "pending": PENDING?}                 With nothing ever applied: version 0 and document "".
 // GET /v1/config/history
 //   {"current": int, "versions": [{"version", "when", "who", "comment", "hash", "parent"}, ... newest first],
 //    "pending": PENDING?}

@@ -155,7 +155,10 @@ Result<std::unique_ptr<UplinkProgram>> UplinkProgram::attach(const Steering& ste
                   "remove it: ip link set " + interface + " xdp off, or stop the program that owns it");
     }
   }
-  if (impl->link < 0) return fail_errno("cannot attach the XDP program to " + interface, error);
+  if (impl->link < 0) {
+    return fail_errno("cannot attach the XDP program to " + interface, error,
+                      "neither in the driver nor in generic mode: `simplon doctor` looks at MTU and offloads");
+  }
   std::unique_ptr<UplinkProgram> attached(new UplinkProgram(std::move(impl)));
   attached->mode_ = mode;
   return attached;

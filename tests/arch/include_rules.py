@@ -36,7 +36,9 @@ ALLOWED = {
                           "the forwarder obeys: it knows tables and SAs, not configuration"),
     "gateway/daemon": (["platform", "bgp", "ipsec", "gateway/config", "gateway/control", "gateway/ipc"],
                        "simplond and the forwarder share exactly gateway/ipc"),
-    "gateway/cli": (["platform", "gateway/config", "gateway/ipc"], "the CLI asks: it is a client of the local API"),
+    "gateway/doctor": (["platform", "gateway/config"], "the doctor looks at the host, also when no program of ours runs"),
+    "gateway/cli": (["platform", "gateway/config", "gateway/ipc", "gateway/doctor"],
+                    "the CLI asks: it is a client of the local API"),
 }
 
 # Headers that belong to one place: (pattern, folders that may include it, why)

@@ -9,7 +9,12 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+from lib import schema  # noqa: E402
+from lib.gateway import Gateway  # noqa: E402
 from lib.topo import Lab  # noqa: E402
+
+# Each reply that any lab reads must be as the published schemas say.
+Gateway.check_reply = staticmethod(schema.check)
 
 
 def pytest_configure(config):

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -25,25 +26,30 @@ namespace simplon::cli {
 namespace {
 
 namespace http = boost::beast::http;
-using Clock = std::chrono::steady_clock;
-
 constexpr std::uint64_t kMaxReplyBytes = 512U << 20;
 
-/// Waits until `fd` is ready for `events`. Errors: kUnavailable at the deadline.
-Result<void> wait(int fd, short events, Clock::time_point deadline) {
+}  // namespace
+
+/// Waits until `fd` is ready for `events`. Errors: kUnavailable when the time since `started` is over.
+Result<void> ApiClient::wait(int fd, short events, Clock::time_point started, bool& ret_told) const {
   for (;;) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    const auto waited = Clock::now() - started;
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(timeout_ - waited).count();
     if (left <= 0)
       return fail(ErrorCode::kUnavailable, "simplond did not answer in time",
                   "look at its log: journalctl -u simplond");
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(waited);
+    if (on_wait_ && seconds.count() > 0) {
+      on_wait_(seconds);
+      ret_told = true;
+    }
+    const auto next = std::chrono::duration_cast<std::chrono::milliseconds>(seconds + std::chrono::seconds(1) - waited);
     pollfd item{fd, events, 0};
-    const int ready = ::poll(&item, 1, static_cast<int>(std::min<std::int64_t>(left, 60'000)));
+    const int ready = ::poll(&item, 1, static_cast<int>(std::min<std::int64_t>(left, next.count() + 1)));
     if (ready > 0) return {};
     if (ready < 0 && errno != EINTR) return fail_errno("cannot wait for simplond", errno);
   }
 }
-
-}  // namespace
 
 Result<nlohmann::json> ApiClient::get(const std::string& target) const {
   return exchange("GET " + target + " HTTP/1.1\r\nHost: simplon\r\nConnection: close\r\n\r\n");
@@ -57,13 +63,20 @@ Result<nlohmann::json> ApiClient::post(const std::string& target, const nlohmann
 }
 
 Result<nlohmann::json> ApiClient::exchange(const std::string& request) const {
+  bool told = false;
+  auto reply = exchange(request, told);
+  if (told) on_wait_(std::chrono::seconds(0));
+  return reply;
+}
+
+Result<nlohmann::json> ApiClient::exchange(const std::string& request, bool& ret_told) const {
   auto connected = sys::connect_unix(socket_, SOCK_STREAM, true);
   if (!connected) {
     return fail(ErrorCode::kUnavailable, "simplond is not reachable: " + connected.error().what,
                 "is it running? another one: --socket PATH");
   }
   const int fd = connected->get();
-  const auto deadline = Clock::now() + timeout_;
+  const auto started = Clock::now();
 
   std::string_view rest = request;
   while (!rest.empty()) {
@@ -71,7 +84,7 @@ Result<nlohmann::json> ApiClient::exchange(const std::string& request) const {
     if (sent > 0) {
       rest.remove_prefix(static_cast<std::size_t>(sent));
     } else if (errno == EAGAIN) {
-      if (auto ready = wait(fd, POLLOUT, deadline); !ready) return Unexpected(ready.error());
+      if (auto ready = wait(fd, POLLOUT, started, ret_told); !ready) return Unexpected(ready.error());
     } else if (errno == EPIPE || errno == ECONNRESET) {
       break;  // refused before all was read: the reply tells why
     } else if (errno != EINTR) {
@@ -89,7 +102,7 @@ Result<nlohmann::json> ApiClient::exchange(const std::string& request) const {
     return fail(ErrorCode::kPeer, "what answers at " + socket_ + " is not simplond: " + why);
   };
   while (!parser.is_done()) {
-    if (auto ready = wait(fd, POLLIN, deadline); !ready) return Unexpected(ready.error());
+    if (auto ready = wait(fd, POLLIN, started, ret_told); !ready) return Unexpected(ready.error());
     const ssize_t got = ::recv(fd, chunk.data(), chunk.size(), 0);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
     if (got < 0)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -16,16 +17,25 @@ class ApiClient {
   explicit ApiClient(std::string socket, std::chrono::milliseconds timeout = std::chrono::seconds(120))
       : socket_(std::move(socket)), timeout_(timeout) {}
 
+  /// Called after each second of waiting with the seconds so far, and with 0 when that is over.
+  using OnWait = std::function<void(std::chrono::seconds)>;
+  void on_wait(OnWait on_wait) { on_wait_ = std::move(on_wait); }
+
   /// The reply, also if it is a refusal (its "errors" tell). Errors: kUnavailable if simplond cannot be reached or does
   /// not answer in time; kPeer if what answers is not simplond, or speaks another version of the API.
   [[nodiscard]] Result<nlohmann::json> get(const std::string& target) const;
   [[nodiscard]] Result<nlohmann::json> post(const std::string& target, const nlohmann::json& body) const;
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   [[nodiscard]] Result<nlohmann::json> exchange(const std::string& request) const;
+  [[nodiscard]] Result<nlohmann::json> exchange(const std::string& request, bool& ret_told) const;
+  [[nodiscard]] Result<void> wait(int fd, short events, Clock::time_point started, bool& ret_told) const;
 
   std::string socket_;
   std::chrono::milliseconds timeout_;
+  OnWait on_wait_;
 };
 
 }  // namespace simplon::cli

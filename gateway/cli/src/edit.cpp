@@ -148,7 +148,7 @@ Result<void> remove_endpoint(GatewayConfig& config, const std::string& vpc_name,
   if (found == vpc->endpoints.end()) {
     std::vector<std::string> known;
     for (const auto& endpoint : vpc->endpoints) known.push_back(endpoint.address.to_string());
-    return no_such("endpoint", vpc_name + "/" + text, known);
+    return no_such("endpoint", text, known);
   }
   vpc->endpoints.erase(found);
   return {};

@@ -7,9 +7,20 @@
 
 #include "gateway/cli/src/program.h"
 
+namespace {
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string() : value;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_DFL);  // `simplon route show | head` ends quietly
-  const char* no_color = std::getenv("NO_COLOR");
-  const bool color = ::isatty(STDOUT_FILENO) == 1 && (no_color == nullptr || *no_color == '\0');
-  return simplon::cli::run_program(argc, argv, std::cout, std::cerr, color);
+  simplon::cli::Terminal terminal;
+  terminal.color = ::isatty(STDOUT_FILENO) == 1 && environment("NO_COLOR").empty() && environment("TERM") != "dumb";
+  terminal.interactive = ::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1;
+  terminal.socket = environment("SIMPLON_SOCKET");
+  return simplon::cli::run_program(argc, argv, {std::cin, std::cout, std::cerr}, terminal);
 }

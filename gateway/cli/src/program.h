@@ -2,6 +2,7 @@
 #pragma once
 
 #include <iosfwd>
+#include <string>
 
 namespace simplon::cli {
 
@@ -16,7 +17,23 @@ enum Exit : int {
   kExitDegraded = 4,
 };
 
-/// The whole program: parses `argv`, asks simplond, prints. `color`: `out` is a terminal that wants it.
-int run_program(int argc, const char* const* argv, std::ostream& out, std::ostream& err, bool color);
+struct Streams {
+  std::istream& in;
+  std::ostream& out;
+  std::ostream& err;
+};
+
+/// What surrounds the program.
+struct Terminal {
+  /// `out` is a terminal that wants color.
+  bool color = false;
+  /// Somebody sits at `in` and `err`: may be asked, and told what takes time.
+  bool interactive = false;
+  /// Of simplond; empty: where it usually is.
+  std::string socket;
+};
+
+/// The whole program: parses `argv`, asks simplond, prints.
+int run_program(int argc, const char* const* argv, const Streams& streams, const Terminal& terminal);
 
 }  // namespace simplon::cli

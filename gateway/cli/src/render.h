@@ -32,6 +32,12 @@ struct Page {
 /// Without `all` only the reasons that dropped something.
 [[nodiscard]] Page render_drops(const nlohmann::json& reply, bool all, Style style);
 
+/// One reason and how often.
+[[nodiscard]] Page render_drop(const nlohmann::json& drop, Style style);
+
+/// Findings of `simplon doctor`, the worst last; `all`: also what is right.
+[[nodiscard]] Page render_doctor(const nlohmann::json& reply, bool all, Style style);
+
 /// The document, ready to be a file: what is known about it goes into comments.
 [[nodiscard]] Page render_config(const nlohmann::json& reply, Style style);
 [[nodiscard]] Page render_history(const nlohmann::json& reply, Style style);

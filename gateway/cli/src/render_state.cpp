@@ -504,4 +504,14 @@ Page render_drops(const json& reply, bool all, Style style) {
   return page;
 }
 
+Page render_drop(const json& drop, Style) {
+  Page page;
+  page.text = or_dash(text(drop, "name")) + "   " + plural(number(drop, "packets"), "packet") + " dropped\n" +
+              paragraph(or_dash(text(drop, "sentence")), kIndent, kIndent);
+  if (const std::string reference = text(drop, "reference"); !reference.empty()) {
+    page.text += paragraph(reference, kIndent, kIndent);
+  }
+  return page;
+}
+
 }  // namespace simplon::cli

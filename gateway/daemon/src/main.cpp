@@ -31,6 +31,7 @@
 #include "gateway/daemon/api_server.h"
 #include "gateway/daemon/backend.h"
 #include "gateway/daemon/src/host_namespaces.h"
+#include "gateway/daemon/src/manual_text.h"
 #include "gateway/ipc/api.h"
 #include "gateway/ipc/table_client.h"
 #include "ipsec/tunnel_manager.h"
@@ -161,6 +162,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"auto", "systemd", "process"}))
       ->capture_default_str();
   app.add_option("--log-level", flags.log_level, "trace, debug, info, warn or error")->capture_default_str();
+  simplon::add_manual_flag(app, simplon::daemon::manual_text(SIMPLON_VERSION));
   CLI11_PARSE(app, argc, argv);
 
   if (auto logging = simplon::init_logging("simplond", flags.log_level); !logging) {

@@ -56,6 +56,9 @@ class DomainNamespace(Namespace):
 
 
 class Gateway:
+    # Called with the words and the text of each reply that `show` reads.
+    check_reply = staticmethod(lambda words, text: None)
+
     def __init__(self, space):
         self.space = space
         self.lab = space.lab
@@ -132,7 +135,9 @@ class Gateway:
 
     def show(self, *words, quiet=True):
         """`simplon words... --json`, read."""
-        return json.loads(self.cli(*words, "--json", quiet=quiet).stdout)
+        text = self.cli(*words, "--json", quiet=quiet).stdout
+        self.check_reply(words, text)
+        return json.loads(text)
 
     def cli_environment(self):
         """How a person asks this gateway from a shell."""

@@ -188,16 +188,18 @@ struct Done {
   std::string out, err;
 };
 
-Done run(const ServedBackend* served, std::vector<std::string> words, bool color = false) {
+Done run(const ServedBackend* served, std::vector<std::string> words, Terminal terminal = {},
+         const std::string& typed = {}) {
   std::vector<std::string> all = {"simplon", "--socket",
                                   served != nullptr ? served->socket() : "/nonexistent/api.sock"};
   all.insert(all.end(), words.begin(), words.end());
   std::vector<const char*> argv;
   for (const auto& word : all) argv.push_back(word.c_str());
+  std::istringstream in(typed);
   std::ostringstream out, err;
-  const int code = run_program(static_cast<int>(argv.size()), argv.data(), out, err, color);
-  // JSON is for programs, and a document is as its author wrote it.
-  if (!out.str().starts_with('{') && !out.str().starts_with('#')) expect_fits(out.str());
+  const int code = run_program(static_cast<int>(argv.size()), argv.data(), {in, out, err}, terminal);
+  // JSON is for programs, a document is as its author wrote it, and color takes no room.
+  if (!out.str().starts_with('{') && !out.str().starts_with('#') && !terminal.color) expect_fits(out.str());
   return {code, out.str(), err.str()};
 }
 
@@ -214,49 +216,117 @@ TEST(Program, BadUsageIsExit2WithAGuess) {
   EXPECT_EQ(run(nullptr, {}).code, kExitUsage);
 }
 
-TEST(Program, EveryHelpHasAnExample) {
-  const std::vector<std::vector<std::string>> kCommands = {{},
-                                                           {"status"},
-                                                           {"apply"},
-                                                           {"confirm"},
-                                                           {"config"},
-                                                           {"config", "show"},
-                                                           {"config", "diff"},
-                                                           {"config", "history"},
-                                                           {"config", "undo"},
-                                                           {"config", "check"},
-                                                           {"config", "apply"},
-                                                           {"config", "confirm"},
-                                                           {"tunnel"},
-                                                           {"tunnel", "show"},
-                                                           {"tunnel", "add"},
-                                                           {"tunnel", "remove"},
-                                                           {"tunnel", "up"},
-                                                           {"tunnel", "down"},
-                                                           {"tunnel", "rekey"},
-                                                           {"vpc"},
-                                                           {"vpc", "show"},
-                                                           {"vpc", "add"},
-                                                           {"vpc", "remove"},
-                                                           {"endpoint"},
-                                                           {"endpoint", "show"},
-                                                           {"endpoint", "add"},
-                                                           {"endpoint", "remove"},
-                                                           {"route"},
-                                                           {"route", "show"},
-                                                           {"bgp"},
-                                                           {"bgp", "show"},
-                                                           {"drop"},
-                                                           {"drop", "show"}};
-  for (auto command : kCommands) {
-    std::string words = "simplon";
-    for (const auto& word : command) words += " " + word;
-    command.push_back("--help");
-    const Done done = run(nullptr, command);
-    EXPECT_EQ(done.code, kExitDone) << words;
-    EXPECT_THAT(done.out, HasSubstr("Example:\n  " + words)) << words;
-    EXPECT_THAT(done.out, HasSubstr("Usage: " + words)) << words;
+/// Without the options that `run` adds, and without simplond.
+Done run_bare(const std::vector<std::string>& words) {
+  std::vector<const char*> argv = {"simplon"};
+  for (const auto& word : words) argv.push_back(word.c_str());
+  std::istringstream in;
+  std::ostringstream out, err;
+  Terminal terminal;
+  terminal.socket = "/nonexistent/api.sock";
+  const int code = run_program(static_cast<int>(argv.size()), argv.data(), {in, out, err}, terminal);
+  return {code, out.str(), err.str()};
+}
+
+using Words = std::vector<std::string>;
+
+/// Every command there is, as the completion tells.
+std::vector<Words> all_commands(Words command = {}) {
+  std::vector<Words> found = {command};
+  Words asked = {"__complete"};
+  asked.insert(asked.end(), command.begin(), command.end());
+  asked.emplace_back();
+  std::istringstream lines(run_bare(asked).out);
+  std::string line;
+  std::getline(lines, line);
+  while (std::getline(lines, line)) {
+    Words inner = command;
+    inner.push_back(line.substr(0, line.find('\t')));
+    for (auto& one : all_commands(inner)) found.push_back(std::move(one));
   }
+  return found;
+}
+
+std::string joined(const Words& words) {
+  std::string text = "simplon";
+  for (const auto& word : words) text += " " + word;
+  return text;
+}
+
+TEST(Program, EveryHelpHasAnExampleThatIsUnderstood) {
+  const auto commands = all_commands();
+  EXPECT_GE(commands.size(), 34U);
+  for (auto command : commands) {
+    const std::string name = joined(command);
+    command.push_back("--help");
+    const Done help = run_bare(command);
+    EXPECT_EQ(help.code, kExitDone) << name;
+    EXPECT_THAT(help.out, HasSubstr("Usage: " + name)) << name;
+    expect_fits(help.out);
+    const std::size_t at = help.out.find("\nExample");
+    ASSERT_NE(at, std::string::npos) << name;
+    std::istringstream lines(help.out.substr(help.out.find('\n', at + 1) + 1));
+    int examples = 0;
+    for (std::string line; std::getline(lines, line) && line.starts_with("  ");) {
+      for (std::string more; line.ends_with('\\') && std::getline(lines, more);) line = line.substr(0, line.size() - 1) + more;
+      std::istringstream text(line.substr(0, line.find(" > ")));
+      Words words;
+      for (std::string word; text >> word;) words.push_back(word);
+      ASSERT_FALSE(words.empty());
+      EXPECT_EQ(words.front(), "simplon") << line;
+      const Done done = run_bare({words.begin() + 1, words.end()});
+      EXPECT_NE(done.code, kExitUsage) << line << "\n" << done.err;
+      if (joined({words.begin() + 1, words.end()}).starts_with(name)) ++examples;
+    }
+    EXPECT_GT(examples, 0) << name << ": no example of its own";
+  }
+}
+
+TEST(Program, OptionsAreGuessedAndTheirValuesAreNoVerbs) {
+  EXPECT_THAT(run(nullptr, {"tunnel", "show", "--jsn"}).err, HasSubstr("did you mean '--json'?"));
+  EXPECT_THAT(run(nullptr, {"config", "undo", "--too", "3"}).err, HasSubstr("did you mean '--to'?"));
+  EXPECT_EQ(run(nullptr, {"route", "--domain", "prod"}).code, kExitUnreachable);
+  EXPECT_EQ(run(nullptr, {"vpc", "add", "--prefix", "10.0.0.0/8", "red", "--domain", "d", "--vni", "1"}).code,
+            kExitUnreachable);
+  EXPECT_THAT(run(nullptr, {"--version"}).out, StartsWith("simplon "));
+}
+
+TEST(Program, CompletionKnowsNamesAndNeverFails) {
+  const ServedBackend served;
+  const auto complete = [&](Words words) {
+    words.insert(words.begin(), {"__complete", "--socket=" + served.socket()});
+    return run_bare(words).out;
+  };
+  EXPECT_EQ(complete({"tunnel", "show", "p"}), "words\nparis\tup\n");
+  EXPECT_EQ(complete({"endpoint", "remove", "red", "10.20.0.12"}), "words\n10.20.0.12\tbehind 10.255.0.12\n");
+  EXPECT_EQ(complete({"endpoint", "remove", "blue", ""}), "words\n");
+  EXPECT_THAT(complete({"config", "diff", "1"}), StartsWith("files\n12\t2026-01-31T12:00:00Z root tunnel add berlin\n"));
+  EXPECT_EQ(complete({"tunnel", "add", "--domain=pr"}), "words\n--domain=prod\trouting domain\n");
+  EXPECT_EQ(complete({"apply", ""}), "files\n");
+  EXPECT_EQ(complete({"drop", "show", ""}), "words\n") << "the forwarder is away";
+  EXPECT_EQ(complete({"nonsense", "x"}), "words\n");
+  EXPECT_EQ(run_bare({"__complete"}).code, kExitDone);
+  EXPECT_EQ(run_bare({"__complete", "tunnel", "show", ""}).out, "words\n");
+}
+
+TEST(Program, AtATerminalRemovingIsAsked) {
+  const ServedBackend served;
+  Terminal person;
+  person.interactive = true;
+  const Words kAdd = {"endpoint", "add", "red", "10.20.0.99", "--mac", "02:00:00:00:64:63", "--vtep", "10.255.0.11", "--dry-run"};
+  EXPECT_EQ(run(&served, kAdd, person).code, kExitDone) << "adding is not asked";
+  Done done = run(&served, {"endpoint", "remove", "red", "10.20.0.11"}, person, "n\n");
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_THAT(done.err, AllOf(HasSubstr("~ tunnel paris remote"), HasSubstr("Remove endpoint 10.20.0.11 of VPC red? [y/N] "),
+                              HasSubstr("nothing was changed")));
+  EXPECT_EQ(served.backend.version, 12U);
+  done = run(&served, {"config", "undo"}, person, "");
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_THAT(done.err, HasSubstr("version 12 of 2026-01-31T12:00:00Z by root: why"));
+  EXPECT_EQ(run(&served, {"tunnel", "down", "paris"}, person, "\n").code, kExitFailed);
+  EXPECT_EQ(run(&served, {"tunnel", "down", "paris", "-y"}, person).code, kExitDone);
+  EXPECT_EQ(run(&served, {"config", "undo"}, person, "y\n").code, kExitDone);
+  EXPECT_EQ(run(&served, {"config", "undo"}).code, kExitDone) << "a script is not asked";
 }
 
 TEST(Program, NoDaemonIsExit3) {
@@ -441,6 +511,10 @@ TEST_F(ProgramWithFile, TunnelsAreMoved) {
 TEST(Program, ColorOnlyWhenWanted) {
   const ServedBackend served;
   EXPECT_THAT(run(&served, {"tunnel", "show"}).out, Not(HasSubstr("\033")));
+  Terminal terminal;
+  terminal.color = true;
+  EXPECT_THAT(run(&served, {"tunnel", "show"}, terminal).out, HasSubstr("\033["));
+  EXPECT_THAT(run(&served, {"tunnel", "show", "--color", "never"}, terminal).out, Not(HasSubstr("\033")));
   EXPECT_THAT(render_tunnels(replies::tunnels(), {true}).text, HasSubstr("\033[1;31m1 of 2"));
 }
 

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include "platform/manual/manual.h"
+
+namespace simplon::daemon {
+
+/// What simplond(8) says beyond its options.
+[[nodiscard]] inline ManualText manual_text(const char* version) {
+  ManualText text;
+  text.section = 8;
+  text.summary = "control daemon of the Simplon gateway";
+  text.version = version;
+  text.description =
+      "simplond keeps FRRouting, charon and simplon-forwarder as the stored configuration says, resolves learned routes "
+      "into the tables of the forwarder, and serves the local API, which simplon(1) speaks.\n\n"
+      "It ends at SIGTERM or SIGINT without touching namespaces, routing daemons, charon or the forwarder: they go on, "
+      "and its next start adopts them. No packet is lost and no session drops meanwhile.";
+  text.sections = {
+      {"Units",
+       "simplond.service\n\tThis program. Wants the next two and survives without them.\n\n"
+       "simplon-forwarder.service\n\tThe data path. Needs nobody.\n\n"
+       "simplon-charon.service\n\tcharon with a configuration of its own.\n\n"
+       "simplon-netns@NETNS.service\n\tThe network namespace of a domain.\n\n"
+       "simplon-zebra@NETNS.service, simplon-bgpd@NETNS.service, simplon-bfdd@NETNS.service\n\t"
+       "The routing daemons of a domain. simplond starts and stops them; they outlive it."},
+      {"Files",
+       "/etc/simplon\n\tKeys, and the configuration of charon.\n\n"
+       "/var/lib/simplon\n\tConfiguration with its history, and ids; only for root.\n\n"
+       "/run/simplon\n\tSockets.\n\n"
+       "/etc/frr/simplon-*\n\tWhat the routing daemons of a domain read when they start; written by simplond. All else "
+       "in /etc/frr belongs to the host."},
+      {"Exit status",
+       "0\n\tEnded by SIGTERM or SIGINT.\n\n1\n\tIt cannot start; the reason is on standard error, that is in the "
+       "journal.\n\n2\n\tBad usage."}};
+  text.see_also = {"simplon(1)", "simplon.yaml(5)", "simplon-forwarder(8)"};
+  return text;
+}
+
+}  // namespace simplon::daemon

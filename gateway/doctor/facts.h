@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gateway/config/model.h"
+#include "platform/base/result.h"
+
+// What is so on this host, without an opinion. An unset optional means that we could not see it.
+
+namespace simplon::doctor {
+
+struct Nic {
+  std::string name;
+  bool present = false;
+  bool running = false;
+  std::string driver;
+  std::uint32_t mtu_bytes = 0;
+  /// Receive queues that are in use.
+  std::optional<std::uint32_t> queues;
+  /// ethtool's names of features; empty if unknown.
+  std::map<std::string, bool> features;
+  /// VLAN interfaces above it.
+  std::vector<std::string> vlans;
+  /// What the forwarder has here: "native, zero-copy", and why it has not. Unset if it has not tried.
+  std::optional<std::string> xdp_mode;
+  std::string xdp_error;
+};
+
+struct Process {
+  int pid = 0;
+  std::string name;
+  /// Has our charon plugin in its memory.
+  bool has_plugin = false;
+  std::string unit;
+};
+
+/// A UDP socket that is bound to a port, in the network namespace we run in.
+struct PortOwner {
+  std::uint16_t port = 0;
+  /// Unset if we may not see whose it is.
+  std::optional<Process> process;
+};
+
+struct Disk {
+  std::uint64_t free_bytes = 0;
+  std::uint64_t free_inodes = 0;
+  /// Some file systems count none.
+  bool counts_inodes = true;
+};
+
+struct Clock {
+  /// Seconds since 1970.
+  std::int64_t now = 0;
+  std::optional<bool> synchronized;
+};
+
+/// What simplond says, if it answers.
+struct Gateway {
+  bool reachable = false;
+  std::string problem;
+  GatewayConfig config;
+  bool forwarder_up = false;
+  bool charon_up = false;
+};
+
+struct Facts {
+  bool root = false;
+  std::string kernel_release;
+  std::optional<bool> af_xdp, bpf, tun, network_namespaces;
+  bool btf = false;
+
+  Gateway gateway;
+  std::vector<Nic> nics;
+
+  Clock clock;
+  /// "net.ipv4.ip_forward" and so on; absent if the kernel has no such key.
+  std::map<std::string, std::string> sysctls;
+  /// Of the forwarder if it runs: bytes it may lock, and whether that limit does not bind it.
+  std::optional<std::uint64_t> forwarder_memlock_bytes;
+  bool forwarder_locks_freely = false;
+
+  /// Installed packages and their versions; unset without dpkg.
+  std::optional<std::map<std::string, std::string>> packages;
+  std::vector<PortOwner> ike_ports;
+  /// FRR's daemons in the namespace we run in: those of the host.
+  std::vector<Process> host_frr;
+  /// Where simplond keeps its state, or the nearest folder above it that exists.
+  std::string state_folder;
+  std::optional<Disk> disk;
+  /// As set in the environment, and whether it exists here.
+  std::string locale;
+  bool locale_exists = true;
+  bool ipv6 = true;
+  std::optional<bool> apparmor;
+  /// Processes of ours that no profile confines: their names.
+  std::vector<std::string> unconfined;
+  /// Units and their state ("active", "failed", "inactive", "absent"); unset without systemd.
+  std::optional<std::map<std::string, std::string>> units;
+};
+
+struct GatherOptions {
+  /// These, those of the configuration, or all that look like NICs and are up.
+  std::vector<std::string> interfaces;
+  std::string state_folder = "/var/lib/simplon";
+  Gateway gateway;
+  /// From the status reply: interface to its XDP mode and error.
+  std::map<std::string, std::pair<std::string, std::string>> xdp;
+};
+
+/// Looks at everything, in the network namespace we run in. Reads only. Cost: some tens of milliseconds.
+[[nodiscard]] Facts gather(const GatherOptions& options);
+
+}  // namespace simplon::doctor

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "gateway/doctor/src/sections.h"
+
+namespace simplon::doctor {
+namespace {
+
+// Drivers of Linux 6.1 with XDP in the driver, and those that hand frames to AF_XDP without a copy.
+constexpr std::array<std::string_view, 20> kNativeDrivers = {
+    "atlantic", "bnxt_en", "dpaa2-eth", "ena",     "fec",        "fun",   "hv_netvsc",
+    "igb",      "ixgbevf", "mlx4_en",   "mvneta",  "mvpp2",      "octeontx2-nicpf",
+    "qede",     "sfc",     "tsnep",     "tun",     "virtio_net", "veth",  "xen_netfront"};
+constexpr std::array<std::string_view, 8> kZeroCopyDrivers = {"i40e", "ice", "igc",    "ixgbe",
+                                                              "mlx5_core", "st_gmac", "stmmac", "nfp"};
+
+// What an AF_XDP frame holds: a page less XDP's 256 bytes, our headroom of 128, and the Ethernet header.
+constexpr std::uint32_t kLargestMtu = 4096 - 256 - 128 - 14;
+// VXLAN around an inner packet: Ethernet 14, IP 20 or 40, UDP 8, VXLAN 8.
+constexpr std::uint32_t kVxlanBytes = 50;
+constexpr std::uint32_t kVxlanBytesV6 = 70;
+
+template <class List>
+bool contains(const List& list, std::string_view word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+Finding check_link(const Nic& nic) {
+  const std::string id = "nic." + nic.name + ".link";
+  if (!nic.present) {
+    return {id, Verdict::kFailed, nic.name + " does not exist",
+            "compare `ip link` with `uplinks` in `simplon config show`"};
+  }
+  if (!nic.running) {
+    return {id, Verdict::kFailed, nic.name + " is down or has no carrier", "ip link set " + nic.name + " up; is the cable in?"};
+  }
+  return {id, Verdict::kOk, nic.name + " is up" + (nic.driver.empty() ? "" : ", driver " + nic.driver), ""};
+}
+
+Finding check_xdp(const Nic& nic) {
+  const std::string id = "nic." + nic.name + ".xdp";
+  const bool zero_copy = contains(kZeroCopyDrivers, nic.driver);
+  const bool native = zero_copy || contains(kNativeDrivers, nic.driver);
+  if (!nic.xdp_error.empty()) {
+    return {id, Verdict::kFailed, "the forwarder cannot use " + nic.name + ": " + nic.xdp_error,
+            "it tries again every second; ip -details link show " + nic.name};
+  }
+  if (nic.xdp_mode && nic.xdp_mode->starts_with("native")) {
+    return {id, Verdict::kOk, "the forwarder has " + nic.name + " in mode " + *nic.xdp_mode, ""};
+  }
+  if (nic.xdp_mode) {
+    if (native) {
+      return {id, Verdict::kWarning,
+              "the forwarder has " + nic.name + " in mode " + *nic.xdp_mode + ", although driver " + nic.driver +
+                  " has XDP: it refuses it with these queues, this MTU or these offloads",
+              "ethtool -K " + nic.name + " lro off gro-hw off; then systemctl restart simplon-forwarder"};
+    }
+    return {id, Verdict::kWarning,
+            "the forwarder has " + nic.name + " in mode " + *nic.xdp_mode + ": it works, at about half the speed",
+            "use a NIC whose driver has XDP, such as i40e, ice, ixgbe, mlx5_core or virtio_net"};
+  }
+  if (zero_copy) return {id, Verdict::kOk, "driver " + nic.driver + " of " + nic.name + " has XDP with zero-copy", ""};
+  if (native) return {id, Verdict::kOk, "driver " + nic.driver + " of " + nic.name + " has XDP", ""};
+  if (nic.driver.empty()) {
+    return {id, Verdict::kUnseen, "the driver of " + nic.name + " is not known",
+            "simplon status says what the forwarder got, once it is an uplink"};
+  }
+  return {id, Verdict::kWarning,
+          "driver " + nic.driver + " of " + nic.name + " is not known to have XDP: the forwarder will use the generic mode, "
+          "at about half the speed",
+          "use a NIC whose driver has XDP, such as i40e, ice, ixgbe, mlx5_core or virtio_net"};
+}
+
+Finding check_queues(const Nic& nic) {
+  const std::string id = "nic." + nic.name + ".queues";
+  if (!nic.queues) return {id, Verdict::kOk, nic.name + " does not tell its queues: the forwarder takes one", ""};
+  if (*nic.queues > 256) {
+    return {id, Verdict::kFailed, nic.name + " has " + std::to_string(*nic.queues) + " queues, more than 256",
+            "ethtool -L " + nic.name + " combined 16"};
+  }
+  return {id, Verdict::kOk, nic.name + " has " + std::to_string(*nic.queues) + (*nic.queues == 1 ? " queue" : " queues"), ""};
+}
+
+Finding check_offloads(const Nic& nic) {
+  const std::string id = "nic." + nic.name + ".offloads";
+  if (nic.xdp_mode && nic.xdp_mode->starts_with("native")) {
+    return {id, Verdict::kOk, "the driver of " + nic.name + " accepted XDP with its offloads", ""};
+  }
+  std::string bad;
+  std::string words;
+  const auto look = [&](const char* feature, const char* option) {
+    const auto found = nic.features.find(feature);
+    if (found == nic.features.end() || !found->second) return;
+    bad += (bad.empty() ? "" : " and ") + std::string(feature);
+    words += std::string(" ") + option + " off";
+  };
+  look("rx-lro", "lro");
+  look("rx-gro-hw", "rx-gro-hw");
+  if (!bad.empty()) {
+    return {id, Verdict::kWarning,
+            bad + " of " + nic.name + " merges packets in the NIC: drivers refuse XDP then, or hand over frames that are too large",
+            "ethtool -K " + nic.name + words};
+  }
+  if (nic.features.empty()) return {id, Verdict::kUnseen, nic.name + " does not tell its offloads", ""};
+  return {id, Verdict::kOk, "no offload of " + nic.name + " is in the way", ""};
+}
+
+Finding check_vlans(const Nic& nic) {
+  const std::string id = "nic." + nic.name + ".vlan";
+  const auto strips = nic.features.find("rx-vlan-hw-parse");
+  if (nic.vlans.empty() || strips == nic.features.end() || !strips->second) {
+    return {id, Verdict::kOk, nic.vlans.empty() ? "no VLANs above " + nic.name : nic.name + " leaves VLAN tags in the frames", ""};
+  }
+  std::string names;
+  for (const auto& vlan : nic.vlans) names += (names.empty() ? "" : ", ") + vlan;
+  return {id, Verdict::kWarning,
+          nic.name + " takes VLAN tags out of the frames before XDP sees them: traffic of " + names +
+              " to a tunnel address of this gateway would be taken for untagged traffic",
+          "ethtool -K " + nic.name + " rxvlan off"};
+}
+
+Finding check_mtu(const Nic& nic) {
+  const std::string id = "nic." + nic.name + ".mtu";
+  const std::string what = nic.name + " has MTU " + std::to_string(nic.mtu_bytes);
+  if (nic.mtu_bytes > kLargestMtu) {
+    return {id, Verdict::kFailed, what + ", over the limit of " + std::to_string(kLargestMtu) + " of an AF_XDP frame",
+            "ip link set " + nic.name + " mtu " + std::to_string(kLargestMtu)};
+  }
+  return {id, Verdict::kOk, what, ""};
+}
+
+/// The overlay as a whole: no uplink takes what a VPC may send.
+void check_overlay_mtu(const Facts& facts, Findings& findings) {
+  std::uint32_t room = 0;
+  for (const auto& nic : facts.nics) room = std::max(room, nic.mtu_bytes);
+  const VpcConfig* largest = nullptr;
+  for (const auto& vpc : facts.gateway.config.vpcs) {
+    if (largest == nullptr || vpc.mtu_bytes > largest->mtu_bytes) largest = &vpc;
+  }
+  if (room == 0 || largest == nullptr) return;
+  const bool v6 = facts.gateway.config.vtep && !facts.gateway.config.vtep->is_v4();
+  const std::uint32_t needed = largest->mtu_bytes + (v6 ? kVxlanBytesV6 : kVxlanBytes);
+  const std::string sum = "VPC " + largest->name + " sends packets of " + std::to_string(largest->mtu_bytes) + " bytes, " +
+                          std::to_string(needed) + " in VXLAN";
+  if (needed > room) {
+    findings.push_back({"mtu.overlay", Verdict::kWarning, sum + ", and no uplink has an MTU over " + std::to_string(room),
+                        "raise the MTU of the uplink, or set `mtu: " + std::to_string(room - (needed - largest->mtu_bytes)) +
+                            "` in the VPC and in its VMs"});
+  } else {
+    findings.push_back({"mtu.overlay", Verdict::kOk, sum + ": an uplink has room for " + std::to_string(room), ""});
+  }
+}
+
+}  // namespace
+
+void judge_nics(const Facts& facts, Findings& findings) {
+  if (facts.nics.empty()) {
+    findings.push_back({"nic", Verdict::kWarning, "there is no network interface to look at: none is configured, and none is up",
+                        "simplon doctor --interface NAME"});
+  }
+  for (const auto& nic : facts.nics) {
+    findings.push_back(check_link(nic));
+    if (!nic.present) continue;
+    findings.push_back(check_xdp(nic));
+    findings.push_back(check_queues(nic));
+    findings.push_back(check_offloads(nic));
+    findings.push_back(check_vlans(nic));
+    findings.push_back(check_mtu(nic));
+  }
+  check_overlay_mtu(facts, findings);
+}
+
+}  // namespace simplon::doctor

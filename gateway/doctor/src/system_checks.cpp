@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "gateway/doctor/src/sections.h"
+
+namespace simplon::doctor {
+namespace {
+
+// 2026-01-01: no host of this release is older.
+constexpr std::int64_t kNotBefore = 1767225600;
+// BGP passwords are kept with bgpd's listening socket, 136 bytes each; 50-simplon.conf sets this.
+constexpr std::uint64_t kOptmem = 131072;
+// Debian's default: what netlink, VICI and FPM were tried with.
+constexpr std::uint64_t kSocketBuffer = 212992;
+// The packet buffers of the forwarder with its default of 16384 frames.
+constexpr std::uint64_t kFrameBytes = 64U << 20;
+constexpr std::uint64_t kLittleSpace = 200U << 20;
+constexpr std::uint64_t kNoSpace = 20U << 20;
+constexpr std::uint64_t kLittleInodes = 1000;
+
+std::string mib(std::uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+const std::string* find(const std::map<std::string, std::string>& map, const std::string& key) {
+  const auto found = map.find(key);
+  return found == map.end() ? nullptr : &found->second;
+}
+
+std::optional<std::uint64_t> number_of(const Facts& facts, const std::string& key) {
+  const auto* text = find(facts.sysctls, key);
+  if (text == nullptr || text->empty() || text->size() > 18 ||
+      !std::all_of(text->begin(), text->end(), [](char c) { return c >= '0' && c <= '9'; }))
+    return std::nullopt;
+  return std::stoull(*text);
+}
+
+Finding check_clock_time(const Facts& facts) {
+  if (facts.clock.now < kNotBefore) {
+    return {"clock.time", Verdict::kFailed,
+            "the clock says that it is before 2026: certificates are not valid yet, and the history lies",
+            "timedatectl set-time, or apt-get install systemd-timesyncd; is the battery of the hardware clock empty?"};
+  }
+  return {"clock.time", Verdict::kOk, "the clock is plausible", ""};
+}
+
+Finding check_clock_synchronized(const Facts& facts) {
+  const std::string id = "clock.synchronized";
+  if (!facts.clock.synchronized) return {id, Verdict::kUnseen, "whether the clock is synchronized is not visible", ""};
+  if (*facts.clock.synchronized) return {id, Verdict::kOk, "the clock is synchronized", ""};
+  return {id, Verdict::kWarning, "the clock is not synchronized: logs of the two sides of a tunnel cannot be compared",
+          "apt-get install systemd-timesyncd (or chrony), and let it reach its servers"};
+}
+
+Finding check_forwarding(const Facts& facts) {
+  std::string on;
+  for (const char* key : {"net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"}) {
+    if (const auto value = number_of(facts, key); value && *value != 0) on += (on.empty() ? "" : " and ") + std::string(key);
+  }
+  if (on.empty()) return {"sysctl.forwarding", Verdict::kOk, "the host's kernel does not forward; the forwarder does", ""};
+  return {"sysctl.forwarding", Verdict::kWarning,
+          on + ": the host's kernel forwards too, so what is not for the gateway takes a second way through this host",
+          "unless it shall be a router as well: set it to 0 in /etc/sysctl.d and run sysctl --system"};
+}
+
+Finding check_rp_filter(const Facts& facts) {
+  const std::uint64_t all = number_of(facts, "net.ipv4.conf.all.rp_filter").value_or(0);
+  std::string strict;
+  for (const auto& nic : facts.nics) {
+    const auto own = number_of(facts, "net.ipv4.conf." + nic.name + ".rp_filter");
+    if (own && std::max(*own, all) == 1) strict += (strict.empty() ? "" : ", ") + nic.name;
+  }
+  if (strict.empty() || facts.nics.size() < 2) {
+    return {"sysctl.rp-filter", Verdict::kOk, "the reverse path filter is not in the way", ""};
+  }
+  return {"sysctl.rp-filter", Verdict::kWarning,
+          "the reverse path filter is strict on " + strict +
+              ": IKE that comes in by another uplink than the answer goes out is dropped without a trace",
+          "set net.ipv4.conf.all.rp_filter = 2 in /etc/sysctl.d and run sysctl --system"};
+}
+
+Finding check_optmem(const Facts& facts) {
+  const auto value = number_of(facts, "net.core.optmem_max");
+  if (!value) return {"sysctl.optmem", Verdict::kUnseen, "net.core.optmem_max is not visible", ""};
+  if (*value >= kOptmem) {
+    return {"sysctl.optmem", Verdict::kOk, "net.core.optmem_max is " + std::to_string(*value), ""};
+  }
+  return {"sysctl.optmem", Verdict::kWarning,
+          "net.core.optmem_max is " + std::to_string(*value) + ": bgpd has room for the passwords of " +
+              std::to_string(*value / 136) + " neighbors of a domain",
+          "sysctl -w net.core.optmem_max=131072; package simplon sets it at boot (50-simplon.conf)"};
+}
+
+Finding check_socket_buffers(const Facts& facts) {
+  std::string small;
+  for (const char* key : {"net.core.rmem_max", "net.core.wmem_max"}) {
+    if (const auto value = number_of(facts, key); value && *value < kSocketBuffer)
+      small += (small.empty() ? "" : " and ") + std::string(key);
+  }
+  if (small.empty()) return {"sysctl.socket-buffers", Verdict::kOk, "socket buffers may be as large as usual", ""};
+  return {"sysctl.socket-buffers", Verdict::kWarning,
+          small + " below Debian's 212992: bursts of routes from FRR take longer", "sysctl -w " +
+          small.substr(0, small.find(' ')) + "=212992"};
+}
+
+Finding check_memlock(const Facts& facts) {
+  const std::string id = "limit.memlock";
+  if (!facts.forwarder_memlock_bytes) {
+    return {id, Verdict::kUnseen, "the forwarder does not run, or its limits are not visible",
+            facts.root ? "" : "run simplon doctor as root"};
+  }
+  if (facts.forwarder_locks_freely || *facts.forwarder_memlock_bytes >= kFrameBytes) {
+    return {id, Verdict::kOk, "the forwarder may lock the memory it needs", ""};
+  }
+  return {id, Verdict::kFailed,
+          "the forwarder may lock only " + mib(*facts.forwarder_memlock_bytes) + ": packet buffers and keys need " + mib(kFrameBytes),
+          "LimitMEMLOCK=infinity in simplon-forwarder.service, or CAP_IPC_LOCK"};
+}
+
+void check_disk(const Facts& facts, Findings& findings) {
+  const std::string where = facts.state_folder.empty() ? "/var/lib/simplon" : facts.state_folder;
+  if (!facts.disk) {
+    findings.push_back({"disk.space", Verdict::kUnseen, "the space below " + where + " is not visible", ""});
+    return;
+  }
+  const std::string consequence = ": changes of the configuration are refused, the gateway goes on as it is";
+  const std::string remedy = "make room: journalctl --vacuum-size=100M; apt-get clean; du -x /var | sort -n | tail";
+  const Disk& disk = *facts.disk;
+  if (disk.free_bytes < kNoSpace) {
+    findings.push_back({"disk.space", Verdict::kFailed, where + " has " + mib(disk.free_bytes) + " left" + consequence, remedy});
+  } else if (disk.free_bytes < kLittleSpace) {
+    findings.push_back({"disk.space", Verdict::kWarning, where + " has only " + mib(disk.free_bytes) + " left", remedy});
+  } else {
+    findings.push_back({"disk.space", Verdict::kOk, where + " has " + mib(disk.free_bytes) + " left", ""});
+  }
+  if (!disk.counts_inodes) return;
+  if (disk.free_inodes < kLittleInodes) {
+    findings.push_back({"disk.inodes", disk.free_inodes == 0 ? Verdict::kFailed : Verdict::kWarning,
+                        where + " has room for " + std::to_string(disk.free_inodes) + " more files" +
+                            (disk.free_inodes == 0 ? consequence : ""),
+                        "find who made so many: du --inodes -x /var | sort -n | tail"});
+  } else {
+    findings.push_back({"disk.inodes", Verdict::kOk, where + " has room for more files", ""});
+  }
+}
+
+Finding check_locale(const Facts& facts) {
+  const std::string name = facts.locale.empty() ? "C" : facts.locale;
+  if (!facts.locale_exists) {
+    return {"locale", Verdict::kWarning,
+            "locale " + name + " does not exist here: Simplon does not care, other programs complain",
+            "dpkg-reconfigure locales, or LC_ALL=C.UTF-8"};
+  }
+  return {"locale", Verdict::kOk, "locale " + name + "; Simplon speaks the same in all", ""};
+}
+
+bool wants_ipv6(const GatewayConfig& config) {
+  if (config.vtep && !config.vtep->is_v4()) return true;
+  for (const auto& tunnel : config.tunnels) {
+    if (!tunnel.local.is_v4()) return true;
+    for (const auto& address : tunnel.inside) {
+      if (!address.address.is_v4()) return true;
+    }
+  }
+  for (const auto& vpc : config.vpcs) {
+    for (const auto& prefix : vpc.prefixes) {
+      if (!prefix.address().is_v4()) return true;
+    }
+  }
+  return false;
+}
+
+Finding check_ipv6(const Facts& facts) {
+  if (facts.ipv6) return {"ipv6", Verdict::kOk, "the host has IPv6", ""};
+  if (wants_ipv6(facts.gateway.config)) {
+    return {"ipv6", Verdict::kFailed, "the configuration uses IPv6, which is off on this host",
+            "remove ipv6.disable=1 from the kernel's command line, and net.ipv6.conf.all.disable_ipv6=1 from /etc/sysctl.d"};
+  }
+  return {"ipv6", Verdict::kOk, "IPv6 is off on this host, and the configuration does not need it", ""};
+}
+
+Finding check_apparmor(const Facts& facts) {
+  if (!facts.apparmor || !*facts.apparmor) {
+    return {"apparmor", Verdict::kWarning, "AppArmor is off: the programs are confined by systemd and capabilities only",
+            "apt-get install apparmor; without `apparmor=0` on the kernel's command line"};
+  }
+  std::string names;
+  for (const auto& name : facts.unconfined) names += (names.empty() ? "" : ", ") + name;
+  if (!names.empty()) {
+    return {"apparmor", Verdict::kWarning, "no AppArmor profile confines " + names,
+            "apparmor_parser -r /etc/apparmor.d/simplon*; then restart them"};
+  }
+  return {"apparmor", Verdict::kOk, "AppArmor is on", ""};
+}
+
+// Programs.
+
+struct WantedPackage {
+  const char* name;
+  /// Exactly this upstream version; empty: any.
+  const char* version;
+  Verdict otherwise;
+  const char* why;
+};
+
+constexpr std::array<WantedPackage, 4> kPackages = {{
+    {"strongswan-libcharon", "5.9.8", Verdict::kFailed, "the plugin that brings keys to the forwarder fits this version only"},
+    {"charon-systemd", "5.9.8", Verdict::kFailed, "it does IKE"},
+    {"libstrongswan-standard-plugins", "5.9.8", Verdict::kFailed, "without it charon has no AES-GCM for IKE"},
+    {"frr", "8.4.4", Verdict::kWarning, "its configuration language and its FPM messages were tried with this version"},
+}};
+
+/// "5.9.8" of "1:5.9.8-5+deb12u1".
+std::string upstream(const std::string& version) {
+  const std::size_t colon = version.find(':');
+  const std::string rest = colon == std::string::npos ? version : version.substr(colon + 1);
+  return rest.substr(0, rest.find_first_of("-+~"));
+}
+
+Finding check_package(const Facts& facts, const WantedPackage& wanted) {
+  const std::string id = std::string("package.") + wanted.name;
+  if (!facts.packages) return {id, Verdict::kUnseen, std::string(wanted.name) + ": dpkg-query does not tell", ""};
+  const auto* version = find(*facts.packages, wanted.name);
+  if (version == nullptr) {
+    return {id, Verdict::kFailed, std::string(wanted.name) + " is not installed: " + wanted.why,
+            std::string("apt-get install ") + wanted.name};
+  }
+  const std::string found = std::string(wanted.name) + " " + *version;
+  if (upstream(*version) != wanted.version) {
+    return {id, wanted.otherwise, found + " is not " + wanted.version + ": " + wanted.why,
+            std::string("install Debian 12's: apt-get install ") + wanted.name + "; or a release of Simplon for this version"};
+  }
+  return {id, Verdict::kOk, found, ""};
+}
+
+Finding check_ike_ports(const Facts& facts) {
+  const std::string id = "port.ike";
+  std::string others;
+  std::string remedy;
+  bool hidden = false;
+  bool ours = false;
+  for (const auto& owner : facts.ike_ports) {
+    if (!owner.process) {
+      hidden = true;
+    } else if (owner.process->has_plugin) {
+      ours = true;
+    } else {
+      const std::string words = owner.process->name + " (process " + std::to_string(owner.process->pid) + ")";
+      if (others.find(words) != std::string::npos) continue;
+      others += (others.empty() ? "" : ", ") + words;
+      const bool service = !owner.process->unit.empty() && owner.process->unit.ends_with(".service");
+      remedy = service ? "systemctl disable --now " + owner.process->unit : "end it: kill " + std::to_string(owner.process->pid);
+    }
+  }
+  if (!others.empty()) {
+    return {id, Verdict::kFailed,
+            "UDP port 500 or 4500 is taken by " + others + ", which is not Simplon's charon: no tunnel can come up",
+            "two IKE daemons cannot share a host. If Simplon shall do IKE here: " + remedy};
+  }
+  if (hidden) return {id, Verdict::kUnseen, "UDP port 500 or 4500 is taken, by whom is not visible", "run simplon doctor as root"};
+  if (ours) return {id, Verdict::kOk, "UDP ports 500 and 4500 belong to Simplon's charon", ""};
+  return {id, facts.gateway.config.tunnels.empty() ? Verdict::kOk : Verdict::kWarning,
+          facts.gateway.config.tunnels.empty() ? "UDP ports 500 and 4500 are free"
+                                               : "there are tunnels, and nobody has UDP ports 500 and 4500",
+          facts.gateway.config.tunnels.empty() ? "" : "systemctl start simplon-charon"};
+}
+
+Finding check_host_frr(const Facts& facts) {
+  if (facts.host_frr.empty()) return {"frr.host", Verdict::kOk, "FRR does not run for the host itself", ""};
+  std::string names;
+  for (const auto& process : facts.host_frr) names += (names.empty() ? "" : ", ") + process.name;
+  return {"frr.host", Verdict::kOk,
+          "FRR runs for the host itself (" + names + "): fine, Simplon runs its own, one per domain, in namespaces", ""};
+}
+
+void check_units(const Facts& facts, Findings& findings) {
+  if (!facts.units) {
+    findings.push_back({"units", Verdict::kUnseen, "systemd does not run here: who starts Simplon's programs is not visible", ""});
+    return;
+  }
+  for (const auto& [unit, state] : *facts.units) {
+    const std::string id = "unit." + unit.substr(0, unit.find('.'));
+    if (state == "active") {
+      findings.push_back({id, Verdict::kOk, unit + " is active", ""});
+    } else if (state == "absent") {
+      findings.push_back({id, Verdict::kWarning, unit + " is not installed",
+                          "apt-get install " + (unit == "simplond.service" ? std::string("simplon") : unit.substr(0, unit.find('.')))});
+    } else {
+      findings.push_back({id, Verdict::kFailed, unit + " is " + state,
+                          "systemctl start " + unit + "; if it fails: journalctl -u " + unit});
+    }
+  }
+}
+
+void check_gateway(const Facts& facts, Findings& findings) {
+  if (!facts.gateway.reachable) {
+    findings.push_back({"simplond", Verdict::kFailed,
+                        facts.gateway.problem + "; nobody says which interfaces are uplinks, so all that are up were looked at",
+                        "systemctl start simplond; journalctl -u simplond"});
+    return;
+  }
+  findings.push_back({"simplond", Verdict::kOk, "simplond answers", ""});
+  if (facts.gateway.forwarder_up) {
+    findings.push_back({"forwarder", Verdict::kOk, "the forwarder is connected", ""});
+  } else {
+    findings.push_back({"forwarder", Verdict::kFailed, "simplond does not reach the forwarder: no packet is forwarded",
+                        "systemctl start simplon-forwarder; journalctl -u simplon-forwarder"});
+  }
+  if (facts.gateway.charon_up || facts.gateway.config.tunnels.empty()) {
+    findings.push_back({"charon", Verdict::kOk, facts.gateway.charon_up ? "charon is connected" : "no tunnels, so charon is not needed", ""});
+  } else {
+    findings.push_back({"charon", Verdict::kFailed, "simplond does not reach charon: tunnels cannot be negotiated",
+                        "systemctl start simplon-charon; journalctl -u simplon-charon"});
+  }
+}
+
+}  // namespace
+
+void judge_system(const Facts& facts, Findings& findings) {
+  findings.push_back(check_clock_time(facts));
+  findings.push_back(check_clock_synchronized(facts));
+  findings.push_back(check_forwarding(facts));
+  findings.push_back(check_rp_filter(facts));
+  findings.push_back(check_optmem(facts));
+  findings.push_back(check_socket_buffers(facts));
+  findings.push_back(check_memlock(facts));
+  check_disk(facts, findings);
+  findings.push_back(check_locale(facts));
+  findings.push_back(check_ipv6(facts));
+  findings.push_back(check_apparmor(facts));
+}
+
+void judge_programs(const Facts& facts, Findings& findings) {
+  for (const auto& wanted : kPackages) findings.push_back(check_package(facts, wanted));
+  findings.push_back(check_ike_ports(facts));
+  findings.push_back(check_host_frr(facts));
+  check_units(facts, findings);
+  check_gateway(facts, findings);
+}
+
+}  // namespace simplon::doctor

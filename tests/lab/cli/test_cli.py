@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import json
+import socket
+
+import pytest
+
+from lib import gateway as g
+from lib import schema
+from lib.expect import expect
+from lib.terminal import Terminal
+from lib.topo import ROOT
+
+SCRIPTS = ROOT / "gateway/cli/completion"
+
+
+@pytest.fixture(scope="module")
+def gateway(lab):
+    space = lab.namespace("gw")
+    peer = lab.namespace("peer")
+    lab.veth(space, "wan0", peer, "gw")
+    space.ip("addr add 203.0.113.2/24 dev wan0")
+    made = g.Gateway(space)
+    made.start_forwarder()
+    made.start_daemon()
+    made.apply(document(made))
+    expect(made.current, 20, "the first document is programmed")
+    yield made
+    for process in (made.daemon, made.forwarder):
+        assert process.alive()
+        process.stop()
+
+
+def document(gateway):
+    tunnels = [{"name": name, "domain": "prod", "local": "203.0.113.2", "remote": remote,
+                "psk-file": gateway.secret(f"{name}.psk", "not for anybody"), "inside": [inside]}
+               for name, remote, inside in (("paris", "198.51.100.7", "169.254.10.1/30"),
+                                            ("pisa", "198.51.100.8", "169.254.10.5/30"),
+                                            ("berlin", "198.51.100.9", "169.254.10.9/30"))]
+    return {"gateway": {"name": "edge", "vtep": "203.0.113.2"}, "uplinks": [{"interface": "wan0"}],
+            "domains": [{"name": "prod"}, {"name": "lab"}],
+            "vpcs": [{"name": "red", "domain": "prod", "vni": 100, "prefixes": ["10.20.0.0/24", "fd00:20::/64"],
+                      "endpoints": [{"address": address, "mac": "02:00:00:00:64:0b", "vtep": "203.0.113.9"}
+                                    for address in ("10.20.0.11", "fd00:20::11")]}],
+            "tunnels": tunnels}
+
+
+# JSON, exit codes, guesses
+
+
+@pytest.mark.parametrize("words", [
+    ["status"], ["tunnel"], ["tunnel", "show", "paris"], ["vpc"], ["vpc", "show", "red"], ["endpoint", "show", "red"],
+    ["route"], ["route", "show", "--domain", "prod"], ["bgp"], ["drop"], ["drop", "show", "esp_replayed"], ["config"],
+    ["config", "show", "--version", "1"], ["config", "history"], ["config", "diff"], ["config", "diff", "0", "1"], ["doctor"],
+    ["tunnel", "remove", "paris", "--dry-run"], ["tunnel", "show", "nobody"], ["config", "show", "--version", "77"],
+    ["confirm"]])
+def test_json_is_as_the_schemas_say(gateway, words):
+    done = gateway.cli(*words, "--json", check=False)
+    assert done.returncode in (0, 1), done.stderr
+    assert done.stderr == ""
+    schema.check(words, done.stdout)
+
+
+def test_changes_are_as_the_schemas_say(gateway):
+    path = gateway.write(document(gateway), "again.yaml")
+    for words in (["config", "check", path], ["apply", path, "--confirm", "60"], ["confirm"], ["config", "undo"],
+                  ["endpoint", "remove", "red", "10.20.0.11"],
+                  ["endpoint", "add", "red", "10.20.0.11", "--mac", "02:00:00:00:64:0b", "--vtep", "203.0.113.9"]):
+        done = gateway.cli(*words, "--json", check=False)
+        schema.check([word for word in words if word != "60"], done.stdout)
+    gateway.apply(document(gateway))
+
+
+def test_exit_codes(gateway):
+    assert gateway.cli("config", "history", check=False).returncode == 0
+    assert gateway.cli("tunnel", "show", "nobody", check=False).returncode == 1
+    assert gateway.cli("tunnel", "shwo", check=False).returncode == 2
+    assert gateway.cli("status", "--socket", "/nonexistent/api.sock", check=False).returncode == 3
+    assert gateway.cli("tunnel", "show", "paris", check=False).returncode == 4
+    assert gateway.cli("tunnel", "show", "paris", "--json", check=False).returncode == 0
+
+
+@pytest.mark.parametrize("words,guess", [
+    (["tunel"], "tunnel"), (["tunnel", "remvoe"], "remove"), (["tunnel", "show", "--jsn"], "--json"),
+    (["tunnel", "show", "parris"], "paris"), (["vpc", "show", "rde"], "red"), (["route", "--domain", "prd"], "prod"),
+    (["drop", "show", "esp_replyed"], "esp_replayed"), (["endpoint", "remove", "red", "10.20.0.12"], "10.20.0.11")])
+def test_what_may_have_been_meant(gateway, words, guess):
+    done = gateway.cli(*words, check=False)
+    assert done.returncode in (1, 2) and f"did you mean '{guess}'?" in done.stderr, done
+
+
+def test_pages_fit_100_columns(gateway):
+    for words in (["status"], ["tunnel"], ["tunnel", "show", "paris"], ["vpc", "show", "red"], ["endpoint"], ["route"],
+                  ["drop", "show", "--all"], ["config", "history"], ["doctor", "--all"]):
+        for line in gateway.cli(*words, check=False).stdout.splitlines():
+            assert len(line) <= 100, f"{words}: {line}"
+
+
+# Completion
+
+
+def completed(gateway, *words):
+    """What the program tells the completion scripts."""
+    done = gateway.cli("__complete", *words, quiet=True)
+    return [line.split("\t")[0] for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("words,wanted", [
+    (["tu"], ["words", "tunnel"]),
+    (["tunnel", "re"], ["words", "remove", "rekey"]),
+    (["tunnel", "show", "p"], ["words", "paris", "pisa"]),
+    (["tunnel", "show", "--json", "b"], ["words", "berlin"]),
+    (["tunnel", "add", "x", "--domain", "p"], ["words", "prod"]),
+    (["tunnel", "add", "x", "--domain=l"], ["words", "--domain=lab"]),
+    (["tunnel", "add", "x", "--psk-file", ""], ["files"]),
+    (["vpc", "remove", ""], ["words", "red"]),
+    (["route", "--domain", ""], ["words", "prod", "lab"]),
+    (["endpoint", "remove", "red", "fd"], ["words", "fd00:20::11"]),
+    (["drop", "show", "esp_rep"], ["words", "esp_replayed"]),
+    (["tunnel", "rekey", "--i"], ["words", "--ike"]),
+    (["--color", "a"], ["words", "auto", "always"]),
+    (["apply", ""], ["files"]),
+    (["nonsense", ""], ["words"])])
+def test_what_completes(gateway, words, wanted):
+    assert completed(gateway, *words) == wanted
+
+
+def test_versions_complete(gateway):
+    versions = [str(one["version"]) for one in gateway.show("config", "history")["versions"]]
+    assert completed(gateway, "config", "undo", "--to", "") == ["words", *versions]
+
+
+def test_completion_is_silent_without_simplond(gateway):
+    done = gateway.cli("__complete", "--socket", "/nonexistent/api.sock", "tunnel", "show", "")
+    assert (done.stdout, done.stderr) == ("words\n", "")
+
+
+def shell_environment(gateway):
+    folder = g.program("gateway/cli/simplon").parent
+    return {"SIMPLON_SOCKET": gateway.run_dir / "api.sock", "PATH": f"{folder}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": gateway.lab.dir}
+
+
+SHELLS = {
+    "bash": (["bash", "--norc", "--noprofile", "-i"],
+             "PS1='rea''dy> '; bind 'set enable-bracketed-paste off'; bind 'set show-all-if-ambiguous on'; "
+             f"source /usr/share/bash-completion/bash_completion; source {SCRIPTS}/simplon.bash\r"),
+    "zsh": (["zsh", "-f", "-i"],
+            f"PS1='rea''dy> '; fpath=({SCRIPTS} $fpath); autoload -Uz compinit; compinit -u -D; unsetopt beep; "
+            "zstyle ':completion:*' list-prompt ''\r"),
+}
+
+
+@pytest.mark.parametrize("shell", sorted(SHELLS))
+@pytest.mark.parametrize("typed,seen", [
+    ("simplon tunnel show par\t", r"simplon tunnel show paris "),
+    ("simplon tunnel sho\t", r"simplon tunnel show "),
+    ("simplon vpc remove r\t", r"simplon vpc remove red "),
+    ("simplon tunnel show p\t\t", r"paris[^\n]*\n?[^\n]*pisa"),
+    ("simplon endpoint remove red fd00:2\t", r"simplon endpoint remove red fd00:20::11 "),
+    ("simplon route show --dom\t", r"simplon route show --domain "),
+    ("simplon apply /etc/hostn\t", r"simplon apply /etc/hostname "),
+])
+def test_real_shells(gateway, shell, typed, seen):
+    argv, setup = SHELLS[shell]
+    with Terminal(argv, shell_environment(gateway)) as terminal:
+        terminal.type(setup)
+        terminal.wait_for(r"ready> ")
+        terminal.forget()
+        terminal.type(typed)
+        terminal.wait_for(seen)
+
+
+# At a terminal
+
+
+def at_terminal(gateway, *words, **env):
+    return Terminal([g.program("gateway/cli/simplon"), *words], {"SIMPLON_SOCKET": gateway.run_dir / "api.sock", **env})
+
+
+def test_removal_is_shown_and_asked(gateway):
+    version = gateway.show("config", "history")["current"]
+    for answer in ("n\r", "\r"):
+        with at_terminal(gateway, "tunnel", "remove", "pisa") as terminal:
+            terminal.wait_for(r"- tunnel pisa(.|\n)*Remove tunnel pisa\? \[y/N\] ")
+            terminal.type(answer)
+            assert terminal.wait_end() == 1
+            assert "nothing was changed" in terminal.text
+    assert gateway.show("config", "history")["current"] == version
+    with at_terminal(gateway, "tunnel", "remove", "pisa") as terminal:
+        terminal.wait_for(r"\[y/N\] ")
+        terminal.type("y\r")
+        assert terminal.wait_end() == 0
+    with at_terminal(gateway, "config", "undo") as terminal:
+        terminal.wait_for(r"tunnel remove pisa(.|\n)*Go back to the version before it\? \[y/N\] ")
+        terminal.type("y\r")
+        assert terminal.wait_end() == 0
+    assert gateway.tunnel("pisa")
+
+
+def test_yes_does_not_ask(gateway):
+    with at_terminal(gateway, "tunnel", "remove", "pisa", "--yes") as terminal:
+        assert terminal.wait_end() == 0
+    gateway.cli("config", "undo")
+    assert gateway.tunnel("pisa")
+
+
+def test_color_only_for_people(gateway):
+    with at_terminal(gateway, "tunnel") as terminal:
+        terminal.wait_end()
+        assert "\x1b[" in terminal.raw
+    with at_terminal(gateway, "tunnel", NO_COLOR="1") as terminal:
+        terminal.wait_end()
+        assert "\x1b[" not in terminal.raw
+    assert "\x1b[" not in gateway.cli("tunnel", check=False).stdout
+    assert "\x1b[" in gateway.cli("tunnel", "--color", "always", check=False).stdout
+
+
+def test_what_takes_long_says_so(gateway, lab):
+    """A simplond that thinks: accepts, and answers nothing."""
+    path = lab.dir / "slow.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        with at_terminal(gateway, "status", "--socket", str(path)) as terminal:
+            terminal.wait_for(r"waiting for simplond: 1 s")
+            connection, _ = server.accept()
+            connection.close()
+            assert terminal.wait_end() == 3
+
+
+# The doctor
+
+
+def findings(gateway, *before, options=()):
+    environment = {"SIMPLON_SOCKET": str(gateway.run_dir / "api.sock")}
+    done = gateway.space.run(*before, g.program("gateway/cli/simplon"), "doctor", "--json", *options, env=environment)
+    schema.check(["doctor"], done.stdout)
+    return {one["id"]: one for one in json.loads(done.stdout)["findings"]}
+
+
+def test_doctor_sees_the_uplink_and_what_the_forwarder_made_of_it(gateway):
+    found = findings(gateway)
+    assert found["nic.wan0.link"]["verdict"] == "ok" and "veth" in found["nic.wan0.link"]["what"]
+    assert found["nic.wan0.xdp"]["verdict"] == "ok" and "native" in found["nic.wan0.xdp"]["what"]
+    assert found["kernel.af-xdp"]["verdict"] == found["kernel.tun"]["verdict"] == found["limit.memlock"]["verdict"] == "ok"
+    assert found["charon"]["verdict"] == "failed" and found["charon"]["remedy"]
+    assert found["port.ike"]["verdict"] == "warning"
+    gateway.space.ip("link set wan0 mtu 1400")
+    assert findings(gateway)["mtu.overlay"]["verdict"] == "warning"
+    gateway.space.ip("link set wan0 mtu 1500")
+
+
+def test_doctor_names_who_has_the_ports_of_ike(gateway):
+    script = ("import signal, socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 500)); "
+              "print('bound', flush=True); signal.pause()")
+    other = gateway.space.spawn(["/usr/bin/python3", "-c", script], log="other.log")
+    try:
+        expect(lambda: "bound" in other.text(), 10, "somebody else has port 500")
+        found = findings(gateway)["port.ike"]
+        assert found["verdict"] == "failed" and "python3" in found["what"] and "not Simplon's" in found["what"]
+    finally:
+        other.stop()
+
+
+def test_doctor_works_without_simplond(gateway):
+    found = findings(gateway, options=["--socket", "/nonexistent/api.sock"])
+    assert found["simplond"]["verdict"] == "failed" and "not reachable" in found["simplond"]["what"]
+    assert found["nic.wan0.link"]["verdict"] == "ok"
+
+
+def test_doctor_without_root_says_what_it_cannot_see(gateway):
+    found = findings(gateway, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    unseen = [one for one in found.values() if one["verdict"] == "unseen"]
+    assert any("root" in one["remedy"] for one in unseen), unseen
+    assert found["nic.wan0.link"]["verdict"] == "ok"
+
+
+def sick(gateway, *commands, env=None):
+    """The doctor on a host that looks different to it: in a mount namespace of its own."""
+    script = " && ".join([*commands, 'exec "$@"'])
+    return findings(gateway, *(["env", *(f"{key}={value}" for key, value in (env or {}).items())]),
+                    "unshare", "--mount", "sh", "-c", script, "sh")
+
+
+def test_doctor_on_sick_hosts(gateway, lab):
+    empty = lab.dir / "empty"
+    empty.mkdir()
+    found = sick(gateway, f"mount --bind {empty} /sys/kernel/btf")
+    assert found["kernel.btf"]["verdict"] == "warning" and "BTF" in found["kernel.btf"]["remedy"]
+    found = sick(gateway, f"mount --bind {empty} /dev/net")
+    assert found["kernel.tun"]["verdict"] == "failed" and "modprobe tun" in found["kernel.tun"]["remedy"]
+    found = sick(gateway, f"mount --bind {empty} /proc/sys/net/ipv6")
+    assert found["ipv6"]["verdict"] == "failed"
+    found = sick(gateway, "mount -t tmpfs -o size=1m none /var/lib", "mkdir /var/lib/simplon",
+                 "{ head -c 2m /dev/zero >/var/lib/simplon/full 2>/dev/null || true; }")
+    assert found["disk.space"]["verdict"] == "failed" and "refused" in found["disk.space"]["what"]
+    found = sick(gateway, "mount -t tmpfs -o nr_inodes=3 none /var/lib", "mkdir /var/lib/simplon")
+    assert found["disk.inodes"]["verdict"] in ("warning", "failed")
+    found = sick(gateway, "true", env={"LC_ALL": "xx_XX.UTF-8"})
+    assert found["locale"]["verdict"] == "warning" and "xx_XX" in found["locale"]["what"]

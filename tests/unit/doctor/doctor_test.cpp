@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "gateway/doctor/checks.h"
+
+namespace simplon::doctor {
+namespace {
+
+using ::testing::HasSubstr;
+
+Nic healthy_nic() {
+  Nic nic;
+  nic.name = "eth0";
+  nic.present = nic.running = true;
+  nic.driver = "ixgbe";
+  nic.mtu_bytes = 1500;
+  nic.queues = 4;
+  nic.features = {{"rx-lro", false}, {"rx-gro-hw", false}, {"rx-vlan-hw-parse", true}};
+  nic.xdp_mode = "native, zero-copy";
+  return nic;
+}
+
+/// A host on which everything is as it should be.
+Facts healthy() {
+  Facts facts;
+  facts.root = true;
+  facts.kernel_release = "6.1.0-42-amd64";
+  facts.af_xdp = facts.bpf = facts.tun = facts.network_namespaces = true;
+  facts.btf = true;
+  facts.gateway.reachable = facts.gateway.forwarder_up = facts.gateway.charon_up = true;
+  VpcConfig vpc;
+  vpc.name = "red";
+  facts.gateway.config.vpcs = {vpc};
+  TunnelConfig tunnel;
+  tunnel.name = "paris";
+  facts.gateway.config.tunnels = {tunnel};
+  facts.nics = {healthy_nic()};
+  facts.clock = {1800000000, true};
+  facts.sysctls = {{"net.ipv4.ip_forward", "0"},          {"net.ipv6.conf.all.forwarding", "0"},
+                   {"net.core.optmem_max", "131072"},     {"net.core.rmem_max", "212992"},
+                   {"net.core.wmem_max", "212992"},       {"net.ipv4.conf.all.rp_filter", "0"},
+                   {"net.ipv4.conf.eth0.rp_filter", "0"}, {"net.ipv4.conf.eth1.rp_filter", "0"}};
+  facts.forwarder_memlock_bytes = 64U << 20;
+  facts.packages = {{"strongswan-libcharon", "5.9.8-5+deb12u1"},
+                    {"charon-systemd", "5.9.8-5+deb12u1"},
+                    {"libstrongswan-standard-plugins", "5.9.8-5+deb12u1"},
+                    {"frr", "8.4.4-1.1~deb12u1"}};
+  facts.ike_ports = {{500, Process{7, "charon-systemd", true, "simplon-charon.service"}},
+                     {4500, Process{7, "charon-systemd", true, "simplon-charon.service"}}};
+  facts.state_folder = "/var/lib/simplon";
+  facts.disk = Disk{1U << 30, 100000, true};
+  facts.locale = "C.UTF-8";
+  facts.apparmor = true;
+  facts.units = {{"simplond.service", "active"}, {"simplon-forwarder.service", "active"}, {"simplon-charon.service", "active"}};
+  return facts;
+}
+
+Finding find(const Facts& facts, const std::string& id) {
+  for (const auto& finding : judge(facts)) {
+    if (finding.id == id) return finding;
+  }
+  ADD_FAILURE() << "no finding " << id;
+  return {};
+}
+
+/// That a change of a healthy host gives this finding, and no other one.
+void expect_only(const Facts& facts, const std::string& id, Verdict verdict, const std::string& word,
+                 const std::string& remedy) {
+  const Finding found = find(facts, id);
+  EXPECT_EQ(found.verdict, verdict) << id << ": " << found.what;
+  EXPECT_THAT(found.what, HasSubstr(word)) << id;
+  EXPECT_THAT(found.remedy, HasSubstr(remedy)) << id;
+  for (const auto& finding : judge(facts)) {
+    if (finding.id == id) continue;
+    EXPECT_EQ(finding.verdict, Verdict::kOk) << finding.id << ": " << finding.what;
+  }
+}
+
+TEST(Doctor, AHealthyHostHasNothing) {
+  const auto findings = judge(healthy());
+  EXPECT_EQ(overall(findings), Verdict::kOk);
+  std::set<std::string> ids;
+  for (const auto& finding : findings) {
+    EXPECT_EQ(finding.verdict, Verdict::kOk) << finding.id << ": " << finding.what;
+    EXPECT_EQ(finding.remedy, "") << finding.id;
+    EXPECT_TRUE(ids.insert(finding.id).second) << finding.id << " twice";
+  }
+}
+
+TEST(Doctor, WhateverIsWrongHasARemedy) {
+  Facts facts;  // nothing is known, nothing is there
+  facts.kernel_release = "4.19.0";
+  facts.af_xdp = facts.bpf = facts.tun = facts.network_namespaces = false;
+  facts.nics = {Nic{}};
+  facts.ipv6 = false;
+  for (const auto& finding : judge(facts)) {
+    if (finding.verdict == Verdict::kOk || finding.verdict == Verdict::kUnseen) continue;
+    EXPECT_NE(finding.remedy, "") << finding.id;
+  }
+  EXPECT_EQ(overall(judge(facts)), Verdict::kFailed);
+}
+
+TEST(Doctor, WhatIsNotVisibleIsNotBad) {
+  Facts facts = healthy();
+  facts.root = false;
+  facts.bpf = std::nullopt;
+  facts.forwarder_memlock_bytes = std::nullopt;
+  facts.ike_ports[0].process = std::nullopt;
+  facts.units = std::nullopt;
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk);
+  EXPECT_EQ(find(facts, "kernel.bpf").verdict, Verdict::kUnseen);
+  EXPECT_THAT(find(facts, "kernel.bpf").remedy, HasSubstr("root"));
+  EXPECT_EQ(find(facts, "port.ike").verdict, Verdict::kUnseen);
+}
+
+TEST(Doctor, Kernel) {
+  Facts facts = healthy();
+  facts.kernel_release = "5.10.0-9-amd64";
+  expect_only(facts, "kernel.version", Verdict::kFailed, "5.10", "linux-image-amd64");
+  facts.kernel_release = "5.15.0";
+  expect_only(facts, "kernel.version", Verdict::kWarning, "older than 6.1", "linux-image-amd64");
+  facts.kernel_release = "6.18.44-fc";
+  EXPECT_EQ(find(facts, "kernel.version").verdict, Verdict::kOk);
+  facts.kernel_release = "unknown";
+  EXPECT_EQ(find(facts, "kernel.version").verdict, Verdict::kFailed);
+  facts = healthy();
+  facts.af_xdp = false;
+  expect_only(facts, "kernel.af-xdp", Verdict::kFailed, "CONFIG_XDP_SOCKETS", "linux-image-amd64");
+  facts = healthy();
+  facts.btf = false;
+  expect_only(facts, "kernel.btf", Verdict::kWarning, "works without it", "CONFIG_DEBUG_INFO_BTF");
+  facts = healthy();
+  facts.tun = false;
+  expect_only(facts, "kernel.tun", Verdict::kFailed, "no BGP", "modprobe tun");
+}
+
+TEST(Doctor, Nics) {
+  Facts facts = healthy();
+  facts.nics[0].present = false;
+  EXPECT_EQ(find(facts, "nic.eth0.link").verdict, Verdict::kFailed);
+  facts = healthy();
+  facts.nics[0].running = false;
+  expect_only(facts, "nic.eth0.link", Verdict::kFailed, "no carrier", "ip link set eth0 up");
+  facts = healthy();
+  facts.nics[0].xdp_mode = "generic, copy";
+  expect_only(facts, "nic.eth0.xdp", Verdict::kWarning, "although driver ixgbe has XDP", "ethtool -K eth0");
+  facts.nics[0].driver = "e1000";
+  expect_only(facts, "nic.eth0.xdp", Verdict::kWarning, "half the speed", "use a NIC");
+  facts.nics[0].xdp_mode = std::nullopt;
+  expect_only(facts, "nic.eth0.xdp", Verdict::kWarning, "driver e1000 of eth0 is not known to have XDP", "use a NIC");
+  facts = healthy();
+  facts.nics[0].xdp_mode = std::nullopt;
+  facts.nics[0].xdp_error = "another XDP program is attached to eth0";
+  expect_only(facts, "nic.eth0.xdp", Verdict::kFailed, "another XDP program", "ip -details link show eth0");
+  facts = healthy();
+  facts.nics[0].xdp_mode = std::nullopt;
+  facts.nics[0].features["rx-lro"] = true;
+  expect_only(facts, "nic.eth0.offloads", Verdict::kWarning, "rx-lro", "ethtool -K eth0 lro off");
+  facts = healthy();
+  facts.nics[0].vlans = {"eth0.5"};
+  expect_only(facts, "nic.eth0.vlan", Verdict::kWarning, "eth0.5", "ethtool -K eth0 rxvlan off");
+  facts = healthy();
+  facts.nics[0].mtu_bytes = 9000;
+  expect_only(facts, "nic.eth0.mtu", Verdict::kFailed, "over the limit of 3698", "ip link set eth0 mtu 3698");
+  facts = healthy();
+  facts.nics[0].mtu_bytes = 1400;
+  expect_only(facts, "mtu.overlay", Verdict::kWarning, "1500 in VXLAN", "mtu: 1350");
+  facts = healthy();
+  facts.nics.clear();
+  facts.gateway.config.vpcs.clear();
+  expect_only(facts, "nic", Verdict::kWarning, "no network interface", "--interface");
+}
+
+TEST(Doctor, System) {
+  Facts facts = healthy();
+  facts.clock.now = 0;
+  expect_only(facts, "clock.time", Verdict::kFailed, "before 2026", "timesyncd");
+  facts = healthy();
+  facts.clock.synchronized = false;
+  expect_only(facts, "clock.synchronized", Verdict::kWarning, "not synchronized", "chrony");
+  facts = healthy();
+  facts.sysctls["net.ipv4.ip_forward"] = "1";
+  expect_only(facts, "sysctl.forwarding", Verdict::kWarning, "net.ipv4.ip_forward", "/etc/sysctl.d");
+  facts = healthy();
+  facts.sysctls["net.ipv4.conf.all.rp_filter"] = "1";
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk) << "with one uplink there is no other way";
+  Nic second = healthy_nic();
+  second.name = "eth1";
+  facts.nics.push_back(second);
+  expect_only(facts, "sysctl.rp-filter", Verdict::kWarning, "eth0, eth1", "rp_filter = 2");
+  facts.sysctls["net.ipv4.conf.eth0.rp_filter"] = "2";
+  facts.sysctls["net.ipv4.conf.eth1.rp_filter"] = "2";
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk) << "the kernel takes the larger of both";
+  facts = healthy();
+  facts.sysctls["net.core.optmem_max"] = "20480";
+  expect_only(facts, "sysctl.optmem", Verdict::kWarning, "150 neighbors", "optmem_max=131072");
+  facts = healthy();
+  facts.sysctls["net.core.rmem_max"] = "65536";
+  expect_only(facts, "sysctl.socket-buffers", Verdict::kWarning, "net.core.rmem_max", "net.core.rmem_max=212992");
+  facts = healthy();
+  facts.forwarder_memlock_bytes = 8U << 20;
+  expect_only(facts, "limit.memlock", Verdict::kFailed, "only 8 MiB", "LimitMEMLOCK");
+  facts.forwarder_locks_freely = true;
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk);
+  facts = healthy();
+  facts.disk->free_bytes = 100U << 20;
+  expect_only(facts, "disk.space", Verdict::kWarning, "only 100 MiB", "journalctl --vacuum-size");
+  facts.disk->free_bytes = 0;
+  expect_only(facts, "disk.space", Verdict::kFailed, "changes of the configuration are refused", "make room");
+  facts = healthy();
+  facts.disk->free_inodes = 0;
+  expect_only(facts, "disk.inodes", Verdict::kFailed, "0 more files", "du --inodes");
+  facts.disk->counts_inodes = false;
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk);
+  facts = healthy();
+  facts.locale = "de_XX";
+  facts.locale_exists = false;
+  expect_only(facts, "locale", Verdict::kWarning, "de_XX", "dpkg-reconfigure locales");
+  facts = healthy();
+  facts.apparmor = false;
+  expect_only(facts, "apparmor", Verdict::kWarning, "AppArmor is off", "apt-get install apparmor");
+  facts = healthy();
+  facts.unconfined = {"simplond"};
+  expect_only(facts, "apparmor", Verdict::kWarning, "simplond", "apparmor_parser");
+}
+
+TEST(Doctor, Ipv6MattersToWhoUsesIt) {
+  Facts facts = healthy();
+  facts.ipv6 = false;
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk);
+  facts.gateway.config.vtep = IpAddress::parse("2001:db8::1").value();
+  facts.gateway.config.vpcs[0].mtu_bytes = 1400;
+  expect_only(facts, "ipv6", Verdict::kFailed, "which is off", "ipv6.disable=1");
+}
+
+TEST(Doctor, Programs) {
+  Facts facts = healthy();
+  facts.packages->erase("libstrongswan-standard-plugins");
+  expect_only(facts, "package.libstrongswan-standard-plugins", Verdict::kFailed, "not installed",
+              "apt-get install libstrongswan-standard-plugins");
+  facts = healthy();
+  (*facts.packages)["strongswan-libcharon"] = "6.0.1-1";
+  expect_only(facts, "package.strongswan-libcharon", Verdict::kFailed, "is not 5.9.8", "Debian 12");
+  facts = healthy();
+  (*facts.packages)["frr"] = "10.0-1";
+  expect_only(facts, "package.frr", Verdict::kWarning, "is not 8.4.4", "Debian 12");
+  facts = healthy();
+  facts.host_frr = {{9, "zebra", false, "frr.service"}};
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk);
+  EXPECT_THAT(find(facts, "frr.host").what, HasSubstr("fine"));
+  facts = healthy();
+  (*facts.units)["simplon-forwarder.service"] = "failed";
+  expect_only(facts, "unit.simplon-forwarder", Verdict::kFailed, "failed", "journalctl -u simplon-forwarder.service");
+  facts = healthy();
+  facts.gateway.forwarder_up = false;
+  expect_only(facts, "forwarder", Verdict::kFailed, "no packet is forwarded", "systemctl start simplon-forwarder");
+  facts = healthy();
+  facts.gateway.charon_up = false;
+  expect_only(facts, "charon", Verdict::kFailed, "charon", "systemctl start simplon-charon");
+  facts = healthy();
+  facts.gateway = {};
+  facts.gateway.problem = "simplond is not reachable: no such file";
+  expect_only(facts, "simplond", Verdict::kFailed, "no such file", "systemctl start simplond");
+}
+
+TEST(Doctor, AnotherCharonIsNamedWithItsUnit) {
+  Facts facts = healthy();
+  for (auto& owner : facts.ike_ports) owner.process = Process{4711, "charon-systemd", false, "strongswan.service"};
+  expect_only(facts, "port.ike", Verdict::kFailed, "charon-systemd (process 4711), which is not Simplon's",
+              "systemctl disable --now strongswan.service");
+  for (auto& owner : facts.ike_ports) owner.process = Process{4712, "racoon", false, "session-1.scope"};
+  expect_only(facts, "port.ike", Verdict::kFailed, "racoon", "kill 4712");
+  facts.ike_ports.clear();
+  expect_only(facts, "port.ike", Verdict::kWarning, "nobody has", "systemctl start simplon-charon");
+  facts.gateway.config.tunnels.clear();
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk);
+}
+
+// This host, whatever it is.
+
+TEST(Gather, FindsWhatEveryHostHas) {
+  GatherOptions options;
+  options.interfaces = {"lo", "nonexistent0"};
+  options.state_folder = "/nonexistent/deep/down";
+  const Facts facts = gather(options);
+  EXPECT_NE(facts.kernel_release, "");
+  EXPECT_GT(facts.clock.now, 1767225600);
+  ASSERT_EQ(facts.nics.size(), 2U);
+  EXPECT_TRUE(facts.nics[0].present);
+  EXPECT_FALSE(facts.nics[1].present);
+  EXPECT_EQ(facts.nics[0].features.count("rx-gro"), 1U);
+  EXPECT_EQ(facts.state_folder, "/");
+  ASSERT_TRUE(facts.disk);
+  EXPECT_GT(facts.disk->free_bytes, 0U);
+  ASSERT_TRUE(facts.packages);
+  EXPECT_TRUE(facts.packages->contains("strongswan-libcharon"));
+  EXPECT_FALSE(judge(facts).empty());
+}
+
+}  // namespace
+}  // namespace simplon::doctor
