@@ -11,7 +11,8 @@ from .topo import ROOT
 SCHEMAS = ROOT / "gateway/ipc/schemas"
 # The verb decides where a noun has replies of several shapes.
 BY_VERB = {("config", "history"): "config-history", ("config", "diff"): "config-diff", ("config", "check"): "config-check",
-           ("config", "apply"): "config-apply", ("config", "confirm"): "config-confirm", ("config", "undo"): "config-undo"}
+           ("config", "apply"): "config-apply", ("config", "confirm"): "config-confirm", ("config", "undo"): "config-undo",
+           ("config", "export"): "config-export", ("config", "import"): "config-apply", ("audit", "verify"): "audit-verify"}
 BY_NOUN = {"apply": "config-apply", "confirm": "config-confirm", "endpoint": "vpc"}
 EDITS = {"add", "remove"}
 ACTIONS = {"up", "down", "rekey"}
