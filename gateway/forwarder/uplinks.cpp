@@ -26,8 +26,9 @@
 namespace simplon::forwarder {
 namespace {
 
-// Chosen by us: the fill ring's frames are touched in turn, so a larger ring leaves the cache; as many as NICs have by default.
-constexpr std::uint32_t kMaxRing = 1024;
+// Chosen by us: what arrives while a busy host does not run the worker waits in the fill ring's frames. A ring of 1,024 stays
+// in the cache (a quarter less per packet at 1484 B over veth) but lost packets in pauses of half a second.
+constexpr std::uint32_t kMaxRing = 2048;
 constexpr std::uint32_t kMinRing = 256;
 // Given by the kernel: a UMEM chunk of one page less XDP's 256 bytes and our headroom.
 constexpr std::uint32_t kMaxFrame = forward::kFrameBytes - 256 - forward::kMinHeadroom;

@@ -81,7 +81,7 @@ def vxlan_networks(capture):
                             display="not (vxlan or arp or icmpv6.type in {130..143})")
     assert not others, f"the underlay carries something else: {others[:5]}"
     networks = collections.defaultdict(set)
-    for vni, source in capture.fields("vxlan.vni", "ip.src", display="vxlan and ip"):
+    for vni, source in capture.fields("vxlan.vni", "ip.src", display="vxlan and ip and not arp"):
         networks[int(vni.split(",")[0])].add(source.split(",")[1])  # outer,inner (an ICMP error quotes a third)
     return dict(networks)
 
