@@ -6,7 +6,7 @@ from conftest import row
 from lib import traffic
 from test_2_kernel_esp import wait_path, wait_up
 
-RATE = 100
+RATE = 50
 
 
 def install(machines, folder, package, *options):
