@@ -24,7 +24,7 @@ def children(machines):
     return {child["spi_in"]: child for child in tunnel(machines)["observed"]["children"]}
 
 
-def wait_up(machines, within=90):
+def wait_up(machines, within=240):
     def up():
         one = tunnel(machines)
         return one["observed"]["state"] == "up" and any(
@@ -33,7 +33,7 @@ def wait_up(machines, within=90):
     return expect(up, within, "tunnel site-a is up and programmed")
 
 
-def wait_path(machines, within=90):
+def wait_path(machines, within=240):
     """BGP may have gone down with the tunnel: until a ping is answered."""
     traffic.reachable(machines["host-a"], "10.20.0.10", within=within)
 
@@ -43,8 +43,8 @@ def carry(machines, what, rate=RATE):
     host, vm = machines["host-a"], machines["vm1"]
     with traffic.stream(host, vm, "10.20.0.10", rate=rate, port=7001) as out, \
             traffic.stream(vm, host, "10.1.0.10", rate=rate, port=7002) as back:
-        traffic.carried(out, 3 * rate, within=120)
-        traffic.carried(back, rate, within=120)
+        traffic.carried(out, 3 * rate, within=240)
+        traffic.carried(back, rate, within=240)
     for flow, name in ((out.result, "host-a -> vm1"), (back.result, "vm1 -> host-a")):
         row(f"{what}: UDP {name}", f"{flow.sent} sent, {flow.lost} lost", flow.lost == 0)
     rates = [traffic.tcp_transfer(host, vm, "10.20.0.10", megabytes=MEGABYTES, within=180),
@@ -62,14 +62,14 @@ def test_kernel_esp(machines, udp, esn):
     text = re.sub(r"    encap = .*\n", "", text).replace("    version = 2\n", f"    version = 2\n    encap = {'yes' if udp else 'no'}\n")
     site.write(CONF, text)
     site.sh("swanctl --load-all >/dev/null 2>&1; swanctl --terminate --ike edge-1 --force --timeout 10 >/dev/null 2>&1; true", within=90)
-    expect(lambda: wait_up(machines) and kernel_is(site, udp, esn), 120, f"the kernel of site-a has SAs with {what}")
+    expect(lambda: wait_up(machines) and kernel_is(site, udp, esn), 300, f"the kernel of site-a has SAs with {what}")
     wait_path(machines)
 
-    capture = internet.spawn(["timeout", "120", "tcpdump", "-n", "-U", "--immediate-mode", "-i", "net-wan", "-c", "20",
+    capture = internet.spawn(["timeout", "600", "tcpdump", "-n", "-U", "--immediate-mode", "-i", "net-wan", "-c", "20",
                               "esp or udp port 4500"], log=machines.fresh("wire"))
-    expect(lambda: "listening on" in capture.text(), 30, "tcpdump listens")
+    expect(lambda: "listening on" in capture.text(), 120, "tcpdump listens")
     carry(machines, what)
-    expect(lambda: not capture.alive(), 30, "tcpdump has seen 20 packets")
+    expect(lambda: not capture.alive(), 60, "tcpdump has seen 20 packets")
     lines = capture.text().splitlines()
     seen = sum(("UDP-encap: ESP" in line) == udp and "ESP(spi=" in line for line in lines)
     others = [line for line in lines if "ESP(spi=" in line and ("UDP-encap: ESP" in line) != udp]

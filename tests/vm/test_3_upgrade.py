@@ -10,7 +10,7 @@ RATE = 50
 
 
 def install(machines, folder, package, *options):
-    machines.edge.sh(f"cd {folder} && apt-get -q install -y {' '.join(options)} ./{package}_*.deb", within=400)
+    machines.edge.sh(f"cd {folder} && apt-get -q install -y {' '.join(options)} ./{package}_*.deb", within=600)
 
 
 def version(machines, package):
@@ -22,12 +22,12 @@ def under_traffic(machines, action):
     host, vm = machines["host-a"], machines["vm1"]
     with traffic.stream(host, vm, "10.20.0.10", rate=RATE, port=7003) as out, \
             traffic.stream(vm, host, "10.1.0.10", rate=RATE, port=7004) as back:
-        traffic.carried(out, RATE, within=60)
+        traffic.carried(out, RATE, within=240)
         action()
         wait_up(machines)
         wait_path(machines)
-        traffic.carried(out, RATE, within=120)
-        traffic.carried(back, RATE, within=120)
+        traffic.carried(out, RATE, within=240)
+        traffic.carried(back, RATE, within=240)
     return out.result, back.result
 
 
