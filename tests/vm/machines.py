@@ -19,8 +19,10 @@ import threading
 import time
 
 from guest import Guest, GuestError
+from lib import traffic
 from lib.expect import expect
 
+traffic.PATIENCE = 6
 LAB = pathlib.Path(__file__).resolve().parents[1] / "lab" / "lib"
 
 # What is there before anybody configures a router: cables and addresses. One line a command; [name] runs in a namespace.

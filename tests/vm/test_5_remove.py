@@ -29,7 +29,7 @@ def test_remove(machines):
     # An operator's own FRR on the same host: ours must not touch it.
     edge.write("/etc/frr/frr.conf", "frr defaults traditional\nhostname operators-own\n")
     before = edge.out(CONFIGURATION)
-    edge.sh(f"apt-get -q remove -y {PACKAGES}", within=300)
+    edge.sh(f"apt-get -q remove -y {PACKAGES}", within=600)
     left = running(edge)
     left.pop("sockets", None)
     row("running after apt-get remove", left or "nothing", not left)
@@ -41,7 +41,7 @@ def test_remove(machines):
 def test_purge(machines):
     edge = machines.edge
     before = edge.out(CONFIGURATION)
-    edge.sh(f"apt-get -q purge -y {PACKAGES}", within=300)
+    edge.sh(f"apt-get -q purge -y {PACKAGES}", within=600)
     left = running(edge)
     row("running after apt-get purge", left or "nothing", not left)
     row("configuration of strongSwan and FRR after purge", "untouched", edge.out(CONFIGURATION) == before)

@@ -10,6 +10,7 @@ import signal
 from .expect import expect
 
 UDPSEQ = pathlib.Path(__file__).with_name("udpseq.py")
+PATIENCE = 1  # how many times slower than this machine the places of the traffic may be (tests/vm: emulated ones)
 
 
 @dataclasses.dataclass
@@ -61,20 +62,20 @@ class Stream:
         tag = f"{source.short}-{destination.short}-{port}"
         fresh = source.lab.fresh
         self.receiver = destination.spawn([UDPSEQ, "receive", address, port], log=fresh(f"{tag}.receiver.log"))
-        expect(lambda: "ready" in self.receiver.text(), 10, "receiver is ready")
+        expect(lambda: "ready" in self.receiver.text(), 10 * PATIENCE, "receiver is ready")
         self.sender = source.spawn([UDPSEQ, "send", address, port, rate, size], log=fresh(f"{tag}.sender.log"))
 
     def so_far(self):
         """Packets that arrived until now."""
         answers = self.receiver.text().count("so_far")
         self.receiver.signal(signal.SIGUSR1)
-        expect(lambda: self.receiver.text().count("so_far") > answers, 5, "the receiver answers")
+        expect(lambda: self.receiver.text().count("so_far") > answers, 5 * PATIENCE, "the receiver answers")
         return json.loads([line for line in self.receiver.text().splitlines() if "so_far" in line][-1])["so_far"]
 
     def stop(self):
         """Ends the sender, waits until the last packet came or clearly does not come, then ends the receiver."""
         self.sender.signal(signal.SIGTERM)
-        self.sender.wait(10)
+        self.sender.wait(10 * PATIENCE)
         sent = json.loads(self.sender.text().splitlines()[-1])["sent"]
         # Either everything has come, or nothing comes any more.
         seen = []
@@ -83,9 +84,9 @@ class Stream:
             seen.append(self.so_far())
             return seen[-1] >= sent or (len(seen) > 8 and len(set(seen[-8:])) == 1)
 
-        expect(finished, 20, "the last packets arrived")
+        expect(finished, 20 * PATIENCE, "the last packets arrived")
         self.receiver.signal(signal.SIGTERM)
-        self.receiver.wait(10)
+        self.receiver.wait(10 * PATIENCE)
         return Flow(sent, json.loads(self.receiver.text().splitlines()[-1]))
 
 
@@ -111,9 +112,9 @@ def tcp_transfer(source, destination, address, megabytes=20, port=7100, within=6
     script = pathlib.Path(__file__).with_name("tcpcopy.py")
     log = source.lab.fresh(f"{source.short}-{destination.short}-tcp.log")
     receiver = destination.spawn([script, "receive", address, port], log=log)
-    expect(lambda: "ready" in receiver.text(), 10, "TCP receiver is ready")
+    expect(lambda: "ready" in receiver.text(), 10 * PATIENCE, "TCP receiver is ready")
     sent = json.loads(source.out(script, "send", address, port, megabytes << 20, timeout=within))
-    receiver.wait(10)
+    receiver.wait(10 * PATIENCE)
     got = json.loads(receiver.text().splitlines()[-1])
     assert got["sha256"] == sent["sha256"] and got["bytes"] == megabytes << 20, (sent, got)
     return sent["bytes"] * 8 / got["seconds"] / 1e6
