@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <system_error>
@@ -28,6 +29,11 @@ namespace {
 constexpr const char* kProgramDirectory = "/usr/lib/frr/";
 constexpr const char* kUser = "frr";
 constexpr mode_t kFileMode = 0640;
+
+// A killed zebra leaves its routes in the kernel. The next one reads them, and its sweep (FRR 8.4.4, rib_sweep_table) runs
+// on a timer that races with the queue they wait in: what it misses is a route for ever. So they are not there to be read.
+constexpr std::array kWithoutOldRoutes = {
+    "/bin/sh", "-c", R"(ip -4 route flush proto bgp; ip -6 route flush proto bgp; exec "$0" "$@")"};
 
 struct Owner {
   uid_t uid = 0;
@@ -126,7 +132,10 @@ Result<void> FrrProcesses::start(FrrDaemon daemon) {
   spec.argv = {kProgramDirectory + name, "-N", pathspace_, "-f", config_directory_ + "/" + name + ".conf",
                // No vty over TCP.
                "-P", "0"};
-  if (daemon == FrrDaemon::kZebra) spec.argv.insert(spec.argv.end(), {"-M", "dplane_fpm_nl"});
+  if (daemon == FrrDaemon::kZebra) {
+    spec.argv.insert(spec.argv.end(), {"-M", "dplane_fpm_nl"});
+    spec.argv.insert(spec.argv.begin(), kWithoutOldRoutes.begin(), kWithoutOldRoutes.end());
+  }
   return supervisor_->start(spec);
 }
 
