@@ -70,6 +70,11 @@ std::string words(const Id& id) {
   return std::string("SA ") + spi + " to " + id.destination.to_string();
 }
 
+bool used_within(const forward::Sa& sa, std::chrono::seconds time, MonoTime now) {
+  const auto last_use = std::chrono::seconds(sa.usage().last_use);
+  return last_use.count() != 0 && now.time_since_epoch() < last_use + time;
+}
+
 }  // namespace
 
 SaStore::SaStore(forward::Tables& tables, const Clock& clock, std::uint64_t instance,
@@ -327,8 +332,11 @@ void SaStore::tick() {
   std::vector<Id> dead;
   for (auto& [id, record] : sas_) {
     if (record.stale_until && *record.stale_until <= now) {
-      dead.push_back(id);
-      continue;
+      // A peer that never heard of the restart of charon may go on sending on the old one.
+      if (!record.inbound || !used_within(*record.sa, kStaleGrace, now)) {
+        dead.push_back(id);
+        continue;
+      }
     }
     expire(id, record, dead);
     if (!record.inbound) continue;

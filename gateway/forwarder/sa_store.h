@@ -39,7 +39,8 @@ class SaStore {
   [[nodiscard]] std::size_t size() const noexcept { return sas_.size(); }
   [[nodiscard]] bool contains(const ipc::sa::Id& id) const { return sas_.count(id) != 0; }
 
-  /// After its tunnel's outbound SA is replaced, an SA of an earlier session still receives this long.
+  /// After its tunnel's outbound SA is replaced, an SA of an earlier session still receives this long, and as long as its
+  /// peer uses it.
   static constexpr std::chrono::seconds kStaleGrace{10};
 
  private:

@@ -291,6 +291,11 @@ void Tables::remove_inbound(Spi spi) {
   writer_->retire_shared(std::move(sa));
 }
 
+std::shared_ptr<Sa> Tables::inbound(Spi spi) const {
+  const auto found = writer_->inbound.find(spi.value());
+  return found == writer_->inbound.end() ? nullptr : found->second;
+}
+
 Result<void> Tables::set_outbound(TunnelId tunnel, std::shared_ptr<Sa> sa) {
   if (sa != nullptr && (sa->direction() != SaDirection::kOutbound || sa->tunnel() != tunnel)) {
     return fail(ErrorCode::kInvalidConfig, "SA " + std::to_string(sa->spi().value()) +

@@ -67,6 +67,25 @@ def test_killing_simplond_disturbs_nothing(sites):
     assert sites.a_bird.ask("show", "protocols", "up") == sessions, "the BGP session was reset"
 
 
+def test_killing_charon_disturbs_nothing(sites):
+    """The SAs go on in the forwarder, at stock peers too; the tunnels are negotiated anew beside them."""
+    gateway = sites.simplon
+    sessions = sites.a_bird.ask("show", "protocols", "up")
+    with traffic_everywhere(sites) as streams:
+        for _ in range(KILLS):
+            before = set(sa_numbers(gateway))
+            gateway.restart_charon()
+            for name in ("site-a", "site-b"):
+                expect(lambda: set(outbound(gateway, name)) - before, 40, f"{name} sends on an SA of the new charon")
+            for stream in streams:
+                traffic.carried(stream, 500)
+    assert sites.a_bird.ask("show", "protocols", "up") == sessions, "the BGP session was reset"
+
+
+def outbound(gateway, name):
+    return [sa["spi"] for sa in gateway.tunnel(name)["programmed"]["sas"] if not sa["inbound"] and sa["active"]]
+
+
 def test_a_change_made_while_it_was_dead_is_swept(sites):
     """The state directory holds the wanted configuration: what it no longer has is removed at the end of the sync."""
     gateway = sites.simplon
