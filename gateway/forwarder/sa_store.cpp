@@ -116,7 +116,11 @@ SaStore::Answer SaStore::answer(const Hello& hello) {
 
 SaStore::Answer SaStore::answer(const AllocSpi&) {
   const auto now = clock_.now();
-  std::erase_if(reserved_, [now](const auto& entry) { return entry.second <= now; });
+  std::erase_if(reserved_, [this, now](const auto& entry) {
+    if (entry.second > now) return false;
+    tables_.expect_no_longer(entry.first);
+    return true;
+  });
   const auto in_use = [this](Spi spi) {
     return reserved_.count(spi) != 0 || spis_.count(spi) != 0;
   };
@@ -124,6 +128,7 @@ SaStore::Answer SaStore::answer(const AllocSpi&) {
     const Spi spi(kSpiBase | (static_cast<std::uint32_t>(random_()) & kSpiMask));
     if (in_use(spi)) continue;
     reserved_[spi] = now + kReservation;
+    tables_.expect_inbound(spi);
     return {SIMPLON_SA_OK, spi.value()};
   }
   return {SIMPLON_SA_FULL, 0};
@@ -234,7 +239,7 @@ SaStore::Answer SaStore::answer(const ipc::sa::Update& update) {
 }
 
 SaStore::Answer SaStore::answer(const Delete& request) {
-  reserved_.erase(request.id.spi);
+  if (reserved_.erase(request.id.spi) != 0) tables_.expect_no_longer(request.id.spi);
   remove(request.id);
   return {};
 }
