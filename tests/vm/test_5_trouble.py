@@ -76,3 +76,20 @@ def test_the_clock_is_wrong(machines):
     expect(lambda: findings(edge)["clock.time"]["verdict"] == "ok", 60, "the doctor is content with the clock")
     odd = edge.sh("LC_ALL=xx_XX.UTF-8 LANG=nonsense simplon status", check=False)
     row("an odd locale: simplon status", "the same words", odd.code == 0 and "edge-1" in odd.out)
+
+
+def test_the_whole_box_out_and_in_again(machines):
+    """Export with secrets, lose the key file, import: under the units' sandboxes."""
+    edge = machines.edge
+    edge.write("/root/passphrase", "a-long-passphrase-for-this-test\n", 600)
+    edge.sh("cd /root && simplon config export box.json --with-history --with-secrets --passphrase-file passphrase", within=120)
+    row("export", "the key is not readable in it", edge.sh("grep -c correct-horse /root/box.json", check=False).out.strip() == "0")
+    before = edge.out("sha256sum /etc/simplon/site-a.psk")
+    edge.sh("rm /etc/simplon/site-a.psk")
+    edge.sh("cd /root && simplon config import box.json --yes --passphrase-file passphrase", within=180)
+    shown = edge.out("sha256sum /etc/simplon/site-a.psk; stat -c '%a %U' /etc/simplon/site-a.psk").splitlines()
+    row("import brings the key back", shown[1], shown[0] == before.strip() and shown[1] == "600 root")
+    wait_up(machines)
+    no_loss(machines, "after the import")
+    verified = edge.sh("simplon audit verify", check=False)
+    row("simplon audit verify", (verified.out.strip().splitlines() or [verified.text])[-1][:120], verified.code == 0)
