@@ -7,7 +7,7 @@ from lib import capture, traffic
 from lib import two_sites as t
 from lib.expect import expect
 
-KILLS = 1
+KILLS = 3
 RESTARTS = 5
 STORED = "simplon-handover"
 GOLD, GOLD_VM = 300, "10.21.0.11"
