@@ -22,6 +22,8 @@
 //   also when BFD ended it: traffic into a dead path for the restart time. With BFD the session says so explicitly, because
 //   the default (helper) does the same. Without BFD, bgpd may crash and come back without a withdrawal on either side:
 //   `preserve-fw-state` tells the neighbor the truth, that forwarding goes on (the forwarder does not need FRR for it).
+// - `no bgp fast-external-failover`: a host port loses its carrier while no forwarder holds it, for some tens of milliseconds
+//   after a crash, and that says nothing about the neighbor. BFD and the hold time do.
 // - `bgp route-map delay-timer 1`: policy changes apply after 1 s instead of 5.
 // - zebra: `no zebra nexthop kernel enable` (after a link flap the kernel's nexthop group loses a member), and
 //   `no fpm use-next-hop-groups` (each route carries its nexthops).
@@ -188,6 +190,7 @@ std::string render_bgpd(const SpeakerSpec& spec) {
   text.line(1, "bgp router-id " + spec.router_id.to_string());
   text.line(1, "bgp log-neighbor-changes");
   text.line(1, "no bgp default ipv4-unicast");
+  text.line(1, "no bgp fast-external-failover");
   text.line(1, "bgp bestpath as-path multipath-relax");
   text.line(1, "no bgp network import-check");
   text.line(1, "bgp graceful-restart preserve-fw-state");

@@ -10,6 +10,7 @@
 
 #include "platform/base/result.h"
 #include "platform/base/strong.h"
+#include "platform/sys/unique_fd.h"
 
 namespace simplon::forward {
 
@@ -31,7 +32,8 @@ struct Packet {
   PortId port = kNoPort;
 };
 
-/// All packet memory of one worker: frames of kFrameBytes, page-aligned, in one mapping.
+/// All packet memory of one worker: frames of kFrameBytes, page-aligned, in one mapping of memory that has a descriptor, so
+/// that another process can go on with it.
 ///
 /// The mapping can be registered as the UMEM of every AF_XDP socket of the worker, so that a packet received on one
 /// uplink is sent on another without a copy. A frame has exactly one owner: the pool, a PacketIo (its rings) or the
@@ -42,12 +44,16 @@ class FramePool {
  public:
   /// Errors: kExhausted if the memory cannot be mapped.
   [[nodiscard]] static Result<FramePool> create(std::size_t frames);
+  /// Goes on with the memory of a former process. `in_use` has a bit for each frame that is not free (frame n is bit n).
+  /// Errors: kPeer if `memory` does not hold exactly `frames` frames.
+  [[nodiscard]] static Result<FramePool> adopt(sys::UniqueFd memory, std::size_t frames, std::span<const std::uint64_t> in_use);
   FramePool(FramePool&& other) noexcept;
   FramePool& operator=(FramePool&&) = delete;
   ~FramePool();
 
   /// The whole mapping, for xsk_umem__create.
   [[nodiscard]] std::span<std::uint8_t> memory() const noexcept { return {base_, frames_ * kFrameBytes}; }
+  [[nodiscard]] int descriptor() const noexcept { return memory_.get(); }
   [[nodiscard]] std::size_t frames() const noexcept { return frames_; }
   [[nodiscard]] std::size_t available() const noexcept { return free_.size(); }
 
@@ -83,9 +89,10 @@ class FramePool {
   }
 
  private:
-  FramePool(std::uint8_t* base, std::size_t frames);
+  FramePool(sys::UniqueFd memory, std::uint8_t* base, std::size_t frames, std::span<const std::uint64_t> in_use);
   void collect_remote() noexcept;
 
+  sys::UniqueFd memory_;
   std::uint8_t* base_ = nullptr;
   std::size_t frames_ = 0;
   std::vector<std::uint32_t> free_;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace simplon::forward {
 
@@ -67,6 +69,16 @@ class ReplayWindow {
       if (low >= top_low - (window - 1) && high > 0) --high;
     }
     return (std::uint64_t{high} << 32) | low;
+  }
+
+  /// The bitmap in use, for another process to go on with: see `restore`.
+  [[nodiscard]] std::span<const std::uint64_t> words() const noexcept { return std::span(bits_).first(mask_ + std::size_t{1}); }
+  /// Makes a new window of the same size what `top` and `words` were read from. False if `words` is of another size.
+  [[nodiscard]] bool restore(std::uint64_t top, std::span<const std::uint64_t> words) noexcept {
+    if (words.size() != mask_ + std::size_t{1}) return false;
+    std::copy(words.begin(), words.end(), bits_.begin());
+    top_ = top;
+    return true;
   }
 
  private:

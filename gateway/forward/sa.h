@@ -80,6 +80,13 @@ struct SaMapping {
   std::uint16_t port = 0;
 };
 
+/// What an Sa did so far, for another process that goes on with it after this one sends nothing any more.
+struct SaProgress {
+  SaUsage usage;
+  std::uint64_t window_top = 0;
+  std::vector<std::uint64_t> window;
+};
+
 /// One security association for as long as its key lives: what was negotiated, and the runtime that must never start
 /// again (a repeated sequence number repeats an AES-GCM nonce). Address changes replace the path, not the Sa.
 ///
@@ -101,6 +108,10 @@ class alignas(64) Sa {
   /// The path last given to `Tables`. Writer thread only.
   [[nodiscard]] const SaPath& path() const noexcept { return path_; }
   [[nodiscard]] SaUsage usage() const noexcept;
+  /// When its worker has ended.
+  [[nodiscard]] SaProgress progress() const;
+  /// Before it is installed. False if the replay window does not fit.
+  [[nodiscard]] bool resume(const SaProgress& progress);
   /// Reports each change once: inbound ESP-in-UDP came authenticated from another source than `path()` has.
   [[nodiscard]] std::optional<SaMapping> take_mapping() noexcept;
 

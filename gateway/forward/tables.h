@@ -103,6 +103,9 @@ class Tables {
   /// Inner IP bytes that fit through the attachment now; 0: unknown (a tunnel without outbound SA or adjacency).
   [[nodiscard]] std::uint16_t inner_mtu(AttachmentId attachment) const;
   [[nodiscard]] std::optional<AdjacencyEntry> adjacency(const IpAddress& destination) const;
+  /// As upserted, but for the order of nexthops.
+  [[nodiscard]] std::optional<EndpointEntry> endpoint(Vni vni, const IpAddress& address) const;
+  [[nodiscard]] std::optional<RouteEntry> route(DomainId domain, const IpPrefix& prefix) const;
 
   // For the workers.
 

@@ -21,6 +21,7 @@
 
 #include "gateway/forward/drop.h"
 #include "gateway/forward/tables.h"
+#include "gateway/forwarder/handover.h"
 #include "gateway/forwarder/host_ports.h"
 #include "gateway/forwarder/sa_server.h"
 #include "gateway/forwarder/sa_store.h"
@@ -78,12 +79,17 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     host_ports_.reset();
   }
 
-  Result<void> begin(const ForwarderOptions& options) {
+  /// `former`: what it handed over, or nullptr.
+  Result<void> begin(const ForwarderOptions& options, TakenHandover* former) {
     auto tuns = TunIo::create(pool_);
     if (!tuns) return Unexpected(tuns.error());
     tuns_ = *std::move(tuns);
     host_ports_ = std::make_unique<HostPorts>(tables_, ids_, tuns_);
+    if (former != nullptr) {
+      if (auto ok = adopt(*former); !ok) return ok;
+    }
 
+    // From here on packets that waited are forwarded.
     auto worker = WorkerThread::start(tables_, pool_, clock_);
     if (!worker) return Unexpected(worker.error());
     worker_ = *std::move(worker);
@@ -108,11 +114,31 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     });
     if (!sa_server) return Unexpected(sa_server.error());
     sa_server_ = *std::move(sa_server);
+    if (former != nullptr) sa_server_->resume(std::move(former->state.events));
     tick();
     return {};
   }
 
   asio::awaitable<void> worker_passed() override { return settled(); }
+
+  Result<void> hand_over() override {
+    table_server_.reset();
+    Handover handover;
+    handover.instance = instance_;
+    handover.frames = pool_.frames();
+    handover.generation = applier_.generation();
+    // The tables change no more, so the worker may go on while they are written down.
+    handover.tables = applier_.encode();
+    worker_->stop();
+    // Mappings that the worker noticed become events.
+    sas_.tick();
+    handover.events = sa_server_->close();
+    handover.sas = sas_.snapshot();
+    std::vector<int> descriptors{pool_.descriptor()};
+    handover.uplinks = uplinks_.hand_over(descriptors);
+    handover.host_ports = host_ports_->hand_over(descriptors);
+    return leave_handover(handover, descriptors);
+  }
 
   // TableService
 
@@ -202,7 +228,48 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   }
 
  private:
+  /// Everything in place before the worker starts: tables before ports would lose nothing either, but so no packet meets half of
+  /// them.
+  Result<void> adopt(TakenHandover& former) {
+    auto descriptor = former.descriptors.begin() + 1;
+    for (auto& state : former.state.uplinks) {
+      Uplinks::Inherited inherited;
+      inherited.link = std::move(*descriptor++);
+      for (std::size_t i = 0; i < state.queues.size(); ++i) inherited.sockets.push_back(std::move(*descriptor++));
+      inherited.state = std::move(state);
+      uplinks_.inherit(std::move(inherited));
+    }
+    for (const auto& attachment : former.state.host_ports) host_ports_->inherit(attachment, std::move(*descriptor++));
+    if (auto ok = replay(former.state.tables); !ok) return ok;
+    applier_.set_generation(former.state.generation);
+    host_ports_->forget_inherited();
+    if (auto ok = sas_.restore(former.state.sas); !ok) return ok;
+    uplinks_changed_ = true;
+    after_write();
+    spdlog::info("took over {} uplinks, {} host ports and {} SAs of the former process", former.state.uplinks.size(),
+                 former.state.host_ports.size(), sas_.size());
+    return {};
+  }
+
+  Result<void> replay(const std::vector<std::uint8_t>& tables) {
+    ipc::TableFramer framer;
+    framer.append(tables);
+    for (;;) {
+      auto envelope = framer.next();
+      if (!envelope) return Unexpected(envelope.error());
+      if (!envelope->has_value()) return {};
+      const auto message = ipc::decode_table_message(**envelope);
+      if (!message) return Unexpected(message.error());
+      const auto* update = std::get_if<ipc::Update>(&*message);
+      if (update == nullptr) return fail(ErrorCode::kPeer, "the tables that were handed over hold another message");
+      const auto errors = applier_.apply(*update);
+      if (!errors.empty()) return fail(ErrorCode::kPeer, "tables that were handed over: " + errors.front().what);
+    }
+  }
+
   void publish_descriptors() {
+    // While adopting there is none yet; it is told when it starts.
+    if (!worker_) return;
     auto descriptors = uplinks_.descriptors();
     descriptors.push_back(tuns_->descriptor());
     worker_->set_descriptors(std::move(descriptors));
@@ -280,19 +347,53 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
 
 }  // namespace
 
-Result<std::unique_ptr<Forwarder>> Forwarder::start(asio::io_context& io, const ForwarderOptions& options) {
+namespace {
+
+Result<forward::FramePool> pool_of(TakenHandover& former) {
+  const auto frames = static_cast<std::size_t>(former.state.frames);
+  std::vector<std::uint64_t> in_use(frames / 64 + 1);
+  for (const auto& uplink : former.state.uplinks) {
+    for (const auto& queue : uplink.queues) {
+      for (std::size_t i = 0; i < in_use.size(); ++i) in_use[i] |= queue.owned_bits[i];
+    }
+  }
+  return forward::FramePool::adopt(std::move(former.descriptors.front()), frames, in_use);
+}
+
+/// `former`: what it handed over, or nullptr.
+Result<std::unique_ptr<Forwarder>> make(asio::io_context& io, const ForwarderOptions& options, TakenHandover* former) {
   auto steering = xdp::Steering::create();
   if (!steering) return Unexpected(steering.error());
   auto netlink = netlink::Netlink::open();
   if (!netlink) return Unexpected(netlink.error());
-  auto pool = forward::FramePool::create(options.frames);
-  if (!pool) return Unexpected(pool.error());
   std::random_device random;
-  const std::uint64_t instance = (std::uint64_t{random()} << 32) | random();
+  std::uint64_t instance = (std::uint64_t{random()} << 32) | random();
+  if (former != nullptr) instance = former->state.instance;
+  auto pool = former == nullptr ? forward::FramePool::create(options.frames) : pool_of(*former);
+  if (!pool) return Unexpected(pool.error());
   auto forwarder =
       std::make_unique<LiveForwarder>(io, *std::move(pool), *std::move(netlink), *std::move(steering), instance);
-  if (auto ok = forwarder->begin(options); !ok) return Unexpected(ok.error());
+  if (auto ok = forwarder->begin(options, former); !ok) return Unexpected(ok.error());
   return std::unique_ptr<Forwarder>(std::move(forwarder));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Forwarder>> Forwarder::start(asio::io_context& io, const ForwarderOptions& options) {
+  auto former = take_handover();
+  if (former && !former->has_value()) return make(io, options, nullptr);
+  Error why;
+  if (former) {
+    auto adopted = make(io, options, &**former);
+    if (adopted) return adopted;
+    why = adopted.error();
+    former->reset();
+  } else {
+    why = former.error();
+  }
+  // SAs included: the plugin sees a new instance and lets charon negotiate new ones.
+  spdlog::warn("cannot go on where the former process stopped, starting from nothing: {}", why.message());
+  return make(io, options, nullptr);
 }
 
 }  // namespace simplon::forwarder

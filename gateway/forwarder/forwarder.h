@@ -24,9 +24,14 @@ struct ForwarderOptions {
 /// the tables.
 class Forwarder {
  public:
-  /// In the network namespace of the caller (the underlay). Errors: one line that names what is missing and the remedy.
+  /// In the network namespace of the caller (the underlay). Goes on with what a former process handed over, if there is something
+  /// and it is good; else starts from nothing. Errors: one line that names what is missing and the remedy.
   [[nodiscard]] static Result<std::unique_ptr<Forwarder>> start(boost::asio::io_context& io, const ForwarderOptions& options);
   virtual ~Forwarder() = default;
+
+  /// Stops forwarding and leaves sockets, devices, tables and SAs to the next process of this service. From then on packets wait
+  /// in the kernel; all that is left to do here is to end, and soon. Errors: the next process starts from nothing.
+  [[nodiscard]] virtual Result<void> hand_over() = 0;
 
   /// Returns when the worker has been between two bursts, or asleep, since the call: proof that it runs.
   [[nodiscard]] virtual boost::asio::awaitable<void> worker_passed() = 0;

@@ -72,9 +72,8 @@ Result<void> HostPorts::upsert(const ipc::HostPort& wanted) {
     }
     remove(wanted.attachment);
   }
-  auto tun = sys::open_tun(wanted.netns, wanted.interface);
+  auto tun = take_or_open(wanted);
   if (!tun) return Unexpected(tun.error());
-  if (auto ok = configure(wanted); !ok) return ok;
   Port port{wanted, ids_.take()};
   if (auto ok = tuns_->add(port.id, *std::move(tun)); !ok) {
     ids_.give_back(port.id);
@@ -92,6 +91,29 @@ Result<void> HostPorts::upsert(const ipc::HostPort& wanted) {
   }
   ports_.emplace(wanted.attachment, std::move(port));
   return {};
+}
+
+Result<sys::UniqueFd> HostPorts::take_or_open(const ipc::HostPort& wanted) {
+  if (auto inherited = inherited_.extract(wanted.attachment); !inherited.empty()) return std::move(inherited.mapped());
+  auto tun = sys::open_tun(wanted.netns, wanted.interface);
+  if (!tun) return tun;
+  if (auto ok = configure(wanted); !ok) return Unexpected(ok.error());
+  return tun;
+}
+
+void HostPorts::inherit(const ipc::AttachmentRef& attachment, sys::UniqueFd tun) {
+  inherited_.insert_or_assign(attachment, std::move(tun));
+}
+
+std::vector<ipc::AttachmentRef> HostPorts::hand_over(std::vector<int>& descriptors) const {
+  std::vector<ipc::AttachmentRef> all;
+  for (const auto& [attachment, port] : ports_) {
+    const int tun = tuns_->device(port.id);
+    if (tun < 0) continue;
+    all.push_back(attachment);
+    descriptors.push_back(tun);
+  }
+  return all;
 }
 
 void HostPorts::remove(const ipc::AttachmentRef& attachment) {

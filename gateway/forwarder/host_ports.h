@@ -3,12 +3,14 @@
 
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "gateway/forward/tables.h"
 #include "gateway/forwarder/port_ids.h"
 #include "gateway/forwarder/tun_io.h"
 #include "gateway/ipc/table_model.h"
 #include "platform/base/result.h"
+#include "platform/sys/unique_fd.h"
 
 namespace simplon::forwarder {
 
@@ -23,6 +25,12 @@ class HostPorts {
   [[nodiscard]] Result<void> upsert(const ipc::HostPort& wanted);
   void remove(const ipc::AttachmentRef& attachment);
   [[nodiscard]] bool up(const ipc::AttachmentRef& attachment) const { return ports_.count(attachment) != 0; }
+  /// The device of a host port, as a former process configured it: the first `upsert` of the attachment takes it as it is.
+  void inherit(const ipc::AttachmentRef& attachment, sys::UniqueFd tun);
+  /// Closes the devices nobody took.
+  void forget_inherited() { inherited_.clear(); }
+  /// All of them, with their descriptors appended in the same order; they stay ours.
+  [[nodiscard]] std::vector<ipc::AttachmentRef> hand_over(std::vector<int>& descriptors) const;
   /// Once a second: makes devices again that were deleted under us, with their namespace for example.
   void repair();
 
@@ -32,12 +40,14 @@ class HostPorts {
     forward::PortId id = forward::kNoPort;
   };
 
+  [[nodiscard]] Result<sys::UniqueFd> take_or_open(const ipc::HostPort& wanted);
   void close(const Port& port, bool delete_device);
 
   forward::Tables& tables_;
   PortIds& ids_;
   std::shared_ptr<TunIo> tuns_;
   std::map<ipc::AttachmentRef, Port> ports_;
+  std::map<ipc::AttachmentRef, sys::UniqueFd> inherited_;
   /// Deleted under us and not made again yet.
   std::map<ipc::AttachmentRef, ipc::HostPort> broken_;
 };

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <utility>
 
@@ -43,6 +44,18 @@ asio::awaitable<void> keep_watchdog_quiet(asio::io_context& io, forwarder::Forwa
   }
 }
 
+/// Ends the process at once when there may be a successor: it waits for our end, and packets wait for it. The service
+/// manager throws away what it keeps for a service that is not started again.
+void leave(forwarder::Forwarder* forwarder) {
+  if (auto handed = forwarder->hand_over(); !handed) {
+    spdlog::warn("the next process starts from nothing: {}", handed.error().message());
+    return;
+  }
+  spdlog::info("handed over");
+  spdlog::shutdown();
+  std::_Exit(0);
+}
+
 Result<void> run(const forwarder::ForwarderOptions& options) {
   struct stat info {};
   if (::stat(options.run_dir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
@@ -60,9 +73,10 @@ Result<void> run(const forwarder::ForwarderOptions& options) {
   if (const auto interval = sys::watchdog_interval()) {
     asio::co_spawn(io, keep_watchdog_quiet(io, **running, *interval), asio::detached);
   }
-  signals.async_wait([&io](const boost::system::error_code&, int signal) {
+  signals.async_wait([&](const boost::system::error_code&, int signal) {
     sys::notify_stopping();
     spdlog::info("ending on signal {}", signal);
+    if (signal == SIGTERM && sys::has_service_manager()) leave((*running).get());
     io.stop();
   });
   io.run();

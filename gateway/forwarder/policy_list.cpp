@@ -58,6 +58,21 @@ void PolicyList::forget_stale(TunnelId tunnel, std::uint64_t session) {
   }
 }
 
+std::vector<PolicyList::Use> PolicyList::uses() const {
+  std::vector<std::pair<std::uint64_t, Use>> aged;
+  for (const auto& [key, users] : policies_) {
+    for (const User& user : users) {
+      aged.push_back({user.age,
+                      {{key.direction, key.tunnel, user.reqid, user.priority, user.spi, key.source, key.destination},
+                       user.session}});
+    }
+  }
+  std::sort(aged.begin(), aged.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<Use> all;
+  for (auto& [age, use] : aged) all.push_back(std::move(use));
+  return all;
+}
+
 std::size_t PolicyList::users() const {
   std::size_t count = 0;
   for (const auto& [key, list] : policies_) count += list.size();

@@ -32,6 +32,13 @@ class PolicyList {
   void forget_stale(TunnelId tunnel, std::uint64_t session);
   [[nodiscard]] std::size_t users() const;
 
+  /// All of them, oldest first: adding them again in this order, each with its session, makes an equal list.
+  struct Use {
+    ipc::sa::Policy policy;
+    std::uint64_t session = 0;
+  };
+  [[nodiscard]] std::vector<Use> uses() const;
+
  private:
   struct Key {
     TunnelId tunnel;

@@ -6,8 +6,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <deque>
 #include <list>
 #include <optional>
@@ -55,6 +57,29 @@ class UnixSaServer final : public SaServer {
     } else if (waiting_.size() < kMaxQueued) {
       waiting_.push_back(std::move(event));
     }
+  }
+
+  Pending close() override {
+    Pending pending{session_, {}};
+    const auto keep = [&pending](std::vector<std::uint8_t>& message) {
+      simplon_sa_header header{};
+      std::memcpy(&header, message.data(), std::min(sizeof header, message.size()));
+      if (header.type >= SIMPLON_SA_EXPIRE) pending.events.push_back(std::move(message));
+    };
+    if (plugin_) {
+      for (auto& message : plugin_->outgoing) keep(message);
+    }
+    for (auto& message : waiting_) keep(message);
+    waiting_.clear();
+    for (const auto& connection : std::list(connections_)) close(connection);
+    error_code ignored;
+    listener_.close(ignored);
+    return pending;
+  }
+
+  void resume(Pending pending) override {
+    session_ = pending.session;
+    for (auto& event : pending.events) waiting_.push_back(std::move(event));
   }
 
  private:

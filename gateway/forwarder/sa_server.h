@@ -30,6 +30,16 @@ class SaServer {
                                                               Handler handle);
   virtual ~SaServer() = default;
   virtual void send_event(std::vector<std::uint8_t> event) = 0;
+
+  /// Events that no plugin has got yet, and the session they are for.
+  struct Pending {
+    std::uint64_t session = 0;
+    std::vector<std::vector<std::uint8_t>> events;
+  };
+  /// Closes the connections; nothing is served any more.
+  [[nodiscard]] virtual Pending close() = 0;
+  /// Into a new server: what a former one had left.
+  virtual void resume(Pending pending) = 0;
 };
 
 }  // namespace simplon::forwarder

@@ -153,21 +153,28 @@ std::array<std::uint8_t, 32> SaStore::fingerprint_of(const Add& add) const {
 }
 
 SaStore::Answer SaStore::answer(const Add& add) {
-  const auto suite = suite_of(add);
-  if (add.id.protocol != kEsp || add.mode != kTunnelMode || !suite || add.tunnel.value() == 0) {
-    spdlog::warn("SA: refused {}: protocol {}, mode {}, encryption {} with {} bytes, integrity {}, if_id {}", words(add.id),
-                 add.id.protocol, add.mode, add.encryption, add.encryption_key.bytes().size(), add.integrity,
-                 add.tunnel.value());
-    return {SIMPLON_SA_NOT_SUPPORTED, 0};
-  }
-  const auto fingerprint = fingerprint_of(add);
   if (const auto found = sas_.find(add.id); found != sas_.end()) {
+    const auto fingerprint = fingerprint_of(add);
     if (!crypto::equal_in_constant_time(found->second.fingerprint.data(), fingerprint.data(), fingerprint.size())) {
       return {SIMPLON_SA_EXISTS, 0};
     }
     found->second.session = session_;
     found->second.stale_until.reset();
     return {};
+  }
+  const Answer installed = install(add, nullptr);
+  // Its policy may have come first.
+  if (installed.status == SIMPLON_SA_OK && !add.inbound) activate(add.tunnel);
+  return installed;
+}
+
+SaStore::Answer SaStore::install(const Add& add, const SavedSa* saved) {
+  const auto suite = suite_of(add);
+  if (add.id.protocol != kEsp || add.mode != kTunnelMode || !suite || add.tunnel.value() == 0) {
+    spdlog::warn("SA: refused {}: protocol {}, mode {}, encryption {} with {} bytes, integrity {}, if_id {}", words(add.id),
+                 add.id.protocol, add.mode, add.encryption, add.encryption_key.bytes().size(), add.integrity,
+                 add.tunnel.value());
+    return {SIMPLON_SA_NOT_SUPPORTED, 0};
   }
   forward::SaSpec spec;
   spec.direction = add.inbound ? forward::SaDirection::kInbound : forward::SaDirection::kOutbound;
@@ -192,6 +199,8 @@ SaStore::Answer SaStore::answer(const Add& add) {
     spdlog::warn("SA: refused {}: {}", words(add.id), sa.error().message());
     return {SIMPLON_SA_INVALID, 0};
   }
+  // Before the workers can see it: its sequence numbers go on where they were.
+  if (saved != nullptr && !(*sa)->resume(saved->progress)) return {SIMPLON_SA_INVALID, 0};
   if (add.inbound) {
     if (auto ok = tables_.install_inbound(*sa); !ok) {
       spdlog::warn("SA: refused {}: {}", words(add.id), ok.error().message());
@@ -200,17 +209,64 @@ SaStore::Answer SaStore::answer(const Add& add) {
   }
   Record record;
   record.sa = *std::move(sa);
-  record.fingerprint = fingerprint;
+  record.fingerprint = fingerprint_of(add);
   record.inbound = add.inbound;
   record.tunnel = add.tunnel;
-  record.limits = add.limits;
+  record.add = add;
   record.session = session_;
   record.added = clock_.now();
   record.age = next_age_++;
+  if (saved != nullptr) {
+    record.session = saved->session;
+    record.added = saved->added;
+    record.soft_raised = saved->soft_raised;
+    record.stale_until = saved->stale_until;
+  }
   reserved_.erase(add.id.spi);
   insert(add.id, std::move(record));
-  // Its policy may have come first.
-  if (!add.inbound) activate(add.tunnel);
+  return {};
+}
+
+SaStore::Snapshot SaStore::snapshot() const {
+  Snapshot snapshot;
+  snapshot.session = session_;
+  std::vector<const std::pair<const Id, Record>*> aged;
+  for (const auto& entry : sas_) aged.push_back(&entry);
+  std::sort(aged.begin(), aged.end(), [](const auto* a, const auto* b) { return a->second.age < b->second.age; });
+  for (const auto* entry : aged) {
+    const auto& [id, record] = *entry;
+    SavedSa saved{record.add, record.session, record.added, record.soft_raised, record.stale_until, record.sa->progress()};
+    const auto& path = record.sa->path();
+    saved.add.id = id;
+    saved.add.source = path.source;
+    saved.add.encap = path.encap;
+    saved.add.source_port = path.source_port;
+    saved.add.destination_port = path.destination_port;
+    snapshot.sas.push_back(std::move(saved));
+  }
+  snapshot.policies = policies_.uses();
+  snapshot.reserved.assign(reserved_.begin(), reserved_.end());
+  return snapshot;
+}
+
+Result<void> SaStore::restore(const Snapshot& snapshot) {
+  session_ = snapshot.session;
+  for (const SavedSa& saved : snapshot.sas) {
+    if (sas_.count(saved.add.id) != 0 || install(saved.add, &saved).status != SIMPLON_SA_OK) {
+      return fail(ErrorCode::kPeer, words(saved.add.id) + " that was handed over cannot be installed");
+    }
+  }
+  std::set<TunnelId> tunnels;
+  for (const auto& use : snapshot.policies) {
+    policies_.add(use.policy, use.session);
+    if (use.policy.direction == Direction::kOut) tunnels.insert(use.policy.tunnel);
+  }
+  for (const auto& [spi, until] : snapshot.reserved) {
+    reserved_.emplace(spi, until);
+    tables_.expect_inbound(spi);
+  }
+  for (const TunnelId tunnel : tunnels) activate(tunnel);
+  tables_.commit();
   return {};
 }
 
@@ -315,8 +371,8 @@ void SaStore::expire(const Id& id, Record& record, std::vector<Id>& dead) {
       std::chrono::duration_cast<std::chrono::seconds>(clock_.now() - record.added).count());
   const auto reached = [](std::uint64_t value, std::uint64_t limit) { return limit != 0 && value >= limit; };
   const bool wrapping = !record.sa->esn();
-  const bool hard = reached(age, record.limits.hard_seconds) || reached(usage.bytes, record.limits.hard_bytes) ||
-                    reached(usage.packets, record.limits.hard_packets) || (wrapping && usage.sequence >= kSequenceHard);
+  const bool hard = reached(age, record.add.limits.hard_seconds) || reached(usage.bytes, record.add.limits.hard_bytes) ||
+                    reached(usage.packets, record.add.limits.hard_packets) || (wrapping && usage.sequence >= kSequenceHard);
   const bool ours = record.session == session_;
   if (hard) {
     spdlog::info("SA: {} reached the end of its life", words(id));
@@ -324,8 +380,8 @@ void SaStore::expire(const Id& id, Record& record, std::vector<Id>& dead) {
     dead.push_back(id);
     return;
   }
-  const bool soft = reached(age, record.limits.soft_seconds) || reached(usage.bytes, record.limits.soft_bytes) ||
-                    reached(usage.packets, record.limits.soft_packets) || (wrapping && usage.sequence >= kSequenceSoft);
+  const bool soft = reached(age, record.add.limits.soft_seconds) || reached(usage.bytes, record.add.limits.soft_bytes) ||
+                    reached(usage.packets, record.add.limits.soft_packets) || (wrapping && usage.sequence >= kSequenceSoft);
   if (soft && !record.soft_raised && ours) {
     record.soft_raised = true;
     on_event_(encode_expire(id, false));

@@ -9,6 +9,7 @@
 #include <optional>
 #include <random>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "gateway/forward/tables.h"
@@ -16,6 +17,7 @@
 #include "gateway/ipc/sa_decode.h"
 #include "gateway/ipc/table_stats.h"
 #include "platform/base/clock.h"
+#include "platform/base/result.h"
 
 namespace simplon::forwarder {
 
@@ -39,6 +41,27 @@ class SaStore {
   [[nodiscard]] std::size_t size() const noexcept { return sas_.size(); }
   [[nodiscard]] bool contains(const ipc::sa::Id& id) const { return sas_.count(id) != 0; }
 
+  /// Everything another process needs to go on, once no worker uses the SAs any more. Holds keys.
+  struct SavedSa {
+    /// With the addresses of now.
+    ipc::sa::Add add;
+    std::uint64_t session = 0;
+    MonoTime added;
+    bool soft_raised = false;
+    std::optional<MonoTime> stale_until;
+    forward::SaProgress progress;
+  };
+  struct Snapshot {
+    std::uint64_t session = 0;
+    /// Oldest first, as are the policies.
+    std::vector<SavedSa> sas;
+    std::vector<PolicyList::Use> policies;
+    std::vector<std::pair<Spi, MonoTime>> reserved;
+  };
+  [[nodiscard]] Snapshot snapshot() const;
+  /// Into an empty store. Errors: kPeer naming the SA that cannot be installed.
+  [[nodiscard]] Result<void> restore(const Snapshot& snapshot);
+
   /// After its tunnel's outbound SA is replaced, an SA of an earlier session still receives this long, and as long as its
   /// peer uses it.
   static constexpr std::chrono::seconds kStaleGrace{10};
@@ -50,7 +73,8 @@ class SaStore {
     std::array<std::uint8_t, 32> fingerprint{};
     bool inbound = false;
     TunnelId tunnel;
-    ipc::sa::Limits limits;
+    /// As asked for; its addresses may be older than those of `sa`.
+    ipc::sa::Add add;
     std::uint64_t session = 0;
     MonoTime added;
     std::uint64_t age = 0;
@@ -70,6 +94,8 @@ class SaStore {
   Answer answer(const ipc::sa::AddPolicy& request);
   Answer answer(const ipc::sa::DeletePolicy& request);
 
+  /// Makes and installs an SA that is not there; `saved` is what it did in a former process.
+  Answer install(const ipc::sa::Add& add, const SavedSa* saved);
   [[nodiscard]] std::array<std::uint8_t, 32> fingerprint_of(const ipc::sa::Add& add) const;
   /// Points the tunnel at the outbound SA that its policies choose now.
   void activate(TunnelId tunnel);

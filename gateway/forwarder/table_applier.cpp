@@ -188,6 +188,45 @@ void TableApplier::publish_local_addresses() {
   ports_.set_local_addresses(vteps, ipsec);
 }
 
+std::vector<std::uint8_t> TableApplier::encode() const {
+  std::vector<std::uint8_t> stream;
+  std::vector<ipc::Operation> operations;
+  const auto flush = [&] {
+    if (operations.empty()) return;
+    const auto frame = ipc::encode_update(generation_, operations);
+    stream.insert(stream.end(), frame.begin(), frame.end());
+    operations.clear();
+  };
+  const auto add = [&](ipc::Object object, std::size_t at_once) {
+    operations.push_back(ipc::Operation::upsert(std::move(object)));
+    if (operations.size() >= at_once) flush();
+  };
+  constexpr std::size_t kMany = ipc::kMaxOperationsPerUpdate;
+  for (const auto& [id, mark] : domains_) add(ipc::Domain{id, {}}, kMany);
+  for (const auto& [interface, mark] : uplinks_) add(ipc::Uplink{interface}, kMany);
+  // These may be long: each in an Update of its own.
+  for (const auto& [vni, vpc] : vpcs_) add(vpc.object, 1);
+  for (const auto& [id, tunnel] : tunnels_) add(tunnel.object, kMany);
+  for (const auto& [attachment, port] : host_ports_) add(port.object, kMany);
+  for (const auto& [key, mark] : endpoints_) {
+    if (const auto entry = tables_.endpoint(key.vni, key.address)) {
+      add(ipc::Endpoint{key.vni, key.address, entry->mac, entry->vtep}, kMany);
+    }
+  }
+  for (const auto& [key, mark] : routes_) {
+    const auto entry = tables_.route(key.domain, key.prefix);
+    if (!entry) continue;
+    ipc::Route route{key.domain, key.prefix, static_cast<ipc::RouteAction>(entry->action), {}};
+    for (const auto& hop : entry->nexthops) {
+      const bool vpc = hop.attachment.kind == forward::AttachmentKind::kVpc;
+      route.nexthops.push_back({{vpc ? ipc::AttachmentKind::kVpc : ipc::AttachmentKind::kTunnel, hop.attachment.id}, hop.weight});
+    }
+    add(std::move(route), kMany);
+  }
+  flush();
+  return stream;
+}
+
 std::vector<ipc::AttachmentRef> TableApplier::attachments() const {
   std::vector<ipc::AttachmentRef> all;
   for (const auto& [vni, vpc] : vpcs_) all.push_back(ipc::AttachmentRef::vpc(vni));

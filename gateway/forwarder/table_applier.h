@@ -31,6 +31,8 @@ class TableApplier {
   /// Highest generation applied.
   [[nodiscard]] Generation generation() const noexcept { return generation_; }
   void set_generation(Generation generation) noexcept { generation_ = generation; }
+  /// Everything that was upserted and is there, as a stream of Updates (table_protocol.h) that makes the same of empty tables.
+  [[nodiscard]] std::vector<std::uint8_t> encode() const;
   /// VPCs and tunnels that exist, for statistics.
   [[nodiscard]] std::vector<ipc::AttachmentRef> attachments() const;
 

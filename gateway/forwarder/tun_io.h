@@ -33,6 +33,10 @@ class TunIo final : public forward::PacketIo {
   [[nodiscard]] std::size_t receive(std::span<forward::Packet> burst) noexcept override;
   [[nodiscard]] std::size_t transmit(std::span<const forward::Packet> packets) noexcept override;
 
+  /// The descriptor of a port, which stays ours; -1 if there is none.
+  [[nodiscard]] int device(forward::PortId port) const noexcept {
+    return port.value() < kMaxPorts ? tuns_[port.value()].load(std::memory_order_acquire) : -1;
+  }
   /// Ports whose device was deleted by somebody since the last call. Any thread.
   [[nodiscard]] std::vector<forward::PortId> take_dead();
 

@@ -19,6 +19,7 @@
 #include <bit>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "gateway/forwarder/grace.h"
 #include "platform/sys/unique_fd.h"
@@ -43,6 +44,27 @@ std::string driver_of(const std::string& interface) {
   request.ifr_data = reinterpret_cast<char*>(&info);
   if (!fd.valid() || ::ioctl(fd.get(), SIOCETHTOOL, &request) != 0) return {};
   return {info.driver, ::strnlen(info.driver, sizeof info.driver)};
+}
+
+xdp::XskSocket::Options socket_options(const std::string& name, const HandedQueue& queue, const forward::FramePool& pool) {
+  xdp::XskSocket::Options options;
+  options.interface = name;
+  options.queue = queue.queue;
+  options.memory = pool.memory();
+  options.frame_bytes = forward::kFrameBytes;
+  options.headroom_bytes = forward::kMinHeadroom;
+  options.rx_ring = queue.rx_ring;
+  options.tx_ring = queue.tx_ring;
+  return options;
+}
+
+/// The frames of sockets that are closed.
+void give_back(const HandedUplink& uplink, forward::FramePool& pool) {
+  for (const HandedQueue& queue : uplink.queues) {
+    for (std::size_t frame = 0; frame < pool.frames(); ++frame) {
+      if ((queue.owned_bits[frame / 64] >> (frame % 64) & 1) != 0) pool.release_remote(pool.at(frame * forward::kFrameBytes));
+    }
+  }
 }
 
 }  // namespace
@@ -102,7 +124,55 @@ bool Uplinks::refresh() {
     changed = true;
     spdlog::info("uplink {}: {}, {} queues", name, uplink.mode, uplink.descriptors.size());
   }
+  for (auto& [name, inherited] : std::exchange(inherited_, {})) drop(std::move(inherited));
   return changed;
+}
+
+Result<Uplinks::Opened> Uplinks::open_fresh(const std::string& name, const netlink::Interface& link) {
+  // Programs before sockets: without a socket in its map the program passes everything to the kernel.
+  auto program = xdp::UplinkProgram::attach(steering_, name, link.index);
+  if (!program) return Unexpected(program.error());
+  Opened opened;
+  opened.program = *std::move(program);
+  const std::uint32_t queues = std::max<std::uint32_t>(link.rx_queues, 1);
+  // All queues of an uplink together stock twice the largest ring.
+  const std::uint32_t ring = std::clamp(std::bit_floor(2 * kMaxRing / queues), kMinRing, kMaxRing);
+  for (std::uint32_t queue = 0; queue < queues; ++queue) {
+    auto options = socket_options(name, {queue, ring, ring, false, {}}, pool_);
+    options.try_zero_copy = opened.program->mode() == xdp::AttachMode::kNative;
+    auto socket = xdp::XskSocket::open(options);
+    if (!socket) {
+      // An interface may be made with more queues than it has in use.
+      if (queue > 0) break;
+      return Unexpected(socket.error());
+    }
+    if (auto ok = opened.program->set_socket(queue, (*socket)->fd()); !ok) return Unexpected(ok.error());
+    opened.queues.push_back({queue, ring, ring, (*socket)->zero_copy(), {}});
+    opened.sockets.push_back(*std::move(socket));
+  }
+  return opened;
+}
+
+Result<Uplinks::Opened> Uplinks::adopt(const std::string& name, const netlink::Interface& link, Inherited inherited) {
+  const HandedUplink& state = inherited.state;
+  if (state.index != link.index || state.mac != link.mac) {
+    return fail(ErrorCode::kPeer, name + " is another interface than the one handed over");
+  }
+  auto program = xdp::UplinkProgram::adopt(steering_, std::move(inherited.link), link.index, state.mode);
+  if (!program) return Unexpected(program.error());
+  Opened opened;
+  opened.program = *std::move(program);
+  for (std::size_t i = 0; i < state.queues.size(); ++i) {
+    const HandedQueue& queue = state.queues[i];
+    auto socket = xdp::XskSocket::adopt(socket_options(name, queue, pool_),
+                                        {std::move(inherited.sockets[i]), queue.zero_copy, queue.owned_bits});
+    if (!socket) return Unexpected(socket.error());
+    if (auto ok = opened.program->set_socket(queue.queue, (*socket)->fd()); !ok) return Unexpected(ok.error());
+    opened.queues.push_back({queue.queue, queue.rx_ring, queue.tx_ring, queue.zero_copy, {}});
+    opened.sockets.push_back(*std::move(socket));
+  }
+  if (auto ok = opened.program->take_over(); !ok) return Unexpected(ok.error());
+  return opened;
 }
 
 Result<void> Uplinks::open(const std::string& name, const netlink::Interface& link, Uplink& uplink) {
@@ -111,34 +181,22 @@ Result<void> Uplinks::open(const std::string& name, const netlink::Interface& li
                                                std::to_string(kMaxFrame - kEthernetHeader),
                 "ip link set " + name + " mtu " + std::to_string(kMaxFrame - kEthernetHeader));
   }
-  // Programs before sockets: without a socket in its map the program passes everything to the kernel.
-  auto program = xdp::UplinkProgram::attach(steering_, name, link.index);
-  if (!program) return Unexpected(program.error());
-  std::vector<std::unique_ptr<xdp::XskSocket>> sockets;
-  const std::uint32_t queues = std::max<std::uint32_t>(link.rx_queues, 1);
-  for (std::uint32_t queue = 0; queue < queues; ++queue) {
-    xdp::XskSocket::Options options;
-    options.interface = name;
-    options.queue = queue;
-    options.memory = pool_.memory();
-    options.frame_bytes = forward::kFrameBytes;
-    options.headroom_bytes = forward::kMinHeadroom;
-    // All queues of an uplink together stock twice the largest ring.
-    options.rx_ring = std::clamp(std::bit_floor(2 * kMaxRing / queues), kMinRing, kMaxRing);
-    options.tx_ring = options.rx_ring;
-    options.try_zero_copy = (*program)->mode() == xdp::AttachMode::kNative;
-    auto socket = xdp::XskSocket::open(options);
-    if (!socket) {
-      // An interface may be made with more queues than it has in use.
-      if (queue > 0) break;
-      return Unexpected(socket.error());
+  Result<Opened> opened = fail(ErrorCode::kBug, "not tried");
+  if (auto inherited = inherited_.extract(name); !inherited.empty()) {
+    // Its frames are given back only when no socket can write to them any more.
+    const auto frames = inherited.mapped().state;
+    opened = adopt(name, link, std::move(inherited.mapped()));
+    if (!opened) {
+      spdlog::warn("uplink {}: {}; opened anew", name, opened.error().message());
+      give_back(frames, pool_);
     }
-    if (auto ok = (*program)->set_socket(queue, (*socket)->fd()); !ok) return ok;
-    sockets.push_back(*std::move(socket));
   }
-  uplink.mode = std::string(to_string((*program)->mode())) + (sockets.front()->zero_copy() ? ", zero-copy" : ", copy");
+  if (!opened) opened = open_fresh(name, link);
+  if (!opened) return Unexpected(opened.error());
+  uplink.mode = std::string(to_string(opened->program->mode())) +
+                (opened->sockets.front()->zero_copy() ? ", zero-copy" : ", copy");
   const auto port = ids_.take();
-  auto io = std::make_shared<AfXdpIo>(pool_, port, std::move(sockets));
+  auto io = std::make_shared<AfXdpIo>(pool_, port, std::move(opened->sockets));
   forward::PortEntry entry;
   entry.id = port;
   entry.kind = forward::PortKind::kUplink;
@@ -151,13 +209,44 @@ Result<void> Uplinks::open(const std::string& name, const netlink::Interface& li
     return ok;
   }
   uplink.descriptors = io->descriptors();
+  uplink.queues = std::move(opened->queues);
   uplink.io = io;
   uplink.port = port;
   uplink.index = link.index;
   uplink.mac = link.mac;
-  uplink.program = *std::move(program);
+  uplink.program = std::move(opened->program);
   uplink.error.clear();
   return {};
+}
+
+void Uplinks::inherit(Inherited inherited) {
+  const std::string name = inherited.state.interface;
+  inherited_.insert_or_assign(name, std::move(inherited));
+}
+
+void Uplinks::drop(Inherited inherited) {
+  const HandedUplink state = std::move(inherited.state);
+  spdlog::warn("uplink {}: handed over, but not there any more", state.interface);
+  inherited.link.reset();
+  inherited.sockets.clear();
+  give_back(state, pool_);
+}
+
+std::vector<HandedUplink> Uplinks::hand_over(std::vector<int>& descriptors) const {
+  std::vector<HandedUplink> all;
+  for (const auto& [name, uplink] : uplinks_) {
+    const auto io = uplink.io.lock();
+    if (uplink.index == 0 || !io) continue;
+    HandedUplink handed{name, uplink.index, uplink.mac, uplink.program->mode(), uplink.queues};
+    descriptors.push_back(uplink.program->link_fd());
+    for (std::size_t i = 0; i < handed.queues.size(); ++i) {
+      const auto bits = io->sockets()[i]->owned_bits();
+      handed.queues[i].owned_bits.assign(bits.begin(), bits.end());
+      descriptors.push_back(io->sockets()[i]->fd());
+    }
+    all.push_back(std::move(handed));
+  }
+  return all;
 }
 
 void Uplinks::close(Uplink& uplink) {
@@ -171,6 +260,7 @@ void Uplinks::close(Uplink& uplink) {
   uplink.index = 0;
   uplink.mode.clear();
   uplink.descriptors.clear();
+  uplink.queues.clear();
 }
 
 std::optional<Uplinks::Open> Uplinks::find(std::uint32_t interface_index) const {

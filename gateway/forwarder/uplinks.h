@@ -11,6 +11,7 @@
 
 #include "gateway/forward/tables.h"
 #include "gateway/forwarder/af_xdp_io.h"
+#include "gateway/forwarder/handover.h"
 #include "gateway/forwarder/port_ids.h"
 #include "gateway/ipc/table_stats.h"
 #include "platform/netlink/netlink.h"
@@ -31,6 +32,19 @@ class Uplinks {
   void remove(const std::string& interface);
   /// Looks at the interfaces again: opens what can be opened, closes what is gone. True if something changed.
   bool refresh();
+
+  /// What a former process left of an uplink. The next `refresh` goes on with it if the interface is the same; what is
+  /// not used then is closed.
+  struct Inherited {
+    HandedUplink state;
+    sys::UniqueFd link;
+    /// In the order of `state.queues`.
+    std::vector<sys::UniqueFd> sockets;
+  };
+  void inherit(Inherited inherited);
+  /// The same of all open uplinks, with descriptors appended in the order of `Handover`; they stay ours. No worker uses the
+  /// sockets any more.
+  [[nodiscard]] std::vector<HandedUplink> hand_over(std::vector<int>& descriptors) const;
 
   /// The port of an interface, if it is open.
   struct Open {
@@ -55,9 +69,21 @@ class Uplinks {
     std::unique_ptr<xdp::UplinkProgram> program;
     std::weak_ptr<AfXdpIo> io;
     std::vector<int> descriptors;
+    /// How the sockets were opened; their frames are not filled in.
+    std::vector<HandedQueue> queues;
+  };
+
+  /// Program and sockets, ready to be used.
+  struct Opened {
+    std::unique_ptr<xdp::UplinkProgram> program;
+    std::vector<std::unique_ptr<xdp::XskSocket>> sockets;
+    std::vector<HandedQueue> queues;
   };
 
   Result<void> open(const std::string& name, const netlink::Interface& link, Uplink& uplink);
+  [[nodiscard]] Result<Opened> open_fresh(const std::string& name, const netlink::Interface& link);
+  [[nodiscard]] Result<Opened> adopt(const std::string& name, const netlink::Interface& link, Inherited inherited);
+  void drop(Inherited inherited);
   void close(Uplink& uplink);
 
   forward::Tables& tables_;
@@ -66,6 +92,7 @@ class Uplinks {
   netlink::Netlink& netlink_;
   const xdp::Steering& steering_;
   std::map<std::string, Uplink> uplinks_;
+  std::map<std::string, Inherited> inherited_;
 };
 
 }  // namespace simplon::forwarder

@@ -39,7 +39,9 @@ Result<std::unique_ptr<WorkerThread>> WorkerThread::start(forward::Tables& table
   return worker;
 }
 
-WorkerThread::~WorkerThread() {
+WorkerThread::~WorkerThread() { stop(); }
+
+void WorkerThread::stop() {
   stop_.store(true, std::memory_order_release);
   wake();
   if (thread_.joinable()) thread_.join();

@@ -21,7 +21,8 @@ class WorkerThread {
  public:
   [[nodiscard]] static Result<std::unique_ptr<WorkerThread>> start(forward::Tables& tables, forward::FramePool& pool,
                                                                    const Clock& clock);
-  /// Stops and joins.
+  /// Returns when the worker has finished its burst and ended: it sends no packet any more.
+  void stop();
   ~WorkerThread();
   WorkerThread(const WorkerThread&) = delete;
   WorkerThread& operator=(const WorkerThread&) = delete;

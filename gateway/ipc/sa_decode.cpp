@@ -202,6 +202,22 @@ simplon_sa_id encode(const Id& id) {
   return to;
 }
 
+simplon_sa_selector encode(const Selector& selector) {
+  simplon_sa_selector to{};
+  to.from = encode(selector.from);
+  to.to = encode(selector.to);
+  to.protocol = selector.protocol;
+  to.port_from = selector.port_from;
+  to.port_to = selector.port_to;
+  return to;
+}
+
+std::uint32_t encode(const std::vector<Selector>& selectors, simplon_sa_selector* to) {
+  const std::size_t count = std::min<std::size_t>(selectors.size(), SIMPLON_SA_MAX_SELECTORS);
+  for (std::size_t i = 0; i < count; ++i) to[i] = encode(selectors[i]);
+  return static_cast<std::uint32_t>(count);
+}
+
 }  // namespace
 
 Key::Key(std::span<const std::uint8_t> bytes) noexcept : size_(std::min(bytes.size(), bytes_.size())) {
@@ -235,6 +251,49 @@ Result<std::variant<Request, Malformed>> decode_request(std::span<const std::uin
   }
   if (!reader.complaint().empty()) return Malformed{header.sequence, SIMPLON_SA_INVALID, reader.complaint()};
   return Request{header.sequence, *std::move(body)};
+}
+
+std::vector<std::uint8_t> encode_add(const Add& add) {
+  simplon_sa_add body{};
+  body.id = encode(add.id);
+  body.source = encode(add.source);
+  body.if_id = add.tunnel.value();
+  body.reqid = add.reqid;
+  body.encryption = add.encryption;
+  body.integrity = add.integrity;
+  body.encryption_key_length = static_cast<std::uint16_t>(add.encryption_key.bytes().size());
+  body.integrity_key_length = static_cast<std::uint16_t>(add.integrity_key.bytes().size());
+  std::ranges::copy(add.encryption_key.bytes(), body.encryption_key);
+  std::ranges::copy(add.integrity_key.bytes(), body.integrity_key);
+  body.replay_window = add.replay_window;
+  body.mode = add.mode;
+  body.inbound = add.inbound;
+  body.esn = add.esn;
+  body.encap = add.encap;
+  body.source_port = add.source_port;
+  body.destination_port = add.destination_port;
+  body.copy_df = add.copy_df;
+  body.copy_ecn = add.copy_ecn;
+  body.copy_dscp = add.copy_dscp;
+  body.limits = {add.limits.soft_seconds, add.limits.hard_seconds, add.limits.soft_bytes,
+                 add.limits.hard_bytes,   add.limits.soft_packets, add.limits.hard_packets};
+  body.source_selectors = encode(add.source_selectors, body.source_selector);
+  body.destination_selectors = encode(add.destination_selectors, body.destination_selector);
+  auto message = encode(SIMPLON_SA_ADD, 0, body);
+  ::explicit_bzero(&body, sizeof body);
+  return message;
+}
+
+std::vector<std::uint8_t> encode_add_policy(const Policy& policy) {
+  simplon_sa_policy body{};
+  body.direction = static_cast<std::uint8_t>(policy.direction);
+  body.if_id = policy.tunnel.value();
+  body.reqid = policy.reqid;
+  body.priority = policy.priority;
+  body.spi = policy.spi.value();
+  body.source = encode(policy.source);
+  body.destination = encode(policy.destination);
+  return encode(SIMPLON_SA_ADD_POLICY, 0, body);
 }
 
 std::vector<std::uint8_t> encode_reply(std::uint32_t sequence, simplon_sa_status status, std::uint64_t value) {

@@ -126,6 +126,10 @@ struct Malformed {
 /// One message of the plugin. Errors: kPeer if not even the header is good (close the connection).
 [[nodiscard]] Result<std::variant<Request, Malformed>> decode_request(std::span<const std::uint8_t> message);
 
+/// As the plugin would send them.
+[[nodiscard]] std::vector<std::uint8_t> encode_add(const Add& add);
+[[nodiscard]] std::vector<std::uint8_t> encode_add_policy(const Policy& policy);
+
 struct Usage {
   std::uint64_t bytes = 0, packets = 0, last_use = 0;
 };

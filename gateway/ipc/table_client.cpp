@@ -32,7 +32,10 @@ using namespace std::chrono_literals;
 
 constexpr auto kAnswerWithin = 10s;
 constexpr auto kHelloWithin = 2s;
-constexpr auto kFirstPause = 100ms;
+// A forwarder that was killed is back within tens of milliseconds, and no packet is forwarded until it has our tables: asked
+// for often at first, and an attempt that finds no socket costs next to nothing.
+constexpr auto kFirstPause = 10ms;
+constexpr int kQuickAttempts = 100;
 constexpr auto kLongestPause = 2s;
 // Chosen by us: the forwarder applies a part while the next is on its way.
 constexpr std::size_t kUpdateBytes = std::size_t{4} << 20;
@@ -216,9 +219,13 @@ struct Core : std::enable_shared_from_this<Core> {
 
   static asio::awaitable<void> run(std::shared_ptr<Core> self) {
     auto pause = std::chrono::milliseconds(kFirstPause);
+    int attempts = 0;
     while (self->running) {
       const Error why = co_await run_once(self);
-      if (self->connected) pause = kFirstPause;
+      if (self->connected) {
+        pause = kFirstPause;
+        attempts = 0;
+      }
       self->disconnect(why);
       if (!self->running) break;
       if (!self->reported_down && self->owner != nullptr && self->owner->on_disconnected) {
@@ -228,7 +235,7 @@ struct Core : std::enable_shared_from_this<Core> {
       error_code ignored;
       self->pause.expires_after(pause);
       co_await self->pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-      pause = std::min<std::chrono::milliseconds>(pause * 2, kLongestPause);
+      if (++attempts >= kQuickAttempts) pause = std::min<std::chrono::milliseconds>(pause * 2, kLongestPause);
     }
   }
 

@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 /* Chosen by us: fast enough that a restarted forwarder is found before a peer's first IKE retransmission. */
-#define RECONNECT_FIRST_MS 50
+#define RECONNECT_FIRST_MS 10
 #define RECONNECT_LAST_MS 1000
 
 struct message {
@@ -499,7 +499,10 @@ void sa_client_run(sa_client* client) {
           strerror(errno));
     }
     poll(&wake, 1, pause_ms);
-    pause_ms = pause_ms * 2 > RECONNECT_LAST_MS ? RECONNECT_LAST_MS : pause_ms * 2;
+    pause_ms += pause_ms / 2;
+    if (pause_ms > RECONNECT_LAST_MS) {
+      pause_ms = RECONNECT_LAST_MS;
+    }
   }
 }
 

@@ -4,9 +4,14 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
+
+#include "platform/base/result.h"
+#include "platform/sys/unique_fd.h"
 
 // What a daemon tells the service manager that started it (sd_notify). Without one every function does nothing.
-// None blocks; any thread.
+// None blocks but `store_descriptor`; any thread.
 
 namespace simplon::sys {
 
@@ -16,6 +21,17 @@ void notify_ready(const std::string& status);
 void notify_alive();
 /// Ends on purpose.
 void notify_stopping();
+
+/// There is a service manager to notify.
+[[nodiscard]] bool has_service_manager();
+/// Puts a copy of `descriptor` into the service manager's descriptor store (FileDescriptorStoreMax=), which gives it to the next
+/// process of this service. Blocks until the manager has handled it, one second at most. A manager without room for it says
+/// nothing. Errors: kUnavailable.
+[[nodiscard]] Result<void> store_descriptor(const std::string& name, int descriptor);
+/// Takes all of that name out of the store again: what was passed on also stays in it.
+void forget_stored_descriptors(const std::string& name);
+/// What the service manager passed to this process, with names; nothing the second time.
+[[nodiscard]] std::vector<std::pair<std::string, UniqueFd>> take_passed_descriptors();
 
 /// Half of what the service manager allows between two signs of life; unset when it does not watch.
 [[nodiscard]] std::optional<std::chrono::milliseconds> watchdog_interval();

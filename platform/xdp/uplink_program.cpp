@@ -2,7 +2,8 @@
 //
 // Each uplink has its own instance of the XDP program, because a receive queue number means something else on each
 // interface (the XSKMAP is per instance); the sets of our addresses are shared. The program is attached through a bpf_link,
-// which is a descriptor: whatever ends the process also detaches the program, and the kernel gets all packets again.
+// which is a descriptor: whatever ends the process also detaches the program, and the kernel gets all packets again. Unless
+// the link was handed over: then the next process loads its own program and maps and replaces the former one in the link.
 #include "platform/xdp/uplink_program.h"
 
 #include <bpf/bpf.h>
@@ -115,10 +116,11 @@ Result<void> Steering::set_ipsec_addresses(const std::set<IpAddress>& wanted) {
 
 struct UplinkProgram::Impl {
   uplink_bpf* skeleton = nullptr;
-  int link = -1;
+  sys::UniqueFd link;
 
+  [[nodiscard]] int program() const { return bpf_program__fd(skeleton->progs.simplon_uplink); }
   ~Impl() {
-    if (link >= 0) ::close(link);
+    link.reset();
     uplink_bpf__destroy(skeleton);
   }
 };
@@ -126,8 +128,7 @@ struct UplinkProgram::Impl {
 UplinkProgram::UplinkProgram(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 UplinkProgram::~UplinkProgram() = default;
 
-Result<std::unique_ptr<UplinkProgram>> UplinkProgram::attach(const Steering& steering, const std::string& interface,
-                                                             std::uint32_t interface_index) {
+Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering& steering) {
   auto impl = std::make_unique<Impl>();
   impl->skeleton = uplink_bpf__open();
   if (impl->skeleton == nullptr) return fail_errno("cannot open the XDP program", errno);
@@ -138,7 +139,14 @@ Result<std::unique_ptr<UplinkProgram>> UplinkProgram::attach(const Steering& ste
   if (const int error = uplink_bpf__load(impl->skeleton); error != 0) {
     return fail_errno("the kernel refuses the XDP program", -error, "Linux 5.15 or newer is needed");
   }
-  const int program = bpf_program__fd(impl->skeleton->progs.simplon_uplink);
+  return impl;
+}
+
+Result<std::unique_ptr<UplinkProgram>> UplinkProgram::attach(const Steering& steering, const std::string& interface,
+                                                             std::uint32_t interface_index) {
+  auto loaded = load(steering);
+  if (!loaded) return Unexpected(loaded.error());
+  auto impl = *std::move(loaded);
   AttachMode mode = AttachMode::kNative;
   int error = 0;
   for (const auto& [flags, candidate] :
@@ -146,16 +154,16 @@ Result<std::unique_ptr<UplinkProgram>> UplinkProgram::attach(const Steering& ste
     struct bpf_link_create_opts options {};
     options.sz = sizeof options;
     options.flags = static_cast<std::uint32_t>(flags);
-    impl->link = bpf_link_create(program, static_cast<int>(interface_index), BPF_XDP, &options);
+    impl->link.reset(bpf_link_create(impl->program(), static_cast<int>(interface_index), BPF_XDP, &options));
     mode = candidate;
-    if (impl->link >= 0) break;
+    if (impl->link.valid()) break;
     error = errno;
     if (error == EBUSY || error == EEXIST) {
       return fail(ErrorCode::kConflict, "another XDP program is attached to " + interface,
                   "remove it: ip link set " + interface + " xdp off, or stop the program that owns it");
     }
   }
-  if (impl->link < 0) {
+  if (!impl->link.valid()) {
     return fail_errno("cannot attach the XDP program to " + interface, error,
                       "neither in the driver nor in generic mode: `simplon doctor` looks at MTU and offloads");
   }
@@ -163,6 +171,35 @@ Result<std::unique_ptr<UplinkProgram>> UplinkProgram::attach(const Steering& ste
   attached->mode_ = mode;
   return attached;
 }
+
+Result<std::unique_ptr<UplinkProgram>> UplinkProgram::adopt(const Steering& steering, sys::UniqueFd link,
+                                                            std::uint32_t interface_index, AttachMode mode) {
+  struct bpf_link_info info {};
+  std::uint32_t size = sizeof info;
+  if (bpf_obj_get_info_by_fd(link.get(), &info, &size) != 0) {
+    return fail_errno("the link of an XDP program that was handed over is none", errno);
+  }
+  if (info.type != BPF_LINK_TYPE_XDP || info.xdp.ifindex != interface_index) {
+    return fail(ErrorCode::kPeer, "the link of an XDP program that was handed over belongs to interface " +
+                                      std::to_string(info.type == BPF_LINK_TYPE_XDP ? info.xdp.ifindex : 0) + ", not " +
+                                      std::to_string(interface_index));
+  }
+  auto impl = load(steering);
+  if (!impl) return Unexpected(impl.error());
+  (*impl)->link = std::move(link);
+  std::unique_ptr<UplinkProgram> adopted(new UplinkProgram(*std::move(impl)));
+  adopted->mode_ = mode;
+  return adopted;
+}
+
+Result<void> UplinkProgram::take_over() {
+  if (bpf_link_update(impl_->link.get(), impl_->program(), nullptr) != 0) {
+    return fail_errno("cannot replace the XDP program", errno);
+  }
+  return {};
+}
+
+int UplinkProgram::link_fd() const noexcept { return impl_->link.get(); }
 
 Result<void> UplinkProgram::set_socket(std::uint32_t queue, int socket_fd) {
   if (queue >= SIMPLON_XDP_MAX_QUEUES) {

@@ -10,6 +10,7 @@
 
 #include "platform/base/result.h"
 #include "platform/net/ip_address.h"
+#include "platform/sys/unique_fd.h"
 
 namespace simplon::xdp {
 
@@ -45,12 +46,17 @@ enum class AttachMode : std::uint8_t { kNative, kGeneric };
 
 [[nodiscard]] std::string_view to_string(AttachMode mode) noexcept;
 
-/// The XDP program on one interface. Detached by its destruction, and by the kernel when the process dies.
+/// The XDP program on one interface. Detached when the last descriptor of its link is closed: by its destruction,
+/// and by the kernel when the process dies.
 class UplinkProgram {
  public:
   /// Native first, then generic (SKB) mode. Errors: kConflict if another XDP program is attached; kUnavailable otherwise.
   [[nodiscard]] static Result<std::unique_ptr<UplinkProgram>> attach(const Steering& steering, const std::string& interface,
                                                                      std::uint32_t interface_index);
+  /// Takes the place of the program that a former process attached and whose bpf_link it handed over. That one goes on until
+  /// `take_over`. Errors: kPeer if `link` does not belong to the interface; kUnavailable.
+  [[nodiscard]] static Result<std::unique_ptr<UplinkProgram>> adopt(const Steering& steering, sys::UniqueFd link,
+                                                                    std::uint32_t interface_index, AttachMode mode);
   ~UplinkProgram();
   UplinkProgram(const UplinkProgram&) = delete;
   UplinkProgram& operator=(const UplinkProgram&) = delete;
@@ -58,9 +64,14 @@ class UplinkProgram {
   [[nodiscard]] AttachMode mode() const noexcept { return mode_; }
   /// Sends what is ours and arrives on `queue` to the AF_XDP socket.
   [[nodiscard]] Result<void> set_socket(std::uint32_t queue, int socket_fd);
+  /// After `adopt`: packets meet this program from now on, without one that meets none.
+  [[nodiscard]] Result<void> take_over();
+  /// What keeps the program attached.
+  [[nodiscard]] int link_fd() const noexcept;
 
  private:
   struct Impl;
+  [[nodiscard]] static Result<std::unique_ptr<Impl>> load(const Steering& steering);
   explicit UplinkProgram(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
   AttachMode mode_ = AttachMode::kNative;

@@ -8,13 +8,20 @@
 // a ring or inside the kernel, which cannot be asked; so a bitmap records what was handed over, and when the
 // socket is closed `owned` lists exactly those frames. What the kernel reports is checked against the bitmap: a frame it
 // does not hold is a broken invariant.
+//
+// The rings are the kernel's and live as long as the socket, whoever has its descriptor: `adopt` maps them again in another
+// process. All state is in their shared indices and in the bitmap; a process that has stopped between two bursts has nothing
+// else. libxdp gives us the ring operations only, because it can open a socket but not take one over.
 #include "platform/xdp/xsk_socket.h"
 
 #include <linux/if_xdp.h>
+#include <net/if.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <xdp/xsk.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <thread>
@@ -23,59 +30,115 @@ namespace simplon::xdp {
 namespace {
 
 // Chosen by us: a closed socket is released within an RCU grace period, some tens of milliseconds.
-constexpr int kBusyRetries = 20;
-constexpr auto kBusyPause = std::chrono::milliseconds(50);
+constexpr int kBusyRetries = 200;
+constexpr auto kBusyPause = std::chrono::milliseconds(5);
+
+/// A part of the kernel's memory of a socket, mapped.
+class Mapping {
+ public:
+  Mapping() noexcept = default;
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping() {
+    if (base_ != nullptr) ::munmap(base_, bytes_);
+  }
+  /// 0 or a positive errno: EINVAL when the kernel's ring is smaller.
+  [[nodiscard]] int map(int fd, std::size_t bytes, std::uint64_t page) {
+    void* base = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, static_cast<off_t>(page));
+    if (base == MAP_FAILED) return errno;
+    base_ = static_cast<std::uint8_t*>(base);
+    bytes_ = bytes;
+    return 0;
+  }
+  template <class T>
+  [[nodiscard]] T* at(std::uint64_t offset) const noexcept {
+    return reinterpret_cast<T*>(base_ + offset);
+  }
+
+ private:
+  std::uint8_t* base_ = nullptr;
+  std::size_t bytes_ = 0;
+};
 
 }  // namespace
 
 struct XskSocket::Impl {
   Options options;
-  xsk_umem* umem = nullptr;
-  xsk_socket* socket = nullptr;
   xsk_ring_prod fill{};
   xsk_ring_cons completion{};
   xsk_ring_cons rx{};
   xsk_ring_prod tx{};
+  Mapping fill_area, completion_area, rx_area, tx_area;
+  sys::UniqueFd fd;
   bool zero_copy = false;
   std::size_t in_flight = 0;
   bool tx_pending = false;
   std::vector<std::uint64_t> owned;
 
-  ~Impl() { close(); }
-
-  void close() {
-    if (socket != nullptr) xsk_socket__delete(socket);
-    socket = nullptr;
-    if (umem != nullptr) xsk_umem__delete(umem);
-    umem = nullptr;
+  /// 0 or a positive errno.
+  [[nodiscard]] int set(int option, const void* value, std::size_t size) const {
+    return ::setsockopt(fd.get(), SOL_XDP, option, value, static_cast<socklen_t>(size)) == 0 ? 0 : errno;
   }
 
   /// 0 or a positive errno.
-  int open_with(std::uint16_t copy_flag) {
-    struct xsk_umem_config umem_config {};
+  [[nodiscard]] int open_with(std::uint16_t copy_flag) {
+    fd.reset(::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
+    if (!fd.valid()) return errno;
+    struct xdp_umem_reg memory {};
+    memory.addr = reinterpret_cast<std::uintptr_t>(options.memory.data());
+    memory.len = options.memory.size();
+    memory.chunk_size = options.frame_bytes;
+    memory.headroom = options.headroom_bytes;
+    const std::uint32_t rx_size = options.rx_ring;
+    const std::uint32_t tx_size = options.tx_ring;
+    int error = set(XDP_UMEM_REG, &memory, sizeof memory);
     // Room for every frame in flight: a completion ring as large as the tx ring is never full.
-    umem_config.fill_size = options.rx_ring;
-    umem_config.comp_size = options.tx_ring;
-    umem_config.frame_size = options.frame_bytes;
-    umem_config.frame_headroom = options.headroom_bytes;
-    int error = -xsk_umem__create(&umem, options.memory.data(), options.memory.size(), &fill, &completion, &umem_config);
-    if (error != 0) {
-      umem = nullptr;
-      return error;
-    }
-    struct xsk_socket_config config {};
-    config.rx_size = options.rx_ring;
-    config.tx_size = options.tx_ring;
-    config.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD;
-    config.bind_flags = static_cast<std::uint16_t>(copy_flag | XDP_USE_NEED_WAKEUP);
-    error = -xsk_socket__create(&socket, options.interface.c_str(), options.queue, umem, &rx, &tx, &config);
-    if (error != 0) {
-      socket = nullptr;
-      close();
-      return error;
-    }
+    if (error == 0) error = set(XDP_UMEM_FILL_RING, &rx_size, sizeof rx_size);
+    if (error == 0) error = set(XDP_UMEM_COMPLETION_RING, &tx_size, sizeof tx_size);
+    if (error == 0) error = set(XDP_RX_RING, &rx_size, sizeof rx_size);
+    if (error == 0) error = set(XDP_TX_RING, &tx_size, sizeof tx_size);
+    if (error == 0) error = map_rings();
+    if (error != 0) return error;
+    struct sockaddr_xdp address {};
+    address.sxdp_family = AF_XDP;
+    address.sxdp_flags = static_cast<std::uint16_t>(copy_flag | XDP_USE_NEED_WAKEUP);
+    address.sxdp_ifindex = ::if_nametoindex(options.interface.c_str());
+    address.sxdp_queue_id = options.queue;
+    if (::bind(fd.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof address) != 0) return errno;
     zero_copy = copy_flag == XDP_ZEROCOPY;
     return 0;
+  }
+
+  /// Maps the four rings and starts from where their shared indices are: 0 in a new socket. 0 or a positive errno.
+  [[nodiscard]] int map_rings() {
+    struct xdp_mmap_offsets offsets {};
+    socklen_t size = sizeof offsets;
+    if (::getsockopt(fd.get(), SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &size) != 0) return errno;
+    if (size != sizeof offsets) return EPROTO;
+    const auto map = [this](Mapping& area, auto& ring, const struct xdp_ring_offset& at, std::uint32_t entries,
+                            std::size_t entry_bytes, std::uint64_t page) {
+      if (const int error = area.map(fd.get(), at.desc + entries * entry_bytes, page); error != 0) return error;
+      ring.mask = entries - 1;
+      ring.size = entries;
+      ring.producer = area.template at<std::uint32_t>(at.producer);
+      ring.consumer = area.template at<std::uint32_t>(at.consumer);
+      ring.flags = area.template at<std::uint32_t>(at.flags);
+      ring.ring = area.template at<void>(at.desc);
+      ring.cached_prod = __atomic_load_n(ring.producer, __ATOMIC_ACQUIRE);
+      ring.cached_cons = __atomic_load_n(ring.consumer, __ATOMIC_ACQUIRE);
+      return 0;
+    };
+    int error = map(fill_area, fill, offsets.fr, options.rx_ring, sizeof(std::uint64_t), XDP_UMEM_PGOFF_FILL_RING);
+    if (error == 0) {
+      error = map(completion_area, completion, offsets.cr, options.tx_ring, sizeof(std::uint64_t),
+                  XDP_UMEM_PGOFF_COMPLETION_RING);
+    }
+    if (error == 0) error = map(rx_area, rx, offsets.rx, options.rx_ring, sizeof(struct xdp_desc), XDP_PGOFF_RX_RING);
+    if (error == 0) error = map(tx_area, tx, offsets.tx, options.tx_ring, sizeof(struct xdp_desc), XDP_PGOFF_TX_RING);
+    // Producers compare with what is free (xsk.h): the consumer's index a ring ahead.
+    fill.cached_cons += fill.size;
+    tx.cached_cons += tx.size;
+    return error;
   }
 
   [[nodiscard]] std::size_t frame_of(std::uint64_t offset) const {
@@ -97,14 +160,22 @@ XskSocket::XskSocket(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 XskSocket::~XskSocket() = default;
 
 Result<std::unique_ptr<XskSocket>> XskSocket::open(const Options& options) {
-  auto impl = std::make_unique<Impl>();
-  impl->options = options;
-  impl->owned.resize(options.memory.size() / options.frame_bytes / 64 + 1);
+  const auto fresh = [&options] {
+    auto impl = std::make_unique<Impl>();
+    impl->options = options;
+    impl->owned.resize(options.memory.size() / options.frame_bytes / 64 + 1);
+    return impl;
+  };
+  std::unique_ptr<Impl> impl;
   int error = EOPNOTSUPP;
   for (int attempt = 0; attempt < kBusyRetries; ++attempt) {
+    impl = fresh();
     if (options.try_zero_copy) error = impl->open_with(XDP_ZEROCOPY);
     // Whatever zero-copy failed with, copy mode decides.
-    if (error != 0 && error != EBUSY) error = impl->open_with(XDP_COPY);
+    if (error != 0 && error != EBUSY) {
+      impl = fresh();
+      error = impl->open_with(XDP_COPY);
+    }
     if (error != EBUSY) break;
     std::this_thread::sleep_for(kBusyPause);
   }
@@ -120,7 +191,40 @@ Result<std::unique_ptr<XskSocket>> XskSocket::open(const Options& options) {
   return std::unique_ptr<XskSocket>(new XskSocket(std::move(impl)));
 }
 
-int XskSocket::fd() const noexcept { return xsk_socket__fd(impl_->socket); }
+Result<std::unique_ptr<XskSocket>> XskSocket::adopt(const Options& options, Handed handed) {
+  const std::string name = "the AF_XDP socket on " + options.interface + " queue " + std::to_string(options.queue);
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  if (::getsockopt(handed.fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_XDP) {
+    return fail(ErrorCode::kPeer, name + " that was handed over is none");
+  }
+  if (!std::has_single_bit(options.rx_ring) || !std::has_single_bit(options.tx_ring)) {
+    return fail(ErrorCode::kPeer, name + " was handed over with rings of " + std::to_string(options.rx_ring) + " and " +
+                                      std::to_string(options.tx_ring) + " entries");
+  }
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  impl->fd = std::move(handed.fd);
+  impl->zero_copy = handed.zero_copy;
+  impl->owned = std::move(handed.owned_bits);
+  const std::size_t frames = options.memory.size() / options.frame_bytes;
+  impl->owned.resize(frames / 64 + 1);
+  if (const int error = impl->map_rings(); error != 0) return fail_errno("cannot map the rings of " + name, error);
+  // Indices only grow, so their differences say how many frames the kernel's side holds.
+  const std::uint32_t receiving = impl->fill.cached_prod - impl->rx.cached_cons;
+  const std::uint32_t sending = impl->tx.cached_prod - impl->completion.cached_cons;
+  std::size_t owned = 0;
+  for (const std::uint64_t bits : impl->owned) owned += static_cast<std::size_t>(std::popcount(bits));
+  if (receiving > frames || sending > options.tx_ring || owned != std::size_t{receiving} + sending) {
+    return fail(ErrorCode::kPeer, name + " was handed over with " + std::to_string(owned) + " frames, but it holds " +
+                                      std::to_string(receiving) + " to receive and " + std::to_string(sending) + " to send");
+  }
+  impl->in_flight = sending;
+  impl->tx_pending = sending != 0;
+  return std::unique_ptr<XskSocket>(new XskSocket(std::move(impl)));
+}
+
+int XskSocket::fd() const noexcept { return impl_->fd.get(); }
 bool XskSocket::zero_copy() const noexcept { return impl_->zero_copy; }
 std::size_t XskSocket::in_flight() const noexcept { return impl_->in_flight; }
 
@@ -203,6 +307,8 @@ std::vector<std::uint64_t> XskSocket::owned() const {
   }
   return offsets;
 }
+
+std::span<const std::uint64_t> XskSocket::owned_bits() const noexcept { return impl_->owned; }
 
 Result<XskStatistics> XskSocket::statistics() const {
   struct xdp_statistics raw {};

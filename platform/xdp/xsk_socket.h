@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "platform/base/result.h"
+#include "platform/sys/unique_fd.h"
 
 namespace simplon::xdp {
 
@@ -50,9 +51,21 @@ class XskSocket {
     bool try_zero_copy = true;
   };
 
+  /// What a former process knew of a socket that it handed over.
+  struct Handed {
+    sys::UniqueFd fd;
+    bool zero_copy = false;
+    /// As of `owned_bits`.
+    std::vector<std::uint64_t> owned_bits;
+  };
+
   /// Zero-copy first, then copy mode. EBUSY (a former socket is still being released) is tried again for about one second.
   /// Errors: kUnavailable naming interface, queue and reason.
   [[nodiscard]] static Result<std::unique_ptr<XskSocket>> open(const Options& options);
+  /// Goes on with an open socket: `options` are those it was opened with, and `options.memory` is the same memory, mapped
+  /// again. What arrived since the former process stopped is in the rings. Errors: kPeer if the rings do not fit what was handed
+  /// over; the socket is closed then.
+  [[nodiscard]] static Result<std::unique_ptr<XskSocket>> adopt(const Options& options, Handed handed);
   ~XskSocket();
   XskSocket(const XskSocket&) = delete;
   XskSocket& operator=(const XskSocket&) = delete;
@@ -77,6 +90,8 @@ class XskSocket {
 
   /// Offsets of all frames the socket owns (in its rings or in the kernel).
   [[nodiscard]] std::vector<std::uint64_t> owned() const;
+  /// The same as a bitmap: bit n is the frame at n * frame_bytes. Good until the next call of another function.
+  [[nodiscard]] std::span<const std::uint64_t> owned_bits() const noexcept;
   [[nodiscard]] Result<XskStatistics> statistics() const;
 
  private:

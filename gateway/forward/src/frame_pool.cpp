@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -9,30 +12,60 @@
 
 namespace simplon::forward {
 
-Result<FramePool> FramePool::create(std::size_t frames) {
-  void* memory =
-      ::mmap(nullptr, frames * kFrameBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) {
-    const int errnum = errno;
-    Error error = fail_errno("cannot map " + std::to_string(frames) + " packet frames", errnum).value();
-    error.code = ErrorCode::kExhausted;
-    return tl::make_unexpected(std::move(error));
+namespace {
+
+Result<std::uint8_t*> map(int memory, std::size_t frames) {
+  void* base = ::mmap(nullptr, frames * kFrameBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+  if (base == MAP_FAILED) {
+    return fail(ErrorCode::kExhausted,
+                "cannot map " + std::to_string(frames) + " packet frames: " + std::string(std::strerror(errno)));
   }
-  // Fewer TLB misses where the system has transparent huge pages; nothing lost where it has not. Asked for before the
-  // first touch, which is what decides; touched here, so that no packet waits for a page fault.
-  static_cast<void>(::madvise(memory, frames * kFrameBytes, MADV_HUGEPAGE));
-  for (std::size_t i = 0; i < frames; ++i) static_cast<volatile std::uint8_t*>(memory)[i * kFrameBytes] = 0;
-  return FramePool(static_cast<std::uint8_t*>(memory), frames);
+  // Fewer TLB misses where the system has transparent huge pages for shared memory (shmem_enabled "advise"); nothing lost
+  // where it has not. Asked for before the first touch, which is what decides.
+  static_cast<void>(::madvise(base, frames * kFrameBytes, MADV_HUGEPAGE));
+  return static_cast<std::uint8_t*>(base);
 }
 
-FramePool::FramePool(std::uint8_t* base, std::size_t frames) : base_(base), frames_(frames) {
+}  // namespace
+
+Result<FramePool> FramePool::create(std::size_t frames) {
+  sys::UniqueFd memory(::memfd_create("simplon-frames", MFD_CLOEXEC));
+  if (!memory.valid()) return fail_errno("cannot create memory for packet frames", errno);
+  if (::ftruncate(memory.get(), static_cast<off_t>(frames * kFrameBytes)) != 0) {
+    return fail_errno("cannot create " + std::to_string(frames) + " packet frames", errno);
+  }
+  auto base = map(memory.get(), frames);
+  if (!base) return Unexpected(base.error());
+  // Touched here, so that no packet waits for a page fault.
+  for (std::size_t i = 0; i < frames; ++i) static_cast<volatile std::uint8_t*>(*base)[i * kFrameBytes] = 0;
+  return FramePool(std::move(memory), *base, frames, {});
+}
+
+Result<FramePool> FramePool::adopt(sys::UniqueFd memory, std::size_t frames, std::span<const std::uint64_t> in_use) {
+  struct stat info {};
+  if (::fstat(memory.get(), &info) != 0 || !S_ISREG(info.st_mode) || frames == 0 ||
+      static_cast<std::uint64_t>(info.st_size) != std::uint64_t{frames} * kFrameBytes) {
+    return fail(ErrorCode::kPeer, "the packet memory that was handed over does not have " + std::to_string(frames) + " frames");
+  }
+  auto base = map(memory.get(), frames);
+  if (!base) return Unexpected(base.error());
+  return FramePool(std::move(memory), *base, frames, in_use);
+}
+
+FramePool::FramePool(sys::UniqueFd memory, std::uint8_t* base, std::size_t frames, std::span<const std::uint64_t> in_use)
+    : memory_(std::move(memory)), base_(base), frames_(frames) {
   free_.reserve(frames);
   remote_.reserve(frames);
-  for (std::size_t i = frames; i > 0; --i) free_.push_back(static_cast<std::uint32_t>(i - 1));
+  for (std::size_t i = frames; i > 0; --i) {
+    const std::size_t frame = i - 1;
+    const bool taken = frame / 64 < in_use.size() && (in_use[frame / 64] >> (frame % 64) & 1) != 0;
+    if (!taken) free_.push_back(static_cast<std::uint32_t>(frame));
+  }
 }
 
 FramePool::FramePool(FramePool&& other) noexcept
-    : base_(std::exchange(other.base_, nullptr)),
+    : memory_(std::move(other.memory_)),
+      base_(std::exchange(other.base_, nullptr)),
       frames_(std::exchange(other.frames_, 0)),
       free_(std::move(other.free_)),
       remote_(std::move(other.remote_)),

@@ -107,6 +107,22 @@ SaUsage Sa::usage() const noexcept {
           runtime_.last_use.load(std::memory_order_relaxed)};
 }
 
+SaProgress Sa::progress() const {
+  const auto words = runtime_.window.words();
+  return {usage(), runtime_.window.top(), {words.begin(), words.end()}};
+}
+
+bool Sa::resume(const SaProgress& progress) {
+  if (!runtime_.window.restore(progress.window_top, progress.window)) return false;
+  runtime_.packets.add(progress.usage.packets);
+  runtime_.bytes.add(progress.usage.bytes);
+  runtime_.replayed.add(progress.usage.replayed);
+  runtime_.failed.add(progress.usage.failed);
+  runtime_.sequence.store(progress.usage.sequence, std::memory_order_relaxed);
+  runtime_.last_use.store(progress.usage.last_use, std::memory_order_relaxed);
+  return true;
+}
+
 std::optional<SaMapping> Sa::take_mapping() noexcept {
   if (!runtime_.mapping_full.load(std::memory_order_acquire)) return std::nullopt;
   const SaMapping mapping = runtime_.mapping;

@@ -377,6 +377,12 @@ Result<void> Tables::upsert_endpoint(const EndpointEntry& endpoint) {
   return {};
 }
 
+std::optional<EndpointEntry> Tables::endpoint(Vni vni, const IpAddress& address) const {
+  const Endpoint* found = state_->endpoints.find(EndpointKey::of(vni.value(), WireAddress::from(address)));
+  if (found == nullptr) return std::nullopt;
+  return EndpointEntry{vni, address, found->mac, found->vtep.to_ip()};
+}
+
 void Tables::remove_endpoint(Vni vni, const IpAddress& address) {
   const EndpointKey key = EndpointKey::of(vni.value(), WireAddress::from(address));
   const Endpoint* present = state_->endpoints.find(key);
@@ -550,6 +556,32 @@ Result<void> Tables::upsert_route(const RouteEntry& route) {
     writer_->drop_route_value(RouteValue(old));
   }
   return {};
+}
+
+std::optional<RouteEntry> Tables::route(DomainId domain, const IpPrefix& prefix) const {
+  using Action = RouteValue::Action;
+  const auto found = writer_->domains.find(domain);
+  if (found == writer_->domains.end()) return std::nullopt;
+  const RouteValue value(with_fib(*writer_->domain_object(found->second), prefix,
+                                  [&](auto& fib, auto key) { return fib.exact(key, prefix.length()); }));
+  RouteEntry route{domain, prefix, RouteAction::kForward, {}};
+  switch (value.action()) {
+    case Action::kNone:
+      return std::nullopt;
+    case Action::kUnreachable:
+      route.action = RouteAction::kUnreachable;
+      return route;
+    case Action::kGroup:
+      route.nexthops = writer_->group_of_slot.at(value.slot())->first;
+      return route;
+    case Action::kLocal:
+      route.action = RouteAction::kLocal;
+      break;
+    case Action::kForward:
+      break;
+  }
+  route.nexthops = {{writer_->attachment_of_slot.at(value.slot()), 1}};
+  return route;
 }
 
 void Tables::remove_route(DomainId domain, const IpPrefix& prefix) {

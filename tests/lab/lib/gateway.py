@@ -9,6 +9,7 @@ import yaml
 
 from . import charon
 from .expect import expect
+from .notify_server import NotifyServer
 from .topo import ROOT, Namespace, run
 
 CHARON_CONFIGURATION = """
@@ -66,7 +67,7 @@ class Gateway:
         self.run_dir = self.lab.dir / f"{self.short}-run"
         self.state_dir = self.lab.dir / f"{self.short}-state"
         self.netns_prefix = f"{self.lab.id}-{self.short}-"
-        self.forwarder = self.daemon = None
+        self.forwarder = self.daemon = self.manager = None
         for folder in (self.run_dir, self.state_dir):
             folder.mkdir()
         folder = charon.plugin_folder(self.lab.dir / f"{self.short}-plugins",
@@ -86,11 +87,23 @@ class Gateway:
         self.start_daemon()
         return self
 
-    def start_forwarder(self):
-        self.forwarder = self.space.spawn([program("gateway/forwarder/simplon-forwarder"), "--run-dir", self.run_dir],
-                                          log=f"{self.short}.forwarder.log")
+    def start_forwarder(self, wait=True):
+        argv = [program("gateway/forwarder/simplon-forwarder"), "--run-dir", self.run_dir]
+        environment, descriptors = None, ()
+        if self.manager:
+            argv, environment, descriptors = self.manager.service(argv)
+        self.forwarder = self.space.spawn(argv, log=f"{self.short}.forwarder.log", env=environment, descriptors=descriptors)
+        if wait:
+            self.wait_forwarder()
+
+    def wait_forwarder(self):
         expect(lambda: self._up(self.forwarder) and (self.run_dir / "sa.sock").exists(), 20,
                f"{self.short}: the forwarder listens")
+
+    def manage_forwarder(self):
+        """From the next start on, the forwarder has a service manager with a descriptor store."""
+        self.manager = NotifyServer(self.lab.dir / f"{self.short}-notify")
+        self.lab.on_close(self.manager.close)
 
     def start_daemon(self):
         self.daemon = self.space.spawn(
@@ -117,6 +130,17 @@ class Gateway:
         self.lab.echo(self.short, ["kill", "-9", self.charon.process.pid, "# charon"])
         self.charon.process.kill()
         self.charon.start()
+
+    def kill_forwarder(self):
+        """kill -9 of the forwarder, nothing else."""
+        self.lab.echo(self.short, ["kill", "-9", self.forwarder.pid, "# simplon-forwarder"])
+        self.forwarder.kill()
+
+    def restart_forwarder(self):
+        """As `systemctl restart` does it: SIGTERM, wait for the end, start again."""
+        self.lab.echo(self.short, ["kill", self.forwarder.pid, "# simplon-forwarder, and started again"])
+        self.forwarder.stop()
+        self.start_forwarder()
 
     def stop(self):
         for process in (self.daemon, self.charon.process, self.forwarder):

@@ -38,13 +38,14 @@ def end(pid, started, patience=5.0):
 class Process:
     """A daemon or a tool that runs beside the test. Its output goes to `log`."""
 
-    def __init__(self, argv, log, env=None):
+    def __init__(self, argv, log, env=None, descriptors=()):
         self.argv = argv
         self.log = pathlib.Path(log)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as out:
             self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                                          env={**os.environ, **(env or {})}, start_new_session=True)
+                                          env={**os.environ, **(env or {})}, pass_fds=descriptors,
+                                          start_new_session=True)
         self.pid = self.popen.pid
         self.started = start_time(self.pid)
 

@@ -78,12 +78,12 @@ class Namespace:
         for key, value in settings.items():
             run(self.enter(["sysctl", "-qw", f"{key.replace('__', '.')}={value}"]))
 
-    def spawn(self, argv, log=None, env=None, quiet=False):
-        """A process beside the test; the log is LOGS/<lab>/<namespace>.<program>.log."""
+    def spawn(self, argv, log=None, env=None, quiet=False, descriptors=()):
+        """A process beside the test; the log is LOGS/<lab>/<namespace>.<program>.log. It inherits `descriptors`."""
         if not quiet:
             self.lab.echo(self.short, [*argv, "&"])
         name = log or f"{self.short}.{pathlib.Path(str(argv[0])).name}.log"
-        process = proc.Process(self.enter(argv), self.lab.logs / name, env)
+        process = proc.Process(self.enter(argv), self.lab.logs / name, env, descriptors)
         self.lab.remember_process(process)
         return process
 
@@ -102,6 +102,7 @@ class Lab:
         self._used = {}
         self.namespaces = {}
         self.collectors = []
+        self.closers = []
         self.state = {"name": name, "owner": os.getpid(), "owner_start": proc.start_time(os.getpid()),
                       "kept": False, "processes": []}
         shutil.rmtree(self.logs, ignore_errors=True)
@@ -162,6 +163,9 @@ class Lab:
         """`collect(folder)` is called with the log folder when the lab fails."""
         self.collectors.append(collect)
 
+    def on_close(self, close):
+        self.closers.append(close)
+
     def collect(self):
         """Everything that helps to understand a failure, in one folder; returns it."""
         for short, space in self.namespaces.items():
@@ -179,6 +183,8 @@ class Lab:
         return self.logs
 
     def close(self):
+        while self.closers:
+            self.closers.pop()()
         if self.keep:
             self.state["kept"] = True
             self._write()

@@ -442,5 +442,47 @@ TEST_F(SaStoreTest, TheSameSessionReconnectsAndNothingChanges) {
   EXPECT_EQ(inbound(), 1U);
 }
 
+TEST_F(SaStoreTest, AnotherProcessGoesOn) {
+  establish(0xc0000001, 0x1001);
+  // A rekey in its middle: two SAs per direction, the newer outbound one active.
+  establish(0xc0000002, 0x1002);
+  tables_.outbound(kTunnel)->runtime().sequence = 4711;
+  tables_.outbound(kTunnel)->runtime().bytes.add(1000);
+  const auto reserved = ask(sa::AllocSpi{}).value;
+  clock_.advance(100s);
+  const auto snapshot = store_.snapshot();
+  ASSERT_EQ(snapshot.sas.size(), 4U);
+
+  forward::Tables tables;
+  std::vector<std::vector<std::uint8_t>> events;
+  SaStore store(tables, clock_, 42, [&](std::vector<std::uint8_t> event) { events.push_back(std::move(event)); });
+  const auto restored = store.restore(snapshot);
+  ASSERT_TRUE(restored) << restored.error().message();
+  EXPECT_EQ(tables.counts().inbound_sas, 2U);
+  ASSERT_NE(tables.outbound(kTunnel), nullptr);
+  EXPECT_EQ(tables.outbound(kTunnel)->spi(), Spi(0x1002));
+  EXPECT_EQ(tables.outbound(kTunnel)->usage().sequence, 4711U);
+  EXPECT_EQ(tables.outbound(kTunnel)->usage().bytes, 1000U);
+  for (const auto& stats : store.stats()) EXPECT_EQ(stats.age_seconds, 100U);
+  // The plugin sees the same instance, adds nothing, and may add again what it added: sequence numbers go on.
+  const auto again = store.handle({1, sa_of(0x1002, false)});
+  EXPECT_EQ(store.size(), 4U);
+  EXPECT_EQ(tables.outbound(kTunnel)->usage().sequence, 4711U);
+  // The end of the rekey.
+  static_cast<void>(store.handle({2, sa::DeletePolicy{policy_of(sa::Direction::kOut, 0x1002)}}));
+  EXPECT_EQ(tables.outbound(kTunnel)->spi(), Spi(0x1001));
+  EXPECT_TRUE(std::any_of(snapshot.reserved.begin(), snapshot.reserved.end(),
+                          [&](const auto& entry) { return entry.first.value() == reserved; }));
+}
+
+TEST_F(SaStoreTest, AnSaThatWasNotLeftAsItMustBeIsRefused) {
+  establish(0xc0000001, 0x1001);
+  auto snapshot = store_.snapshot();
+  snapshot.sas[0].progress.window.pop_back();
+  forward::Tables tables;
+  SaStore store(tables, clock_, 42, [](std::vector<std::uint8_t>) {});
+  EXPECT_FALSE(store.restore(snapshot));
+}
+
 }  // namespace
 }  // namespace simplon::forwarder

@@ -174,5 +174,44 @@ TEST_F(TableApplierTest, DeletionsAreIdempotentAndNeedTheKeyOnly) {
   }
 }
 
+TEST_F(TableApplierTest, WhatItEncodesMakesTheSameTables) {
+  auto objects = everything();
+  auto ecmp = route(0xc0a80300);
+  ecmp.nexthops = {{ipc::AttachmentRef::tunnel(TunnelId(5)), 3}, {ipc::AttachmentRef::vpc(Vni(100)), 1}};
+  objects.push_back(ecmp);
+  objects.push_back(ipc::Route{kDomain, IpPrefix(IpAddress::v4(0xc0a80400), 24), ipc::RouteAction::kUnreachable, {}});
+  objects.push_back(ipc::Route{kDomain, IpPrefix(IpAddress::v4(0), 0), ipc::RouteAction::kLocal,
+                               {{ipc::AttachmentRef::vpc(Vni(100)), 1}}});
+  ASSERT_THAT(upsert(objects), IsEmpty());
+
+  forward::Tables tables;
+  FakePorts ports;
+  TableApplier other(tables, ports);
+  ipc::TableFramer framer;
+  framer.append(applier_.encode());
+  for (auto envelope = framer.next(); envelope && *envelope; envelope = framer.next()) {
+    const auto message = ipc::decode_table_message(**envelope);
+    ASSERT_TRUE(message);
+    ASSERT_THAT(other.apply(std::get<ipc::Update>(*message)), IsEmpty());
+  }
+  EXPECT_EQ(other.generation(), applier_.generation());
+  EXPECT_EQ(ports.vteps, ports_.vteps);
+  EXPECT_EQ(ports.ipsec, ports_.ipsec);
+  EXPECT_EQ(tables.counts().routes, 5U);
+  EXPECT_EQ(tables.counts().endpoints, 2U);
+  const auto hops = [&](const ipc::Route& of) { return tables.route(of.domain, of.prefix).value().nexthops; };
+  EXPECT_EQ(hops(ecmp), tables_.route(ecmp.domain, ecmp.prefix).value().nexthops);
+  EXPECT_EQ(hops(ecmp).size(), 2U);
+  EXPECT_EQ(tables.endpoint(Vni(100), IpAddress::v4(0x0a010005)).value().mac, (MacAddress{{2, 0, 0, 0, 0, 9}}));
+  // As after a sync: the same objects again change nothing.
+  ports.log.clear();
+  other.sync_begin(Epoch(1));
+  ipc::Update update;
+  for (const auto& object : objects) update.operations.emplace_back(ipc::Operation::upsert(object));
+  EXPECT_THAT(other.apply(update), IsEmpty());
+  EXPECT_THAT(other.sync_end(Epoch(1)), IsEmpty());
+  EXPECT_THAT(ports.log, ::testing::Each(::testing::Eq("addresses")));
+}
+
 }  // namespace
 }  // namespace simplon::forwarder

@@ -172,5 +172,32 @@ TEST(SaDecode, DamagedMessagesAreAnsweredOrRefused) {
 
 TEST(SaDecode, TheLargestMessageFits) { EXPECT_LE(message(SIMPLON_SA_ADD, add()).size(), SIMPLON_SA_MAX_MESSAGE); }
 
+TEST(SaEncode, IsWhatWasDecoded) {
+  simplon_sa_add body = add();
+  body.reqid = 3;
+  body.integrity_key_length = 2;
+  body.integrity_key[1] = 9;
+  body.replay_window = 128;
+  body.esn = body.encap = body.copy_df = body.copy_ecn = body.copy_dscp = 1;
+  body.source_port = 4500;
+  body.destination_port = 1025;
+  body.limits = {1, 2, 3, 4, 5, 6};
+  body.source_selectors = 2;
+  body.source_selector[1] = any();
+  body.source_selector[1].protocol = 17;
+  auto bytes = message(SIMPLON_SA_ADD, body);
+  std::memset(bytes.data() + 12, 0, 4);  // the sequence number
+  const auto decoded = decode_request(bytes);
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(encode_add(std::get<Add>(std::get<Request>(*decoded).body)), bytes);
+
+  simplon_sa_policy policy{SIMPLON_SA_OUT, {}, 7, 1, 2, 0x1001, any(), any()};
+  bytes = message(SIMPLON_SA_ADD_POLICY, policy);
+  std::memset(bytes.data() + 12, 0, 4);
+  const auto decoded_policy = decode_request(bytes);
+  ASSERT_TRUE(decoded_policy);
+  EXPECT_EQ(encode_add_policy(std::get<AddPolicy>(std::get<Request>(*decoded_policy).body).policy), bytes);
+}
+
 }  // namespace
 }  // namespace simplon::ipc::sa

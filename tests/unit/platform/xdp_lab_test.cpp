@@ -83,6 +83,7 @@ class XdpLab : public ::testing::Test {
   std::string feeder_ = ours_ + "f";
   sys::UniqueFd raw_;       // at the feeder
   sys::UniqueFd kernel_;    // what the kernel of `ours_` gets
+  sys::UniqueFd memory_fd_;
   std::span<std::uint8_t> memory_;
   std::unique_ptr<Steering> steering_;
   std::unique_ptr<UplinkProgram> program_;
@@ -97,9 +98,9 @@ class XdpLab : public ::testing::Test {
       command("ip netns exec " + name + " ethtool -K e0 tx off > /dev/null");
       command("ip -n " + name + " link set e0 up");
     }
-    void* area = ::mmap(nullptr, kFrames * kFrameBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    ASSERT_NE(area, MAP_FAILED);
-    memory_ = {static_cast<std::uint8_t*>(area), kFrames * kFrameBytes};
+    memory_fd_.reset(::memfd_create("frames", MFD_CLOEXEC));
+    ASSERT_EQ(::ftruncate(memory_fd_.get(), kFrames * kFrameBytes), 0);
+    map();
     raw_ = packet_socket(feeder_);
     kernel_ = packet_socket(ours_);
     open();
@@ -120,11 +121,7 @@ class XdpLab : public ::testing::Test {
       auto program = UplinkProgram::attach(*steering_, "e0", ::if_nametoindex("e0"));
       if (!program) return Unexpected(program.error());
       program_ = *std::move(program);
-      XskSocket::Options options;
-      options.interface = "e0";
-      options.memory = memory_;
-      options.rx_ring = options.tx_ring = 256;
-      auto socket = XskSocket::open(options);
+      auto socket = XskSocket::open(options_of(memory_));
       if (!socket) return Unexpected(socket.error());
       socket_ = *std::move(socket);
       return program_->set_socket(0, socket_->fd());
@@ -139,6 +136,55 @@ class XdpLab : public ::testing::Test {
   void close() {
     program_.reset();
     socket_.reset();
+  }
+  void map() {
+    void* area = ::mmap(nullptr, kFrames * kFrameBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd_.get(), 0);
+    ASSERT_NE(area, MAP_FAILED);
+    memory_ = {static_cast<std::uint8_t*>(area), kFrames * kFrameBytes};
+  }
+
+  /// What a process leaves and the next one finds: descriptors and the bitmap; mapped at another address.
+  struct Left {
+    XskSocket::Handed socket;
+    sys::UniqueFd link;
+    std::uint32_t interface = 0;
+  };
+  Left leave() {
+    Left left;
+    const auto bits = socket_->owned_bits();
+    left.socket = {sys::UniqueFd(::dup(socket_->fd())), socket_->zero_copy(), {bits.begin(), bits.end()}};
+    left.link.reset(::dup(program_->link_fd()));
+    const auto former = memory_;
+    close();
+    steering_.reset();
+    map();
+    ::munmap(former.data(), former.size());
+    static_cast<void>(sys::run_in_netns(ours_, [&]() -> Result<void> {
+      left.interface = ::if_nametoindex("e0");
+      return {};
+    }));
+    return left;
+  }
+  static XskSocket::Options options_of(std::span<std::uint8_t> memory) {
+    XskSocket::Options options;
+    options.interface = "e0";
+    options.memory = memory;
+    options.rx_ring = options.tx_ring = 256;
+    return options;
+  }
+  Result<void> adopt(Left left) {
+    auto steering = Steering::create();
+    if (!steering) return Unexpected(steering.error());
+    steering_ = *std::move(steering);
+    if (auto ok = steering_->set_vteps({{IpAddress::v4(0xc0000201), 4789}}); !ok) return ok;
+    auto program = UplinkProgram::adopt(*steering_, std::move(left.link), left.interface, AttachMode::kNative);
+    if (!program) return Unexpected(program.error());
+    program_ = *std::move(program);
+    auto socket = XskSocket::adopt(options_of(memory_), std::move(left.socket));
+    if (!socket) return Unexpected(socket.error());
+    socket_ = *std::move(socket);
+    if (auto ok = program_->set_socket(0, socket_->fd()); !ok) return ok;
+    return program_->take_over();
   }
 
   static void command(const std::string& text) { ASSERT_EQ(std::system(text.c_str()), 0) << text; }
@@ -315,6 +361,54 @@ TEST_F(XdpLab, FramesInEveryStateAreOwnedUntilTheClose) {
   const auto owned = socket_->owned();
   EXPECT_EQ(owned.size(), 258U);
   EXPECT_EQ(std::set<std::uint64_t>(owned.begin(), owned.end()).size(), 258U);
+}
+
+TEST_F(XdpLab, AnotherProcessGoesOnAndFindsWhatArrivedBetween) {
+  ASSERT_EQ(send(ipv4(17, udp(4789, kVxlan))), Went::kSocket);
+  Left left = leave();
+  // Nobody is there; the program and the socket are.
+  const Frame waiting = ipv4(17, udp(4789, Frame(60, 0x11)));
+  ASSERT_EQ(::send(raw_.get(), waiting.data(), waiting.size(), 0), static_cast<ssize_t>(waiting.size()));
+  const auto adopted = adopt(std::move(left));
+  ASSERT_TRUE(adopted) << adopted.error().message();
+
+  std::array<FrameRef, 4> refs;
+  ASSERT_EQ(socket_->receive(refs), 1U);
+  EXPECT_EQ(Frame(memory_.data() + refs[0].offset, memory_.data() + refs[0].offset + refs[0].length), waiting);
+  // Sent from the frame it came in, which comes back.
+  ASSERT_EQ(socket_->transmit(std::span(refs).first(1)), 1U);
+  std::array<std::uint64_t, 4> done;
+  std::size_t completed = 0;
+  const auto deadline = std::chrono::steady_clock::now() + 2s;
+  while (completed == 0 && std::chrono::steady_clock::now() < deadline) {
+    socket_->wake();
+    completed = socket_->complete(done);
+  }
+  EXPECT_EQ(completed, 1U);
+  EXPECT_EQ(socket_->in_flight(), 0U);
+  EXPECT_EQ(socket_->owned().size(), 255U);
+  ASSERT_EQ(socket_->fill(std::span(done).first(1)), 1U);
+  // More packets than the ring has frames: every frame goes round.
+  for (int i = 0; i < 600; ++i) ASSERT_EQ(send(ipv4(17, udp(4789, kVxlan))), Went::kSocket) << i;
+  // The new program has the new sets: IPsec addresses are no longer ours.
+  EXPECT_EQ(send(ipv4(50, kEsp)), Went::kKernel);
+}
+
+TEST_F(XdpLab, AdoptsNothingThatDoesNotFit) {
+  Left left = leave();
+  const auto socket = [&] { return sys::UniqueFd(::dup(left.socket.fd.get())); };
+  auto bits = left.socket.owned_bits;
+  bits[0] &= ~std::uint64_t{1};
+  EXPECT_FALSE(XskSocket::adopt(options_of(memory_), {socket(), false, bits}));
+  EXPECT_FALSE(XskSocket::adopt(options_of(memory_), {sys::UniqueFd(::dup(memory_fd_.get())), false, left.socket.owned_bits}));
+  auto options = options_of(memory_);
+  options.rx_ring = 1U << 20;
+  EXPECT_FALSE(XskSocket::adopt(options, {socket(), false, left.socket.owned_bits}));
+  auto steering = Steering::create();
+  ASSERT_TRUE(steering);
+  EXPECT_FALSE(UplinkProgram::adopt(**steering, sys::UniqueFd(::dup(left.link.get())), left.interface + 1, AttachMode::kNative));
+  EXPECT_FALSE(UplinkProgram::adopt(**steering, sys::UniqueFd(::dup(memory_fd_.get())), left.interface, AttachMode::kNative));
+  EXPECT_TRUE(adopt(std::move(left)));
 }
 
 }  // namespace

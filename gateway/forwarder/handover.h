@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "gateway/forwarder/sa_server.h"
+#include "gateway/forwarder/sa_store.h"
+#include "gateway/ipc/table_model.h"
+#include "platform/base/result.h"
+#include "platform/net/mac_address.h"
+#include "platform/sys/unique_fd.h"
+#include "platform/xdp/uplink_program.h"
+
+// What a forwarder that ends on purpose leaves to its successor: descriptors, and the state that says what they are.
+
+namespace simplon::forwarder {
+
+/// Memory that may have held keys is overwritten before it is given back.
+template <class T>
+struct WipingAllocator {
+  using value_type = T;
+  WipingAllocator() noexcept = default;
+  template <class U>
+  WipingAllocator(const WipingAllocator<U>&) noexcept {}  // NOLINT(google-explicit-constructor): as containers need it
+  [[nodiscard]] T* allocate(std::size_t count) { return std::allocator<T>().allocate(count); }
+  void deallocate(T* memory, std::size_t count) noexcept {
+    ::explicit_bzero(memory, count * sizeof(T));
+    std::allocator<T>().deallocate(memory, count);
+  }
+  friend bool operator==(const WipingAllocator&, const WipingAllocator&) noexcept { return true; }
+};
+using SecretBytes = std::vector<std::uint8_t, WipingAllocator<std::uint8_t>>;
+
+struct HandedQueue {
+  std::uint32_t queue = 0;
+  std::uint32_t rx_ring = 0;
+  std::uint32_t tx_ring = 0;
+  bool zero_copy = false;
+  /// Frames that the socket owns: frame n is bit n.
+  std::vector<std::uint64_t> owned_bits;
+  friend bool operator==(const HandedQueue&, const HandedQueue&) = default;
+};
+
+struct HandedUplink {
+  std::string interface;
+  std::uint32_t index = 0;
+  MacAddress mac;
+  xdp::AttachMode mode = xdp::AttachMode::kNative;
+  std::vector<HandedQueue> queues;
+  friend bool operator==(const HandedUplink&, const HandedUplink&) = default;
+};
+
+/// Its descriptors, in this order: the packet memory; of each uplink the link of its XDP program and the socket of each queue;
+/// the TUN device of each host port.
+struct Handover {
+  std::uint64_t instance = 0;
+  std::uint64_t frames = 0;
+  Generation generation;
+  std::vector<HandedUplink> uplinks;
+  std::vector<ipc::AttachmentRef> host_ports;
+  /// As of TableApplier::encode.
+  std::vector<std::uint8_t> tables;
+  SaStore::Snapshot sas;
+  SaServer::Pending events;
+
+  [[nodiscard]] std::size_t descriptors() const noexcept;
+};
+
+[[nodiscard]] SecretBytes encode_handover(const Handover& handover);
+/// `payload` behind the header that makes it a state; for tests of what a checksum keeps away.
+[[nodiscard]] SecretBytes seal_handover(std::span<const std::uint8_t> payload);
+
+/// Pure; checks everything that can be checked without the descriptors: version, checksum, lengths, ranges, that no frame has two
+/// owners. Errors: kPeer naming what is wrong.
+[[nodiscard]] Result<Handover> decode_handover(std::span<const std::uint8_t> bytes);
+
+/// Gives state and descriptors to the service manager's store. Nothing may be sent or written through them afterwards.
+/// Errors: kUnavailable.
+[[nodiscard]] Result<void> leave_handover(const Handover& handover, std::span<const int> descriptors);
+
+/// What a former forwarder left, once: the state is overwritten in memory and taken out of the store before it is returned.
+struct TakenHandover {
+  Handover state;
+  std::vector<sys::UniqueFd> descriptors;
+};
+/// Nothing if there is nothing. Errors: kPeer and kUnavailable saying why it cannot be used; everything is closed then.
+[[nodiscard]] Result<std::optional<TakenHandover>> take_handover();
+
+}  // namespace simplon::forwarder

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/forwarder/handover.h"
+
+#include <gmock/gmock.h>
+#include <stdlib.h>
+
+#include <cstring>
+#include <functional>
+
+namespace simplon::forwarder {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+namespace sa = ipc::sa;
+
+std::span<const std::uint8_t> view(const SecretBytes& bytes) { return bytes; }
+
+HandedQueue queue(std::uint32_t number, std::uint64_t bits) { return {number, 2048, 1024, number == 1, {bits, bits << 1, 0}}; }
+
+SaStore::SavedSa saved_sa(std::uint32_t spi, bool inbound) {
+  SaStore::SavedSa saved;
+  saved.add.id = {IpAddress::v4(0xc0000201), Spi(spi), 50};
+  saved.add.source = IpAddress::v4(0xc0000202);
+  saved.add.tunnel = TunnelId(7);
+  saved.add.encryption = 20;
+  saved.add.integrity = 1024;
+  std::array<std::uint8_t, 36> key;
+  key.fill(static_cast<std::uint8_t>(spi));
+  saved.add.encryption_key = sa::Key(key);
+  saved.add.mode = 2;
+  saved.add.inbound = inbound;
+  saved.session = 99;
+  saved.added = MonoTime(3h);
+  saved.soft_raised = inbound;
+  if (inbound) saved.stale_until = MonoTime(4h);
+  saved.progress.usage = {1, 2, 3, 4, 5, 6};
+  saved.progress.window_top = 77;
+  saved.progress.window = {1, 2};
+  return saved;
+}
+
+/// 128 frames, two uplinks, two SAs, one of everything else.
+Handover handover() {
+  Handover h;
+  h.instance = 0x1122334455667788;
+  h.frames = 128;
+  h.generation = Generation(5);
+  h.uplinks = {{"wan0", 4, MacAddress{{2, 0, 0, 0, 0, 1}}, xdp::AttachMode::kNative, {queue(0, 0x0f), queue(1, 0xf00)}},
+               {"fab0", 9, MacAddress{{2, 0, 0, 0, 0, 2}}, xdp::AttachMode::kGeneric, {queue(0, 0xf0000)}}};
+  h.host_ports = {ipc::AttachmentRef::vpc(Vni(100)), ipc::AttachmentRef::tunnel(TunnelId(7))};
+  h.tables = {1, 2, 3};
+  h.sas.session = 99;
+  h.sas.sas = {saved_sa(0xc0000001, true), saved_sa(0x1000, false)};
+  sa::Policy policy;
+  policy.direction = sa::Direction::kOut;
+  policy.tunnel = TunnelId(7);
+  policy.spi = Spi(0x1000);
+  policy.source.to = policy.destination.to = IpAddress::v4(0xffffffff);
+  h.sas.policies = {{policy, 99}};
+  h.sas.reserved = {{Spi(0xc0000005), MonoTime(5h)}};
+  h.events = {99, {{1, 2, 3, 4}}};
+  return h;
+}
+
+/// With the checksum made right again: what a forwarder of ours with a bug might write.
+SecretBytes resealed(std::span<const std::uint8_t> bytes) {
+  constexpr std::size_t kHeader = 32;
+  return seal_handover(bytes.subspan(kHeader));
+}
+
+TEST(HandoverState, SurvivesTheRoundTrip) {
+  const Handover before = handover();
+  EXPECT_EQ(before.descriptors(), 1U + 3U + 2U + 2U);
+  const auto bytes = encode_handover(before);
+  const auto after = decode_handover(bytes);
+  ASSERT_TRUE(after) << after.error().message();
+  EXPECT_EQ(after->instance, before.instance);
+  EXPECT_EQ(after->generation, before.generation);
+  EXPECT_EQ(after->uplinks, before.uplinks);
+  EXPECT_EQ(after->host_ports, before.host_ports);
+  ASSERT_EQ(after->sas.sas.size(), 2U);
+  EXPECT_EQ(after->sas.sas[0].stale_until, MonoTime(4h));
+  EXPECT_EQ(after->sas.sas[1].progress.usage.sequence, 3U);
+  EXPECT_EQ(after->events.events, before.events.events);
+  // Everything else, too: the second encoding is the first.
+  EXPECT_EQ(encode_handover(*after), bytes);
+}
+
+TEST(HandoverState, OfALongerOrShorterLengthIsRefused) {
+  const auto bytes = encode_handover(handover());
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_FALSE(decode_handover(view(bytes).first(size))) << size;
+    if (size >= 32) {
+      EXPECT_FALSE(decode_handover(resealed(view(bytes).first(size)))) << size;
+    }
+  }
+  auto longer = bytes;
+  longer.push_back(0);
+  EXPECT_FALSE(decode_handover(longer));
+  EXPECT_FALSE(decode_handover(resealed(longer)));
+}
+
+TEST(HandoverState, WithAnyBitFlippedIsRefused) {
+  auto bytes = encode_handover(handover());
+  for (std::size_t at = 0; at < bytes.size(); ++at) {
+    const auto bit = static_cast<std::uint8_t>(1 << (at % 8));
+    bytes[at] ^= bit;
+    EXPECT_FALSE(decode_handover(bytes)) << at;
+    // Also where the checksum says nothing, it is only read, never believed without a check.
+    static_cast<void>(decode_handover(resealed(bytes)));
+    bytes[at] ^= bit;
+  }
+}
+
+TEST(HandoverState, OfAnotherVersionIsNamed) {
+  auto bytes = encode_handover(handover());
+  bytes[8] = 77;
+  const auto decoded = decode_handover(bytes);
+  ASSERT_FALSE(decoded);
+  EXPECT_THAT(decoded.error().what, HasSubstr("version 77"));
+}
+
+TEST(HandoverState, NeverGivesAFrameTwoOwners) {
+  const auto refused = [](const std::function<void(Handover&)>& spoil) {
+    Handover h = handover();
+    spoil(h);
+    const auto decoded = decode_handover(encode_handover(h));
+    return decoded ? std::string() : decoded.error().what;
+  };
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[1].queues[0].owned_bits[0] = 1; }), HasSubstr("two owners"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[1].queues[0].owned_bits.pop_back(); }), HasSubstr("wrong number"));
+  EXPECT_THAT(refused([](Handover& h) { h.frames = 0; }), HasSubstr("0 frames"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues.clear(); }), HasSubstr("without queues"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].rx_ring = 1000; }), HasSubstr("ring of 1000"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].interface = "an interface name too long"; }), HasSubstr("interface"));
+  EXPECT_THAT(refused([](Handover& h) { h.host_ports[0].kind = ipc::AttachmentKind::kNone; }), HasSubstr("kind 0"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].owned_bits[2] = 1; }), HasSubstr("do not exist"));
+}
+
+TEST(HandoverState, NothingPassedIsNothingTaken) {
+  ::unsetenv("LISTEN_FDS");
+  const auto taken = take_handover();
+  ASSERT_TRUE(taken);
+  EXPECT_FALSE(taken->has_value());
+}
+
+}  // namespace
+}  // namespace simplon::forwarder

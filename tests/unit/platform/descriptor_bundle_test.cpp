@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "platform/sys/descriptor_bundle.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <numeric>
+#include <string>
+
+namespace simplon::sys {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct Pipe {
+  UniqueFd out, in;
+};
+Pipe make_pipe() {
+  int pair[2];
+  EXPECT_EQ(::pipe2(pair, O_CLOEXEC), 0);
+  return {UniqueFd(pair[0]), UniqueFd(pair[1])};
+}
+
+bool is_closed_at_the_other_end(const Pipe& pipe) {
+  struct pollfd polled {pipe.out.get(), POLLIN, 0};
+  return ::poll(&polled, 1, 0) == 1 && (polled.revents & POLLHUP) != 0;
+}
+
+TEST(DescriptorBundle, GivesThemBackInOrderAndOnce) {
+  // More than one message carries.
+  std::array<Pipe, 300> pipes;
+  std::vector<int> numbers;
+  for (Pipe& pipe : pipes) {
+    pipe = make_pipe();
+    numbers.push_back(pipe.in.get());
+  }
+  const auto bundle = bundle_descriptors(numbers);
+  ASSERT_TRUE(bundle) << bundle.error().message();
+  for (Pipe& pipe : pipes) pipe.in.reset();
+  const auto taken = unbundle_descriptors(bundle->get());
+  ASSERT_TRUE(taken) << taken.error().message();
+  ASSERT_EQ(taken->size(), pipes.size());
+  for (std::size_t i = 0; i < pipes.size(); ++i) {
+    const auto number = static_cast<std::uint8_t>(i);
+    std::uint8_t got = 0;
+    ASSERT_EQ(::write((*taken)[i].get(), &number, 1), 1);
+    ASSERT_EQ(::read(pipes[i].out.get(), &got, 1), 1);
+    EXPECT_EQ(got, number);
+  }
+  EXPECT_FALSE(unbundle_descriptors(bundle->get()));
+}
+
+TEST(DescriptorBundle, ClosesWhatNobodyTookOut) {
+  Pipe pipe = make_pipe();
+  const int number = pipe.in.get();
+  auto bundle = bundle_descriptors({&number, 1});
+  ASSERT_TRUE(bundle);
+  pipe.in.reset();
+  EXPECT_FALSE(is_closed_at_the_other_end(pipe));
+  bundle->reset();
+  EXPECT_TRUE(is_closed_at_the_other_end(pipe));
+}
+
+TEST(DescriptorBundle, RefusesWhatIsNone) {
+  EXPECT_FALSE(bundle_descriptors({}));
+  const Pipe pipe = make_pipe();
+  EXPECT_FALSE(unbundle_descriptors(pipe.out.get()));
+  int pair[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+  const UniqueFd reader(pair[0]), writer(pair[1]);
+  ASSERT_EQ(::send(writer.get(), "something else", 14, 0), 14);
+  const auto taken = unbundle_descriptors(reader.get());
+  ASSERT_FALSE(taken);
+  EXPECT_THAT(taken.error().what, HasSubstr("broken"));
+}
+
+}  // namespace
+}  // namespace simplon::sys
