@@ -123,7 +123,11 @@ std::optional<Disagreement> Duel::play(const Event& event) {
   const auto& change = std::get<oracle::Change>(event);
   ++tally_.changes;
   if (auto wrong = compare_counters()) return wrong;
-  if (engine_.apply(change)) world_.apply(change);
+  if (!engine_.apply(change)) return std::nullopt;
+  world_.apply(change);
+  for (const auto& [attachment, entry] : world_.host_ports) {
+    if (const auto domain = world_.domain_of(attachment)) homes_.insert_or_assign(attachment, *domain);
+  }
   return std::nullopt;
 }
 
@@ -324,8 +328,11 @@ std::string Duel::leak_in(const forward::MemoryIo::Sent& sent) {
   Bytes plain;
   View inside = sent.bytes;
   const auto tied = world_.tied.find(sent.port);
-  if (tied != world_.tied.end()) {
-    receiver = world_.domain_of(tied->second);
+  const bool to_host = tied != world_.tied.end();
+  if (to_host) {
+    // Of an attachment that is not configured (any more) the tables do not say whose it is: the tenant who had it last.
+    const auto home = homes_.find(tied->second);
+    if (home != homes_.end()) receiver = home->second;
   } else {
     const bool v4 = oracle::get16(inside, 12) == 0x0800;
     const std::uint8_t protocol = inside[v4 ? 23 : 20];
@@ -357,7 +364,7 @@ std::string Duel::leak_in(const forward::MemoryIo::Sent& sent) {
   std::string leak;
   each_tag(inside, [&](DomainId owner) {
     ++tally_.tags;
-    if (receiver == owner) return;
+    if (receiver == owner || (to_host && !receiver)) return;
     leak = "LEAK: bytes of domain " + number(owner.value()) + " leave towards " +
            (receiver ? "domain " + number(receiver->value()) : std::string("nobody known"));
   });

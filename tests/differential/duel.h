@@ -81,6 +81,7 @@ class Duel {
   oracle::Oracle oracle_;
   std::map<std::pair<std::vector<forward::NextHopEntry>, oracle::Flow>, forward::AttachmentId> paths_;
   SourcePorts source_ports_;
+  std::map<forward::AttachmentId, DomainId> homes_;
   Tally tally_;
 };
 
