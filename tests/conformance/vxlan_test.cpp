@@ -92,8 +92,9 @@ TEST(Rfc6040, Section4_2_CongestionIsCarriedOver) {
     int result;  // -1: dropped
   };
   // Figure 4. 0 Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE.
-  for (const Row& row : {Row{0, 0, 0}, Row{0, 1, 0}, Row{0, 2, 0}, Row{0, 3, -1}, Row{2, 0, 2}, Row{2, 2, 2},
-                         Row{2, 3, 3}, Row{1, 0, 1}, Row{1, 3, 3}, Row{3, 0, 3}, Row{3, 1, 3}, Row{3, 3, 3}}) {
+  for (const Row& row : {Row{0, 0, 0}, Row{0, 1, 0}, Row{0, 2, 0}, Row{0, 3, -1}, Row{2, 0, 2}, Row{2, 1, 1},
+                         Row{2, 2, 2}, Row{2, 3, 3}, Row{1, 0, 1}, Row{1, 1, 1}, Row{1, 2, 1}, Row{1, 3, 3}, Row{3, 0, 3},
+                         Row{3, 1, 3}, Row{3, 2, 3}, Row{3, 3, 3}}) {
     Rig rig;
     const Bytes inner =
         ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .tos = static_cast<std::uint8_t>(0xb8 | row.inner)}, payload(9));

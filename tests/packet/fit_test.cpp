@@ -147,6 +147,25 @@ TEST(Fragments, OfAFragmentKeepItsPlace) {
   EXPECT_EQ(from(one, 20) + from(two, 20), payload(2000));
 }
 
+TEST(Fragments, BeyondTheLongestDatagramAreMalformed) {
+  Rig rig;
+  const auto last = [](std::uint16_t offset, std::size_t bytes) {
+    return Rig::from_vm(ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .offset = offset}, payload(bytes)));
+  };
+  EXPECT_EQ(rig.send(kFabric, last(64000, 1515)).summary(), "sent on 1; sent on 1") << "ends at 65,535";
+  EXPECT_EQ(rig.send(kFabric, last(64000, 1516)).summary(), "dropped ipv4_malformed");
+  EXPECT_EQ(rig.send(kFabric, last(65528, 100)).summary(), "dropped ipv4_malformed");
+}
+
+TEST(Mss, IsQuotedAsItCameWhenTheSynDoesNotFit) {
+  Rig rig;
+  const Bytes syn = ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .protocol = 6, .df = true},
+                         tcp({.src = 1, .dst = 2, .syn = true, .mss = 1460}, payload(1500)));
+  const Outcome outcome = rig.send(kFabric, Rig::from_vm(syn));
+  ASSERT_EQ(outcome.summary(), "sent on 0; dropped fragmentation_needed");
+  EXPECT_EQ(to_hex(Rig::to_vm(outcome.sent[0])), to_hex(error4("10.1.0.1", "10.1.0.5", 3, 4, kTunnel7Mtu, syn)));
+}
+
 TEST(Mss, IsClampedBothWaysOnSynOnly) {
   Rig rig;
   const auto syn = [](const std::string& src, const std::string& dst, std::uint16_t mss, bool ack, Bytes other = {}) {

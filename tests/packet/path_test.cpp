@@ -301,6 +301,11 @@ TEST(Arp, RequestForTheGatewayFromAnEndpointIsAnswered) {
   ASSERT_EQ(outcome.summary(), "sent on 0");
   EXPECT_EQ(to_hex(Rig::to_vm(outcome.sent[0])), to_hex(arp(2, kGatewayMac, "10.1.0.1", kVmMac, "10.1.0.5")));
   EXPECT_EQ(rig.send(kFabric, ask("10.1.0.2")).summary(), "dropped vxlan_inner_arp");
+
+  // Our VTEP of this VPC is an IPv4 address: there is no way to an endpoint behind an IPv6 one.
+  Topology::must(rig.tables.upsert_endpoint(
+      {Vni{5001}, Topology::ip("10.1.0.5"), Topology::mac(kVmMac), Topology::ip("2001:db8:f::11")}));
+  EXPECT_EQ(rig.send(kFabric, ask("10.1.0.1")).summary(), "dropped vxlan_inner_arp");
 }
 
 TEST(Checksum, PartialOnesAreCompletedOnPortsThatAskForIt) {

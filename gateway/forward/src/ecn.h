@@ -10,6 +10,8 @@
 namespace simplon::forward {
 
 inline constexpr std::uint8_t kEcnMask = 3;
+inline constexpr std::uint8_t kEcnCapable1 = 1;  ///< ECT(1)
+inline constexpr std::uint8_t kEcnCapable0 = 2;  ///< ECT(0)
 inline constexpr std::uint8_t kEcnCongestion = 3;
 
 /// DSCP and ECN of an IP header.
@@ -18,13 +20,16 @@ inline constexpr std::uint8_t kEcnCongestion = 3;
   return reinterpret_cast<const wire::Ipv6Header*>(ip)->traffic_class();
 }
 
-/// Carries a congestion mark of the outer header over to the packet that came out (RFC 6040 section 4.2). False if the
-/// packet cannot carry it and is to be dropped. `packet` is decapsulated; its header is whole.
+/// Carries a congestion mark of the outer header over to the packet that came out (RFC 6040 section 4.2, figure 4): CE, and
+/// ECT(1) on what was sent with ECT(0), a mark less severe. False if the packet cannot carry CE and is to be dropped.
+/// `packet` is decapsulated; its header is whole.
 [[nodiscard]] inline bool carry_congestion(Transit& packet, const std::uint8_t* outer, unsigned inner_family) noexcept {
-  if ((traffic_class(outer, packet.outer_family) & kEcnMask) != kEcnCongestion) return true;
+  const unsigned mark = traffic_class(outer, packet.outer_family) & kEcnMask;
+  if (mark != kEcnCongestion && mark != kEcnCapable1) return true;
   const std::uint8_t inner = traffic_class(packet.data, inner_family);
+  if (mark == kEcnCapable1 && (inner & kEcnMask) != kEcnCapable0) return true;
   if ((inner & kEcnMask) == 0) return false;
-  const auto marked = static_cast<std::uint8_t>(inner | kEcnCongestion);
+  const auto marked = static_cast<std::uint8_t>((inner & ~unsigned{kEcnMask}) | mark);
   if (inner_family == 4) {
     auto* ip = reinterpret_cast<wire::Ipv4Header*>(packet.data);
     const Be16 before(static_cast<std::uint16_t>((ip->version_ihl << 8) | ip->tos));

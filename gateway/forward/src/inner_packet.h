@@ -104,6 +104,10 @@ inline bool parse_inner(std::span<const std::uint8_t> bytes, InnerPacket& packet
   packet.source = WireAddress::v4(header->source.data());
   packet.destination = WireAddress::v4(header->destination.data());
   if (!wire::ipv4_checksum_ok(*header)) return refuse(Drop::kIpv4Checksum);
+  packet.fragment = header->is_fragment();
+  packet.later_fragment = header->fragment_offset() != 0;
+  // A datagram has at most 65,535 bytes (RFC 791 section 3.1). The offset of a piece of this one would not fit its field.
+  if (packet.later_fragment && header->fragment_offset() + packet.length > 65535U) return refuse(Drop::kIpv4Malformed);
   if (header->header_bytes() > sizeof *header && detail::has_source_route(*header)) {
     return refuse(Drop::kIpv4SourceRoute);  // RFC 7126 sections 4.3 and 4.4
   }
@@ -111,8 +115,6 @@ inline bool parse_inner(std::span<const std::uint8_t> bytes, InnerPacket& packet
   if (detail::is_martian4(static_cast<std::uint32_t>(packet.destination.low))) return refuse(Drop::kIpDestination);
   packet.protocol = header->protocol;
   packet.l4_offset = static_cast<std::uint16_t>(header->header_bytes());
-  packet.fragment = header->is_fragment();
-  packet.later_fragment = header->fragment_offset() != 0;
   return finish();
 }
 

@@ -156,8 +156,9 @@ void fit(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
   Transit& packet = burst.packets[number];
   if (packet.inner.family == 0) return out.push(number);  // an ARP answer
   packet.mtu = egress_mtu(packet);
-  clamp_mss(burst, packet);
+  // Only what goes on is changed: an ICMP error quotes the packet as it came.
   if (packet.length <= packet.mtu) [[likely]] {
+    clamp_mss(burst, packet);
     count_hop(packet);
     return out.push(number);
   }
@@ -166,6 +167,7 @@ void fit(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
   if (header.dont_fragment() || packet.mtu < kLeastMtu) {  // RFC 1191 section 4
     return burst.drop_with(number, Drop::kFragmentationNeeded, Answer::kTooBig);
   }
+  clamp_mss(burst, packet);
   count_hop(packet);
   fragment(burst, out, number);
 }

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tests/differential/duel.h"
+
+#include <algorithm>
+
+#include "tests/differential/tenant_tag.h"
+
+namespace simplon::differential {
+namespace {
+
+using oracle::Bytes;
+using oracle::Departure;
+using oracle::Ending;
+using oracle::Origin;
+using oracle::Outcome;
+using oracle::View;
+
+constexpr std::uint16_t kFirstDynamicPort = 49152;  // RFC 7348 section 5
+
+std::string number(std::uint64_t value) { return std::to_string(value); }
+
+/// For the eye, and for comparison of what was dropped.
+std::string drops_text(const std::array<std::uint64_t, forward::kDropCount>& drops) {
+  std::string text;
+  for (std::size_t i = 0; i < forward::kDropCount; ++i) {
+    if (drops[i] == 0) continue;
+    text += "  dropped " + std::string(forward::kDropInfo[i].counter) + (drops[i] > 1 ? " x" + number(drops[i]) : "") + "\n";
+  }
+  return text;
+}
+
+std::string text_of(const Observed& observed, const oracle::World& world) {
+  std::string text = drops_text(observed.drops);
+  if (observed.suppressed > 0) text += "  suppressed " + number(observed.suppressed) + " ICMP errors\n";
+  for (const auto& sent : observed.sent) {
+    const auto port = world.ports.find(sent.port);
+    const bool ethernet = port == world.ports.end() || port->second.kind == forward::PortKind::kUplink;
+    text += "  sent on port " + number(sent.port.value()) + ": " + describe_frame(sent.bytes, ethernet) + "\n";
+  }
+  return text.empty() ? "  nothing\n" : text;
+}
+
+std::string text_of(const std::vector<Outcome>& outcomes) {
+  std::string text;
+  for (const Outcome& outcome : outcomes) {
+    for (std::size_t i = 0; i < outcome.endings.size(); ++i) {
+      const Ending& ending = outcome.endings[i];
+      if (outcome.endings.size() > 1) text += " if it goes to " + outcome.choices[i].to_string() + ":\n";
+      for (const auto& dropped : ending.drops) text += "  dropped " + std::string(info(dropped.why).counter) + "\n";
+      if (ending.suppressed > 0) text += "  suppressed an ICMP error\n";
+      for (const Departure& departure : ending.departures) {
+        if (departure.lost) continue;
+        const std::uint64_t value = departure.sa == nullptr ? kFirstDynamicPort : departure.sa->sequence;
+        text += "  sent on port " + number(departure.port.value()) + " to " + departure.egress.to_string() + ": " +
+                describe_frame(frame_of(departure, 0, value), !departure.to_host) + "\n    with " +
+                (departure.arp ? std::string("ARP") : describe_frame(departure.packets[0], false)) + "\n";
+      }
+    }
+  }
+  return text.empty() ? "  nothing\n" : text;
+}
+
+bool dropped_port(const Departure& departure) { return departure.lost.has_value(); }
+
+/// The ports take no more than `accept` packets; the rest is dropped.
+void refuse(Outcome& outcome, std::size_t accept) {
+  for (Ending& ending : outcome.endings) {
+    std::size_t taken = 0;
+    for (Departure& departure : ending.departures) {
+      if (departure.lost || taken++ < accept) continue;
+      departure.lost = forward::Drop::kTxRefused;
+      ending.drops.push_back({forward::Drop::kTxRefused, departure.originated ? std::nullopt : outcome.ingress});
+    }
+  }
+}
+
+/// An expected departure, and how far it may be `frame`: sizes and fixed bytes first, since making a frame costs time.
+bool may_be(const Departure& departure, const Bytes& packet, View frame) {
+  if (departure.to_host) return frame.size() == packet.size();
+  if (departure.vpc != nullptr) {
+    return frame.size() > packet.size() && std::equal(packet.begin(), packet.end(), frame.end() - static_cast<std::ptrdiff_t>(packet.size()));
+  }
+  const oracle::SaSpec& sa = departure.sa->spec;
+  const std::size_t esp = 14U + (sa.path.source.is_v4() ? 20U : 40U) + (sa.path.encap ? 8U : 0U);
+  const std::size_t padded = (packet.size() + 2 + 3) / 4 * 4;
+  return frame.size() == esp + 16 + padded + 16 && oracle::get32(frame, esp) == sa.spi.value();
+}
+
+std::uint16_t udp_source_port(const Departure& departure, View frame) {
+  return oracle::get16(frame, departure.vpc->vtep.is_v4() ? 34 : 54);
+}
+
+}  // namespace
+
+Tally& Tally::operator+=(const Tally& other) {
+  packets += other.packets;
+  bursts += other.bursts;
+  changes += other.changes;
+  sent += other.sent;
+  punted += other.punted;
+  originated += other.originated;
+  esp_in += other.esp_in;
+  esp_out += other.esp_out;
+  tags += other.tags;
+  for (std::size_t i = 0; i < drops.size(); ++i) drops[i] += other.drops[i];
+  return *this;
+}
+
+Duel::Duel(const Limits& limits)
+    : limits_(limits), engine_(limits), oracle_(world_, [this](const auto& hops, const auto& flow) {
+        const auto found = paths_.find({hops, flow});
+        return found == paths_.end() ? std::nullopt : std::optional(found->second);
+      }) {
+  if (!limits.icmp_errors) return;
+  oracle_.bucket.emplace();
+  oracle_.bucket->per_second = *limits.icmp_errors;
+  oracle_.bucket->capacity = *limits.icmp_errors;
+  oracle_.bucket->now = static_cast<std::uint64_t>(FakeClock().now().time_since_epoch().count());
+}
+
+std::optional<Disagreement> Duel::play(const Event& event) {
+  if (const auto* burst = std::get_if<Burst>(&event)) return play_burst(*burst);
+  const auto& change = std::get<oracle::Change>(event);
+  ++tally_.changes;
+  if (auto wrong = compare_counters()) return wrong;
+  if (!engine_.apply(change)) return std::nullopt;
+  world_.apply(change);
+  for (const auto& [attachment, entry] : world_.host_ports) {
+    if (const auto domain = world_.domain_of(attachment)) homes_.insert_or_assign(attachment, *domain);
+  }
+  return std::nullopt;
+}
+
+/// When the packets of a burst share something whose order matters across flows, they come alone.
+bool Duel::one_at_a_time() const {
+  if (limits_.icmp_errors) return true;
+  return std::any_of(world_.outbound.begin(), world_.outbound.end(), [](const auto& item) {
+    return !item.second.spec.esn && item.second.sequence > 0xffffffff - 1000 && item.second.sequence != 0xffffffff;
+  });
+}
+
+std::optional<Disagreement> Duel::play_burst(const Burst& burst) {
+  engine_.advance(burst.nanoseconds);
+  if (oracle_.bucket) oracle_.bucket->now += burst.nanoseconds;
+  const bool alone = burst.accept.has_value() || one_at_a_time();
+  std::vector<Input> inputs;
+  std::vector<Outcome> outcomes;
+  for (const Input& input : burst.inputs) {
+    Outcome outcome = oracle_.receive(input.port, input.bytes);
+    if (outcome.origin == Origin::kEsp) ++tally_.esp_in;
+    if (burst.accept) refuse(outcome, *burst.accept);
+    // A flow whose nexthop is not known yet comes alone, too: what the engine does with it tells.
+    const bool unsure = outcome.endings.size() > 1;
+    if (unsure || alone) {
+      if (auto wrong = run(inputs, outcomes, burst.accept)) return wrong;
+    }
+    inputs.push_back(input);
+    outcomes.push_back(std::move(outcome));
+    if (unsure || alone) {
+      if (auto wrong = run(inputs, outcomes, burst.accept)) return wrong;
+    }
+  }
+  return run(inputs, outcomes, burst.accept);
+}
+
+std::optional<Disagreement> Duel::run(std::vector<Input>& inputs, std::vector<Outcome>& outcomes,
+                                      std::optional<std::size_t> accept) {
+  if (inputs.empty()) return std::nullopt;
+  const Observed observed = engine_.run(inputs, accept);
+  const auto disagree = [&](std::string what) {
+    return Disagreement{std::move(what), inputs, text_of(observed, world_), text_of(outcomes)};
+  };
+  std::uint64_t dropped = 0;
+  for (const std::uint64_t count : observed.drops) dropped += count;
+  if (observed.received != inputs.size()) {
+    return disagree(number(observed.received) + " packets counted as received, " + number(inputs.size()) + " were");
+  }
+  if (observed.received + observed.originated != observed.sent_count + observed.punted + dropped) {
+    return disagree("accounting: received " + number(observed.received) + " + originated " +
+                    number(observed.originated) + " is not sent " + number(observed.sent_count) + " + punted " +
+                    number(observed.punted) + " + dropped " + number(dropped));
+  }
+  if (observed.sent.size() != observed.sent_count + observed.punted) {
+    return disagree(number(observed.sent.size()) + " packets came out, " +
+                    number(observed.sent_count + observed.punted) + " are counted");
+  }
+  if (observed.lost_frames != 0) return disagree(number(observed.lost_frames) + " frames of the pool were lost");
+  for (const auto& sent : observed.sent) {
+    if (std::string leak = leak_in(sent); !leak.empty()) return disagree(std::move(leak));
+  }
+
+  std::vector<const Ending*> endings;
+  for (const Outcome& outcome : outcomes) endings.push_back(&outcome.endings.front());
+  SourcePorts learned;
+  std::string why = differs(outcomes, endings, observed, learned);
+  const Outcome& last = outcomes.back();
+  if (last.endings.size() > 1) {
+    SIMPLON_CHECK(outcomes.size() == 1);
+    std::vector<std::size_t> possible;
+    for (std::size_t i = 0; i < last.endings.size(); ++i) {
+      SourcePorts ports;
+      if (!differs(outcomes, {&last.endings[i]}, observed, ports).empty()) continue;
+      // Two endings that look the same still count at different attachments.
+      const Ending& ending = last.endings[i];
+      const auto totals = engine_.tables().totals(last.choices[i]);
+      const std::uint64_t sent = static_cast<std::uint64_t>(std::count_if(
+          ending.departures.begin(), ending.departures.end(), [&](const Departure& d) { return d.egress == last.choices[i]; }));
+      const auto before = world_.traffic.find(last.choices[i]);
+      if (!totals || totals->tx_packets != (before == world_.traffic.end() ? 0 : before->second.tx_packets) + sent) continue;
+      if (possible.empty()) learned = std::move(ports);
+      possible.push_back(i);
+    }
+    if (possible.empty()) return disagree("none of the nexthops explains it: for the first, " + why);
+    endings.front() = &last.endings[possible.front()];
+    if (possible.size() == 1) {
+      const auto* route = world_.route_to(*world_.domain_of(*last.ingress), last.flow.destination);
+      paths_.insert_or_assign({route->nexthops, last.flow}, last.choices[possible.front()]);
+    }
+  } else if (!why.empty()) {
+    return disagree(std::move(why));
+  }
+  source_ports_.merge(learned);
+  for (const Ending* ending : endings) {
+    for (const Departure& departure : ending->departures) {
+      if (departure.sa == nullptr) continue;
+      ++departure.sa->sequence;
+      ++tally_.esp_out;
+    }
+    oracle_.settle(*ending);
+  }
+
+  tally_.packets += inputs.size();
+  ++tally_.bursts;
+  tally_.sent += observed.sent_count;
+  tally_.punted += observed.punted;
+  tally_.originated += observed.originated;
+  for (std::size_t i = 0; i < forward::kDropCount; ++i) tally_.drops[i] += observed.drops[i];
+  inputs.clear();
+  outcomes.clear();
+  return std::nullopt;
+}
+
+std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vector<const Ending*>& endings,
+                          const Observed& observed, SourcePorts& learned) const {
+  struct Expected {
+    const Departure* departure;
+    FlowKey flow;
+    std::size_t arrival;
+    bool found;
+  };
+  std::array<std::uint64_t, forward::kDropCount> drops{};
+  std::uint64_t originated = 0;
+  std::uint64_t suppressed = 0;
+  std::vector<Expected> expected;
+  for (std::size_t i = 0; i < endings.size(); ++i) {
+    for (const auto& dropped : endings[i]->drops) ++drops[static_cast<std::size_t>(dropped.why)];
+    originated += endings[i]->originated;
+    suppressed += endings[i]->suppressed;
+    for (const Departure& departure : endings[i]->departures) {
+      if (dropped_port(departure)) continue;
+      const FlowKey flow{outcomes[i].origin, outcomes[i].ingress, departure.error || departure.arp, outcomes[i].flow};
+      expected.push_back({&departure, flow, expected.size(), false});
+    }
+  }
+  if (drops != observed.drops) return "drops: engine\n" + drops_text(observed.drops) + "  oracle\n" + drops_text(drops);
+  if (originated != observed.originated) {
+    return "originated: engine " + number(observed.originated) + ", oracle " + number(originated);
+  }
+  if (suppressed != observed.suppressed) {
+    return "ICMP errors suppressed: engine " + number(observed.suppressed) + ", oracle " + number(suppressed);
+  }
+  // The likely order, which saves making frames in vain; the stages take packets by kind.
+  std::stable_sort(expected.begin(), expected.end(), [](const Expected& a, const Expected& b) {
+    return std::pair(a.departure->error, std::get<0>(a.flow)) < std::pair(b.departure->error, std::get<0>(b.flow));
+  });
+
+  std::map<const oracle::OutboundSa*, std::uint64_t> used;
+  std::map<FlowKey, std::size_t> last_of_flow;
+  for (const auto& sent : observed.sent) {
+    Expected* found = nullptr;
+    std::uint16_t source_port = 0;
+    for (Expected& candidate : expected) {
+      const Departure& departure = *candidate.departure;
+      if (candidate.found || departure.port != sent.port) continue;
+      std::uint64_t value = 0;
+      if (departure.sa != nullptr) {
+        const auto count = used.find(departure.sa);
+        value = departure.sa->sequence + 1 + (count == used.end() ? 0 : count->second);
+      }
+      for (std::size_t which = 0; which < departure.packets.size() && found == nullptr; ++which) {
+        if (!may_be(departure, departure.packets[which], sent.bytes)) continue;
+        if (departure.vpc != nullptr) value = source_port = udp_source_port(departure, sent.bytes);
+        if (frame_of(departure, which, value) == sent.bytes) found = &candidate;
+      }
+      if (found != nullptr) break;
+    }
+    if (found == nullptr) {
+      return "a packet on port " + number(sent.port.value()) + " that must not be: " + describe_frame(sent.bytes, false);
+    }
+    found->found = true;
+    const Departure& departure = *found->departure;
+    if (departure.sa != nullptr) ++used[departure.sa];
+    if (departure.vpc != nullptr) {
+      if (source_port < kFirstDynamicPort) return "UDP source port " + number(source_port) + " is below 49152";
+      auto known = source_ports_.find(found->flow);
+      if (known == source_ports_.end()) known = learned.emplace(found->flow, source_port).first;
+      if (known->second != source_port) {
+        return "UDP source port " + number(source_port) + " of a flow that had " + number(known->second);
+      }
+    }
+    if (std::get<2>(found->flow)) continue;
+    auto [place, first] = last_of_flow.try_emplace(found->flow, found->arrival);
+    if (!first && found->arrival < place->second) return "packets of one flow left in another order than they came in";
+    place->second = found->arrival;
+  }
+  for (const Expected& candidate : expected) {
+    if (!candidate.found) {
+      return "not sent on port " + number(candidate.departure->port.value()) + ": " +
+             describe_frame(candidate.departure->packets.front(), false);
+    }
+  }
+  return {};
+}
+
+/// Whom a frame reaches is read from the frame and the tables: VNI, SPI or host port. What it carries is its tags.
+std::string Duel::leak_in(const forward::MemoryIo::Sent& sent) {
+  std::optional<DomainId> receiver;
+  Bytes plain;
+  View inside = sent.bytes;
+  const auto tied = world_.tied.find(sent.port);
+  const bool to_host = tied != world_.tied.end();
+  if (to_host) {
+    // Of an attachment that is not configured (any more) the tables do not say whose it is: the tenant who had it last.
+    const auto home = homes_.find(tied->second);
+    if (home != homes_.end()) receiver = home->second;
+  } else {
+    const bool v4 = oracle::get16(inside, 12) == 0x0800;
+    const std::uint8_t protocol = inside[v4 ? 23 : 20];
+    inside = inside.subspan(v4 ? 34 : 54);
+    const bool udp = protocol == 17;
+    // SPIs are the receivers' to choose, so two peers may have chosen the same one: whoever can open it is meant.
+    bool is_esp = false;
+    for (const auto& [tunnel, sa] : world_.outbound) {
+      if (sa.spec.path.encap != udp || inside.size() < (udp ? 44U : 36U)) continue;
+      if (udp && oracle::get16(inside, 2) != sa.spec.path.destination_port) continue;
+      const View esp = inside.subspan(udp ? 8 : 0);
+      if (oracle::get32(esp, 0) != sa.spec.spi.value()) continue;
+      is_esp = true;
+      Bytes associated;
+      oracle::add32(associated, sa.spec.spi.value());
+      oracle::add(associated, esp.subspan(sa.spec.esn ? 8 : 12, sa.spec.esn ? 8 : 4));  // the IV is the number
+      auto opened = sa.gcm.open(esp.subspan(8, 8), associated, esp.subspan(16));
+      if (!opened) continue;
+      plain = std::move(*opened);
+      receiver = world_.domain_of(forward::AttachmentId::tunnel(tunnel));
+    }
+    if (is_esp && !receiver) return "an ESP packet that no receiver can open: " + describe_frame(sent.bytes, true);
+    if (is_esp) {
+      inside = plain;
+    } else {
+      receiver = world_.domain_of(forward::AttachmentId::vpc(Vni{oracle::get32(inside, 12) >> 8}));
+    }
+  }
+  std::string leak;
+  each_tag(inside, [&](DomainId owner) {
+    ++tally_.tags;
+    if (receiver == owner || (to_host && !receiver)) return;
+    leak = "LEAK: bytes of domain " + number(owner.value()) + " leave towards " +
+           (receiver ? "domain " + number(receiver->value()) : std::string("nobody known"));
+  });
+  return leak;
+}
+
+std::optional<Disagreement> Duel::compare_counters() {
+  const auto disagree = [](std::string what) { return Disagreement{std::move(what), {}, {}, {}}; };
+  const auto text = [](const forward::TrafficTotals& t) {
+    return "rx " + number(t.rx_packets) + "/" + number(t.rx_bytes) + " tx " + number(t.tx_packets) + "/" +
+           number(t.tx_bytes) + " punted " + number(t.punted) + " dropped " + number(t.dropped);
+  };
+  const auto equal = [](const forward::TrafficTotals& a, const forward::TrafficTotals& b) {
+    return a.rx_packets == b.rx_packets && a.rx_bytes == b.rx_bytes && a.tx_packets == b.tx_packets &&
+           a.tx_bytes == b.tx_bytes && a.punted == b.punted && a.dropped == b.dropped;
+  };
+  const auto check = [&](const std::string& name, const std::optional<forward::TrafficTotals>& engine,
+                         const forward::TrafficTotals& expected) -> std::optional<Disagreement> {
+    if (engine && equal(*engine, expected)) return std::nullopt;
+    return disagree("counters of " + name + ": engine " + (engine ? text(*engine) : "none") + ", oracle " + text(expected));
+  };
+  for (const auto& [attachment, expected] : world_.traffic) {
+    if (auto wrong = check(attachment.to_string(), engine_.tables().totals(attachment), expected)) return wrong;
+  }
+  for (const auto& [id, port] : world_.ports) {
+    if (auto wrong = check("port " + number(id.value()), engine_.tables().totals(id), world_.port_traffic[id])) return wrong;
+  }
+  const auto check_sa = [&](const std::string& name, const forward::Sa* sa, const oracle::Usage& usage,
+                            std::uint64_t sequence) -> std::optional<Disagreement> {
+    if (sa == nullptr) return disagree(name + " is gone");
+    const forward::SaUsage engine = sa->usage();
+    if (engine.packets == usage.packets && engine.bytes == usage.bytes && engine.replayed == usage.replayed &&
+        engine.failed == usage.failed && engine.sequence == sequence) {
+      return std::nullopt;
+    }
+    const auto line = [](std::uint64_t packets, std::uint64_t bytes, std::uint64_t replayed, std::uint64_t failed,
+                         std::uint64_t last) {
+      return number(packets) + "/" + number(bytes) + " replayed " + number(replayed) + " failed " + number(failed) +
+             " sequence " + number(last);
+    };
+    return disagree("usage of " + name + ": engine " +
+                    line(engine.packets, engine.bytes, engine.replayed, engine.failed, engine.sequence) + ", oracle " +
+                    line(usage.packets, usage.bytes, usage.replayed, usage.failed, sequence));
+  };
+  for (auto& [spi, sa] : world_.inbound) {
+    forward::Sa* engine = engine_.inbound(spi);
+    const std::string name = "inbound SA " + number(spi.value());
+    if (auto wrong = check_sa(name, engine, sa.usage, sa.seen.highest())) return wrong;
+    const auto mapping = engine->take_mapping();
+    auto expected = std::exchange(sa.mapping, std::nullopt);
+    if (expected && expected->source == sa.spec.path.source && expected->port == sa.spec.path.source_port) expected.reset();
+    if (mapping.has_value() != expected.has_value() ||
+        (mapping && (mapping->source != expected->source || mapping->port != expected->port))) {
+      return disagree("new address of the peer of " + name + ": engine " +
+                      (mapping ? mapping->source.to_string() : "none") + ", oracle " +
+                      (expected ? expected->source.to_string() : "none"));
+    }
+  }
+  for (const auto& [tunnel, sa] : world_.outbound) {
+    const std::string name = "outbound SA of tunnel " + number(tunnel.value());
+    if (auto wrong = check_sa(name, engine_.outbound(tunnel), sa.usage, sa.sequence)) return wrong;
+  }
+  return std::nullopt;
+}
+
+}  // namespace simplon::differential

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "tests/differential/engine.h"
+#include "tests/differential/oracle/oracle.h"
+#include "tests/differential/scenario.h"
+
+namespace simplon::differential {
+
+struct Disagreement {
+  /// What differs, in one line.
+  std::string what;
+  /// The burst in which it showed.
+  std::vector<Input> inputs;
+  std::string engine;
+  std::string oracle;
+};
+
+struct Tally {
+  std::uint64_t packets = 0;
+  std::uint64_t bursts = 0;
+  std::uint64_t changes = 0;
+  std::uint64_t sent = 0;
+  std::uint64_t punted = 0;
+  std::uint64_t originated = 0;
+  std::uint64_t esp_in = 0;
+  std::uint64_t esp_out = 0;
+  /// Tags seen in what was sent, all in the right place.
+  std::uint64_t tags = 0;
+  std::array<std::uint64_t, forward::kDropCount> drops{};
+
+  Tally& operator+=(const Tally& other);
+};
+
+/// Engine and oracle side by side. Every burst is compared:
+///
+///   * each frame sent, byte for byte, and its port; in order within each flow
+///   * each drop counter, ICMP errors made and suppressed
+///   * received + originated = sent + punted + drops, and no frame of the pool lost
+///   * no tag of a tenant in what leaves towards another one (from the tables alone, without the oracle)
+///
+/// and with each change of the tables the counters of all attachments, ports and SAs.
+///
+/// What the documents leave to the engine is learned from it and then held against it: the nexthop and the UDP source
+/// port that a flow gets, and the sequence of packets of different flows.
+class Duel {
+ public:
+  explicit Duel(const Limits& limits);
+
+  [[nodiscard]] std::optional<Disagreement> play(const Event& event);
+  /// Counters of all objects.
+  [[nodiscard]] std::optional<Disagreement> compare_counters();
+
+  [[nodiscard]] const oracle::World& world() const { return world_; }
+  [[nodiscard]] const Tally& tally() const { return tally_; }
+
+ private:
+  /// Packets whose order and source port are the flow's.
+  using FlowKey = std::tuple<oracle::Origin, std::optional<forward::AttachmentId>, bool, oracle::Flow>;
+  using SourcePorts = std::map<FlowKey, std::uint16_t>;
+
+  [[nodiscard]] std::optional<Disagreement> play_burst(const Burst& burst);
+  [[nodiscard]] std::optional<Disagreement> run(std::vector<Input>& inputs, std::vector<oracle::Outcome>& outcomes,
+                                                std::optional<std::size_t> accept);
+  /// Empty, or what differs if the packets ended as `endings`. `learned`: source ports of flows not seen before.
+  [[nodiscard]] std::string differs(const std::vector<oracle::Outcome>& outcomes,
+                                    const std::vector<const oracle::Ending*>& endings, const Observed& observed,
+                                    SourcePorts& learned) const;
+  [[nodiscard]] std::string leak_in(const forward::MemoryIo::Sent& sent);
+  [[nodiscard]] bool one_at_a_time() const;
+
+  Limits limits_;
+  Engine engine_;
+  oracle::World world_;
+  oracle::Oracle oracle_;
+  std::map<std::pair<std::vector<forward::NextHopEntry>, oracle::Flow>, forward::AttachmentId> paths_;
+  SourcePorts source_ports_;
+  std::map<forward::AttachmentId, DomainId> homes_;
+  Tally tally_;
+};
+
+}  // namespace simplon::differential

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tests/differential/engine.h"
+
+namespace simplon::differential {
+namespace {
+
+forward::WorkerOptions options_for(const Limits& limits) {
+  forward::WorkerOptions options;
+  options.icmp_errors_per_second = limits.icmp_errors.value_or(1'000'000'000);
+  options.icmp_error_burst = limits.icmp_errors.value_or(0xffffffff);
+  return options;
+}
+
+constexpr forward::PortId kAnchor{200000};
+
+template <class... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+template <class... Fs>
+Overloaded(Fs...) -> Overloaded<Fs...>;
+
+}  // namespace
+
+Engine::Engine(const Limits& limits)
+    : pool_(forward::FramePool::create(512).value()),
+      io_(std::make_shared<forward::MemoryIo>(pool_)),
+      worker_(tables_, pool_, clock_, options_for(limits)) {
+  // Keeps the memory polled whatever becomes of the other ports.
+  SIMPLON_CHECK(tables_.upsert_port({kAnchor, forward::PortKind::kUplink, {}, false, {io_}}).has_value());
+  worker_.go_online();
+}
+
+Engine::~Engine() { worker_.go_offline(); }
+
+forward::Sa* Engine::inbound(Spi spi) const {
+  const auto found = inbound_.find(spi);
+  return found == inbound_.end() ? nullptr : found->second.get();
+}
+
+bool Engine::apply(const oracle::Change& change) {
+  using namespace oracle;
+  const auto removed = [](auto&&...) { return true; };
+  const bool applied = std::visit(
+      Overloaded{
+          [&](const PutDomain& put) { return tables_.upsert_domain(put.domain).has_value(); },
+          [&](const RemoveDomain& remove) { return removed((tables_.remove_domain(remove.domain), 0)); },
+          [&](const VpcEntry& vpc) { return tables_.upsert_vpc(vpc).has_value(); },
+          [&](const RemoveVpc& remove) { return removed((tables_.remove_vpc(remove.vni), 0)); },
+          [&](const EndpointEntry& endpoint) { return tables_.upsert_endpoint(endpoint).has_value(); },
+          [&](const RemoveEndpoint& remove) {
+            return removed((tables_.remove_endpoint(remove.vni, remove.address), 0));
+          },
+          [&](const TunnelEntry& tunnel) { return tables_.upsert_tunnel(tunnel).has_value(); },
+          [&](const RemoveTunnel& remove) { return removed((tables_.remove_tunnel(remove.id), 0)); },
+          [&](const HostPortEntry& entry) { return tables_.upsert_host_port(entry).has_value(); },
+          [&](const RemoveHostPort& remove) { return removed((tables_.remove_host_port(remove.attachment), 0)); },
+          [&](const RouteEntry& route) { return tables_.upsert_route(route).has_value(); },
+          [&](const RemoveRoute& remove) { return removed((tables_.remove_route(remove.domain, remove.prefix), 0)); },
+          [&](const Port& port) {
+            return tables_.upsert_port({port.id, port.kind, port.mac, port.fixup, {io_}}).has_value();
+          },
+          [&](const RemovePort& remove) { return removed((tables_.remove_port(remove.id), 0)); },
+          [&](const SetAdjacency& set) { return tables_.set_adjacency(set.destination, set.entry).has_value(); },
+          [&](const InstallInbound& install) {
+            auto sa = forward::Sa::create(install.spec);
+            if (!sa || !tables_.install_inbound(*sa)) return false;
+            if (install.used > 0) (*sa)->runtime().window.commit(install.used);
+            (*sa)->runtime().sequence.store((*sa)->runtime().window.top());
+            inbound_[install.spec.spi] = *sa;
+            return true;
+          },
+          [&](const RemoveInbound& remove) {
+            tables_.remove_inbound(remove.spi);
+            inbound_.erase(remove.spi);
+            return true;
+          },
+          [&](const SetOutbound& set) {
+            auto sa = forward::Sa::create(set.spec);
+            if (!sa) return false;
+            (*sa)->runtime().sequence.store(set.used);
+            return tables_.set_outbound(set.spec.tunnel, *sa).has_value();
+          },
+          [&](const ClearOutbound& clear) { return tables_.set_outbound(clear.tunnel, nullptr).has_value(); },
+          [&](const MoveInbound& move) {
+            forward::Sa* sa = inbound(move.spi);
+            return sa != nullptr && tables_.set_path(*sa, move.path).has_value();
+          },
+          [&](const MoveOutbound& move) {
+            forward::Sa* sa = outbound(move.tunnel);
+            return sa != nullptr && tables_.set_path(*sa, move.path).has_value();
+          },
+      },
+      change);
+  tables_.commit();
+  return applied;
+}
+
+Observed Engine::totals() const {
+  const forward::WorkerCounters& counters = worker_.counters();
+  Observed now;
+  for (std::size_t i = 0; i < forward::kDropCount; ++i) now.drops[i] = counters.drops[i].read();
+  now.received = counters.received.read();
+  now.originated = counters.originated.read();
+  now.sent_count = counters.sent.read();
+  now.punted = counters.punted.read();
+  now.suppressed = counters.icmp_suppressed.read();
+  return now;
+}
+
+Observed Engine::run(std::span<const Input> inputs, std::optional<std::size_t> accept) {
+  const Observed before = totals();
+  for (const Input& input : inputs) SIMPLON_CHECK(io_->inject(input.port, input.bytes));
+  io_->accept_only(accept.value_or(~std::size_t{0}));
+  while (worker_.poll_once() > 0) {
+  }
+  Observed result = totals();
+  for (std::size_t i = 0; i < forward::kDropCount; ++i) result.drops[i] -= before.drops[i];
+  result.received -= before.received;
+  result.originated -= before.originated;
+  result.sent_count -= before.sent_count;
+  result.punted -= before.punted;
+  result.suppressed -= before.suppressed;
+  result.sent = io_->take_sent();
+  result.lost_frames = pool_.frames() - pool_.available();
+  return result;
+}
+
+}  // namespace simplon::differential

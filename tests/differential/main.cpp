@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// differential_test: the forwarding engine against the oracle (README.md).
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "tests/differential/generator/topology.h"
+#include "tests/differential/generator/traffic.h"
+#include "tests/differential/minimize.h"
+
+namespace simplon::differential {
+namespace {
+
+/// One topology each. Long enough for replay windows to move and flows to meet again, short enough for many topologies.
+constexpr std::uint64_t kRoundPackets = 10'000;
+
+struct Options {
+  std::uint64_t seed = 1;
+  std::uint64_t packets = 1'000'000;
+  /// Only this one.
+  std::optional<std::uint64_t> round;
+};
+
+int usage(const char* complaint) {
+  std::fprintf(stderr,
+               "differential_test: %s\n"
+               "usage: differential_test [--seed N] [--packets N] [--round N]\n"
+               "  --seed N     which random packets (1)\n"
+               "  --packets N  how many (1000000)\n"
+               "  --round N    only this round of them, %" PRIu64 " packets\n",
+               complaint, kRoundPackets);
+  return 2;
+}
+
+bool read_number(const char* text, std::uint64_t& number) {
+  char* end = nullptr;
+  number = std::strtoull(text, &end, 10);
+  return *text != '\0' && *text != '-' && *end == '\0';
+}
+
+/// Each round is a random sequence of its own, so that it can be repeated alone.
+class Round {
+ public:
+  Round(std::uint64_t seed, std::uint64_t number)
+      : random_(seed * 0x9e3779b97f4a7c15 + number * 0xd1b54a32d192ed03), scenario_{limits(), {}}, duel_(scenario_.limits) {}
+
+  [[nodiscard]] std::optional<Disagreement> play(std::uint64_t packets) {
+    Topology topology(random_);
+    Traffic traffic(random_);
+    for (oracle::Change& change : topology.initial()) {
+      if (auto wrong = next(std::move(change))) return wrong;
+    }
+    while (duel_.tally().packets < packets) {
+      if (random_.percent(12)) {
+        for (oracle::Change& change : topology.change(duel_.world())) {
+          if (auto wrong = next(std::move(change))) return wrong;
+        }
+      }
+      Burst burst = traffic.burst(duel_.world());
+      if (scenario_.limits.icmp_errors) burst.nanoseconds = random_.below(2'000'000'000);
+      if (auto wrong = next(std::move(burst))) return wrong;
+    }
+    return duel_.compare_counters();
+  }
+
+  [[nodiscard]] const Scenario& scenario() const { return scenario_; }
+  [[nodiscard]] const Tally& tally() const { return duel_.tally(); }
+
+ private:
+  Limits limits() {
+    Limits limits;
+    if (random_.percent(4)) limits.icmp_errors = static_cast<std::uint32_t>(random_.between(1, 20));
+    return limits;
+  }
+  std::optional<Disagreement> next(Event event) {
+    scenario_.events.push_back(std::move(event));
+    return duel_.play(scenario_.events.back());
+  }
+
+  Random random_;
+  Scenario scenario_;
+  Duel duel_;
+};
+
+void print(const Tally& tally, double seconds) {
+  std::printf("%" PRIu64 " packets in %" PRIu64 " bursts, %" PRIu64 " changes of the tables, %.1f s\n", tally.packets,
+              tally.bursts, tally.changes, seconds);
+  std::uint64_t dropped = 0;
+  for (const std::uint64_t count : tally.drops) dropped += count;
+  std::printf("received %" PRIu64 " + originated %" PRIu64 " = sent %" PRIu64 " + punted %" PRIu64 " + dropped %" PRIu64
+              ": %s\n",
+              tally.packets, tally.originated, tally.sent, tally.punted, dropped,
+              tally.packets + tally.originated == tally.sent + tally.punted + dropped ? "exactly" : "NOT EQUAL");
+  std::printf("ESP: %" PRIu64 " in, %" PRIu64 " out; %" PRIu64 " tenant tags seen leaving, none in the wrong place\n",
+              tally.esp_in, tally.esp_out, tally.tags);
+  for (std::size_t i = 0; i < forward::kDropCount; ++i) {
+    std::printf("  %-24s %10" PRIu64 "\n", std::string(forward::kDropInfo[i].counter).c_str(), tally.drops[i]);
+  }
+}
+
+int run(const Options& options) {
+  const auto began = std::chrono::steady_clock::now();
+  std::printf("differential_test --seed %" PRIu64 " --packets %" PRIu64 "\n", options.seed, options.packets);
+  Tally tally;
+  for (std::uint64_t number = options.round.value_or(0); tally.packets < options.packets; ++number) {
+    Round round(options.seed, number);
+    if (const auto wrong = round.play(kRoundPackets)) {
+      std::printf("\nDISAGREEMENT in round %" PRIu64 ": %s\nrepeat with: differential_test --seed %" PRIu64
+                  " --round %" PRIu64 "\n\n",
+                  number, wrong->what.c_str(), options.seed, number);
+      std::fflush(stdout);
+      std::printf("%s", report(minimize(round.scenario())).c_str());
+      return 1;
+    }
+    tally += round.tally();
+    if (options.round) break;
+  }
+  print(tally, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+  return 0;
+}
+
+}  // namespace
+}  // namespace simplon::differential
+
+int main(int argc, char** argv) {
+  simplon::differential::Options options;
+  for (int i = 1; i < argc; i += 2) {
+    std::uint64_t value = 0;
+    if (i + 1 == argc || !simplon::differential::read_number(argv[i + 1], value)) {
+      return simplon::differential::usage("a number is missing");
+    }
+    if (std::strcmp(argv[i], "--seed") == 0) {
+      options.seed = value;
+    } else if (std::strcmp(argv[i], "--packets") == 0) {
+      options.packets = value;
+    } else if (std::strcmp(argv[i], "--round") == 0) {
+      options.round = value;
+    } else {
+      return simplon::differential::usage("unknown option");
+    }
+  }
+  return simplon::differential::run(options);
+}

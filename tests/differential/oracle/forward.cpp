@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The decision, and the way out: where the domain's routes send a packet (RFC 1812 section 5.2.1), and the headers that it
+// leaves with.
+#include <algorithm>
+
+#include "tests/differential/oracle/oracle.h"
+
+namespace simplon::oracle {
+
+using forward::Drop;
+
+namespace {
+
+/// RFC 7296 section 3.13.1: in one of the ranges. Fragments and protocols without ports match selectors with any port only
+/// (RFC 4301 section 4.4.1.1).
+bool in_selectors(const std::vector<forward::Selector>& selectors, const IpAddress& address, const IpPacket& ip,
+                  std::uint16_t port) {
+  if (selectors.empty()) return true;
+  return std::any_of(selectors.begin(), selectors.end(), [&](const forward::Selector& selector) {
+    const bool any_port = selector.port_from == 0 && selector.port_to == 65535;
+    return address.family() == selector.from.family() && selector.from <= address && address <= selector.to &&
+           (selector.protocol == 0 || selector.protocol == ip.flow.protocol) &&
+           (any_port || (ip.has_ports && selector.port_from <= port && port <= selector.port_to));
+  });
+}
+
+bool allowed_in(const SaSpec& sa, const IpPacket& ip) {
+  return in_selectors(sa.source_selectors, ip.flow.source, ip, ip.flow.source_port) &&
+         in_selectors(sa.destination_selectors, ip.flow.destination, ip, ip.flow.destination_port);
+}
+
+}  // namespace
+
+/// The checks in this order: selectors of the SA, domain, route, and for what is not for us the hop limit.
+void Oracle::route(Inside packet, Outcome& outcome) const {
+  const auto drop = [&](Drop why) -> Ending& {
+    Ending& ending = outcome.endings.emplace_back();
+    ending.drops.push_back({why, packet.ingress});
+    return ending;
+  };
+  if (packet.sa != nullptr && !allowed_in(packet.sa->spec, packet.ip)) return void(drop(Drop::kEspSelector));
+  const DomainId domain = *world_.domain_of(packet.ingress);
+  if (!world_.domains.contains(domain)) return void(drop(Drop::kNoDomain));
+  const RouteEntry* route = world_.route_to(domain, packet.ip.flow.destination);
+  if (route == nullptr) return answer(packet, Answer::kNetUnreachable, 0, drop(Drop::kNoRoute));
+  if (route->action == forward::RouteAction::kUnreachable) {
+    return answer(packet, Answer::kRejected, 0, drop(Drop::kUnreachable));
+  }
+  if (route->action == forward::RouteAction::kLocal) {  // whatever its hop limit: eBGP uses 1
+    return punt(packet, route->nexthops.front().attachment, outcome.endings.emplace_back());
+  }
+  if (packet.ip.hops <= 1) return answer(packet, Answer::kTimeExceeded, 0, drop(Drop::kTtlExpired));
+
+  std::vector<AttachmentId> choices;
+  for (const auto& hop : route->nexthops) {
+    if (choices.empty() || choices.back() != hop.attachment) choices.push_back(hop.attachment);
+  }
+  if (choices.size() > 1) {
+    if (const auto known = known_path_(route->nexthops, packet.ip.flow)) choices = {*known};
+  }
+  for (const AttachmentId choice : choices) leave(packet, choice, outcome.endings.emplace_back());
+  outcome.choices = std::move(choices);
+}
+
+void Oracle::punt(const Inside& packet, AttachmentId attachment, Ending& ending) const {
+  const auto host_port = world_.host_ports.find(attachment);
+  if (host_port == world_.host_ports.end()) {
+    ending.drops.push_back({Drop::kNoHostPort, packet.ingress});
+    return;
+  }
+  Departure departure;
+  departure.packets.push_back(packet.bytes);
+  departure.egress = attachment;
+  departure.port = host_port->second.port;
+  departure.to_host = true;
+  if (port_missing(departure.port, forward::PortKind::kHost)) {
+    ending.drops.push_back({Drop::kPortMissing, packet.ingress});
+    return;
+  }
+  ending.departures.push_back(std::move(departure));
+}
+
+bool Oracle::port_missing(PortId id, forward::PortKind kind) const {
+  const auto port = world_.ports.find(id);
+  return port == world_.ports.end() || port->second.kind != kind;
+}
+
+std::optional<Drop> Oracle::find_exit(AttachmentId egress, const IpAddress& inner_destination,
+                                      Departure& departure) const {
+  departure.egress = egress;
+  if (!world_.domain_of(egress)) return Drop::kNoAttachment;
+  IpAddress outer;
+  if (egress.kind == forward::AttachmentKind::kVpc) {
+    departure.vpc = &world_.vpcs.at(Vni{egress.id});
+    const auto endpoint = world_.endpoints.find({Vni{egress.id}, inner_destination});
+    if (endpoint == world_.endpoints.end()) return Drop::kEndpointUnknown;
+    departure.endpoint = &endpoint->second;
+    outer = endpoint->second.vtep;
+    // Our VTEP cannot be the source of packets to another family.
+    if (outer.family() != departure.vpc->vtep.family()) return Drop::kEndpointUnknown;
+  } else {
+    const auto sa = world_.outbound.find(TunnelId{egress.id});
+    if (sa == world_.outbound.end()) return Drop::kSaMissing;
+    departure.sa = &sa->second;
+    outer = sa->second.spec.path.destination;
+  }
+  departure.neighbor = world_.neighbor(outer);
+  if (departure.neighbor == nullptr) return Drop::kAdjacencyUnresolved;
+  departure.port = departure.neighbor->port;
+  return std::nullopt;
+}
+
+/// Exit first, then size, then the hop: an ICMP error quotes the packet as it came.
+void Oracle::leave(Inside packet, AttachmentId egress, Ending& ending) const {
+  Departure exit;
+  if (const auto why = find_exit(egress, packet.ip.flow.destination, exit)) {
+    ending.drops.push_back({*why, packet.ingress});
+    if (*why == Drop::kEndpointUnknown) answer(packet, Answer::kHostUnreachable, 0, ending);
+    if (*why == Drop::kSaMissing) answer(packet, Answer::kNetUnreachable, 0, ending);
+    return;
+  }
+  const std::size_t mtu = mtu_out(exit);
+  const bool fits = packet.bytes.size() <= mtu;
+  if (!fits && packet.ip.family == 6) {
+    ending.drops.push_back({Drop::kPacketTooBig, packet.ingress});
+    return answer(packet, Answer::kTooBig, mtu, ending);
+  }
+  if (!fits && (packet.ip.dont_fragment || mtu < 68)) {  // RFC 791 section 3.2: every path carries 68 bytes
+    ending.drops.push_back({Drop::kFragmentationNeeded, packet.ingress});
+    return answer(packet, Answer::kTooBig, mtu, ending);
+  }
+  clamp_mss(packet, egress, mtu);
+  if (!packet.from_host) take_hop(packet.bytes);
+  if (port_missing(exit.port, forward::PortKind::kUplink)) exit.lost = Drop::kPortMissing;
+  // RFC 4303 section 3.3.3: a counter never cycles.
+  std::uint64_t numbers_left = ~std::uint64_t{0};
+  if (exit.sa != nullptr) numbers_left = (exit.sa->spec.esn ? numbers_left : 0xffffffff) - exit.sa->sequence;
+  const std::vector<Bytes> parts = fits ? std::vector<Bytes>{packet.bytes} : fragments(packet.bytes, packet.ip, mtu);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::optional<AttachmentId> from = i == 0 ? std::optional(packet.ingress) : std::nullopt;
+    if (i > 0) ++ending.originated;
+    if (i >= numbers_left) {
+      ending.drops.push_back({Drop::kEspSequenceExhausted, from});
+      continue;
+    }
+    if (exit.lost) ending.drops.push_back({*exit.lost, from});
+    Departure departure = exit;
+    departure.originated = i > 0;
+    departure.packets.push_back(parts[i]);
+    ending.departures.push_back(std::move(departure));
+  }
+}
+
+void Oracle::settle(const Ending& ending) {
+  for (const Departure& departure : ending.departures) {
+    const std::size_t bytes = departure.packets.front().size();
+    if (!departure.to_host) {
+      forward::TrafficTotals& counts = world_.counts(departure.egress);
+      ++counts.tx_packets;
+      counts.tx_bytes += bytes;
+      if (departure.sa != nullptr) {
+        ++departure.sa->usage.packets;
+        departure.sa->usage.bytes += bytes;
+      }
+    }
+    if (departure.lost) continue;
+    forward::TrafficTotals& port = world_.port_traffic[departure.port];
+    ++port.tx_packets;
+    port.tx_bytes += frame_of(departure, 0, 0).size();
+    if (departure.to_host) ++world_.counts(departure.egress).punted;
+  }
+  for (const Ending::Dropped& dropped : ending.drops) {
+    if (dropped.from && world_.mentioned(*dropped.from)) ++world_.counts(*dropped.from).dropped;
+  }
+  if (bucket && ending.tokens > 0) bucket->take();
+}
+
+namespace {
+
+void add_ip(Bytes& frame, const IpAddress& source, const IpAddress& destination, std::uint8_t traffic_class,
+            std::uint16_t id, std::uint8_t protocol, std::size_t payload) {
+  constexpr std::uint8_t kTtl = 64;
+  const std::size_t start = frame.size();
+  if (source.is_v4()) {
+    add8(frame, 0x45);
+    add8(frame, traffic_class);
+    add16(frame, 20 + payload);
+    add16(frame, id);
+    add16(frame, 0x4000);  // outer packets are never fragmented: RFC 7348 section 4.3
+    add8(frame, kTtl);
+    add8(frame, protocol);
+    add16(frame, 0);
+    add(frame, source.bytes());
+    add(frame, destination.bytes());
+    put16(frame, start + 10, internet_checksum(from(frame, start)));
+  } else {
+    add32(frame, (6U << 28) | (std::uint32_t{traffic_class} << 20));
+    add16(frame, payload);
+    add8(frame, protocol);
+    add8(frame, kTtl);
+    add(frame, source.bytes());
+    add(frame, destination.bytes());
+  }
+}
+
+/// Without a checksum over IPv4, with one over IPv6 (RFC 8200 section 8.1).
+void add_udp(Bytes& frame, const IpAddress& source, const IpAddress& destination, std::size_t source_port,
+             std::size_t destination_port, View payload) {
+  const std::size_t start = frame.size();
+  add16(frame, source_port);
+  add16(frame, destination_port);
+  add16(frame, 8 + payload.size());
+  add16(frame, 0);
+  add(frame, payload);
+  if (source.is_v4()) return;
+  const std::uint16_t sum = internet_checksum(from(frame, start),
+                                              pseudo_header_sum(source, destination, 17, 8 + payload.size()));
+  put16(frame, start + 6, sum == 0 ? 0xffff : sum);
+}
+
+std::uint8_t class_of(View packet) {
+  return packet[0] >> 4 == 4 ? packet[1] : static_cast<std::uint8_t>(get16(packet, 0) >> 4);
+}
+
+Bytes ethernet_header(const AdjacencyEntry& neighbor, bool v4) {
+  Bytes frame;
+  add(frame, neighbor.destination.bytes);
+  add(frame, neighbor.source.bytes);
+  add16(frame, v4 ? 0x0800 : 0x86dd);
+  return frame;
+}
+
+/// RFC 7348 section 5. The outer header has the inner one's DSCP and ECN (RFC 6040 section 4.1).
+Bytes vxlan_frame(const Departure& departure, View packet, std::uint16_t source_port) {
+  const VpcEntry& vpc = *departure.vpc;
+  const IpAddress& ours = vpc.vtep;
+  const IpAddress& theirs = departure.endpoint->vtep;
+  Bytes inside;
+  add32(inside, 0x08000000);
+  add32(inside, vpc.vni.value() << 8);
+  add(inside, departure.endpoint->mac.bytes);
+  add(inside, vpc.gateway_mac.bytes);
+  add16(inside, departure.arp ? 0x0806 : (packet[0] >> 4 == 4 ? 0x0800 : 0x86dd));
+  add(inside, packet);
+  Bytes frame = ethernet_header(*departure.neighbor, ours.is_v4());
+  add_ip(frame, ours, theirs, departure.arp ? std::uint8_t{0} : class_of(packet), 0, 17, 8 + inside.size());
+  add_udp(frame, ours, theirs, source_port, vpc.udp_port, inside);
+  return frame;
+}
+
+/// The identification is the sequence number's low half, so that packets that somebody fragments nevertheless differ.
+Bytes esp_frame(const Departure& departure, View packet, std::uint64_t sequence) {
+  const SaSpec& sa = departure.sa->spec;
+  const Bytes esp = esp_packet(departure.sa->gcm, sa.spi, sequence, sa.esn, esp_plaintext(packet));
+  const auto outer_class = static_cast<std::uint8_t>(class_of(packet) & (sa.copy_dscp ? 0xff : 3));
+  const IpAddress& ours = sa.path.source;
+  const IpAddress& theirs = sa.path.destination;
+  Bytes frame = ethernet_header(*departure.neighbor, ours.is_v4());
+  const auto id = static_cast<std::uint16_t>(sequence);
+  if (!sa.path.encap) {
+    add_ip(frame, ours, theirs, outer_class, id, 50, esp.size());
+    add(frame, esp);
+    return frame;
+  }
+  add_ip(frame, ours, theirs, outer_class, id, 17, 8 + esp.size());
+  add_udp(frame, ours, theirs, sa.path.source_port, sa.path.destination_port, esp);
+  return frame;
+}
+
+}  // namespace
+
+Bytes frame_of(const Departure& departure, std::size_t which, std::uint64_t number) {
+  const Bytes& packet = departure.packets[which];
+  if (departure.to_host) return packet;
+  if (departure.vpc != nullptr) return vxlan_frame(departure, packet, static_cast<std::uint16_t>(number));
+  return esp_frame(departure, packet, number);
+}
+
+}  // namespace simplon::oracle

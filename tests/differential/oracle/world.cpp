@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tests/differential/oracle/world.h"
+
+#include <algorithm>
+
+namespace simplon::oracle {
+namespace {
+
+template <class... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+template <class... Fs>
+Overloaded(Fs...) -> Overloaded<Fs...>;
+
+}  // namespace
+
+InboundSa::InboundSa(const InstallInbound& install)
+    : spec(install.spec), gcm(install.spec.key.bytes()), seen(install.spec.replay_window) {
+  if (install.used > 0) seen.see(install.used);
+}
+
+OutboundSa::OutboundSa(const SetOutbound& set) : spec(set.spec), gcm(set.spec.key.bytes()), sequence(set.used) {}
+
+bool covers(const IpPrefix& prefix, const IpAddress& address) {
+  if (prefix.family() != address.family()) return false;
+  const View network = prefix.address().bytes();
+  const View bytes = address.bytes();
+  for (unsigned bit = 0; bit < prefix.length(); bit += 8) {
+    const unsigned bits = std::min(8U, prefix.length() - bit);
+    const auto mask = static_cast<std::uint8_t>(0xff00U >> bits);
+    if (((network[bit / 8] ^ bytes[bit / 8]) & mask) != 0) return false;
+  }
+  return true;
+}
+
+void World::apply(const Change& change) {
+  const auto set_path = [](auto& sas, auto key, const forward::SaPath& path) {
+    const auto found = sas.find(key);
+    if (found != sas.end()) found->second.spec.path = path;
+  };
+  const auto untie = [this](AttachmentId attachment) {
+    const auto entry = host_ports.find(attachment);
+    if (entry == host_ports.end()) return;
+    const auto owner = tied.find(entry->second.port);
+    if (owner != tied.end() && owner->second == attachment) tied.erase(owner);
+  };
+  std::visit(
+      Overloaded{
+          [&](const PutDomain& put) { domains.insert(put.domain); },
+          [&](const RemoveDomain& remove) { domains.erase(remove.domain); },
+          [&](const VpcEntry& vpc) { vpcs.insert_or_assign(vpc.vni, vpc); },
+          [&](const RemoveVpc& remove) { vpcs.erase(remove.vni); },
+          [&](const EndpointEntry& endpoint) {
+            endpoints.insert_or_assign({endpoint.vni, endpoint.address}, endpoint);
+          },
+          [&](const RemoveEndpoint& remove) { endpoints.erase({remove.vni, remove.address}); },
+          [&](const TunnelEntry& tunnel) { tunnels.insert_or_assign(tunnel.id, tunnel); },
+          [&](const RemoveTunnel& remove) { tunnels.erase(remove.id); },
+          [&](const HostPortEntry& entry) {
+            untie(entry.attachment);
+            host_ports.insert_or_assign(entry.attachment, entry);
+            tied.insert_or_assign(entry.port, entry.attachment);
+          },
+          [&](const RemoveHostPort& remove) {
+            untie(remove.attachment);
+            host_ports.erase(remove.attachment);
+          },
+          [&](const RouteEntry& route) {
+            std::vector<RouteEntry>& table = routes[route.domain];
+            std::erase_if(table, [&route](const RouteEntry& other) { return other.prefix == route.prefix; });
+            table.push_back(route);
+            std::sort(table.back().nexthops.begin(), table.back().nexthops.end());
+          },
+          [&](const RemoveRoute& remove) {
+            std::erase_if(routes[remove.domain],
+                          [&remove](const RouteEntry& other) { return other.prefix == remove.prefix; });
+          },
+          [&](const Port& port) {
+            ports.insert_or_assign(port.id, port);
+            port_traffic.try_emplace(port.id);
+          },
+          [&](const RemovePort& remove) { ports.erase(remove.id); },
+          [&](const SetAdjacency& set) { adjacencies.insert_or_assign(set.destination, set.entry); },
+          [&](const InstallInbound& install) { inbound.try_emplace(install.spec.spi, install); },
+          [&](const RemoveInbound& remove) { inbound.erase(remove.spi); },
+          [&](const SetOutbound& set) {
+            outbound.erase(set.spec.tunnel);
+            outbound.try_emplace(set.spec.tunnel, set);
+          },
+          [&](const ClearOutbound& clear) { outbound.erase(clear.tunnel); },
+          [&](const MoveInbound& move) { set_path(inbound, move.spi, move.path); },
+          [&](const MoveOutbound& move) { set_path(outbound, move.tunnel, move.path); },
+      },
+      change);
+  std::erase_if(traffic, [this](const auto& item) { return !mentioned(item.first); });
+  std::erase_if(adjacencies, [this](const auto& item) { return !wanted(item.first); });
+}
+
+bool World::mentioned(AttachmentId attachment) const {
+  if (domain_of(attachment) || host_ports.contains(attachment)) return true;
+  if (attachment.kind == forward::AttachmentKind::kTunnel) {
+    if (outbound.contains(TunnelId{attachment.id})) return true;
+    for (const auto& [spi, sa] : inbound) {
+      if (sa.spec.tunnel.value() == attachment.id) return true;
+    }
+  }
+  for (const auto& [domain, table] : routes) {
+    for (const RouteEntry& route : table) {
+      if (route.action == forward::RouteAction::kUnreachable) continue;
+      for (const auto& hop : route.nexthops) {
+        if (hop.attachment == attachment) return true;
+      }
+    }
+  }
+  return false;
+}
+
+bool World::wanted(const IpAddress& outer_destination) const {
+  for (const auto& [key, endpoint] : endpoints) {
+    if (endpoint.vtep == outer_destination) return true;
+  }
+  for (const auto& [tunnel, sa] : outbound) {
+    if (sa.spec.path.destination == outer_destination) return true;
+  }
+  return false;
+}
+
+std::optional<DomainId> World::domain_of(AttachmentId attachment) const {
+  if (attachment.kind == forward::AttachmentKind::kVpc) {
+    const auto found = vpcs.find(Vni{attachment.id});
+    if (found != vpcs.end()) return found->second.domain;
+  } else {
+    const auto found = tunnels.find(TunnelId{attachment.id});
+    if (found != tunnels.end()) return found->second.domain;
+  }
+  return std::nullopt;
+}
+
+const RouteEntry* World::route_to(DomainId domain, const IpAddress& destination) const {
+  const auto table = routes.find(domain);
+  if (table == routes.end()) return nullptr;
+  const RouteEntry* best = nullptr;
+  for (const RouteEntry& route : table->second) {
+    if (!covers(route.prefix, destination)) continue;
+    if (best == nullptr || route.prefix.length() > best->prefix.length()) best = &route;
+  }
+  return best;
+}
+
+const AdjacencyEntry* World::neighbor(const IpAddress& outer_destination) const {
+  const auto found = adjacencies.find(outer_destination);
+  return found == adjacencies.end() || !found->second.resolved ? nullptr : &found->second;
+}
+
+}  // namespace simplon::oracle

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "gateway/forward/counters.h"
+#include "gateway/forward/objects.h"
+#include "gateway/forward/sa.h"
+#include "tests/differential/oracle/esp.h"
+
+// What the gateway knows, as plain maps: the entries that the table writer was given, and the state of the SAs.
+
+namespace simplon::oracle {
+
+using forward::AdjacencyEntry;
+using forward::AttachmentId;
+using forward::EndpointEntry;
+using forward::HostPortEntry;
+using forward::PortId;
+using forward::RouteEntry;
+using forward::SaSpec;
+using forward::TunnelEntry;
+using forward::VpcEntry;
+
+struct Port {
+  PortId id;
+  forward::PortKind kind = forward::PortKind::kUplink;
+  MacAddress mac;
+  bool fixup = false;
+};
+
+// One write to the tables. Entries stand for their upserts.
+
+struct PutDomain {
+  DomainId domain;
+};
+struct RemoveDomain {
+  DomainId domain;
+};
+struct RemoveVpc {
+  Vni vni;
+};
+struct RemoveEndpoint {
+  Vni vni;
+  IpAddress address;
+};
+struct RemoveTunnel {
+  TunnelId id;
+};
+struct RemoveHostPort {
+  AttachmentId attachment;
+};
+struct RemoveRoute {
+  DomainId domain;
+  IpPrefix prefix;
+};
+struct RemovePort {
+  PortId id;
+};
+struct SetAdjacency {
+  IpAddress destination;
+  AdjacencyEntry entry;
+};
+/// `used`: as if this sequence number had been seen.
+struct InstallInbound {
+  SaSpec spec;
+  std::uint64_t used = 0;
+};
+struct RemoveInbound {
+  Spi spi;
+};
+/// `used`: the last sequence number used.
+struct SetOutbound {
+  SaSpec spec;
+  std::uint64_t used = 0;
+};
+struct ClearOutbound {
+  TunnelId tunnel;
+};
+struct MoveInbound {
+  Spi spi;
+  forward::SaPath path;
+};
+struct MoveOutbound {
+  TunnelId tunnel;
+  forward::SaPath path;
+};
+using Change = std::variant<PutDomain, RemoveDomain, VpcEntry, RemoveVpc, EndpointEntry, RemoveEndpoint, TunnelEntry,
+                            RemoveTunnel, HostPortEntry, RemoveHostPort, RouteEntry, RemoveRoute, Port, RemovePort,
+                            SetAdjacency, InstallInbound, RemoveInbound, SetOutbound, ClearOutbound, MoveInbound,
+                            MoveOutbound>;
+
+struct Usage {
+  std::uint64_t packets = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t replayed = 0;
+  std::uint64_t failed = 0;
+};
+
+struct InboundSa {
+  explicit InboundSa(const InstallInbound& install);
+  SaSpec spec;
+  Gcm gcm;
+  SeenNumbers seen;
+  Usage usage;
+  /// Told to the control plane when it asks: the first source that was not the path's (RFC 7296 section 2.23).
+  std::optional<forward::SaMapping> mapping;
+};
+
+struct OutboundSa {
+  explicit OutboundSa(const SetOutbound& set);
+  SaSpec spec;
+  Gcm gcm;
+  /// The last number used.
+  std::uint64_t sequence = 0;
+  Usage usage;
+};
+
+struct World {
+  std::set<DomainId> domains;
+  std::map<Vni, VpcEntry> vpcs;
+  std::map<std::pair<Vni, IpAddress>, EndpointEntry> endpoints;
+  std::map<TunnelId, TunnelEntry> tunnels;
+  std::map<AttachmentId, HostPortEntry> host_ports;
+  /// Whose packets come in on a host port: those of the attachment that was last tied to it.
+  std::map<PortId, AttachmentId> tied;
+  std::map<DomainId, std::vector<RouteEntry>> routes;
+  std::map<PortId, Port> ports;
+  /// Only of destinations that an endpoint or outbound SA leads to.
+  std::map<IpAddress, AdjacencyEntry> adjacencies;
+  std::map<Spi, InboundSa> inbound;
+  std::map<TunnelId, OutboundSa> outbound;
+  /// What was counted, of attachments that any entry mentions and ports that exist or existed.
+  std::map<AttachmentId, forward::TrafficTotals> traffic;
+  std::map<PortId, forward::TrafficTotals> port_traffic;
+
+  void apply(const Change& change);
+
+  /// Configured, or mentioned by a route, a host port or an SA.
+  [[nodiscard]] bool mentioned(AttachmentId attachment) const;
+  [[nodiscard]] bool wanted(const IpAddress& outer_destination) const;
+  /// Of a configured attachment.
+  [[nodiscard]] std::optional<DomainId> domain_of(AttachmentId attachment) const;
+  /// The longest match (RFC 1812 section 5.2.4.3); nullptr if there is none.
+  [[nodiscard]] const RouteEntry* route_to(DomainId domain, const IpAddress& destination) const;
+  /// nullptr if it is not known or does not answer.
+  [[nodiscard]] const AdjacencyEntry* neighbor(const IpAddress& outer_destination) const;
+  [[nodiscard]] forward::TrafficTotals& counts(AttachmentId attachment) { return traffic[attachment]; }
+};
+
+[[nodiscard]] bool covers(const IpPrefix& prefix, const IpAddress& address);
+
+}  // namespace simplon::oracle
