@@ -105,6 +105,8 @@ struct TunnelConfig {
   std::string psk_file;
   std::vector<std::string> ike_proposals;
   std::vector<std::string> esp_proposals;
+  /// Permits what check_ike_proposal and check_esp_proposal refuse as weak.
+  bool allow_weak = false;
   Encapsulation encapsulation = Encapsulation::kAuto;
   bool initiate = true;
   bool enabled = true;

@@ -17,11 +17,12 @@ namespace simplon::config {
 /// later stage may rely on the configuration. Reads the metadata of secret files if `options.check_files`.
 [[nodiscard]] std::vector<Issue> validate(const GatewayConfig& config, const ReadOptions& options = {});
 
-/// IKE proposals in strongSwan words ("aes256gcm16-prfsha384-ecp384"): nothing that is broken (DES, 3DES, MD5, DH
-/// groups 1, 2, 5), nothing incomplete. Errors: kInvalidConfig naming the word.
-[[nodiscard]] Result<void> check_ike_proposal(std::string_view proposal);
-/// ESP proposals: what the forwarder can do, AES-GCM with a 16 byte ICV, with or without PFS group and `esn`/`noesn`.
-[[nodiscard]] Result<void> check_esp_proposal(std::string_view proposal);
+/// IKE proposals in strongSwan words ("aes256gcm16-prfsha384-ecp384"): nothing that is broken (DES, MD5, DH group 1). Weak
+/// algorithms (3DES, DH groups 2 and 5) only with `allow_weak`.
+[[nodiscard]] Result<void> check_ike_proposal(std::string_view proposal, bool allow_weak = false);
+/// ESP proposals: what the forwarder can do. AES-GCM, ChaCha20-Poly1305, AES-CBC with HMAC-SHA2; with or without PFS group
+/// and `esn`/`noesn`. No encryption ("null-sha256") and DH groups 2 and 5 only with `allow_weak`.
+[[nodiscard]] Result<void> check_esp_proposal(std::string_view proposal, bool allow_weak = false);
 
 /// [a-z][a-z0-9-]{0,30}
 [[nodiscard]] bool is_valid_name(std::string_view name) noexcept;

@@ -4,28 +4,19 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "platform/crypto/esp_suite.h"
+
 // How much fits: pure arithmetic.
 
 namespace simplon::forward {
 
-/// What a suite adds to a packet (RFC 4303 section 2).
-struct EspOverhead {
-  std::size_t iv_bytes = 8;
-  std::size_t icv_bytes = 16;
-  /// Multiple that the encrypted part has: 4 for AES-GCM, 16 for AES-CBC.
-  std::size_t block_bytes = 4;
-};
-
-inline constexpr EspOverhead kAesGcm16{8, 16, 4};
-
 /// The largest inner packet whose ESP packet in tunnel mode fits `path_mtu`; 0 if none does.
 /// `outer_ip_bytes`: 20 or 40. `encap`: ESP in UDP (RFC 3948).
 [[nodiscard]] constexpr std::size_t esp_inner_mtu(std::size_t path_mtu, std::size_t outer_ip_bytes, bool encap,
-                                                  EspOverhead overhead = kAesGcm16) noexcept {
-  const std::size_t fixed = outer_ip_bytes + (encap ? 8 : 0) + 8 + overhead.iv_bytes + overhead.icv_bytes;
-  if (path_mtu < fixed + overhead.block_bytes) return 0;
-  std::size_t room = path_mtu - fixed;
-  room -= room % overhead.block_bytes;
+                                                  const crypto::EspLayout& layout) noexcept {
+  const std::size_t fixed = outer_ip_bytes + (encap ? 8 : 0) + 8 + layout.iv_bytes + layout.icv_bytes;
+  if (path_mtu < fixed + layout.alignment) return 0;
+  const std::size_t room = (path_mtu - fixed) & ~(std::size_t{layout.alignment} - 1);
   return room - 2;  // pad length and next header
 }
 

@@ -21,7 +21,7 @@ inline constexpr PortId kNoPort{0xffffffff};
 /// Given by the UMEM: AF_XDP chunks are at most one page.
 inline constexpr std::size_t kFrameBytes = 4096;
 /// Chosen by us: room before a received packet that every PacketIo leaves, enough to replace the smallest
-/// encapsulation by the largest (Ethernet + IPv6 + UDP + ESP + IV is 78 bytes).
+/// encapsulation by the largest (Ethernet + IPv6 + UDP + ESP + IV of AES-CBC is 86 bytes).
 inline constexpr std::size_t kMinHeadroom = 128;
 
 /// Bytes of one packet inside one frame of the pool. Headroom and tailroom follow from the frame's borders.

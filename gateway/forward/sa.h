@@ -12,7 +12,7 @@
 #include "gateway/forward/replay_window.h"
 #include "platform/base/ids.h"
 #include "platform/base/result.h"
-#include "platform/crypto/aead.h"
+#include "platform/crypto/esp_key.h"
 #include "platform/crypto/secret.h"
 #include "platform/net/ip_address.h"
 
@@ -47,9 +47,11 @@ struct SaSpec {
   Spi spi;
   TunnelId tunnel;
   SaPath path;
-  crypto::AeadSuite suite = crypto::AeadSuite::kAes256Gcm16;
-  /// The AEAD key and, behind it, the 4-byte salt (RFC 4106 section 8.1).
+  crypto::EspSuite suite = crypto::EspSuite::kAes256Gcm16;
+  /// The cipher's key and, behind that of an AEAD, the 4-byte salt (RFC 4106 section 8.1). Empty without encryption.
   crypto::SecretKey key;
+  /// Of HMAC; empty for AEADs.
+  crypto::SecretKey integrity_key;
   bool esn = true;
   /// Packets; 0: no anti-replay service.
   std::uint32_t replay_window = 4096;
@@ -103,8 +105,8 @@ class alignas(64) Sa {
   [[nodiscard]] SaDirection direction() const noexcept { return direction_; }
   [[nodiscard]] Spi spi() const noexcept { return spi_; }
   [[nodiscard]] TunnelId tunnel() const noexcept { return tunnel_; }
-  [[nodiscard]] bool esn() const noexcept { return esn_; }
-  [[nodiscard]] crypto::AeadSuite suite() const noexcept { return key_->suite(); }
+  [[nodiscard]] bool esn() const noexcept { return key_.esn(); }
+  [[nodiscard]] crypto::EspSuite suite() const noexcept { return key_.suite(); }
   /// The path last given to `Tables`. Writer thread only.
   [[nodiscard]] const SaPath& path() const noexcept { return path_; }
   [[nodiscard]] SaUsage usage() const noexcept;
@@ -133,9 +135,7 @@ class alignas(64) Sa {
   };
 
   [[nodiscard]] Runtime& runtime() const noexcept { return runtime_; }
-  [[nodiscard]] const crypto::AeadKey& key() const noexcept { return *key_; }
-  /// Four bytes as they lie in the key.
-  [[nodiscard]] std::uint32_t salt() const noexcept { return salt_; }
+  [[nodiscard]] const crypto::EspKey& key() const noexcept { return key_; }
   [[nodiscard]] bool copy_dscp() const noexcept { return copy_dscp_; }
   /// No selector narrows this SA for packets of the family (4 or 6).
   [[nodiscard]] bool any_to_any(unsigned family) const noexcept { return family == 4 ? any_v4_ : any_v6_; }
@@ -149,16 +149,14 @@ class alignas(64) Sa {
 
  private:
   friend class Tables;
-  Sa(SaSpec spec, std::unique_ptr<crypto::AeadKey> key, std::uint32_t salt);
+  Sa(SaSpec spec, crypto::EspKey key);
 
   // One cache line that every packet reads.
   std::atomic<const CompiledSaPath*> compiled_{nullptr};
-  std::unique_ptr<crypto::AeadKey> key_;
+  crypto::EspKey key_;
   Spi spi_;
   TunnelId tunnel_;
-  std::uint32_t salt_;
   SaDirection direction_;
-  bool esn_;
   bool copy_dscp_;
   bool any_v4_;
   bool any_v6_;

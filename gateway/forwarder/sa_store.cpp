@@ -27,12 +27,17 @@ namespace {
 using namespace ipc::sa;
 
 // Given by RFC 7296 section 3.3.2 (IKEv2 transform ids) and by charon's kernel interface.
+constexpr std::uint16_t kEncrNull = 11;
+constexpr std::uint16_t kEncrAesCbc = 12;
 constexpr std::uint16_t kEncrAesGcm16 = 20;
+constexpr std::uint16_t kEncrChaCha20Poly1305 = 28;
+constexpr std::uint16_t kAuthHmacSha256 = 12;
+constexpr std::uint16_t kAuthHmacSha384 = 13;
+constexpr std::uint16_t kAuthHmacSha512 = 14;
 constexpr std::uint16_t kAuthNone = 1024;
 constexpr std::uint16_t kAuthNoneIana = 0;
 constexpr std::uint8_t kTunnelMode = 2;
 constexpr std::uint8_t kEsp = 50;
-constexpr std::size_t kSaltBytes = 4;
 
 // The range the SA protocol promises.
 constexpr std::uint32_t kSpiBase = 0xc0000000;
@@ -44,18 +49,42 @@ constexpr auto kReservation = std::chrono::minutes(5);
 constexpr std::uint64_t kSequenceSoft = std::uint64_t{3} << 30;
 constexpr std::uint64_t kSequenceHard = std::numeric_limits<std::uint32_t>::max();
 
-std::optional<crypto::AeadSuite> suite_of(const Add& add) {
-  if (add.encryption != kEncrAesGcm16 || (add.integrity != kAuthNone && add.integrity != kAuthNoneIana)) return std::nullopt;
-  switch (add.encryption_key.bytes().size()) {
-    case 16 + kSaltBytes:
-      return crypto::AeadSuite::kAes128Gcm16;
-    case 24 + kSaltBytes:
-      return crypto::AeadSuite::kAes192Gcm16;
-    case 32 + kSaltBytes:
-      return crypto::AeadSuite::kAes256Gcm16;
-    default:
-      return std::nullopt;
+struct Transforms {
+  std::uint16_t encryption;
+  std::uint16_t integrity;
+  crypto::EspSuite suite;
+};
+constexpr Transforms kTransforms[] = {
+    {kEncrAesGcm16, kAuthNone, crypto::EspSuite::kAes128Gcm16},
+    {kEncrAesGcm16, kAuthNone, crypto::EspSuite::kAes192Gcm16},
+    {kEncrAesGcm16, kAuthNone, crypto::EspSuite::kAes256Gcm16},
+    {kEncrChaCha20Poly1305, kAuthNone, crypto::EspSuite::kChaCha20Poly1305},
+    {kEncrAesCbc, kAuthHmacSha256, crypto::EspSuite::kAes128Sha256},
+    {kEncrAesCbc, kAuthHmacSha256, crypto::EspSuite::kAes192Sha256},
+    {kEncrAesCbc, kAuthHmacSha256, crypto::EspSuite::kAes256Sha256},
+    {kEncrAesCbc, kAuthHmacSha384, crypto::EspSuite::kAes128Sha384},
+    {kEncrAesCbc, kAuthHmacSha384, crypto::EspSuite::kAes192Sha384},
+    {kEncrAesCbc, kAuthHmacSha384, crypto::EspSuite::kAes256Sha384},
+    {kEncrAesCbc, kAuthHmacSha512, crypto::EspSuite::kAes128Sha512},
+    {kEncrAesCbc, kAuthHmacSha512, crypto::EspSuite::kAes192Sha512},
+    {kEncrAesCbc, kAuthHmacSha512, crypto::EspSuite::kAes256Sha512},
+    {kEncrNull, kAuthHmacSha256, crypto::EspSuite::kNullSha256},
+    {kEncrNull, kAuthHmacSha384, crypto::EspSuite::kNullSha384},
+    {kEncrNull, kAuthHmacSha512, crypto::EspSuite::kNullSha512},
+};
+
+/// By transforms and length of the cipher's key.
+std::optional<crypto::EspSuite> suite_of(const Add& add) {
+  const std::uint16_t integrity = add.integrity == kAuthNoneIana ? kAuthNone : add.integrity;
+  for (const auto& [encryption, wanted_integrity, suite] : kTransforms) {
+    const crypto::EspSuiteFacts& facts = crypto::facts_of(suite);
+    if (encryption == add.encryption && wanted_integrity == integrity &&
+        add.encryption_key.bytes().size() == std::size_t{facts.cipher_key_bytes} + facts.salt_bytes &&
+        add.integrity_key.bytes().size() == facts.integrity_key_bytes) {
+      return suite;
+    }
   }
+  return std::nullopt;
 }
 
 std::vector<forward::Selector> selectors_of(const std::vector<ipc::sa::Selector>& from) {
@@ -144,9 +173,10 @@ std::array<std::uint8_t, 32> SaStore::fingerprint_of(const Add& add) const {
   feed(salt_.data(), salt_.size());
   const std::uint8_t flags[] = {add.inbound, add.esn};
   feed(flags, sizeof flags);
-  const std::uint32_t numbers[] = {add.tunnel.value(), add.encryption, add.replay_window};
+  // The suite says how long the keys are.
+  const std::uint32_t numbers[] = {add.tunnel.value(), add.encryption, add.integrity, add.replay_window};
   feed(numbers, sizeof numbers);
-  feed(add.encryption_key.bytes().data(), add.encryption_key.bytes().size());
+  for (const auto key : {add.encryption_key.bytes(), add.integrity_key.bytes()}) feed(key.data(), key.size());
   SIMPLON_CHECK(EVP_DigestFinal_ex(context, digest.data(), nullptr) == 1);
   EVP_MD_CTX_free(context);
   return digest;
@@ -171,9 +201,9 @@ SaStore::Answer SaStore::answer(const Add& add) {
 SaStore::Answer SaStore::install(const Add& add, const SavedSa* saved) {
   const auto suite = suite_of(add);
   if (add.id.protocol != kEsp || add.mode != kTunnelMode || !suite || add.tunnel.value() == 0) {
-    spdlog::warn("SA: refused {}: protocol {}, mode {}, encryption {} with {} bytes, integrity {}, if_id {}", words(add.id),
-                 add.id.protocol, add.mode, add.encryption, add.encryption_key.bytes().size(), add.integrity,
-                 add.tunnel.value());
+    spdlog::warn("SA: refused {}: protocol {}, mode {}, encryption {} with {} bytes, integrity {} with {} bytes, if_id {}",
+                 words(add.id), add.id.protocol, add.mode, add.encryption, add.encryption_key.bytes().size(),
+                 add.integrity, add.integrity_key.bytes().size(), add.tunnel.value());
     return {SIMPLON_SA_NOT_SUPPORTED, 0};
   }
   forward::SaSpec spec;
@@ -189,6 +219,7 @@ SaStore::Answer SaStore::install(const Add& add, const SavedSa* saved) {
   }
   spec.suite = *suite;
   spec.key = crypto::SecretKey(add.encryption_key.bytes());
+  spec.integrity_key = crypto::SecretKey(add.integrity_key.bytes());
   spec.esn = add.esn;
   spec.replay_window = add.replay_window;
   spec.source_selectors = selectors_of(add.source_selectors);

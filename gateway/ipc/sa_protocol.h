@@ -102,10 +102,11 @@ struct simplon_sa_add {
   struct simplon_sa_address source;
   uint32_t if_id; /* tunnel id */
   uint32_t reqid;
-  uint16_t encryption; /* IKEv2 transform id (RFC 7296 section 3.3.2): 20 is AES-GCM-16 */
-  uint16_t integrity;  /* 1024: none (AEAD) */
+  /* IKEv2 transform ids (RFC 7296 section 3.3.2): 20 AES-GCM-16, 28 ChaCha20-Poly1305, 12 AES-CBC, 11 none */
+  uint16_t encryption;
+  uint16_t integrity; /* 12, 13, 14: HMAC-SHA2-256-128, -384-192, -512-256; 1024: none (AEAD) */
   uint16_t encryption_key_length; /* bytes, with the salt: 36 for AES-256-GCM (RFC 4106 section 8.1) */
-  uint16_t integrity_key_length;
+  uint16_t integrity_key_length;  /* 32, 48, 64 (RFC 4868 section 2.1.1); 0 for an AEAD */
   uint8_t encryption_key[SIMPLON_SA_MAX_KEY];
   uint8_t integrity_key[SIMPLON_SA_MAX_KEY];
   uint32_t replay_window; /* packets; 0: off */

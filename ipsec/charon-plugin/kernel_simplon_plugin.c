@@ -35,10 +35,6 @@
 
 #define DEFAULT_SOCKET "/run/simplon/sa.sock"
 
-/* RFC 4106 section 8.1: AES key and a salt of four bytes. */
-#define AES_128_GCM_KEY (16 + 4)
-#define AES_256_GCM_KEY (32 + 4)
-
 typedef struct private_kernel_simplon_t private_kernel_simplon_t;
 typedef struct private_plugin_t private_plugin_t;
 
@@ -100,6 +96,14 @@ static void put_host(struct simplon_sa_address* to, host_t* host) { put_bytes(to
 static host_t* host_from(const struct simplon_sa_address* address, uint16_t port) {
   const chunk_t bytes = chunk_create((u_char*)address->bytes, address->family == 4 ? 4 : 16);
   return host_create_from_chunk(address->family == 4 ? AF_INET : AF_INET6, bytes, port);
+}
+
+/* `supported` has looked at the length. */
+static uint16_t put_key(uint8_t* to, chunk_t key) {
+  if (key.len) { /* else without a pointer */
+    memcpy(to, key.ptr, key.len);
+  }
+  return (uint16_t)key.len;
 }
 
 static void put_id(struct simplon_sa_id* to, host_t* destination, uint32_t spi, uint8_t protocol) {
@@ -285,6 +289,21 @@ METHOD(kernel_ipsec_t, get_cpi, status_t, private_kernel_simplon_t* this, host_t
   return NOT_SUPPORTED; /* charon then says "IPComp disabled" and goes on without */
 }
 
+/* The forwarder decides on key lengths: charon derives those that the standards give. */
+static bool suite_supported(kernel_ipsec_add_sa_t* data) {
+  switch (data->enc_alg) {
+    case ENCR_AES_GCM_ICV16:
+    case ENCR_CHACHA20_POLY1305:
+      return data->int_alg == AUTH_UNDEFINED;
+    case ENCR_AES_CBC:
+    case ENCR_NULL:
+      return data->int_alg == AUTH_HMAC_SHA2_256_128 || data->int_alg == AUTH_HMAC_SHA2_384_192 ||
+             data->int_alg == AUTH_HMAC_SHA2_512_256;
+    default:
+      return FALSE;
+  }
+}
+
 /* Says in the log what is refused and why. */
 static bool supported(kernel_ipsec_sa_id_t* id, kernel_ipsec_add_sa_t* data) {
   const char* direction = data->inbound ? "inbound" : "outbound";
@@ -303,14 +322,15 @@ static bool supported(kernel_ipsec_sa_id_t* id, kernel_ipsec_add_sa_t* data) {
     DBG1(DBG_KNL, "%s SA %.8x refused: IPComp is not supported", direction, spi);
     return FALSE;
   }
-  if (data->enc_alg != ENCR_AES_GCM_ICV16 || data->int_alg != AUTH_UNDEFINED) {
-    DBG1(DBG_KNL, "%s SA %.8x refused: ESP suite %N/%N, only AES_GCM_16 with 128 or 256 bits is supported", direction,
-         spi, encryption_algorithm_names, data->enc_alg, integrity_algorithm_names, data->int_alg);
+  if (!suite_supported(data)) {
+    DBG1(DBG_KNL,
+         "%s SA %.8x refused: ESP suite %N/%N, supported are AES_GCM_16, CHACHA20_POLY1305 and AES_CBC with HMAC_SHA2",
+         direction, spi, encryption_algorithm_names, data->enc_alg, integrity_algorithm_names, data->int_alg);
     return FALSE;
   }
-  if (data->enc_key.len != AES_128_GCM_KEY && data->enc_key.len != AES_256_GCM_KEY) {
-    DBG1(DBG_KNL, "%s SA %.8x refused: AES_GCM_16 with %d bits, only 128 and 256 are supported", direction, spi,
-         (int)(data->enc_key.len - 4) * 8);
+  if (data->enc_key.len > SIMPLON_SA_MAX_KEY || data->int_key.len > SIMPLON_SA_MAX_KEY) {
+    DBG1(DBG_KNL, "%s SA %.8x refused: keys of %zu and %zu bytes, at most %u fit", direction, spi, data->enc_key.len,
+         data->int_key.len, SIMPLON_SA_MAX_KEY);
     return FALSE;
   }
   if (data->hw_offload == HW_OFFLOAD_YES) {
@@ -341,8 +361,8 @@ METHOD(kernel_ipsec_t, add_sa, status_t, private_kernel_simplon_t* this, kernel_
   add.reqid = data->reqid;
   add.encryption = data->enc_alg;
   add.integrity = data->int_alg;
-  add.encryption_key_length = (uint16_t)data->enc_key.len;
-  memcpy(add.encryption_key, data->enc_key.ptr, data->enc_key.len);
+  add.encryption_key_length = put_key(add.encryption_key, data->enc_key);
+  add.integrity_key_length = put_key(add.integrity_key, data->int_key);
   add.replay_window = data->replay_window;
   add.mode = MODE_TUNNEL;
   add.inbound = data->inbound;
@@ -373,8 +393,8 @@ METHOD(kernel_ipsec_t, add_sa, status_t, private_kernel_simplon_t* this, kernel_
   status = sa_client_request(this->client, SIMPLON_SA_ADD, &add, sizeof(add), NULL);
   memwipe(&add, sizeof(add));
   if (status != SIMPLON_SA_OK) {
-    DBG1(DBG_KNL, "%s SA %.8x (%N, %d-bit key) refused: %s", direction, ntohl(id->spi), encryption_algorithm_names,
-         data->enc_alg, (int)(data->enc_key.len - 4) * 8, reason(status));
+    DBG1(DBG_KNL, "%s SA %.8x (%N, %N) refused: %s", direction, ntohl(id->spi), encryption_algorithm_names,
+         data->enc_alg, integrity_algorithm_names, data->int_alg, reason(status));
     return as_charon(status);
   }
   sa = sa_create(id->spi, id->proto, id->dst);

@@ -57,7 +57,7 @@ Found local_trouble(const Attempt& attempt) {
   }
   if (const std::string* line = attempt.line("SA ", " refused: ")) {
     return IkeDiagnosis{IkeFault::kForwarderRefused, "the SA was negotiated but not installed: " + *line,
-                        "use esp_proposals with aes256gcm16 or aes128gcm16"};
+                        "use esp-proposals that `simplon config check` accepts, like aes256gcm16 or aes256-sha256"};
   }
   if (attempt.line("unable to install", "IPsec SA (SAD) in kernel") != nullptr) {
     return IkeDiagnosis{IkeFault::kForwarderRefused, "the SA was negotiated but could not be installed",

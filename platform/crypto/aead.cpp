@@ -15,6 +15,8 @@ std::string_view to_string(AeadSuite suite) noexcept {
       return "aes192gcm16";
     case AeadSuite::kAes256Gcm16:
       return "aes256gcm16";
+    case AeadSuite::kChaCha20Poly1305:
+      return "chacha20poly1305";
   }
   return "unknown";
 }
@@ -26,6 +28,7 @@ std::size_t key_bytes(AeadSuite suite) noexcept {
     case AeadSuite::kAes192Gcm16:
       return 24;
     case AeadSuite::kAes256Gcm16:
+    case AeadSuite::kChaCha20Poly1305:
       break;
   }
   return 32;

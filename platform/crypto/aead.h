@@ -13,7 +13,7 @@
 namespace simplon::crypto {
 
 /// AEADs with a 12-byte nonce and a 16-byte tag.
-enum class AeadSuite : std::uint8_t { kAes128Gcm16, kAes192Gcm16, kAes256Gcm16 };
+enum class AeadSuite : std::uint8_t { kAes128Gcm16, kAes192Gcm16, kAes256Gcm16, kChaCha20Poly1305 };
 
 /// "aes256gcm16", as in an IKE proposal.
 [[nodiscard]] std::string_view to_string(AeadSuite suite) noexcept;

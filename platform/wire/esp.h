@@ -23,15 +23,13 @@ struct EspTrailer {
 };
 static_assert(sizeof(EspTrailer) == 2);
 
-inline constexpr std::size_t kEspGcmIvBytes = 8;    // RFC 4106 section 3.1
-inline constexpr std::size_t kEspGcmIcvBytes = 16;  // RFC 4106 section 6
-inline constexpr std::size_t kEspAlignment = 4;     // RFC 4303 section 2.4
-
-/// An ESP packet with AES-GCM: header, IV, ciphertext of at least a trailer in whole 4-byte words, ICV. nullptr if the
-/// length cannot be that.
-[[nodiscard]] inline const EspHeader* parse_esp_gcm(std::span<const std::uint8_t> bytes) noexcept {
-  constexpr std::size_t kFixed = sizeof(EspHeader) + kEspGcmIvBytes + kEspGcmIcvBytes;
-  if (bytes.size() < kFixed + kEspAlignment || (bytes.size() - kFixed) % kEspAlignment != 0) return nullptr;
+/// An ESP packet: header, IV, ciphertext in whole units of `alignment` and at least one, which has room for the trailer, ICV.
+/// `overhead`: IV and ICV. `alignment`: a power of two, at least 4 (RFC 4303 section 2.4). nullptr if the length cannot be
+/// that.
+[[nodiscard]] inline const EspHeader* parse_esp(std::span<const std::uint8_t> bytes, std::size_t overhead,
+                                                std::size_t alignment) noexcept {
+  const std::size_t fixed = sizeof(EspHeader) + overhead;
+  if (bytes.size() < fixed + alignment || ((bytes.size() - fixed) & (alignment - 1)) != 0) return nullptr;
   return reinterpret_cast<const EspHeader*>(bytes.data());
 }
 

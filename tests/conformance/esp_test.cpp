@@ -180,7 +180,7 @@ TEST(Rfc4106, Section8_1_KeyingMaterialIsTheKeyAndFourBytesOfSalt) {
   for (const std::size_t bytes : {19U, 20U, 21U, 35U, 36U, 37U}) {
     forward::SaSpec spec;
     spec.spi = Spi{0xc0000001};
-    spec.suite = bytes < 30 ? crypto::AeadSuite::kAes128Gcm16 : crypto::AeadSuite::kAes256Gcm16;
+    spec.suite = bytes < 30 ? crypto::EspSuite::kAes128Gcm16 : crypto::EspSuite::kAes256Gcm16;
     spec.key = crypto::SecretKey(Bytes(bytes, 1));
     EXPECT_EQ(forward::Sa::create(spec).has_value(), bytes == 20 || bytes == 36) << bytes;
   }

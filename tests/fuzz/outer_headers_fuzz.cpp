@@ -41,7 +41,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::size_t mss = find_mss(bytes);
   must(mss == 0 || mss + 2 <= size);
   if (const auto* vxlan = parse_vxlan(bytes)) must(vxlan->vni() < (1U << 24));
-  if (const auto* esp = parse_esp_gcm(bytes)) static_cast<void>(esp->spi.host());
+  if (const auto* esp = parse_esp(bytes, 24, 4)) static_cast<void>(esp->spi.host());
+  if (const auto* esp = parse_esp(bytes, 48, 16)) static_cast<void>(esp->spi.host());
   const EspPayload payload = parse_esp_payload(bytes);
   must(!payload.padding_ok || payload.length + 2 <= size);
   if (const auto* icmp = parse_icmp(bytes)) static_cast<void>(icmp->word.host());

@@ -84,7 +84,7 @@ class Topology {
     spec.spi = Spi{keys.spi};
     spec.key = crypto::SecretKey(keys.key);
     spec.esn = keys.esn;
-    spec.suite = keys.key.size() == 20 ? crypto::AeadSuite::kAes128Gcm16 : crypto::AeadSuite::kAes256Gcm16;
+    spec.suite = keys.key.size() == 20 ? crypto::EspSuite::kAes128Gcm16 : crypto::EspSuite::kAes256Gcm16;
     auto sa = forward::Sa::create(std::move(spec));
     SIMPLON_CHECK(sa.has_value());
     return *sa;

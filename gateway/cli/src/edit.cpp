@@ -78,6 +78,7 @@ Result<void> add_tunnel(GatewayConfig& config, const TunnelOptions& options) {
   tunnel.psk_file = options.psk_file;
   tunnel.ike_proposals = options.ike_proposals;
   tunnel.esp_proposals = options.esp_proposals;
+  tunnel.allow_weak = options.allow_weak;
   if (options.encapsulation) {
     if (*options.encapsulation != "auto" && *options.encapsulation != "udp") {
       return fail(ErrorCode::kInvalidConfig, "--encapsulation: '" + *options.encapsulation + "' is not known",

@@ -21,6 +21,7 @@ struct TunnelOptions {
   std::vector<std::string> inside, ike_proposals, esp_proposals;
   std::optional<std::uint16_t> mtu;
   bool wait_for_peer = false;
+  bool allow_weak = false;
 };
 [[nodiscard]] Result<void> add_tunnel(GatewayConfig& config, const TunnelOptions& options);
 [[nodiscard]] Result<void> remove_tunnel(GatewayConfig& config, const std::string& name);

@@ -55,9 +55,10 @@ void declare_add(Commands& commands, CLI::App& noun, const Shared& options) {
   add->add_option("--ike-proposal", tunnel.ike_proposals, "like aes256gcm16-prfsha384-ecp384")
       ->type_name("PROPOSAL")
       ->allow_extra_args(false);
-  add->add_option("--esp-proposal", tunnel.esp_proposals, "like aes256gcm16-ecp384")
+  add->add_option("--esp-proposal", tunnel.esp_proposals, "like aes256gcm16-ecp384 or aes256-sha256-modp2048")
       ->type_name("PROPOSAL")
       ->allow_extra_args(false);
+  add->add_flag("--allow-weak", tunnel.allow_weak, "permit null, 3des, modp1024 and modp1536 in proposals");
   commands.words(add->add_option("--encapsulation", tunnel.encapsulation, "auto or udp")->type_name("WORD"),
                  {"auto", "udp"});
   add->add_option("--mtu", tunnel.mtu, "upper bound of the inner MTU")->type_name("BYTES");

@@ -97,6 +97,7 @@ Fields fields_of(const TunnelConfig& tunnel) {
           {"psk-file", tunnel.psk_file, kRestartSession},
           {"ike-proposals", join(tunnel.ike_proposals, kSame), kRestartSession},
           {"esp-proposals", join(tunnel.esp_proposals, kSame), kRestartSession},
+          {"allow-weak", yes_no(tunnel.allow_weak), kInPlace},
           {"encapsulation", tunnel.encapsulation == Encapsulation::kUdp ? "udp" : "auto", kRestartSession},
           {"initiate", yes_no(tunnel.initiate), kInPlace},
           {"enabled", yes_no(tunnel.enabled), kRestartSession},

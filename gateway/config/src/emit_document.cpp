@@ -162,6 +162,7 @@ void emit_tunnel(Writer& out, const TunnelConfig& tunnel) {
     out.flow("ike-proposals", tunnel.ike_proposals, kSame);
   if (!tunnel.esp_proposals.empty() && tunnel.esp_proposals != default_esp_proposals())
     out.flow("esp-proposals", tunnel.esp_proposals, kSame);
+  if (tunnel.allow_weak != defaults.allow_weak) out.flag("allow-weak", tunnel.allow_weak);
   if (tunnel.encapsulation == Encapsulation::kUdp) out.text("encapsulation", "udp");
   if (tunnel.initiate != defaults.initiate) out.flag("initiate", tunnel.initiate);
   if (tunnel.enabled != defaults.enabled) out.flag("enabled", tunnel.enabled);

@@ -105,6 +105,7 @@ json to_json(const TunnelConfig& tunnel) {
               {"psk-file", tunnel.psk_file},
               {"ike-proposals", tunnel.ike_proposals},
               {"esp-proposals", tunnel.esp_proposals},
+              {"allow-weak", tunnel.allow_weak},
               {"encapsulation", tunnel.encapsulation == Encapsulation::kUdp ? "udp" : "auto"},
               {"initiate", tunnel.initiate},
               {"enabled", tunnel.enabled},

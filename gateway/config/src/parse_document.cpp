@@ -166,10 +166,14 @@ void read_tunnel(Findings& findings, const YamlNode& node, const std::string& pa
   if (ret.local_id.empty()) ret.local_id = ret.local.to_string();
   if (ret.remote_id.empty() && ret.remote) ret.remote_id = ret.remote->to_string();
   reader.read_parsed("psk-file", Need::kRequired, parse_path, set(ret.psk_file));
-  reader.read_parsed_list("ike-proposals", Need::kOptional, kMaxProposals, checked(check_ike_proposal),
+  reader.read_bool("allow-weak", ret.allow_weak);
+  const auto good = [&ret](auto check) {
+    return checked([check, allow_weak = ret.allow_weak](const std::string& text) { return check(text, allow_weak); });
+  };
+  reader.read_parsed_list("ike-proposals", Need::kOptional, kMaxProposals, good(check_ike_proposal),
                           append(ret.ike_proposals));
   if (ret.ike_proposals.empty()) ret.ike_proposals = default_ike_proposals();
-  reader.read_parsed_list("esp-proposals", Need::kOptional, kMaxProposals, checked(check_esp_proposal),
+  reader.read_parsed_list("esp-proposals", Need::kOptional, kMaxProposals, good(check_esp_proposal),
                           append(ret.esp_proposals));
   if (ret.esp_proposals.empty()) ret.esp_proposals = default_esp_proposals();
   reader.read_parsed("encapsulation", Need::kOptional, parse_encapsulation, set(ret.encapsulation));
@@ -233,7 +237,7 @@ const std::map<std::string, std::vector<std::string>>& known_keys() {
       {"endpoint", {"address", "mac", "vtep"}},
       {"tunnel",
        {"name", "domain", "local", "remote", "local-id", "remote-id", "psk-file", "ike-proposals", "esp-proposals",
-        "encapsulation", "initiate", "enabled", "dpd-delay", "ike-rekey", "child-rekey", "replay-window", "inside",
+        "allow-weak", "encapsulation", "initiate", "enabled", "dpd-delay", "ike-rekey", "child-rekey", "replay-window", "inside",
         "mtu", "clamp-mss"}},
   };
   return kKeys;

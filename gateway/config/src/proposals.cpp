@@ -22,8 +22,13 @@ constexpr std::array<std::string_view, 4> kIntegrity = {"sha1", "sha256", "sha38
 constexpr std::array<std::string_view, 4> kPrf = {"prfsha1", "prfsha256", "prfsha384", "prfsha512"};
 constexpr std::array<std::string_view, 10> kGroups = {"modp2048", "modp3072", "modp4096", "modp6144",   "modp8192",
                                                       "ecp256",   "ecp384",   "ecp521",   "curve25519", "x25519"};
-constexpr std::array<std::string_view, 2> kEspAead = {"aes128gcm16", "aes256gcm16"};
+constexpr std::array<std::string_view, 3> kEspIntegrity = {"sha256", "sha384", "sha512"};
 constexpr std::array<std::string_view, 2> kEsn = {"esn", "noesn"};
+
+// What some peers leave no choice about: permitted by allow-weak.
+constexpr std::array<std::string_view, 1> kWeakIkeCipher = {"3des"};
+constexpr std::array<std::string_view, 1> kWeakEspCipher = {"null"};
+constexpr std::array<std::string_view, 2> kWeakGroups = {"modp1024", "modp1536"};
 
 struct Refused {
   std::string_view word;
@@ -69,10 +74,12 @@ Unexpected refuse(std::string_view proposal, std::string what, const std::string
 }
 
 Unexpected refuse_word(std::string_view proposal, std::string_view word, const std::vector<std::string>& known,
-                       const std::string& example) {
+                       const std::string& example, bool weak) {
   for (const auto& refused : kRefused) {
-    if (refused.word == word)
-      return refuse(proposal, quote(word) + " is refused, " + std::string(refused.why), "use " + example);
+    if (refused.word == word) {
+      return refuse(proposal, quote(word) + " is refused, " + std::string(refused.why),
+                    "use " + example + (weak ? ", or set allow-weak of the tunnel if the peer can do nothing better" : ""));
+    }
   }
   const std::string guess = closest_match(word, known);
   return refuse(proposal, "unknown algorithm " + quote(word),
@@ -88,21 +95,23 @@ std::vector<std::string> words_of(const std::array<std::string_view, N>&... list
 
 }  // namespace
 
-Result<void> check_ike_proposal(std::string_view proposal) {
+Result<void> check_ike_proposal(std::string_view proposal, bool allow_weak) {
   int aead = 0, cbc = 0, integrity = 0, prf = 0, groups = 0;
   for (const auto word : split(proposal)) {
+    const bool weak_cipher = is_one_of(kWeakIkeCipher, word), weak_group = is_one_of(kWeakGroups, word);
     if (is_one_of(kAead, word))
       ++aead;
-    else if (is_one_of(kCbc, word))
+    else if (is_one_of(kCbc, word) || (allow_weak && weak_cipher))
       ++cbc;
     else if (is_one_of(kIntegrity, word))
       ++integrity;
     else if (is_one_of(kPrf, word))
       ++prf;
-    else if (is_one_of(kGroups, word))
+    else if (is_one_of(kGroups, word) || (allow_weak && weak_group))
       ++groups;
     else
-      return refuse_word(proposal, word, words_of(kAead, kCbc, kIntegrity, kPrf, kGroups), kIkeExample);
+      return refuse_word(proposal, word, words_of(kAead, kCbc, kIntegrity, kPrf, kGroups), kIkeExample,
+                         weak_cipher || weak_group);
   }
   const std::string hint = std::string("write it like ") + kIkeExample;
   if (aead + cbc == 0) return refuse(proposal, "there is no cipher", hint);
@@ -117,22 +126,33 @@ Result<void> check_ike_proposal(std::string_view proposal) {
   return {};
 }
 
-Result<void> check_esp_proposal(std::string_view proposal) {
-  int aead = 0;
+Result<void> check_esp_proposal(std::string_view proposal, bool allow_weak) {
+  int aead = 0, cbc = 0, null = 0, integrity = 0;
   for (const auto word : split(proposal)) {
-    if (is_one_of(kEspAead, word)) {
+    const bool weak_cipher = is_one_of(kWeakEspCipher, word), weak_group = is_one_of(kWeakGroups, word);
+    if (is_one_of(kAead, word))
       ++aead;
-    } else if (is_one_of(kAead, word) || is_one_of(kCbc, word)) {
-      return refuse(proposal, "the forwarder does not implement " + quote(word),
-                    std::string("use ") + kEspExample + " or aes128gcm16");
-    } else if (is_one_of(kIntegrity, word)) {
-      return refuse(proposal, "AES-GCM takes no integrity algorithm, remove " + quote(word),
-                    std::string("write it like ") + kEspExample);
-    } else if (!is_one_of(kGroups, word) && !is_one_of(kEsn, word)) {
-      return refuse_word(proposal, word, words_of(kEspAead, kGroups, kEsn), kEspExample);
-    }
+    else if (is_one_of(kCbc, word))
+      ++cbc;
+    else if (allow_weak && weak_cipher)
+      ++null;
+    else if (is_one_of(kEspIntegrity, word))
+      ++integrity;
+    else if (is_one_of(kIntegrity, word))
+      return refuse(proposal, "the forwarder does not implement " + quote(word) + " for ESP", "use sha256");
+    else if (!is_one_of(kGroups, word) && !is_one_of(kEsn, word) && !(allow_weak && weak_group))
+      return refuse_word(proposal, word, words_of(kAead, kCbc, kEspIntegrity, kGroups, kEsn), kEspExample,
+                         weak_cipher || weak_group);
   }
-  if (aead == 0) return refuse(proposal, "there is no cipher", std::string("write it like ") + kEspExample);
+  if (aead + cbc + null == 0)
+    return refuse(proposal, "there is no cipher", std::string("write it like ") + kEspExample);
+  if (aead > 0 && cbc + null > 0)
+    return refuse(proposal, "AEAD and other ciphers cannot be in one proposal", "make two proposals of it");
+  if (aead > 0 && integrity > 0)
+    return refuse(proposal, "an AEAD cipher takes no integrity algorithm", "remove sha256, sha384 and sha512");
+  if (cbc + null > 0 && integrity == 0)
+    return refuse(proposal, std::string(cbc > 0 ? "a CBC cipher" : "null") + " needs an integrity algorithm",
+                  "add sha256");
   return {};
 }
 

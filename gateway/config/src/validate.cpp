@@ -463,11 +463,13 @@ class Judge {
   void judge_proposals(const TunnelConfig& tunnel, const std::string& path) {
     const auto judge_list = [&](const std::vector<std::string>& list, const std::string& where, auto check) {
       for (std::size_t i = 0; i < list.size(); ++i) {
-        if (auto ok = check(list[i]); !ok) {
+        if (auto ok = check(list[i], tunnel.allow_weak); !ok) {
           error(at(where, i), list[i], ok.error().what, ok.error().hint);
         } else if (std::find(list.begin(), list.begin() + static_cast<std::ptrdiff_t>(i), list[i]) !=
                    list.begin() + static_cast<std::ptrdiff_t>(i)) {
           conflict(at(where, i), list[i], "the proposal " + quoted(list[i]) + " is given twice");
+        } else if (auto strong = check(list[i], false); !strong) {
+          warning(at(where, i), list[i], strong.error().what, "allow-weak permits it; " + strong.error().hint);
         }
       }
     };

@@ -9,6 +9,7 @@
 #include "gateway/forward/counters.h"
 #include "gateway/forward/packet.h"
 #include "gateway/forward/src/early_esp.h"
+#include "gateway/forward/src/esp_jobs.h"
 #include "gateway/forward/src/inner_packet.h"
 #include "gateway/forward/src/table_state.h"
 
@@ -146,6 +147,8 @@ struct Burst {
   unsigned fitted_vpc = 0;
   unsigned fitted_tunnel = 0;
   std::array<Transit, kCapacity> packets;
+  /// Between two packets of an ESP stage; empty between stages.
+  EspJobs esp_jobs;
   /// What a PacketIo hands out or takes.
   std::array<Packet, kCapacity> io;
 

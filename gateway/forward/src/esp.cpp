@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// ESP in tunnel mode with AES-GCM (RFC 4303, RFC 4106), raw or in UDP (RFC 3948), over IPv4 and IPv6.
+// ESP in tunnel mode (RFC 4303), raw or in UDP (RFC 3948), over IPv4 and IPv6. The suites are in platform/crypto.
 //
 // Inbound: SA by SPI and destination; replay check; open; only then may the window move. Outbound: the sequence number is
-// also the explicit IV, so a number is never used twice under one key - the counter is part of the Sa and only grows.
+// the explicit IV of an AEAD, so a number is never used twice under one key - the counter is part of the Sa and only grows.
 //
-//     |<- associated data ->|      |<------------- encrypted ------------->|
-//     +------+--------------+------+--------+---------+------------+-------+-----+
-//     | SPI  | sequence     |  IV  | packet | padding | pad length | next  | ICV |
-//     +------+--------------+------+--------+---------+------------+-------+-----+
-//        4     4 (8 with ESN,   8                          1          1      16
-//              high half not sent)
+// An AEAD is sealed or opened between the two halves of its packet. AES-CBC with HMAC is worth its while only for many
+// packets side by side: their first halves are done first, then the batch, then their second halves. A flow has one SA and
+// an SA one suite, so a flow stays in order.
 #include <algorithm>
 
 #include "gateway/forward/src/burst.h"
@@ -25,41 +22,8 @@
 namespace simplon::forward {
 namespace {
 
-constexpr std::size_t kClearBytes = sizeof(wire::EspHeader) + wire::kEspGcmIvBytes;
 /// How many packets ahead the key material is fetched (chosen by measurement).
 constexpr unsigned kLookahead = 3;
-
-/// Associated data: SPI and sequence number, all 64 bits of it with ESN (RFC 4106 section 5).
-class AssociatedData {
- public:
-  AssociatedData(const wire::EspHeader& header, std::uint64_t sequence, bool esn) noexcept : length_(esn ? 12 : 8) {
-    std::memcpy(bytes_, &header.spi, 4);
-    if (esn) {
-      const Be64 whole(sequence);
-      std::memcpy(bytes_ + 4, &whole, 8);
-    } else {
-      std::memcpy(bytes_ + 4, &header.sequence, 4);
-    }
-  }
-  [[nodiscard]] std::span<const std::uint8_t> bytes() const noexcept { return {bytes_, length_}; }
-
- private:
-  std::uint8_t bytes_[12];
-  std::size_t length_;
-};
-
-/// Salt and explicit IV (RFC 4106 section 4).
-class Nonce {
- public:
-  Nonce(std::uint32_t salt, const std::uint8_t* iv) noexcept {
-    std::memcpy(bytes_, &salt, 4);
-    std::memcpy(bytes_ + 4, iv, wire::kEspGcmIvBytes);
-  }
-  [[nodiscard]] const std::uint8_t* data() const noexcept { return bytes_; }
-
- private:
-  std::uint8_t bytes_[crypto::kAeadNonceBytes];
-};
 
 void prefetch_lines(std::span<const std::uint8_t> memory) noexcept {
   for (std::size_t at = 0; at < memory.size(); at += 64) __builtin_prefetch(memory.data() + at);
@@ -104,44 +68,23 @@ void note_mapping(const Transit& packet, const Sa& sa, const CompiledSaPath& pat
   runtime.mapping_full.store(true, std::memory_order_release);
 }
 
-void decrypt(Burst& burst, unsigned number, Transit& packet) noexcept {
-  const Sa* sa = packet.sa;
-  const wire::EspHeader* esp = wire::parse_esp_gcm(packet.bytes());
-  if (esp == nullptr) return burst.drop(number, Drop::kEspTruncated);
-  const CompiledSaPath* path = sa == nullptr ? nullptr : sa->compiled();
-  if (sa == nullptr && burst.early.keep(burst, packet)) return;
-  if (path == nullptr || path->destination != outer_destination(packet)) {
-    return burst.drop(number, Drop::kEspUnknownSpi);
-  }
-  if (path->encap != packet.encap) return burst.drop(number, Drop::kEspEncapMismatch);
-
-  Sa::Runtime& runtime = sa->runtime();
-  const std::uint32_t low = esp->sequence.host();
-  const std::uint64_t sequence = sa->esn() ? runtime.window.extend(low) : low;
-  if (!runtime.window.would_accept(sequence)) {  // RFC 4303 section 3.4.3
-    runtime.replayed.add();
-    return burst.drop(number, Drop::kEspReplayed);
-  }
-  const std::size_t cipher_bytes = packet.length - kClearBytes - wire::kEspGcmIcvBytes;
-  std::uint8_t* cipher = packet.data + kClearBytes;
-  const AssociatedData associated(*esp, sequence, sa->esn());
-  const Nonce nonce(sa->salt(), packet.data + sizeof(wire::EspHeader));
-  if (!sa->key().open(nonce.data(), associated.bytes(), {cipher, cipher_bytes}, cipher + cipher_bytes)) {
-    runtime.failed.add();
-    return burst.drop(number, Drop::kEspAuthentication);
-  }
+/// The second half: `packet` starts with the ESP header and is authentic.
+void opened(Burst& burst, unsigned number, Transit& packet, std::uint64_t sequence, std::uint8_t* plain,
+            std::size_t plain_bytes) noexcept {
+  const Sa& sa = *packet.sa;
+  Sa::Runtime& runtime = sa.runtime();
   runtime.window.commit(sequence);
   runtime.sequence.store(runtime.window.top(), std::memory_order_relaxed);
-  if (packet.encap) note_mapping(packet, *sa, *path);
-  packet.ingress = sa->tunnel_slot();
+  if (packet.encap) note_mapping(packet, sa, *sa.compiled());
+  packet.ingress = sa.tunnel_slot();
 
-  const wire::EspPayload payload = wire::parse_esp_payload({cipher, cipher_bytes});
-  touch(*sa, burst, payload.length);
+  const wire::EspPayload payload = wire::parse_esp_payload({plain, plain_bytes});
+  touch(sa, burst, payload.length);
   if (!payload.padding_ok) return burst.drop(number, Drop::kEspPadding);                         // RFC 4303 section 3.4.4
   if (payload.next_header == wire::kProtocolNone) return burst.drop(number, Drop::kEspDummy);  // RFC 4303 section 2.6
   const bool v4 = payload.next_header == wire::kProtocolIpv4;
   if (!v4 && payload.next_header != wire::kProtocolIpv6) return burst.drop(number, Drop::kEspNextHeader);
-  packet.data = cipher;
+  packet.data = plain;
   packet.length = static_cast<std::uint16_t>(payload.length);
   packet.attachment = burst.tables.attachments[packet.ingress].object.load(std::memory_order_acquire);
   if (packet.attachment == nullptr) return burst.drop(number, Drop::kEspNoTunnel);
@@ -157,6 +100,74 @@ void decrypt(Burst& burst, unsigned number, Transit& packet) noexcept {
     counters->rx_bytes.add(packet.length);
   }
   burst.inner.push(number);
+}
+
+/// False, after the drop, if the window has no place for it (RFC 4303 section 3.4.3).
+[[nodiscard]] bool fresh(Burst& burst, unsigned number, const Sa& sa, std::uint64_t sequence) noexcept {
+  Sa::Runtime& runtime = sa.runtime();
+  if (runtime.window.would_accept(sequence)) [[likely]] return true;
+  runtime.replayed.add();
+  burst.drop(number, Drop::kEspReplayed);
+  return false;
+}
+
+void refuse_forged(Burst& burst, unsigned number, const Sa& sa) noexcept {
+  sa.runtime().failed.add();
+  burst.drop(number, Drop::kEspAuthentication);
+}
+
+/// The first half, and the rest of a packet of an AEAD. `layout` is a constant there.
+[[gnu::always_inline]] inline void decrypt(Burst& burst, unsigned number, Transit& packet, bool aead,
+                                           const crypto::EspLayout& layout) noexcept {
+  const Sa& sa = *packet.sa;
+  const wire::EspHeader* esp = wire::parse_esp(packet.bytes(), layout.iv_bytes + layout.icv_bytes, layout.alignment);
+  if (esp == nullptr) return burst.drop(number, Drop::kEspTruncated);
+  const CompiledSaPath* path = sa.compiled();
+  if (path == nullptr || path->destination != outer_destination(packet)) {
+    return burst.drop(number, Drop::kEspUnknownSpi);
+  }
+  if (path->encap != packet.encap) return burst.drop(number, Drop::kEspEncapMismatch);
+
+  const std::uint32_t low = esp->sequence.host();
+  const std::uint64_t sequence = sa.esn() ? sa.runtime().window.extend(low) : low;
+  if (!fresh(burst, number, sa, sequence)) return;
+  const std::size_t clear = sizeof(wire::EspHeader) + layout.iv_bytes;
+  const std::size_t cipher_bytes = packet.length - clear - layout.icv_bytes;
+  if (aead) {
+    if (!sa.key().open(packet.data, cipher_bytes, sequence)) return refuse_forged(burst, number, sa);
+    return opened(burst, number, packet, sequence, packet.data + clear, cipher_bytes);
+  }
+  EspJobs& jobs = burst.esp_jobs;
+  jobs.waiting[jobs.batch.size()].number = static_cast<std::uint16_t>(number);
+  jobs.batch.add(sa.key(), packet.data, cipher_bytes, sequence);
+}
+
+void decrypt(Burst& burst, unsigned number, Transit& packet) noexcept {
+  if (packet.sa == nullptr) {
+    if (burst.early.keep(burst, packet)) return;
+    const bool truncated = packet.length < sizeof(wire::EspHeader);
+    return burst.drop(number, truncated ? Drop::kEspTruncated : Drop::kEspUnknownSpi);
+  }
+  const crypto::EspKey& key = packet.sa->key();
+  if (key.is_aead()) [[likely]] return decrypt(burst, number, packet, true, crypto::kAeadLayout);
+  decrypt(burst, number, packet, false, key.layout());
+}
+
+void decrypt_waiting(Burst& burst) noexcept {
+  EspJobs& jobs = burst.esp_jobs;
+  jobs.batch.open();
+  for (std::size_t i = 0; i < jobs.batch.size(); ++i) {
+    const crypto::EspBatch::Item& item = jobs.batch[i];
+    const unsigned number = jobs.waiting[i].number;
+    Transit& packet = burst.packets[number];
+    if (!item.authentic) {
+      refuse_forged(burst, number, *packet.sa);
+    } else if (fresh(burst, number, *packet.sa, item.sequence)) {  // its twin may have been in the same burst
+      opened(burst, number, packet, item.sequence,
+             packet.data + sizeof(wire::EspHeader) + item.key->layout().iv_bytes, item.bytes);
+    }
+  }
+  jobs.batch.clear();
 }
 
 /// Puts outer Ethernet, IP and UDP in front of the ESP packet.
@@ -191,13 +202,28 @@ void frame(Transit& packet, const CompiledSaPath& path, std::uint8_t outer_class
   packet.length = static_cast<std::uint16_t>(esp_bytes + path.header_bytes + sizeof *ethernet);
 }
 
-void encrypt(Burst& burst, unsigned number, Transit& packet) noexcept {
+/// The second half: `packet` is the sealed ESP packet.
+void sealed(Burst& burst, unsigned number, Transit& packet, const CompiledSaPath& path, std::size_t inner_bytes,
+            std::uint8_t outer_class, std::uint64_t sequence) noexcept {
+  touch(*packet.sa, burst, inner_bytes);
+  frame(packet, path, outer_class, static_cast<std::uint16_t>(sequence));
+  if (TrafficCounters* counters = burst.attachment_counters(packet.egress)) {
+    counters->tx_packets.add();
+    counters->tx_bytes.add(inner_bytes);
+  }
+  packet.port = packet.adjacency->port;
+  burst.to_uplink.push(number);
+}
+
+/// The first half, and the rest of a packet of an AEAD. `layout` is a constant there.
+[[gnu::always_inline]] inline void encrypt(Burst& burst, unsigned number, Transit& packet, bool aead,
+                                           const crypto::EspLayout& layout) noexcept {
   const Sa& sa = *packet.sa;
   const CompiledSaPath* path = sa.compiled();
-  const std::size_t padding = (wire::kEspAlignment - (packet.length + sizeof(wire::EspTrailer)) % wire::kEspAlignment) %
-                              wire::kEspAlignment;
-  const std::size_t back = padding + sizeof(wire::EspTrailer) + wire::kEspGcmIcvBytes;
-  if (!burst.has_room(packet, sizeof(wire::EthernetHeader) + path->header_bytes + kClearBytes, back)) {
+  const std::size_t clear = sizeof(wire::EspHeader) + layout.iv_bytes;
+  const std::size_t padding = (0 - (packet.length + sizeof(wire::EspTrailer))) & (std::size_t{layout.alignment} - 1);
+  const std::size_t back = padding + sizeof(wire::EspTrailer) + layout.icv_bytes;
+  if (!burst.has_room(packet, sizeof(wire::EthernetHeader) + path->header_bytes + clear, back)) {
     return burst.drop(number, Drop::kNoHeadroom);
   }
   Sa::Runtime& runtime = sa.runtime();
@@ -215,27 +241,40 @@ void encrypt(Burst& burst, unsigned number, Transit& packet) noexcept {
   trailer[padding + 1] = packet.inner.family == 4 ? wire::kProtocolIpv4 : wire::kProtocolIpv6;
   const std::size_t plain_bytes = inner_bytes + padding + sizeof(wire::EspTrailer);
 
-  packet.data = plain - kClearBytes;
+  packet.data = plain - clear;
+  packet.length = static_cast<std::uint16_t>(clear + plain_bytes + layout.icv_bytes);
   auto* esp = reinterpret_cast<wire::EspHeader*>(packet.data);
   esp->spi = sa.spi().value();
   esp->sequence = static_cast<std::uint32_t>(sequence);
-  const Be64 iv(sequence);  // RFC 4106 section 3.1: a counter is a good IV
-  std::memcpy(packet.data + sizeof *esp, &iv, sizeof iv);
-  const AssociatedData associated(*esp, sequence, sa.esn());
-  const Nonce nonce(sa.salt(), packet.data + sizeof *esp);
-  sa.key().seal(nonce.data(), associated.bytes(), {plain, plain_bytes}, plain + plain_bytes);
-  packet.length = static_cast<std::uint16_t>(kClearBytes + plain_bytes + wire::kEspGcmIcvBytes);
-  touch(sa, burst, inner_bytes);
-
   // RFC 4301 section 5.1.2.1 for the DSCP, RFC 6040 section 4.1 (normal mode) for ECN.
   const auto outer_class = static_cast<std::uint8_t>(inner_class & (sa.copy_dscp() ? 0xffU : unsigned{kEcnMask}));
-  frame(packet, *path, outer_class, static_cast<std::uint16_t>(sequence));
-  if (TrafficCounters* counters = burst.attachment_counters(packet.egress)) {
-    counters->tx_packets.add();
-    counters->tx_bytes.add(inner_bytes);
+  if (aead) {
+    sa.key().seal(packet.data, plain_bytes, sequence);
+    return sealed(burst, number, packet, *path, inner_bytes, outer_class, sequence);
   }
-  packet.port = packet.adjacency->port;
-  burst.to_uplink.push(number);
+  EspJobs& jobs = burst.esp_jobs;
+  jobs.ivs.write(packet.data + sizeof *esp, layout.iv_bytes);
+  jobs.waiting[jobs.batch.size()] = {static_cast<std::uint16_t>(number), static_cast<std::uint16_t>(inner_bytes),
+                                     outer_class};
+  jobs.batch.add(sa.key(), packet.data, plain_bytes, sequence);
+}
+
+void encrypt(Burst& burst, unsigned number, Transit& packet) noexcept {
+  const crypto::EspKey& key = packet.sa->key();
+  if (key.is_aead()) [[likely]] return encrypt(burst, number, packet, true, crypto::kAeadLayout);
+  encrypt(burst, number, packet, false, key.layout());
+}
+
+void encrypt_waiting(Burst& burst) noexcept {
+  EspJobs& jobs = burst.esp_jobs;
+  jobs.batch.seal();
+  for (std::size_t i = 0; i < jobs.batch.size(); ++i) {
+    const EspJobs::Waiting& waiting = jobs.waiting[i];
+    Transit& packet = burst.packets[waiting.number];
+    sealed(burst, waiting.number, packet, *packet.sa->compiled(), waiting.inner_bytes, waiting.outer_class,
+           jobs.batch[i].sequence);
+  }
+  jobs.batch.clear();
 }
 
 }  // namespace
@@ -269,6 +308,7 @@ void esp_decrypt(Burst& burst) noexcept {
     if (i + kLookahead < count) prefetch_key(i + kLookahead);
     decrypt(burst, burst.esp_in[i], burst.packets[burst.esp_in[i]]);
   }
+  if (burst.esp_jobs.batch.size() != 0) decrypt_waiting(burst);
 }
 
 void esp_encrypt(Burst& burst) noexcept {
@@ -281,6 +321,7 @@ void esp_encrypt(Burst& burst) noexcept {
     if (i + kLookahead < count) prefetch_key(i + kLookahead);
     encrypt(burst, burst.to_tunnel[i], burst.packets[burst.to_tunnel[i]]);
   }
+  if (burst.esp_jobs.batch.size() != 0) encrypt_waiting(burst);
 }
 
 }  // namespace simplon::forward

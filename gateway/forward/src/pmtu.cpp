@@ -20,16 +20,17 @@ constexpr std::size_t kLeastMtu = 68;  // RFC 791 section 3.2
   return outer.family == 4 ? sizeof(wire::Ipv4Header) : sizeof(wire::Ipv6Header);
 }
 
-[[nodiscard]] std::uint16_t tunnel_mtu(const Attachment& tunnel, const CompiledSaPath& path,
+[[nodiscard]] std::uint16_t tunnel_mtu(const Attachment& tunnel, const Sa& sa, const CompiledSaPath& path,
                                        const Adjacency& adjacency) noexcept {
-  const std::size_t room = esp_inner_mtu(adjacency.path_mtu, outer_ip_bytes(path.source), path.encap);
+  const std::size_t room =
+      esp_inner_mtu(adjacency.path_mtu, outer_ip_bytes(path.source), path.encap, sa.key().layout());
   return static_cast<std::uint16_t>(tunnel.mtu == 0 ? room : std::min<std::size_t>(room, tunnel.mtu));
 }
 
 [[nodiscard]] std::uint16_t egress_mtu(const Transit& packet) noexcept {
   const Attachment& attachment = *packet.attachment;
   if (attachment.kind == AttachmentKind::kTunnel) {
-    return tunnel_mtu(attachment, *packet.sa->compiled(), *packet.adjacency);
+    return tunnel_mtu(attachment, *packet.sa, *packet.sa->compiled(), *packet.adjacency);
   }
   const std::size_t room = vxlan_inner_mtu(packet.adjacency->path_mtu, outer_ip_bytes(attachment.vtep));
   return static_cast<std::uint16_t>(std::min<std::size_t>(room, attachment.mtu));
@@ -43,7 +44,7 @@ constexpr std::size_t kLeastMtu = 68;  // RFC 791 section 3.2
   if (sa == nullptr) return attachment.mtu;
   const CompiledSaPath* path = sa->compiled();
   const Adjacency* adjacency = burst.tables.adjacencies[path->adjacency].load(std::memory_order_acquire);
-  return adjacency == nullptr ? attachment.mtu : tunnel_mtu(attachment, *path, *adjacency);
+  return adjacency == nullptr ? attachment.mtu : tunnel_mtu(attachment, *sa, *path, *adjacency);
 }
 
 /// Lowers the MSS of a SYN to what fits both ways (RFC 9293 section 3.7.1).

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/forward/sa.h"
 
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -9,8 +8,6 @@
 
 namespace simplon::forward {
 namespace {
-
-constexpr std::size_t kSaltBytes = 4;  // RFC 4106 section 8.1
 
 bool is_everything(const Selector& selector) {
   if (selector.protocol != 0 || selector.port_from != 0 || selector.port_to != 65535) return false;
@@ -64,28 +61,18 @@ Result<std::shared_ptr<Sa>> Sa::create(SaSpec spec) {
     return fail(ErrorCode::kInvalidConfig, name + ": " + spec.path.source.to_string() + " and " +
                                                spec.path.destination.to_string() + " are of different families");
   }
-  const std::size_t key_length = crypto::key_bytes(spec.suite);
-  if (spec.key.size() != key_length + kSaltBytes) {
-    return fail(ErrorCode::kInvalidConfig, name + ": key and salt have " + std::to_string(spec.key.size()) +
-                                               " bytes, " + std::string(crypto::to_string(spec.suite)) + " takes " +
-                                               std::to_string(key_length + kSaltBytes));
-  }
   if (auto good = check(spec.source_selectors, "source"); !good) return tl::make_unexpected(good.error());
   if (auto good = check(spec.destination_selectors, "destination"); !good) return tl::make_unexpected(good.error());
-  auto key = crypto::AeadKey::create(spec.suite, spec.key.bytes().first(key_length));
-  if (!key) return tl::make_unexpected(key.error());
-  std::uint32_t salt = 0;
-  std::memcpy(&salt, spec.key.bytes().data() + key_length, kSaltBytes);
-  return std::shared_ptr<Sa>(new Sa(std::move(spec), std::move(*key), salt));
+  auto key = crypto::EspKey::create(spec.suite, spec.key.bytes(), spec.integrity_key.bytes(), spec.esn);
+  if (!key) return fail(key.error().code, name + ": " + key.error().what, key.error().hint);
+  return std::shared_ptr<Sa>(new Sa(std::move(spec), *std::move(key)));
 }
 
-Sa::Sa(SaSpec spec, std::unique_ptr<crypto::AeadKey> key, std::uint32_t salt)
+Sa::Sa(SaSpec spec, crypto::EspKey key)
     : key_(std::move(key)),
       spi_(spec.spi),
       tunnel_(spec.tunnel),
-      salt_(salt),
       direction_(spec.direction),
-      esn_(spec.esn),
       copy_dscp_(spec.copy_dscp),
       any_v4_(selects_everything(spec.source_selectors, IpFamily::kV4) &&
               selects_everything(spec.destination_selectors, IpFamily::kV4)),

@@ -405,7 +405,8 @@ std::uint16_t Tables::inner_mtu(AttachmentId attachment) const {
   const std::optional<AdjacencyEntry> found = adjacency(path.destination);
   if (!found || !found->resolved) return 0;
   const std::size_t computed =
-      esp_inner_mtu(found->path_mtu, path.destination.is_v4() ? std::size_t{20} : std::size_t{40}, path.encap);
+      esp_inner_mtu(found->path_mtu, path.destination.is_v4() ? std::size_t{20} : std::size_t{40}, path.encap,
+                    record->outbound->key().layout());
   return static_cast<std::uint16_t>(tunnel->mtu == 0 ? computed : std::min<std::size_t>(computed, tunnel->mtu));
 }
 

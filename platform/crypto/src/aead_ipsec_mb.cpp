@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// AES-GCM through ipsec-mb's direct calls (aes_gcm_enc/dec with precomputed key data): synchronous, in packet order, any
-// mixture of keys, and faster than the job interface. These calls keep nothing in the manager, which only holds the
-// function pointers that fit the processor; so one read-only manager serves all threads. "dec" computes the tag and does
-// not look at the received one: comparing is ours.
+// AES-GCM and ChaCha20-Poly1305 through ipsec-mb's direct calls (aes_gcm_enc/dec with precomputed key data,
+// chacha20_poly1305_init/update/finalize): synchronous, in packet order, any mixture of keys. For AES-GCM they are faster
+// than the job interface; ChaCha20-Poly1305 is not interleaved there either. These calls keep nothing in the manager,
+// which only holds the function pointers that fit the processor; so one read-only manager serves all threads. Opening
+// computes the tag and does not look at the received one: comparing is ours.
 #include "platform/crypto/src/aead_backends.h"
 
 #ifdef SIMPLON_HAVE_IPSEC_MB
 
 #include <intel-ipsec-mb.h>
 
+#include <algorithm>
 #include <new>
 
 #include "platform/crypto/secret.h"
+#include "platform/crypto/src/imb_dispatch.h"
 #include "platform/crypto/src/locked_memory.h"
 
 namespace simplon::crypto {
-namespace {
 
-const IMB_MGR* dispatch() noexcept {
+const IMB_MGR* imb_dispatch() noexcept {
   static const IMB_MGR* const manager = []() -> const IMB_MGR* {
     IMB_MGR* made = ::alloc_mb_mgr(0);
     if (made == nullptr) return nullptr;
@@ -32,9 +34,11 @@ const IMB_MGR* dispatch() noexcept {
   return manager;
 }
 
-class IpsecMbKey final : public AeadKey {
+namespace {
+
+class GcmKey final : public AeadKey {
  public:
-  IpsecMbKey(AeadSuite suite, std::span<const std::uint8_t> key, const IMB_MGR& manager, void* block)
+  GcmKey(AeadSuite suite, std::span<const std::uint8_t> key, const IMB_MGR& manager, void* block)
       : AeadKey(suite, {&seal_packet, &open_packet}, {static_cast<const std::uint8_t*>(block), sizeof(gcm_key_data)}),
         data_(new (block) gcm_key_data) {
     switch (suite) {
@@ -48,26 +52,26 @@ class IpsecMbKey final : public AeadKey {
         decrypt_ = manager.gcm192_dec;
         manager.gcm192_pre(key.data(), data_);
         break;
-      case AeadSuite::kAes256Gcm16:
+      default:
         encrypt_ = manager.gcm256_enc;
         decrypt_ = manager.gcm256_dec;
         manager.gcm256_pre(key.data(), data_);
         break;
     }
   }
-  ~IpsecMbKey() override { release_locked_block(data_); }
+  ~GcmKey() override { release_locked_block(data_); }
 
  private:
   static void seal_packet(const AeadKey& base, const std::uint8_t* nonce, std::span<const std::uint8_t> associated,
                           std::span<std::uint8_t> data, std::uint8_t* tag) noexcept {
-    const auto& key = static_cast<const IpsecMbKey&>(base);
+    const auto& key = static_cast<const GcmKey&>(base);
     gcm_context_data context;
     key.encrypt_(key.data_, &context, data.data(), data.data(), data.size(), nonce, associated.data(),
                  associated.size(), tag, kAeadTagBytes);
   }
   static bool open_packet(const AeadKey& base, const std::uint8_t* nonce, std::span<const std::uint8_t> associated,
                           std::span<std::uint8_t> data, const std::uint8_t* tag) noexcept {
-    const auto& key = static_cast<const IpsecMbKey&>(base);
+    const auto& key = static_cast<const GcmKey&>(base);
     gcm_context_data context;
     std::uint8_t computed[kAeadTagBytes];
     key.decrypt_(key.data_, &context, data.data(), data.data(), data.size(), nonce, associated.data(),
@@ -80,16 +84,56 @@ class IpsecMbKey final : public AeadKey {
   aes_gcm_enc_dec_t decrypt_ = nullptr;
 };
 
+class ChaChaKey final : public AeadKey {
+ public:
+  ChaChaKey(std::span<const std::uint8_t> key, const IMB_MGR& manager, void* block)
+      : AeadKey(AeadSuite::kChaCha20Poly1305, {&seal_packet, &open_packet},
+                {static_cast<const std::uint8_t*>(block), kKeyBytes}),
+        manager_(manager),
+        key_(static_cast<std::uint8_t*>(block)) {
+    std::copy_n(key.data(), kKeyBytes, key_);
+  }
+  ~ChaChaKey() override { release_locked_block(key_); }
+
+ private:
+  static constexpr std::size_t kKeyBytes = 32;
+
+  static void seal_packet(const AeadKey& base, const std::uint8_t* nonce, std::span<const std::uint8_t> associated,
+                          std::span<std::uint8_t> data, std::uint8_t* tag) noexcept {
+    const auto& self = static_cast<const ChaChaKey&>(base);
+    chacha20_poly1305_context_data context;
+    self.manager_.chacha20_poly1305_init(self.key_, &context, nonce, associated.data(), associated.size());
+    self.manager_.chacha20_poly1305_enc_update(self.key_, &context, data.data(), data.data(), data.size());
+    self.manager_.chacha20_poly1305_finalize(&context, tag, kAeadTagBytes);
+  }
+  static bool open_packet(const AeadKey& base, const std::uint8_t* nonce, std::span<const std::uint8_t> associated,
+                          std::span<std::uint8_t> data, const std::uint8_t* tag) noexcept {
+    const auto& self = static_cast<const ChaChaKey&>(base);
+    chacha20_poly1305_context_data context;
+    std::uint8_t computed[kAeadTagBytes];
+    self.manager_.chacha20_poly1305_init(self.key_, &context, nonce, associated.data(), associated.size());
+    self.manager_.chacha20_poly1305_dec_update(self.key_, &context, data.data(), data.data(), data.size());
+    self.manager_.chacha20_poly1305_finalize(&context, computed, kAeadTagBytes);
+    return equal_in_constant_time(computed, tag, kAeadTagBytes);
+  }
+
+  const IMB_MGR& manager_;
+  std::uint8_t* key_;
+};
+
 static_assert(sizeof(gcm_key_data) <= kLockedBlockBytes && kLockedBlockBytes % 64 == 0);
 
 }  // namespace
 
-bool ipsec_mb_available() noexcept { return dispatch() != nullptr; }
+bool ipsec_mb_available() noexcept { return imb_dispatch() != nullptr; }
 
 std::unique_ptr<AeadKey> make_ipsec_mb_key(AeadSuite suite, std::span<const std::uint8_t> key) {
-  const IMB_MGR* manager = dispatch();
+  const IMB_MGR* manager = imb_dispatch();
   if (manager == nullptr) return nullptr;
-  return std::make_unique<IpsecMbKey>(suite, key, *manager, allocate_locked_block());
+  if (suite == AeadSuite::kChaCha20Poly1305) {
+    return std::make_unique<ChaChaKey>(key, *manager, allocate_locked_block());
+  }
+  return std::make_unique<GcmKey>(suite, key, *manager, allocate_locked_block());
 }
 
 }  // namespace simplon::crypto

@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// AES-GCM through OpenSSL's EVP interface: one context per key and direction, of which only the nonce changes.
+// AES-GCM and ChaCha20-Poly1305 through OpenSSL's EVP interface: one context per key and direction, of which only the nonce changes.
 #include <openssl/evp.h>
 
 #include <algorithm>
 
 #include "platform/base/result.h"
 #include "platform/crypto/src/aead_backends.h"
+#include "platform/crypto/src/evp_context.h"
 
 namespace simplon::crypto {
 namespace {
-
-struct ContextDeleter {
-  void operator()(EVP_CIPHER_CTX* context) const noexcept { ::EVP_CIPHER_CTX_free(context); }
-};
-using Context = std::unique_ptr<EVP_CIPHER_CTX, ContextDeleter>;
 
 const EVP_CIPHER* cipher(AeadSuite suite) noexcept {
   switch (suite) {
@@ -22,6 +18,8 @@ const EVP_CIPHER* cipher(AeadSuite suite) noexcept {
       return ::EVP_aes_128_gcm();
     case AeadSuite::kAes192Gcm16:
       return ::EVP_aes_192_gcm();
+    case AeadSuite::kChaCha20Poly1305:
+      return ::EVP_chacha20_poly1305();
     case AeadSuite::kAes256Gcm16:
       break;
   }
@@ -50,7 +48,7 @@ class OpenSslKey final : public AeadKey {
     done = done &&
            ::EVP_EncryptUpdate(context, data.data(), &length, data.data(), static_cast<int>(data.size())) == 1;
     done = done && ::EVP_EncryptFinal_ex(context, data.data() + data.size(), &length) == 1;
-    done = done && ::EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, kAeadTagBytes, tag) == 1;
+    done = done && ::EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kAeadTagBytes, tag) == 1;
     SIMPLON_CHECK(done);  // nothing here depends on the packet
   }
   static bool open_packet(const AeadKey& base, const std::uint8_t* nonce, std::span<const std::uint8_t> associated,
@@ -64,12 +62,12 @@ class OpenSslKey final : public AeadKey {
            ::EVP_DecryptUpdate(context, nullptr, &length, associated.data(), static_cast<int>(associated.size())) ==
                1 &&
            ::EVP_DecryptUpdate(context, data.data(), &length, data.data(), static_cast<int>(data.size())) == 1 &&
-           ::EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_SET_TAG, kAeadTagBytes, expected) == 1 &&
+           ::EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, kAeadTagBytes, expected) == 1 &&
            ::EVP_DecryptFinal_ex(context, last, &length) == 1;  // compares in constant time
   }
 
-  Context encrypt_;
-  Context decrypt_;
+  CipherContext encrypt_;
+  CipherContext decrypt_;
 };
 
 }  // namespace

@@ -55,6 +55,7 @@ TEST(Document, EveryKeyIsRead) {
   EXPECT_EQ(tunnel.local_id, "gw");
   EXPECT_EQ(tunnel.remote_id, "CN=paris, O=x");
   EXPECT_THAT(tunnel.ike_proposals, ElementsAre("aes256-sha256-modp2048"));
+  EXPECT_TRUE(tunnel.allow_weak);
   EXPECT_EQ(tunnel.encapsulation, Encapsulation::kUdp);
   EXPECT_FALSE(tunnel.initiate);
   EXPECT_FALSE(tunnel.enabled);

@@ -61,6 +61,7 @@ tunnels:
     psk-file: /secrets/paris
     ike-proposals: [aes256-sha256-modp2048]
     esp-proposals: [aes128gcm16-ecp256]
+    allow-weak: true
     encapsulation: udp
     initiate: false
     enabled: false

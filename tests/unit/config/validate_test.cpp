@@ -125,8 +125,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"NoRemoteNoId", [](auto& c) { c.tunnels[1].remote_id.clear(); }, "tunnels[1].remote-id", "missing"},
         Mistake{"NoRemoteButInitiate", [](auto& c) { c.tunnels[1].initiate = true; }, "tunnels[1].initiate", "wait"},
         Mistake{"SameEnds", [](auto& c) { c.tunnels[1].remote = c.tunnels[0].remote; c.tunnels[1].local_id = "gw"; c.tunnels[1].remote_id = c.tunnels[0].remote_id; }, "tunnels[1].remote", "'paris' has the same ends", kError, kConflict},
-        Mistake{"WeakIke", [](auto& c) { c.tunnels[0].ike_proposals = {"3des-sha1-modp2048"}; }, "tunnels[0].ike-proposals[0]", "3DES"},
-        Mistake{"WeakEsp", [](auto& c) { c.tunnels[0].esp_proposals = {"aes128gcm16-modp1024"}; }, "tunnels[0].esp-proposals[0]", "DH group 2"},
+        Mistake{"WeakIke", [](auto& c) { c.tunnels[0].ike_proposals = {"des-sha1-modp2048"}; }, "tunnels[0].ike-proposals[0]", "DES"},
+        Mistake{"WeakEsp", [](auto& c) { c.tunnels[0].esp_proposals = {"aes128gcm16-modp768"}; }, "tunnels[0].esp-proposals[0]", "DH group 1"},
         Mistake{"ProposalTwice", [](auto& c) { c.tunnels[0].esp_proposals = {"aes128gcm16", "aes128gcm16"}; }, "tunnels[0].esp-proposals[1]", "twice", kError, kConflict},
         Mistake{"InsideIsNetworkAddress", [](auto& c) { c.tunnels[0].inside[0] = addr("169.254.10.0/30"); }, "tunnels[0].inside[0]", "not the address of a host"},
         Mistake{"InsideTwoOfAFamily", [](auto& c) { c.tunnels[0].inside[1] = addr("169.254.12.1/30"); }, "tunnels[0].inside[1]", "same family"},
@@ -204,22 +204,59 @@ TEST(Proposals, OfIke) {
 }
 
 TEST(Proposals, OfEsp) {
-  for (const char* good : {"aes128gcm16", "aes256gcm16-ecp384", "aes256gcm16-aes128gcm16-modp2048-esn-noesn"})
+  for (const char* good : {"aes128gcm16", "aes192gcm16", "aes256gcm16-ecp384", "aes256gcm16-aes128gcm16-modp2048-esn-noesn",
+                           "chacha20poly1305-x25519", "aes256-sha256", "aes128-aes192-sha384-sha512-modp2048-esn"})
     EXPECT_TRUE(check_esp_proposal(good)) << good;
   const std::vector<std::pair<const char*, const char*>> kBad = {
-      {"aes256-sha256", "forwarder does not implement 'aes256'"},
-      {"aes192gcm16", "does not implement"},
-      {"chacha20poly1305", "does not implement"},
-      {"aes256gcm16-sha256", "remove 'sha256'"},
+      {"aes256-sha1", "forwarder does not implement 'sha1'"},
+      {"aes256-modp2048", "needs an integrity algorithm"},
+      {"aes256gcm16-aes128-sha256", "two proposals"},
+      {"aes256gcm16-sha256", "remove sha256"},
       {"ecp384", "no cipher"},
       {"3des-md5", "3DES"},
-      {"null", "does not encrypt"},
+      {"null-sha256", "does not encrypt"},
+      {"null-sha256", "allow-weak"},
+      {"aes256-sha256-modp1024", "allow-weak"},
       {"aes256gcm8", "did you mean"}};
   for (const auto& [bad, word] : kBad) {
     const auto checked = check_esp_proposal(bad);
     ASSERT_FALSE(checked) << bad;
     EXPECT_THAT(checked.error().message(), HasSubstr(word)) << bad;
   }
+}
+
+TEST(Proposals, WeakOnesArePermittedOnRequestAndBrokenOnesNever) {
+  for (const char* weak : {"null-sha256", "null-sha512-modp1024", "aes256-sha256-modp1536-esn", "aes256gcm16-modp1024"}) {
+    EXPECT_FALSE(check_esp_proposal(weak)) << weak;
+    EXPECT_TRUE(check_esp_proposal(weak, true)) << weak;
+  }
+  for (const char* weak : {"3des-sha1-modp1024", "aes128-sha256-modp1536", "aes256gcm16-prfsha384-modp1024"}) {
+    EXPECT_FALSE(check_ike_proposal(weak)) << weak;
+    EXPECT_TRUE(check_ike_proposal(weak, true)) << weak;
+  }
+  for (const char* broken : {"null", "null-aes256gcm16-sha256", "3des-sha256", "des-sha256", "aes256-md5", "aes256-sha256-modp768"}) {
+    EXPECT_FALSE(check_esp_proposal(broken, true)) << broken;
+  }
+  for (const char* broken : {"des-sha1-modp2048", "aes128-md5-modp2048", "aes128-sha256-modp768", "null-sha256-modp2048"}) {
+    EXPECT_FALSE(check_ike_proposal(broken, true)) << broken;
+  }
+}
+
+TEST(Validate, AllowWeakIsAWarningWhereItIsUsed) {
+  GatewayConfig config = full();
+  const auto about = [&config] {
+    std::vector<Issue> issues = validate(config, {.check_files = false});
+    std::erase_if(issues, [](const Issue& issue) { return issue.path != "tunnels[0].esp-proposals[1]"; });
+    return issues;
+  };
+  config.tunnels[0].esp_proposals = {"aes256gcm16", "null-sha256"};
+  config.tunnels[0].allow_weak = true;
+  ASSERT_EQ(about().size(), 1U);
+  EXPECT_EQ(about()[0].severity, Severity::kWarning);
+  EXPECT_THAT(about()[0].message(), HasSubstr("does not encrypt"));
+  config.tunnels[0].allow_weak = false;
+  ASSERT_EQ(about().size(), 1U);
+  EXPECT_EQ(about()[0].severity, Severity::kError);
 }
 
 TEST(ClosestMatch, FindsTypingMistakesAndNothingElse) {

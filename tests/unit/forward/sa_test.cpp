@@ -33,7 +33,7 @@ TEST(Sa, RefusesWhatCannotWorkWithoutShowingTheKey) {
   EXPECT_TRUE(Sa::create(good()).has_value());
   EXPECT_NE(refused([](SaSpec& s) { s.spi = Spi{255}; }), "accepted");
   EXPECT_NE(refused([](SaSpec& s) { s.key = crypto::SecretKey(std::vector<std::uint8_t>(32, 0xab)); }), "accepted");
-  EXPECT_NE(refused([](SaSpec& s) { s.suite = crypto::AeadSuite::kAes128Gcm16; }), "accepted");
+  EXPECT_NE(refused([](SaSpec& s) { s.suite = crypto::EspSuite::kAes128Gcm16; }), "accepted");
   EXPECT_NE(refused([](SaSpec& s) { s.path.source = ip("2001:db8::1"); }), "accepted");
   EXPECT_NE(refused([](SaSpec& s) { s.source_selectors = {{ip("10.0.0.9"), ip("10.0.0.1")}}; }), "accepted");
   EXPECT_NE(refused([](SaSpec& s) { s.source_selectors = {{ip("10.0.0.9"), ip("fd00::1")}}; }), "accepted");

@@ -233,9 +233,9 @@ TEST_F(SaStoreTest, DeletingTheActiveSaFallsBackToo) {
 }
 
 TEST_F(SaStoreTest, RefusedAddIsFollowedByDeletionsOfWhatIsNotThere) {
-  // add_sa IN refused: the suite is AES-CBC
+  // add_sa IN refused: the suite is AES-CCM
   auto add = sa_of(0x1011, true);
-  add.encryption = 12;
+  add.encryption = 16;
   EXPECT_EQ(ask(add).status, SIMPLON_SA_NOT_SUPPORTED);
   // charon still calls del_policy IN, FWD and del_sa for both
   no_policies_in(0x1011);
@@ -260,6 +260,45 @@ TEST_F(SaStoreTest, RefusesWhatTheDataPathDoesNotDo) {
   EXPECT_EQ(status_with([](sa::Add& a) { a.encryption_key = sa::Key(std::array<std::uint8_t, 17>{}); }),
             SIMPLON_SA_NOT_SUPPORTED);
   EXPECT_EQ(store_.size(), 0U);
+}
+
+TEST_F(SaStoreTest, EverySuiteIsKnownByItsTransformsAndKeyLengths) {
+  struct Row {
+    std::uint16_t encryption;
+    std::size_t key;
+    std::uint16_t integrity;
+    std::size_t integrity_key;
+    const char* suite;
+  };
+  // RFC 7296 section 3.3.2 for the numbers; RFC 4106 section 8.1, RFC 7634 section 2 and RFC 4868 section 2.1.1 for the keys.
+  const Row rows[] = {{20, 20, 1024, 0, "aes128gcm16"},   {20, 28, 1024, 0, "aes192gcm16"},
+                      {20, 36, 0, 0, "aes256gcm16"},      {28, 36, 1024, 0, "chacha20poly1305"},
+                      {12, 16, 12, 32, "aes128-sha256"},  {12, 24, 12, 32, "aes192-sha256"},
+                      {12, 32, 12, 32, "aes256-sha256"},  {12, 16, 13, 48, "aes128-sha384"},
+                      {12, 24, 13, 48, "aes192-sha384"},  {12, 32, 13, 48, "aes256-sha384"},
+                      {12, 16, 14, 64, "aes128-sha512"},  {12, 24, 14, 64, "aes192-sha512"},
+                      {12, 32, 14, 64, "aes256-sha512"},  {11, 0, 12, 32, "null-sha256"},
+                      {11, 0, 13, 48, "null-sha384"},     {11, 0, 14, 64, "null-sha512"}};
+  std::uint32_t spi = 0x2000;
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.suite);
+    auto add = sa_of(++spi, true);
+    add.encryption = row.encryption;
+    add.integrity = row.integrity;
+    add.encryption_key = sa::Key(std::vector<std::uint8_t>(row.key, 1));
+    add.integrity_key = sa::Key(std::vector<std::uint8_t>(row.integrity_key, 2));
+    EXPECT_EQ(ask(add).status, SIMPLON_SA_OK);
+    EXPECT_EQ(store_.stats().back().suite, row.suite);
+    EXPECT_EQ(ask(add).status, SIMPLON_SA_OK) << "the same again";
+    if (row.integrity_key != 0) {
+      add.integrity_key = sa::Key(std::vector<std::uint8_t>(row.integrity_key, 3));
+      EXPECT_EQ(ask(add).status, SIMPLON_SA_EXISTS) << "another integrity key is another SA";
+    }
+    add.id.spi = Spi(0x3000);
+    add.integrity_key = sa::Key(std::vector<std::uint8_t>(row.integrity_key == 0 ? 20 : row.integrity_key - 1, 2));
+    EXPECT_EQ(ask(add).status, SIMPLON_SA_NOT_SUPPORTED);
+  }
+  EXPECT_EQ(store_.size(), std::size(rows));
 }
 
 TEST_F(SaStoreTest, AddingAgainKeepsTheRuntime) {

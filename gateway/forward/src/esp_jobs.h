@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "platform/crypto/esp_batch.h"
+#include "platform/crypto/iv_source.h"
+
+namespace simplon::forward {
+
+/// Packets of an ESP stage whose suite is worked on many at a time: prepared, waiting for the batch, then finished in
+/// order of arrival.
+struct EspJobs {
+  struct Waiting {
+    std::uint16_t number;       ///< In the burst.
+    std::uint16_t inner_bytes;  ///< Outbound.
+    std::uint8_t outer_class;   ///< Outbound.
+  };
+
+  crypto::EspBatch batch;
+  crypto::IvSource ivs;
+  /// As many as the batch has items.
+  std::array<Waiting, crypto::EspBatch::kCapacity> waiting;
+};
+
+}  // namespace simplon::forward

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "platform/crypto/esp_batch.h"
+
+#include <algorithm>
+#include <span>
+
+#include "platform/crypto/src/etm_key.h"
+#include "platform/crypto/src/etm_lanes.h"
+
+namespace simplon::crypto {
+
+EspBatch::EspBatch(AeadBackend backend)
+    : lanes_(backend == AeadBackend::kIpsecMb ? make_lanes() : nullptr, destroy_lanes) {}
+
+EspBatch::~EspBatch() = default;
+
+bool EspBatch::use_lanes() const noexcept {
+  if (lanes_ == nullptr || size_ < kWorthIt) return false;
+  const auto is_etm = [](const Item& item) { return !item.key->is_aead(); };
+  return static_cast<std::size_t>(std::count_if(items_.begin(), items_.begin() + size_, is_etm)) >= kWorthIt;
+}
+
+void EspBatch::seal() noexcept {
+  const std::span<Item> items(items_.data(), size_);
+  const bool lanes = use_lanes();
+  if (lanes) run_lanes(*lanes_, items, LaneWork::kSeal);
+  for (Item& item : items) {
+    if (item.key->is_aead()) {
+      item.key->seal(item.esp, item.bytes, item.sequence);
+    } else if (!lanes) {
+      item.key->etm()->seal(item.esp, item.bytes, item.sequence);
+    }
+  }
+}
+
+void EspBatch::open() noexcept {
+  const std::span<Item> items(items_.data(), size_);
+  const bool lanes = use_lanes();
+  if (lanes) run_lanes(*lanes_, items, LaneWork::kOpen);
+  for (Item& item : items) {
+    if (item.key->is_aead()) {
+      item.authentic = item.key->open(item.esp, item.bytes, item.sequence);
+    } else if (!lanes) {
+      item.authentic = item.key->etm()->open(item.esp, item.bytes, item.sequence);
+    }
+  }
+}
+
+}  // namespace simplon::crypto
