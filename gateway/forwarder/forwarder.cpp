@@ -85,6 +85,17 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (!tuns) return Unexpected(tuns.error());
     tuns_ = *std::move(tuns);
     host_ports_ = std::make_unique<HostPorts>(tables_, ids_, tuns_);
+
+    // Before anything is looked up, so that no change is missed.
+    netlink::Monitor::Events events;
+    events.on_neighbor = [this](const netlink::Neighbor& neighbor) { underlay_.on_neighbor(neighbor); };
+    events.on_link = [this] { look_again(); };
+    events.on_route = [this] { look_again(); };
+    events.on_resync = [this] { look_again(); };
+    auto monitor = netlink::Monitor::open(io_, std::move(events));
+    if (!monitor) return Unexpected(monitor.error());
+    monitor_ = *std::move(monitor);
+
     if (former != nullptr) {
       if (auto ok = adopt(*former); !ok) return ok;
     }
@@ -94,15 +105,6 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (!worker) return Unexpected(worker.error());
     worker_ = *std::move(worker);
     publish_descriptors();
-
-    netlink::Monitor::Events events;
-    events.on_neighbor = [this](const netlink::Neighbor& neighbor) { underlay_.on_neighbor(neighbor); };
-    events.on_link = [this] { look_again(); };
-    events.on_route = [this] { look_again(); };
-    events.on_resync = [this] { look_again(); };
-    auto monitor = netlink::Monitor::open(io_, std::move(events));
-    if (!monitor) return Unexpected(monitor.error());
-    monitor_ = *std::move(monitor);
 
     auto table_server = ipc::TableServer::open(io_, options.run_dir + "/forwarder.sock", 0660, options.software, *this);
     if (!table_server) return Unexpected(table_server.error());
