@@ -32,6 +32,7 @@
 #include "gateway/forwarder/worker_thread.h"
 #include "gateway/ipc/table_server.h"
 #include "platform/netlink/monitor.h"
+#include "platform/sys/service_notify.h"
 #include "platform/xdp/uplink_program.h"
 
 namespace simplon::forwarder {
@@ -371,7 +372,10 @@ Result<std::unique_ptr<Forwarder>> make(asio::io_context& io, const ForwarderOpt
   std::random_device random;
   std::uint64_t instance = (std::uint64_t{random()} << 32) | random();
   if (former != nullptr) instance = former->state.instance;
-  auto pool = former == nullptr ? forward::FramePool::create(options.frames) : pool_of(*former);
+  // Without a manager nothing can be handed over.
+  using Memory = forward::FramePool::Memory;
+  const auto kind = sys::has_service_manager() ? Memory::kShared : Memory::kPrivate;
+  auto pool = former == nullptr ? forward::FramePool::create(options.frames, kind) : pool_of(*former);
   if (!pool) return Unexpected(pool.error());
   auto forwarder =
       std::make_unique<LiveForwarder>(io, *std::move(pool), *std::move(netlink), *std::move(steering), instance);

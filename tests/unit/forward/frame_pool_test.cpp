@@ -11,7 +11,7 @@ namespace {
 
 TEST(FramePool, AnotherProcessFindsTheSameFramesAndWhichAreFree) {
   constexpr std::size_t kFrames = 130;
-  auto former = FramePool::create(kFrames);
+  auto former = FramePool::create(kFrames, FramePool::Memory::kShared);
   ASSERT_TRUE(former) << former.error().message();
   former->at(5 * kFrameBytes)[100] = 42;
   const std::uint64_t in_use[] = {std::uint64_t{1} << 5, 0, 2};  // frames 5 and 129
@@ -25,8 +25,15 @@ TEST(FramePool, AnotherProcessFindsTheSameFramesAndWhichAreFree) {
   EXPECT_EQ(free.count(5) + free.count(129), 0U);
 }
 
+TEST(FramePool, PrivateMemoryHasNoDescriptor) {
+  const auto pool = FramePool::create(64);
+  ASSERT_TRUE(pool);
+  EXPECT_EQ(pool->descriptor(), -1);
+  EXPECT_EQ(pool->available(), 64U);
+}
+
 TEST(FramePool, AdoptsOnlyMemoryOfTheRightSize) {
-  const auto former = FramePool::create(64);
+  const auto former = FramePool::create(64, FramePool::Memory::kShared);
   ASSERT_TRUE(former);
   EXPECT_FALSE(FramePool::adopt(sys::UniqueFd(::dup(former->descriptor())), 65, {}));
   EXPECT_FALSE(FramePool::adopt(sys::UniqueFd(::dup(former->descriptor())), 0, {}));
