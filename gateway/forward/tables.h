@@ -72,6 +72,10 @@ class Tables {
   /// Errors: kConflict if another Sa has the SPI. Installing an installed one again changes nothing.
   Result<void> install_inbound(std::shared_ptr<Sa> sa);
   void remove_inbound(Spi spi);
+  /// Packets with this SPI wait for their SA for a moment (EarlyEsp), until it is installed, or `expect_no_longer`.
+  void expect_inbound(Spi spi);
+  void expect_no_longer(Spi spi);
+  [[nodiscard]] std::shared_ptr<Sa> inbound(Spi spi) const;
   /// Packets of the tunnel leave through `sa` from now on; nullptr: the tunnel is down. The tunnel need not exist yet.
   /// Errors: kInvalidConfig if `sa` is of another tunnel or direction.
   Result<void> set_outbound(TunnelId tunnel, std::shared_ptr<Sa> sa);

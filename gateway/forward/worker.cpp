@@ -44,13 +44,19 @@ std::size_t Worker::poll_once() noexcept {
   static_assert(kBurst == Burst::kReceived);
   std::size_t total = 0;
   Burst& burst = *burst_;
+  if (!burst.early.empty()) {
+    begin(burst);
+    burst.early.let_go(burst);
+    forward(burst);
+    if (!burst.early.empty()) total = 1;
+  }
   const std::span<Packet> received(burst.io.data(), kBurst);
   const InputList* inputs = tables_.state().inputs.load(std::memory_order_acquire);
   for (PacketIo* io : inputs->of_worker[options_.index]) {
     const std::size_t count = io->receive(received);
     if (count == 0) continue;
     total += count;
-    burst.begin();
+    begin(burst);
     for (std::size_t i = 0; i < count; ++i) {
       __builtin_prefetch(received[i].data);
       __builtin_prefetch(received[i].data + 64);
@@ -62,13 +68,17 @@ std::size_t Worker::poll_once() noexcept {
       burst.received.push(number);
     }
     counters_.received.add(count);
-    const auto now = clock_.now().time_since_epoch();
-    burst.now_ns = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
-    burst.now_seconds = burst.now_ns / 1'000'000'000;
     forward(burst);
   }
   tables_.quiescence().quiescent(options_.index);
   return total;
+}
+
+void Worker::begin(Burst& burst) noexcept {
+  burst.begin();
+  const auto now = clock_.now().time_since_epoch();
+  burst.now_ns = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+  burst.now_seconds = burst.now_ns / 1'000'000'000;
 }
 
 void Worker::forward(Burst& burst) noexcept {

@@ -45,7 +45,7 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   /// One burst from each port, through all stages and out; ends in a quiescent state. Returns how many packets were
-  /// received. Never blocks, never allocates memory.
+  /// received, or more than none while packets wait for their SA. Never blocks, never allocates memory.
   std::size_t poll_once() noexcept;
 
   void go_online() noexcept;
@@ -72,6 +72,7 @@ class Worker {
   [[nodiscard]] const WorkerCounters& counters() const noexcept { return counters_; }
 
  private:
+  void begin(Burst& burst) noexcept;
   static void forward(Burst& burst) noexcept;
 
   Tables& tables_;

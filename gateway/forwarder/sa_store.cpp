@@ -70,6 +70,11 @@ std::string words(const Id& id) {
   return std::string("SA ") + spi + " to " + id.destination.to_string();
 }
 
+bool used_within(const forward::Sa& sa, std::chrono::seconds time, MonoTime now) {
+  const auto last_use = std::chrono::seconds(sa.usage().last_use);
+  return last_use.count() != 0 && now.time_since_epoch() < last_use + time;
+}
+
 }  // namespace
 
 SaStore::SaStore(forward::Tables& tables, const Clock& clock, std::uint64_t instance,
@@ -111,7 +116,11 @@ SaStore::Answer SaStore::answer(const Hello& hello) {
 
 SaStore::Answer SaStore::answer(const AllocSpi&) {
   const auto now = clock_.now();
-  std::erase_if(reserved_, [now](const auto& entry) { return entry.second <= now; });
+  std::erase_if(reserved_, [this, now](const auto& entry) {
+    if (entry.second > now) return false;
+    tables_.expect_no_longer(entry.first);
+    return true;
+  });
   const auto in_use = [this](Spi spi) {
     return reserved_.count(spi) != 0 || spis_.count(spi) != 0;
   };
@@ -119,6 +128,7 @@ SaStore::Answer SaStore::answer(const AllocSpi&) {
     const Spi spi(kSpiBase | (static_cast<std::uint32_t>(random_()) & kSpiMask));
     if (in_use(spi)) continue;
     reserved_[spi] = now + kReservation;
+    tables_.expect_inbound(spi);
     return {SIMPLON_SA_OK, spi.value()};
   }
   return {SIMPLON_SA_FULL, 0};
@@ -251,7 +261,10 @@ Result<void> SaStore::restore(const Snapshot& snapshot) {
     policies_.add(use.policy, use.session);
     if (use.policy.direction == Direction::kOut) tunnels.insert(use.policy.tunnel);
   }
-  for (const auto& [spi, until] : snapshot.reserved) reserved_.emplace(spi, until);
+  for (const auto& [spi, until] : snapshot.reserved) {
+    reserved_.emplace(spi, until);
+    tables_.expect_inbound(spi);
+  }
   for (const TunnelId tunnel : tunnels) activate(tunnel);
   tables_.commit();
   return {};
@@ -282,7 +295,7 @@ SaStore::Answer SaStore::answer(const ipc::sa::Update& update) {
 }
 
 SaStore::Answer SaStore::answer(const Delete& request) {
-  reserved_.erase(request.id.spi);
+  if (reserved_.erase(request.id.spi) != 0) tables_.expect_no_longer(request.id.spi);
   remove(request.id);
   return {};
 }
@@ -380,8 +393,11 @@ void SaStore::tick() {
   std::vector<Id> dead;
   for (auto& [id, record] : sas_) {
     if (record.stale_until && *record.stale_until <= now) {
-      dead.push_back(id);
-      continue;
+      // A peer that never heard of the restart of charon may go on sending on the old one.
+      if (!record.inbound || !used_within(*record.sa, kStaleGrace, now)) {
+        dead.push_back(id);
+        continue;
+      }
     }
     expire(id, record, dead);
     if (!record.inbound) continue;

@@ -62,7 +62,8 @@ class SaStore {
   /// Into an empty store. Errors: kPeer naming the SA that cannot be installed.
   [[nodiscard]] Result<void> restore(const Snapshot& snapshot);
 
-  /// After its tunnel's outbound SA is replaced, an SA of an earlier session still receives this long.
+  /// After its tunnel's outbound SA is replaced, an SA of an earlier session still receives this long, and as long as its
+  /// peer uses it.
   static constexpr std::chrono::seconds kStaleGrace{10};
 
  private:

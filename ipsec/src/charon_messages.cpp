@@ -73,7 +73,7 @@ std::vector<std::string> esp_proposals(const TunnelSpec& spec) {
           "aes128gcm16-esn-noesn"};
 }
 
-Section load_conn_message(const TunnelSpec& spec, bool identities_shared) {
+Section load_conn_message(const TunnelSpec& spec, bool keeps_others) {
   const Section::List anything = {"0.0.0.0/0", "::/0"};
 
   Section child;
@@ -121,8 +121,9 @@ Section load_conn_message(const TunnelSpec& spec, bool identities_shared) {
       .set("reauth_time", "0s")
       .set("rekey_time", seconds(spec.ike_rekey))
       // "no": only INITIAL_CONTACT (RFC 7296 section 2.4) of a peer that lost its state replaces IKE_SAs. It goes by
-      // the pair of identities, so it would also delete another tunnel with the same pair.
-      .set("unique", identities_shared ? "never" : "no")
+      // the pair of identities, so it would also delete another tunnel with the same pair. And it ends what still forwards
+      // before its successor is there.
+      .set("unique", keeps_others ? "never" : "no")
       .set("local-1", std::move(local))
       .set("remote-1", std::move(remote))
       .set("children", std::move(children));

@@ -28,9 +28,9 @@ namespace simplon::ipsec {
 [[nodiscard]] std::vector<std::string> ike_proposals(const TunnelSpec& spec);
 [[nodiscard]] std::vector<std::string> esp_proposals(const TunnelSpec& spec);
 
-/// `identities_shared`: another tunnel has the same pair of identities, so charon must not take one for the
-/// successor of the other.
-[[nodiscard]] vici::Section load_conn_message(const TunnelSpec& spec, bool identities_shared);
+/// `keeps_others`: other IKE_SAs between the same identities are in use, and the peer must not be told that they are gone:
+/// those of another tunnel, or those that an earlier life of charon negotiated.
+[[nodiscard]] vici::Section load_conn_message(const TunnelSpec& spec, bool keeps_others);
 /// Holds the key: wipe it.
 [[nodiscard]] vici::Section load_shared_message(const TunnelSpec& spec);
 

@@ -350,6 +350,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     negotiations_.clear();
     for (auto& [name, tunnel] : tunnels_) {
       tunnel.loaded.reset();
+      tunnel.outlived = tunnel.outlived || tunnel.up;
       tunnel.up = false;
       tunnel.childless_since.reset();
       tunnel.next_try = now();
@@ -437,7 +438,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     Tunnel* tunnel = find(name);
     if (tunnel == nullptr || tunnel->held || tunnel->wanted.keep_as_is) co_return true;
     const std::uint64_t generation = wanted_generation_;
-    const bool shared_identities = shares_identities(tunnel->wanted);
+    const bool keeps_others = tunnel->outlived || shares_identities(tunnel->wanted);
     const std::size_t key = key_mark(tunnel->wanted.psk);
     const bool new_key =
         !tunnel->loaded || tunnel->loaded_key != key || tunnel->loaded->local_id != tunnel->wanted.local_id ||
@@ -448,7 +449,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     wipe(spec.psk);
     const Reconfigure change = tunnel->loaded ? can_change(*tunnel->loaded, spec) : Reconfigure::kInPlace;
     const bool new_connection =
-        change != Reconfigure::kNothing || tunnel->loaded_shared_identities != shared_identities;
+        change != Reconfigure::kNothing || tunnel->loaded_keeps_others != keeps_others;
     Result<void> result;
     const auto commands = commands_;
     if (!commands) co_return false;
@@ -459,7 +460,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       secret.wipe();
     }
     if (result && new_connection) {
-      auto reply = co_await commands->command("load-conn", load_conn_message(spec, shared_identities));
+      auto reply = co_await commands->command("load-conn", load_conn_message(spec, keeps_others));
       result = reply ? vici::require_success(*reply) : Result<void>(Unexpected(std::move(reply.error())));
     }
     if (!result && result.error().code == ErrorCode::kUnavailable) co_return false;
@@ -477,7 +478,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     if (change == Reconfigure::kReestablish) tunnel->stale = true;
     tunnel->loaded = std::move(spec);
     tunnel->loaded_key = key;
-    tunnel->loaded_shared_identities = shared_identities;
+    tunnel->loaded_keeps_others = keeps_others;
     co_return true;
   }
 
@@ -561,6 +562,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     if (up && !tunnel.up) {
       tunnel.retry = kFirstRetry;
       tunnel.diagnosis.reset();
+      if (std::exchange(tunnel.outlived, false)) ++wanted_generation_;  // loaded again, without the exception
       spdlog::info("tunnel {}: up", tunnel.wanted.name);
     } else if (!up && tunnel.up) {
       tunnel.next_try = now() + kFirstRetry;  // the peer may have begun already

@@ -26,9 +26,11 @@ struct Tunnel {
   /// What charon was given on this connection, without the key.
   std::optional<TunnelSpec> loaded;
   std::size_t loaded_key = 0;
-  bool loaded_shared_identities = false;
+  bool loaded_keeps_others = false;
   std::optional<Error> load_error;
 
+  /// It was up when charon ended: forwarder and peer go on with SAs that the next charon knows nothing of.
+  bool outlived = false;
   /// Taken down by the operator: not in charon until `up`, or another configuration.
   bool held = false;
   /// What exists does not fit the configuration any more.

@@ -121,6 +121,47 @@ TEST(EspToVxlan, RawOverIpv4AndIpv6) {
   EXPECT_EQ(Rig::to_vm(outcome.sent[0]), hop(red));
 }
 
+TEST(EspToVxlan, EarlyPacketsWaitForTheirSa) {
+  Rig rig;
+  const auto sa = rig.topology.sa7_in;
+  rig.tables.remove_inbound(sa->spi());
+  rig.tables.expect_inbound(sa->spi());
+  std::vector<Bytes> inner;
+  for (std::uint8_t i = 0; i < 100; ++i) {
+    inner.push_back(datagram("172.16.0.9", "10.1.0.5"));
+    ASSERT_TRUE(rig.uplinks->inject(kWan, rig.from_site(7, inner.back())));
+  }
+  for (int turn = 0; turn < 5; ++turn) EXPECT_GT(rig.worker.poll_once(), 0U);
+  EXPECT_TRUE(rig.uplinks->take_sent().empty());
+  EXPECT_EQ(rig.worker.counters().dropped(), 0U);
+  ASSERT_TRUE(rig.tables.install_inbound(sa));
+  const Outcome outcome = rig.send(kWan, rig.from_site(7, inner[0]));
+  EXPECT_EQ(outcome.sent.size(), 101U);
+  EXPECT_TRUE(outcome.drops.empty()) << outcome.summary();
+  EXPECT_EQ(sa->usage().sequence, 101U);
+}
+
+TEST(EspToVxlan, EarlyPacketsDoNotWaitForEver) {
+  Rig rig;
+  const auto spi = rig.topology.sa7_in->spi();
+  rig.tables.remove_inbound(spi);
+  rig.tables.expect_inbound(spi);
+  const Bytes frame = rig.from_site(7, datagram("172.16.0.9", "10.1.0.5"));
+  for (int i = 0; i < 300; ++i) ASSERT_TRUE(rig.uplinks->inject(kWan, frame));
+  for (int turn = 0; turn < 6; ++turn) rig.worker.poll_once();
+  EXPECT_EQ(rig.worker.counters().dropped(), 44U) << "more than 256 wait";
+  rig.clock.advance(std::chrono::milliseconds(499));
+  EXPECT_GT(rig.worker.poll_once(), 0U);
+  rig.clock.advance(std::chrono::milliseconds(1));
+  Outcome outcome = rig.send_all(kWan, {});
+  EXPECT_EQ(outcome.summary(), "dropped esp_unknown_spi x256");
+  // Nobody waits for what is not expected any more.
+  ASSERT_TRUE(rig.uplinks->inject(kWan, frame));
+  EXPECT_GT(rig.worker.poll_once(), 0U);
+  rig.tables.expect_no_longer(spi);
+  EXPECT_EQ(rig.send(kWan, frame).summary(), "dropped esp_unknown_spi x2");
+}
+
 TEST(EspToVxlan, InnerIpv6) {
   Rig rig;
   const Bytes inner = datagram6("fd16::9", "fd01::5");

@@ -8,6 +8,7 @@
 
 #include "gateway/forward/counters.h"
 #include "gateway/forward/packet.h"
+#include "gateway/forward/src/early_esp.h"
 #include "gateway/forward/src/inner_packet.h"
 #include "gateway/forward/src/table_state.h"
 
@@ -139,6 +140,8 @@ struct Burst {
   Queue to_host;     // to transmit, as they are
   Queue to_uplink;   // to transmit, framed
   Queue unanswered;  // to icmp_errors
+  /// From one turn to the next.
+  EarlyEsp early;
   /// How many of `to_vpc` and `to_tunnel` pmtu has seen.
   unsigned fitted_vpc = 0;
   unsigned fitted_tunnel = 0;

@@ -109,6 +109,7 @@ void decrypt(Burst& burst, unsigned number, Transit& packet) noexcept {
   const wire::EspHeader* esp = wire::parse_esp_gcm(packet.bytes());
   if (esp == nullptr) return burst.drop(number, Drop::kEspTruncated);
   const CompiledSaPath* path = sa == nullptr ? nullptr : sa->compiled();
+  if (sa == nullptr && burst.early.keep(burst, packet)) return;
   if (path == nullptr || path->destination != outer_destination(packet)) {
     return burst.drop(number, Drop::kEspUnknownSpi);
   }

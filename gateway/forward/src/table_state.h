@@ -204,6 +204,7 @@ struct TableState {
   StableArray<PortSlot> ports;
   WaitFreeMap<EndpointKey, Endpoint, EndpointKeyHash> endpoints;
   /// SPI in host byte order. The Sa outlives its entry by a grace period.
+  /// nullptr: expected (EarlyEsp).
   WaitFreeMap<std::uint32_t, const Sa*, SpiHash> inbound;
   std::atomic<const InputList*> inputs{nullptr};
 };

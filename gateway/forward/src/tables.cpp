@@ -291,6 +291,19 @@ void Tables::remove_inbound(Spi spi) {
   writer_->retire_shared(std::move(sa));
 }
 
+void Tables::expect_inbound(Spi spi) {
+  if (writer_->inbound.count(spi.value()) == 0) state_->inbound.upsert(spi.value(), nullptr);
+}
+
+void Tables::expect_no_longer(Spi spi) {
+  if (writer_->inbound.count(spi.value()) == 0) state_->inbound.erase(spi.value());
+}
+
+std::shared_ptr<Sa> Tables::inbound(Spi spi) const {
+  const auto found = writer_->inbound.find(spi.value());
+  return found == writer_->inbound.end() ? nullptr : found->second;
+}
+
 Result<void> Tables::set_outbound(TunnelId tunnel, std::shared_ptr<Sa> sa) {
   if (sa != nullptr && (sa->direction() != SaDirection::kOutbound || sa->tunnel() != tunnel)) {
     return fail(ErrorCode::kInvalidConfig, "SA " + std::to_string(sa->spi().value()) +

@@ -136,6 +136,12 @@ class Gateway:
         self.forwarder.stop()
         self.start_forwarder()
 
+    def restart_charon(self):
+        """kill -9 of charon, and another one, as its supervisor does."""
+        self.lab.echo(self.short, ["kill", "-9", self.charon.process.pid, "# charon"])
+        self.charon.process.kill()
+        self.charon.start()
+
     def stop(self):
         for process in (self.daemon, self.charon.process, self.forwarder):
             if process:

@@ -401,6 +401,25 @@ TEST_F(SaStoreTest, CharonRestartsAndTheOldSasServeUntilReplaced) {
   EXPECT_TRUE(events_.empty());
 }
 
+TEST_F(SaStoreTest, AnOldInboundSaServesAsLongAsThePeerUsesIt) {
+  establish(0x1011, 0x1021);
+  const auto old = tables_.inbound(Spi(0x1011));
+  ask(sa::Hello{2, "test"});
+  add_in(0x1012);
+  add_out(0x1022);
+  policy_out(0x1022);
+  for (int i = 0; i < 5; ++i) {
+    clock_.advance(SaStore::kStaleGrace - 1s);
+    using std::chrono::seconds;
+    old->runtime().last_use = std::chrono::duration_cast<seconds>(clock_.now().time_since_epoch()).count();
+    store_.tick();
+    EXPECT_EQ(inbound(), 2U);
+  }
+  clock_.advance(SaStore::kStaleGrace);
+  store_.tick();
+  EXPECT_EQ(inbound(), 1U);
+}
+
 TEST_F(SaStoreTest, StaleSasExpireSilently) {
   auto add = sa_of(0x1021, false);
   add.limits.hard_seconds = 60;

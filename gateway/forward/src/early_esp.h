@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "gateway/forward/packet.h"
+
+namespace simplon::forward {
+
+struct Burst;
+struct Transit;
+
+/// ESP packets that came before the keys of their SA.
+///
+/// The responder of an IKE exchange may send on a new SA as soon as it has answered, and its first packets overtake our own
+/// IKE daemon, which has yet to read the answer and hand the keys over. Their SPI is known by then, because we chose it
+/// (Tables::expect_inbound), so they wait here, in order, for at most kPatience instead of being lost. Threads: the worker's.
+class EarlyEsp {
+ public:
+  static constexpr unsigned kCapacity = 256;
+  /// Nanoseconds. Chosen by us: enough for a busy IKE daemon, and less than the timers of transports.
+  static constexpr std::uint64_t kPatience = 500'000'000;
+
+  [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+  /// Keeps a packet that starts with an ESP header; false if nobody expects its SPI, or there is no room.
+  [[nodiscard]] bool keep(const Burst& burst, const Transit& packet) noexcept;
+  /// Those whose SA has come go to `esp_in`; those that waited too long are dropped as esp_unknown_spi.
+  void let_go(Burst& burst) noexcept;
+
+ private:
+  /// What classify found out.
+  struct Waiting {
+    std::uint8_t* data;
+    const std::uint8_t* outer;
+    std::uint64_t since;
+    std::uint32_t spi;
+    PortId port;
+    std::uint16_t length;
+    std::uint8_t outer_family;
+    bool encap;
+  };
+
+  unsigned count_ = 0;
+  std::array<Waiting, kCapacity> waiting_;
+};
+
+}  // namespace simplon::forward

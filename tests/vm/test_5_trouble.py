@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What operators run into on a real host: the doctor or the unit's journal names it with the remedy, and the rest keeps working."""
+import json
+
+from conftest import row
+from lib import traffic
+from lib.expect import expect
+from test_2_kernel_esp import wait_path, wait_up
+
+
+def findings(edge):
+    return {one["id"]: one for one in json.loads(edge.sh("simplon doctor --json", check=False, quiet=True).out)["findings"]}
+
+
+def finding(edge, name, word):
+    """Waits until finding `name` failed and mentions `word`; the finding."""
+    def named():
+        one = findings(edge)[name]
+        return one["verdict"] == "failed" and word in one["what"] + one["remedy"] and one
+
+    return expect(named, 120, f"simplon doctor: {name} failed and mentions {word!r}")
+
+
+def no_loss(machines, what):
+    result = traffic.ping(machines["host-a"], "10.20.0.10", count=5, wait=5, quiet=True)
+    row(f"{what}: ping host-a -> vm1", f"{result.lost} of {result.sent} lost", result.lost == 0)
+
+
+def test_doctor_of_a_healthy_gateway(machines):
+    shown = findings(machines.edge)
+    bad = [f"{name}: {one['what']}" for name, one in shown.items() if one["verdict"] == "failed"]
+    warned = [name for name, one in shown.items() if one["verdict"] == "warning"]
+    row("simplon doctor", bad or f"{len(shown)} findings, none failed, warnings: {', '.join(warned) or 'none'}", not bad)
+
+
+def test_another_charon_has_port_500(machines):
+    edge = machines.edge
+    edge.sh("systemctl stop simplon-charon; systemctl start strongswan; systemctl start --no-block simplon-charon", within=180)
+    found = finding(edge, "port.ike", "strongswan.service")
+    row("port 500 is taken: simplon doctor", f"{found['what']}; {found['remedy']}"[:120])
+    journal = expect(lambda: edge.out("journalctl -q -b -u simplon-charon -g 'port 500' -o cat | tail -n 1", quiet=True).strip(), 120,
+                     "the journal of simplon-charon says who has the port")
+    row("port 500 is taken: the unit's journal", journal[:120], "strongswan" in journal or "charon" in journal)
+    row("port 500 is taken: simplon status", "answers", edge.sh("simplon status", check=False).out != "")
+    edge.sh("systemctl stop strongswan", within=120)
+    wait_up(machines)
+    wait_path(machines)
+    row("port 500 is free again", "the tunnel came up by itself")
+
+
+def test_the_disk_is_full(machines):
+    edge = machines.edge
+    edge.sh("sed 's/name: edge-1/name: edge-2/' /root/gateway.yaml >/root/other.yaml")
+    edge.sh("fallocate -l $(($(stat -f -c '%f * %S' /) - 8388608)) /var/tmp/full; dd if=/dev/zero of=/var/tmp/rest bs=64k 2>/dev/null; true", within=180)
+    try:
+        done = edge.sh("simplon apply --yes /root/other.yaml </dev/null", within=120, check=False)
+        row("/var is full: simplon apply", (done.text.strip().splitlines() or ["says nothing"])[0][:120],
+            done.code == 1 and "full" in done.text)
+        finding(edge, "disk.space", "left")
+        name = json.loads(edge.out("simplon status --json", quiet=True))["gateway"]
+        row("/var is full: the configuration", f"still that of {name}", name == "edge-1")
+        no_loss(machines, "/var is full")
+    finally:
+        edge.sh("rm -f /var/tmp/full /var/tmp/rest")
+
+
+def test_the_clock_is_wrong(machines):
+    edge = machines.edge
+    edge.sh("date -u -s 2020-02-02 >/dev/null")
+    try:
+        found = finding(edge, "clock.time", "clock")
+        row("the clock says 2020: simplon doctor", f"{found['what']}"[:120])
+        no_loss(machines, "the clock says 2020")
+    finally:
+        edge.sh("hwclock --hctosys --utc || date -u -s 2026-06-01 >/dev/null")
+    expect(lambda: findings(edge)["clock.time"]["verdict"] == "ok", 60, "the doctor is content with the clock")
+    odd = edge.sh("LC_ALL=xx_XX.UTF-8 LANG=nonsense simplon status", check=False)
+    row("an odd locale: simplon status", "the same words", odd.code == 0 and "edge-1" in odd.out)
+
+
+def test_the_whole_box_out_and_in_again(machines):
+    """Export with secrets, lose the key file, import: under the units' sandboxes."""
+    edge = machines.edge
+    edge.write("/root/passphrase", "a-long-passphrase-for-this-test\n", 600)
+    edge.sh("cd /root && simplon config export box.json --with-history --with-secrets --passphrase-file passphrase", within=120)
+    row("export", "the key is not readable in it", edge.sh("grep -c correct-horse /root/box.json", check=False).out.strip() == "0")
+    before = edge.out("sha256sum /etc/simplon/site-a.psk")
+    edge.sh("rm /etc/simplon/site-a.psk")
+    edge.sh("cd /root && simplon config import box.json --yes --passphrase-file passphrase", within=180)
+    shown = edge.out("sha256sum /etc/simplon/site-a.psk; stat -c '%a %U' /etc/simplon/site-a.psk").splitlines()
+    row("import brings the key back", shown[1], shown[0] == before.strip() and shown[1] == "600 root")
+    wait_up(machines)
+    no_loss(machines, "after the import")
+    verified = edge.sh("simplon audit verify", check=False)
+    row("simplon audit verify", (verified.out.strip().splitlines() or [verified.text])[-1][:120], verified.code == 0)
