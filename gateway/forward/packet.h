@@ -32,8 +32,7 @@ struct Packet {
   PortId port = kNoPort;
 };
 
-/// All packet memory of one worker: frames of kFrameBytes, page-aligned, in one mapping of memory that has a descriptor, so
-/// that another process can go on with it.
+/// All packet memory of one worker: frames of kFrameBytes, page-aligned, in one mapping.
 ///
 /// The mapping can be registered as the UMEM of every AF_XDP socket of the worker, so that a packet received on one
 /// uplink is sent on another without a copy. A frame has exactly one owner: the pool, a PacketIo (its rings) or the
@@ -42,8 +41,10 @@ struct Packet {
 /// Threads: the worker's, except `release_remote`.
 class FramePool {
  public:
-  /// Errors: kExhausted if the memory cannot be mapped.
-  [[nodiscard]] static Result<FramePool> create(std::size_t frames);
+  /// Shared memory has a descriptor, with which another process can go on with it; for huge pages the host has to allow them
+  /// in shared memory. Errors: kExhausted if the memory cannot be mapped.
+  enum class Memory : std::uint8_t { kPrivate, kShared };
+  [[nodiscard]] static Result<FramePool> create(std::size_t frames, Memory memory = Memory::kPrivate);
   /// Goes on with the memory of a former process. `in_use` has a bit for each frame that is not free (frame n is bit n).
   /// Errors: kPeer if `memory` does not hold exactly `frames` frames.
   [[nodiscard]] static Result<FramePool> adopt(sys::UniqueFd memory, std::size_t frames, std::span<const std::uint64_t> in_use);
@@ -53,6 +54,7 @@ class FramePool {
 
   /// The whole mapping, for xsk_umem__create.
   [[nodiscard]] std::span<std::uint8_t> memory() const noexcept { return {base_, frames_ * kFrameBytes}; }
+  /// Of shared memory; -1 for private.
   [[nodiscard]] int descriptor() const noexcept { return memory_.get(); }
   [[nodiscard]] std::size_t frames() const noexcept { return frames_; }
   [[nodiscard]] std::size_t available() const noexcept { return free_.size(); }

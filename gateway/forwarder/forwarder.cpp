@@ -32,6 +32,7 @@
 #include "gateway/forwarder/worker_thread.h"
 #include "gateway/ipc/table_server.h"
 #include "platform/netlink/monitor.h"
+#include "platform/sys/service_notify.h"
 #include "platform/xdp/uplink_program.h"
 
 namespace simplon::forwarder {
@@ -85,6 +86,17 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (!tuns) return Unexpected(tuns.error());
     tuns_ = *std::move(tuns);
     host_ports_ = std::make_unique<HostPorts>(tables_, ids_, tuns_);
+
+    // Before anything is looked up, so that no change is missed.
+    netlink::Monitor::Events events;
+    events.on_neighbor = [this](const netlink::Neighbor& neighbor) { underlay_.on_neighbor(neighbor); };
+    events.on_link = [this] { look_again(); };
+    events.on_route = [this] { look_again(); };
+    events.on_resync = [this] { look_again(); };
+    auto monitor = netlink::Monitor::open(io_, std::move(events));
+    if (!monitor) return Unexpected(monitor.error());
+    monitor_ = *std::move(monitor);
+
     if (former != nullptr) {
       if (auto ok = adopt(*former); !ok) return ok;
     }
@@ -94,15 +106,6 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (!worker) return Unexpected(worker.error());
     worker_ = *std::move(worker);
     publish_descriptors();
-
-    netlink::Monitor::Events events;
-    events.on_neighbor = [this](const netlink::Neighbor& neighbor) { underlay_.on_neighbor(neighbor); };
-    events.on_link = [this] { look_again(); };
-    events.on_route = [this] { look_again(); };
-    events.on_resync = [this] { look_again(); };
-    auto monitor = netlink::Monitor::open(io_, std::move(events));
-    if (!monitor) return Unexpected(monitor.error());
-    monitor_ = *std::move(monitor);
 
     auto table_server = ipc::TableServer::open(io_, options.run_dir + "/forwarder.sock", 0660, options.software, *this);
     if (!table_server) return Unexpected(table_server.error());
@@ -369,7 +372,10 @@ Result<std::unique_ptr<Forwarder>> make(asio::io_context& io, const ForwarderOpt
   std::random_device random;
   std::uint64_t instance = (std::uint64_t{random()} << 32) | random();
   if (former != nullptr) instance = former->state.instance;
-  auto pool = former == nullptr ? forward::FramePool::create(options.frames) : pool_of(*former);
+  // Without a manager nothing can be handed over.
+  using Memory = forward::FramePool::Memory;
+  const auto kind = sys::has_service_manager() ? Memory::kShared : Memory::kPrivate;
+  auto pool = former == nullptr ? forward::FramePool::create(options.frames, kind) : pool_of(*former);
   if (!pool) return Unexpected(pool.error());
   auto forwarder =
       std::make_unique<LiveForwarder>(io, *std::move(pool), *std::move(netlink), *std::move(steering), instance);

@@ -60,6 +60,8 @@ class UnixSaServer final : public SaServer {
   }
 
   Pending close() override {
+    // Requests that are here already are answered: a lost one costs charon a negotiation.
+    for (const auto& connection : std::list(connections_)) receive(connection);
     Pending pending{session_, {}};
     const auto keep = [&pending](std::vector<std::uint8_t>& message) {
       simplon_sa_header header{};

@@ -14,25 +14,30 @@ namespace simplon::forward {
 
 namespace {
 
+/// `memory` -1: private.
 Result<std::uint8_t*> map(int memory, std::size_t frames) {
-  void* base = ::mmap(nullptr, frames * kFrameBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+  const int kind = memory < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+  void* base = ::mmap(nullptr, frames * kFrameBytes, PROT_READ | PROT_WRITE, kind, memory, 0);
   if (base == MAP_FAILED) {
     return fail(ErrorCode::kExhausted,
                 "cannot map " + std::to_string(frames) + " packet frames: " + std::string(std::strerror(errno)));
   }
-  // Fewer TLB misses where the system has transparent huge pages for shared memory (shmem_enabled "advise"); nothing lost
-  // where it has not. Asked for before the first touch, which is what decides.
+  // Fewer TLB misses where the system has transparent huge pages (for shared memory: shmem_enabled "advise"); nothing lost where
+  // it has not. Asked for before the first touch, which is what decides.
   static_cast<void>(::madvise(base, frames * kFrameBytes, MADV_HUGEPAGE));
   return static_cast<std::uint8_t*>(base);
 }
 
 }  // namespace
 
-Result<FramePool> FramePool::create(std::size_t frames) {
-  sys::UniqueFd memory(::memfd_create("simplon-frames", MFD_CLOEXEC));
-  if (!memory.valid()) return fail_errno("cannot create memory for packet frames", errno);
-  if (::ftruncate(memory.get(), static_cast<off_t>(frames * kFrameBytes)) != 0) {
-    return fail_errno("cannot create " + std::to_string(frames) + " packet frames", errno);
+Result<FramePool> FramePool::create(std::size_t frames, Memory kind) {
+  sys::UniqueFd memory;
+  if (kind == Memory::kShared) {
+    memory.reset(::memfd_create("simplon-frames", MFD_CLOEXEC));
+    if (!memory.valid()) return fail_errno("cannot create memory for packet frames", errno);
+    if (::ftruncate(memory.get(), static_cast<off_t>(frames * kFrameBytes)) != 0) {
+      return fail_errno("cannot create " + std::to_string(frames) + " packet frames", errno);
+    }
   }
   auto base = map(memory.get(), frames);
   if (!base) return Unexpected(base.error());

@@ -138,7 +138,7 @@ def test_what_cannot_be_taken_over_is_told_and_everything_is_made_anew(managed):
     assert gateway.manager.names() == [STORED]
     gateway.manager.spoil(STORED)
     gateway.start_forwarder()
-    assert "starting from nothing" in gateway.forwarder.text()
+    expect(lambda: "starting from nothing" in gateway.forwarder.text(), 20, "the forwarder says what it cannot take over")
     managed.wait_all()
     assert not before & set(programmed_sas(gateway)), "an SA that was not taken over is used again"
     assert traffic.ping(managed.a_host, t.VM["red1"]).lost == 0

@@ -51,6 +51,19 @@ TEST(ReplayWindow, AgreesWithASet) {
   }
 }
 
+TEST(ReplayWindow, GoesOnInAnotherProcess) {
+  for (const std::uint32_t size : {0U, 64U, 1024U, 4096U}) {
+    std::mt19937_64 random(size);
+    ReplayWindow before(size);
+    for (int i = 0; i < 5000; ++i) before.commit(1 + random() % (i + 100));
+    ReplayWindow after(size);
+    ASSERT_TRUE(after.restore(before.top(), before.words()));
+    for (std::uint64_t seq = 0; seq < 6000; ++seq) ASSERT_EQ(after.would_accept(seq), before.would_accept(seq)) << seq;
+    ReplayWindow other(size == 4096 ? 64 : 4096);
+    EXPECT_FALSE(other.restore(before.top(), before.words()));
+  }
+}
+
 TEST(ReplayWindow, SizesAreRoundedAndBounded) {
   EXPECT_EQ(ReplayWindow(1).size(), 64U);
   EXPECT_EQ(ReplayWindow(65).size(), 128U);
