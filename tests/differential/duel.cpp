@@ -15,6 +15,8 @@ using oracle::Origin;
 using oracle::Outcome;
 using oracle::View;
 
+/// Packets of one burst, fragments included.
+constexpr std::uint64_t kBurstRoom = 256;
 constexpr std::uint16_t kFirstDynamicPort = 49152;  // RFC 7348 section 5
 
 std::string number(std::uint64_t value) { return std::to_string(value); }
@@ -74,16 +76,12 @@ void refuse(Outcome& outcome, std::size_t accept) {
   }
 }
 
-/// An expected departure, and how far it may be `frame`: sizes and fixed bytes first, since making a frame costs time.
+/// Sizes and what lies open, before a frame is made for comparison, which costs time.
 bool may_be(const Departure& departure, const Bytes& packet, View frame) {
-  if (departure.to_host) return frame.size() == packet.size();
-  if (departure.vpc != nullptr) {
-    return frame.size() > packet.size() && std::equal(packet.begin(), packet.end(), frame.end() - static_cast<std::ptrdiff_t>(packet.size()));
-  }
+  if (frame.size() != frame_bytes(departure)) return false;
+  if (departure.sa == nullptr) return std::equal(packet.rbegin(), packet.rend(), frame.rbegin());
   const oracle::SaSpec& sa = departure.sa->spec;
-  const std::size_t esp = 14U + (sa.path.source.is_v4() ? 20U : 40U) + (sa.path.encap ? 8U : 0U);
-  const std::size_t padded = (packet.size() + 2 + 3) / 4 * 4;
-  return frame.size() == esp + 16 + padded + 16 && oracle::get32(frame, esp) == sa.spi.value();
+  return oracle::get32(frame, 14U + (sa.path.source.is_v4() ? 20U : 40U) + (sa.path.encap ? 8U : 0U)) == sa.spi.value();
 }
 
 std::uint16_t udp_source_port(const Departure& departure, View frame) {
@@ -135,7 +133,7 @@ std::optional<Disagreement> Duel::play(const Event& event) {
 bool Duel::one_at_a_time() const {
   if (limits_.icmp_errors) return true;
   return std::any_of(world_.outbound.begin(), world_.outbound.end(), [](const auto& item) {
-    return !item.second.spec.esn && item.second.sequence > 0xffffffff - 1000 && item.second.sequence != 0xffffffff;
+    return !item.second.spec.esn && item.second.sequence > 0xffffffff - kBurstRoom && item.second.sequence != 0xffffffff;
   });
 }
 

@@ -222,7 +222,7 @@ oracle::SaSpec Topology::sa(TunnelId id, SaDirection direction, SaPath path) {
 /// Some SAs are old: their numbers are about to pass 2^32, or to be used up.
 oracle::SetOutbound Topology::outbound(TunnelId id, const SaPath& path) {
   oracle::SetOutbound set{sa(id, SaDirection::kOutbound, path), 0};
-  if (random_.percent(15)) set.used = (std::uint64_t{1} << 32) - 1 - random_.below(100);
+  if (random_.percent(set.spec.esn ? 15 : 3)) set.used = (std::uint64_t{1} << 32) - 1 - random_.below(60);
   if (set.spec.esn && random_.percent(10)) set.used = random_.next() >> 2;
   return set;
 }

@@ -94,8 +94,10 @@ IpAddress Traffic::destination(const World& world, DomainId domain, bool v4) {
   const std::size_t kind = random_.below(100);
   for (int attempt = 0; attempt < 12; ++attempt) {
     std::optional<IpAddress> found;
-    if (kind < 40 && !world.endpoints.empty()) {  // an endpoint, of this tenant if luck will have it
-      found = random_.pick(world.endpoints).second.address;
+    if (kind < 50 && !world.endpoints.empty()) {  // an endpoint, as a rule of this tenant
+      const auto& end = random_.pick(world.endpoints).second;
+      const auto vpc = world.vpcs.find(end.vni);
+      if (random_.percent(8) || (vpc != world.vpcs.end() && vpc->second.domain == domain)) found = end.address;
     } else if (kind < 75) {
       const auto table = world.routes.find(domain);
       if (table != world.routes.end() && !table->second.empty()) found = address_in(random_, random_.pick(table->second).prefix);
@@ -466,7 +468,8 @@ std::optional<Input> Traffic::from_site(const World& world) {
       break;
   }
   if (!sa.spec.esn) sequence = std::min<std::uint64_t>(sequence, 0xffffffff);
-  peer.next = std::max(peer.next, sequence + 1 == 0 ? sequence : sequence + 1);
+  // A number too far ahead for the receiver to guess its high half is an accident, not where the sender goes on.
+  if (sequence < peer.next + (1U << 20)) peer.next = std::max(peer.next, sequence + 1);
 
   Bytes plain = packet.empty() ? Bytes{0x55, 0, 59} : oracle::esp_plaintext(packet);
   switch (random_.below(60)) {

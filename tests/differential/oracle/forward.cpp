@@ -167,7 +167,7 @@ void Oracle::settle(const Ending& ending) {
     if (departure.lost) continue;
     forward::TrafficTotals& port = world_.port_traffic[departure.port];
     ++port.tx_packets;
-    port.tx_bytes += frame_of(departure, 0, 0).size();
+    port.tx_bytes += frame_bytes(departure);
     if (departure.to_host) ++world_.counts(departure.egress).punted;
   }
   for (const Ending::Dropped& dropped : ending.drops) {
@@ -269,6 +269,16 @@ Bytes esp_frame(const Departure& departure, View packet, std::uint64_t sequence)
 }
 
 }  // namespace
+
+std::size_t frame_bytes(const Departure& departure) {
+  const std::size_t packet = departure.packets.front().size();
+  if (departure.to_host) return packet;
+  const auto ip = [](const IpAddress& address) -> std::size_t { return address.is_v4() ? 20 : 40; };
+  if (departure.vpc != nullptr) return 14 + ip(departure.vpc->vtep) + 8 + 8 + 14 + packet;
+  const forward::SaPath& path = departure.sa->spec.path;
+  const std::size_t padded = (packet + 2 + 3) / 4 * 4;
+  return 14 + ip(path.source) + (path.encap ? 8 : 0) + 16 + padded + 16;
+}
 
 Bytes frame_of(const Departure& departure, std::size_t which, std::uint64_t number) {
   const Bytes& packet = departure.packets[which];

@@ -153,5 +153,7 @@ class Oracle {
 /// The frame or host packet that `departure` becomes, with packet `which` inside. `number`: for VXLAN the UDP source
 /// port, for ESP the sequence number.
 [[nodiscard]] Bytes frame_of(const Departure& departure, std::size_t which, std::uint64_t number);
+/// Its length.
+[[nodiscard]] std::size_t frame_bytes(const Departure& departure);
 
 }  // namespace simplon::oracle
