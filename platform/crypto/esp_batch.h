@@ -19,8 +19,9 @@ namespace simplon::crypto {
 class EspBatch {
  public:
   static constexpr std::size_t kCapacity = 256;
-  /// Chosen by measurement: 16 lanes take as long as 3.6 packets of OpenSSL (1,420 bytes, AVX-512).
-  static constexpr std::size_t kWorthIt = 4;
+  /// Chosen by measurement (tests/bench/crypto_bench): all lanes together take as long as 2.1 to 2.4 packets of OpenSSL at
+  /// 512 and 1,420 bytes, with AVX-512.
+  static constexpr std::size_t kWorthIt = 3;
 
   /// `backend`: of the keys that will be added; kOpenSsl takes any.
   explicit EspBatch(AeadBackend backend = default_aead_backend());

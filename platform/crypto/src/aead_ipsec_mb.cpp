@@ -2,7 +2,7 @@
 //
 // AES-GCM and ChaCha20-Poly1305 through ipsec-mb's direct calls (aes_gcm_enc/dec with precomputed key data,
 // chacha20_poly1305_init/update/finalize): synchronous, in packet order, any mixture of keys. For AES-GCM they are faster
-// than the job interface; ChaCha20-Poly1305 is not interleaved there either. These calls keep nothing in the manager,
+// than the job interface; for ChaCha20-Poly1305 a job is 15 to 40 % faster, but needs a manager of the thread. These calls keep nothing in the manager,
 // which only holds the function pointers that fit the processor; so one read-only manager serves all threads. Opening
 // computes the tag and does not look at the received one: comparing is ours.
 #include "platform/crypto/src/aead_backends.h"
