@@ -40,9 +40,8 @@ void classify_udp(Burst& burst, unsigned number, Transit& packet) noexcept {
 }
 
 void classify_ip_payload(Burst& burst, unsigned number, Transit& packet, std::uint8_t protocol) noexcept {
+  if (protocol == wire::kProtocolUdp) [[likely]] return classify_udp(burst, number, packet);
   switch (protocol) {
-    case wire::kProtocolUdp:
-      return classify_udp(burst, number, packet);
     case wire::kProtocolEsp:
       return burst.esp_in.push(number);
     case wire::kProtocolFragment:
@@ -53,10 +52,13 @@ void classify_ip_payload(Burst& burst, unsigned number, Transit& packet, std::ui
 }
 
 void classify_ipv4(Burst& burst, unsigned number, Transit& packet) noexcept {
-  const wire::Ipv4Header* ip = wire::parse_ipv4(packet.bytes());
-  if (ip == nullptr) return burst.drop(number, Drop::kOuterIpv4Malformed);
-  if (!wire::ipv4_checksum_ok(*ip)) return burst.drop(number, Drop::kOuterIpv4Checksum);  // RFC 1122 section 3.2.1.2
-  if (ip->is_fragment()) return burst.drop(number, Drop::kOuterFragment);
+  const auto* ip = reinterpret_cast<const wire::Ipv4Header*>(packet.data);
+  if (packet.length < sizeof *ip || !wire::is_plain_ipv4(*ip, packet.length)) [[unlikely]] {
+    if (wire::parse_ipv4(packet.bytes()) == nullptr) return burst.drop(number, Drop::kOuterIpv4Malformed);
+    // RFC 1122 section 3.2.1.2
+    if (!wire::ipv4_checksum_ok(*ip)) return burst.drop(number, Drop::kOuterIpv4Checksum);
+    if (ip->is_fragment()) return burst.drop(number, Drop::kOuterFragment);
+  }
   packet.outer = packet.data;
   packet.outer_family = 4;
   packet.length = ip->total_length.host();
@@ -109,6 +111,7 @@ void classify(Burst& burst) noexcept {
   PortId last = kNoPort;
   for (unsigned i = 0; i < burst.received.size(); ++i) {
     const unsigned number = burst.received[i];
+    burst.fetch_ahead(burst.received, i);
     Transit& packet = burst.packets[number];
     if (packet.port != last) {
       last = packet.port;

@@ -170,10 +170,24 @@ void fit(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
   fragment(burst, out, number);
 }
 
+/// The usual case, in which nothing is to be done but to count the hop; false: nothing was done.
+[[nodiscard]] bool fits_as_it_is(Transit& packet) noexcept {
+  if (packet.inner.family == 0 || packet.inner.protocol == wire::kProtocolTcp) return false;
+  packet.mtu = egress_mtu(packet);
+  if (packet.length > packet.mtu) return false;
+  count_hop(packet);
+  return true;
+}
+
 void fit_all(Burst& burst, Burst::Queue& queue, unsigned from) noexcept {
+  for (; from < queue.size(); ++from) {
+    burst.fetch_ahead(queue, from);
+    if (!fits_as_it_is(burst.packets[queue[from]])) break;
+  }
+  if (from == queue.size()) return;
+  // Some packet is cut up, answered or looked at more closely: from here on, what goes on is queued anew.
   const Burst::Queue waiting = queue;
-  queue.clear();
-  for (unsigned i = 0; i < from; ++i) queue.push(waiting[i]);
+  queue.shorten(from);
   for (unsigned i = from; i < waiting.size(); ++i) fit(burst, queue, waiting[i]);
 }
 

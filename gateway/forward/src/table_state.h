@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "gateway/forward/src/address_key.h"
 #include "gateway/forward/src/fib.h"
 #include "gateway/forward/src/stable_array.h"
+#include "gateway/forward/src/vxlan_headers.h"
 #include "gateway/forward/src/wait_free_map.h"
 #include "platform/net/mac_address.h"
 #include "platform/wire/ethernet.h"
@@ -66,7 +68,10 @@ class AddressSet {
   std::vector<WireAddress> more_;  // open addressing; family 0 is free
 };
 
-/// A VPC or tunnel as configured. The first lines are what every packet reads.
+struct Domain;
+
+/// A VPC or tunnel as configured. One cache line for every packet; the next for what comes out of a VPC, the one behind it
+/// for what goes into one.
 struct alignas(64) Attachment {
   AttachmentKind kind;
   bool clamp_mss = false;  // tunnels
@@ -74,19 +79,38 @@ struct alignas(64) Attachment {
   std::uint16_t udp_port = 0;
   MacAddress gateway_mac;
   std::uint32_t id = 0;
-  std::uint32_t domain = 0;  ///< Slot.
+  std::uint32_t slot = 0;
+  /// Sum over the headers of `headers4.ip`.
+  std::uint32_t checksum4 = 0;
   WireAddress vtep;
+  /// One per worker. Both live at least as long as this.
+  TrafficCounters* counters = nullptr;
+  Domain* domain = nullptr;
+
   std::array<Prefix4, 2> prefixes4{};  ///< Unused ones match nothing: network outside mask.
+  AddressSet accepted;
+
+  /// What is the same in all packets into the VPC; the lengths, destinations and whatever follows from them are 0.
+  VxlanHeaders4 headers4{};
+  VxlanHeaders6 headers6{};
+
   std::vector<Prefix4> more_prefixes4;
   std::vector<Prefix6> prefixes6;
-  AddressSet accepted;
 
   explicit Attachment(AttachmentKind k, const std::vector<IpAddress>& vteps = {}) : kind(k), accepted(vteps) {
     prefixes4.fill({1, 0});
   }
   /// The source belongs to the VPC.
-  [[nodiscard]] bool owns(const WireAddress& source) const noexcept;
+  [[nodiscard]] bool owns(const WireAddress& source) const noexcept {
+    const auto wire = static_cast<std::uint32_t>(source.low);
+    if (source.family == 4 && (prefixes4[0].contains(wire) || prefixes4[1].contains(wire))) [[likely]] return true;
+    return owns_elsewhere(source);
+  }
+
+ private:
+  [[nodiscard]] bool owns_elsewhere(const WireAddress& source) const noexcept;
 };
+static_assert(offsetof(Attachment, prefixes4) == 64);
 
 /// Where packets for us go, and our addresses for ICMP errors.
 struct HostPort {
@@ -142,10 +166,14 @@ struct PortSlot {
 };
 
 struct Endpoint {
+  AddressWords vtep;
   std::uint32_t adjacency = 0;
+  std::uint8_t vtep_family = 0;
   MacAddress mac;
-  WireAddress vtep;
+
+  [[nodiscard]] WireAddress vtep_address() const noexcept { return WireAddress::of(vtep, vtep_family); }
 };
+static_assert(sizeof(Endpoint) == 32);
 
 /// Outer headers of an SA, ready to be copied in front of a packet.
 struct CompiledSaPath {
@@ -185,7 +213,6 @@ struct TableState {
         quiescence(worker_count),
         attachments(kMaxAttachments),
         vnis(kVnis),
-        domains(kMaxDomains),
         adjacencies(kMaxAdjacencies),
         groups(kMaxGroups),
         ports(kMaxPorts),
@@ -195,9 +222,8 @@ struct TableState {
   unsigned workers;
   Quiescence quiescence;
   StableArray<AttachmentSlot> attachments;
-  /// VNI to attachment slot; 0: none.
-  StableArray<std::atomic<std::uint32_t>> vnis;
-  StableArray<std::atomic<Domain*>> domains;
+  /// The VPC of each VNI.
+  StableArray<std::atomic<const Attachment*>> vnis;
   /// nullptr: unresolved.
   StableArray<std::atomic<const Adjacency*>> adjacencies;
   StableArray<std::atomic<const EcmpGroup*>> groups;

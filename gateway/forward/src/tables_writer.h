@@ -21,7 +21,6 @@ class Tables::Writer {
   explicit Writer(TableState& table_state)
       : state(table_state),
         attachment_slots(kMaxAttachments),
-        domain_slots(kMaxDomains),
         adjacency_slots(kMaxAdjacencies),
         group_slots(kMaxGroups) {}
 
@@ -37,7 +36,7 @@ class Tables::Writer {
     [[nodiscard]] DomainId domain() const noexcept;
   };
   struct DomainRecord {
-    std::uint32_t slot = 0;
+    Domain* object = nullptr;
     std::size_t references = 0;  ///< Attachments and routes.
     bool exists = false;
   };
@@ -57,18 +56,17 @@ class Tables::Writer {
   [[nodiscard]] AttachmentRecord* find_attachment(AttachmentId id);
   /// Frees the slot if nothing needs it any more.
   void settle_attachment(AttachmentId id);
-  /// Replaces the object in the slot; nullptr removes it.
-  void publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object);
+  /// Replaces the object in the slot.
+  void publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object, DomainId in);
+  /// Removes it.
+  void withdraw_attachment(AttachmentRecord& record);
 
   /// The port of its host port leads to it no longer, unless it leads elsewhere already.
   void untie_port(const AttachmentRecord& record);
 
-  DomainRecord* domain(DomainId id);
+  DomainRecord& domain(DomainId id);
   void settle_domain(DomainId id);
-  [[nodiscard]] Domain* domain_object(const DomainRecord& record) const noexcept {
-    return state.domains[record.slot].load(std::memory_order_relaxed);
-  }
-  void refer_domain(DomainId id) { ++domain(id)->references; }
+  void refer_domain(DomainId id) { ++domain(id).references; }
   void drop_domain(DomainId id) {
     --domains.at(id).references;
     settle_domain(id);
@@ -96,7 +94,6 @@ class Tables::Writer {
 
   TableState& state;
   SlotAllocator attachment_slots;
-  SlotAllocator domain_slots;
   SlotAllocator adjacency_slots;
   SlotAllocator group_slots;
   std::unordered_map<AttachmentId, AttachmentRecord> attachments;

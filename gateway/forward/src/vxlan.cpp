@@ -3,7 +3,8 @@
 // VXLAN as a gateway speaks it (RFC 7348 section 6.1: "VXLAN gateways"). Nothing is flooded or learned: a frame is
 // accepted only from a listed VTEP, to our VTEP and the VPC's port, with the gateway's MAC address and a source address of
 // the VPC; it is sent only to an endpoint that the tables know.
-#include <utility>
+#include <cstddef>
+#include <cstring>
 
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/ecn.h"
@@ -19,7 +20,6 @@
 namespace simplon::forward {
 namespace {
 
-constexpr std::uint8_t kOuterTtl = 64;                // RFC 1700's default
 constexpr std::uint16_t kFirstSourcePort = 49152;     // RFC 7348 section 5: the dynamic range
 constexpr unsigned kSourcePorts = 65536 - kFirstSourcePort;
 
@@ -76,25 +76,33 @@ void answer_arp(Burst& burst, unsigned number, Transit& packet, const Attachment
   burst.to_vpc.push(number);
 }
 
-void accept(Burst& burst, unsigned number, Transit& packet, const Attachment& vpc, std::uint32_t slot) noexcept {
+void accept(Burst& burst, unsigned number, Transit& packet) noexcept {
+  const wire::VxlanHeader* vxlan = wire::parse_vxlan(packet.bytes());
+  if (vxlan == nullptr) return burst.drop(number, Drop::kVxlanTruncated);
+  if (!vxlan->vni_valid()) return burst.drop(number, Drop::kVxlanFlags);  // RFC 7348 section 5: the I flag must be 1
+  if (packet.attachment == nullptr) return burst.drop(number, Drop::kVxlanUnknownVni);
+  const Attachment& vpc = *packet.attachment;
   if (udp_destination_port(packet) != vpc.udp_port) return burst.drop(number, Drop::kVxlanWrongPort);
   const OuterAddresses outer = outer_addresses(packet);
   if (outer.destination != vpc.vtep) return burst.drop(number, Drop::kVxlanWrongVtep);
   if (!vpc.accepted.contains(outer.source)) return burst.drop(number, Drop::kVxlanUnknownPeer);
 
   // From here on the frame is this VPC's, and so is its drop.
-  packet.ingress = slot;
+  packet.ingress = vpc.slot;
   packet.data += sizeof(wire::VxlanHeader);
   packet.length = static_cast<std::uint16_t>(packet.length - sizeof(wire::VxlanHeader));
   const wire::EthernetHeader* ethernet = wire::parse_ethernet(packet.bytes());
   if (ethernet == nullptr) return burst.drop(number, Drop::kVxlanInnerTruncated);
   const std::uint16_t type = ethernet->type.host();
-  if (type == wire::kEtherTypeArp && (ethernet->destination.is_multicast() || ethernet->destination == vpc.gateway_mac)) {
-    return answer_arp(burst, number, packet, vpc);
+  if (type != wire::kEtherTypeIpv4 || ethernet->destination != vpc.gateway_mac) [[unlikely]] {
+    if (type == wire::kEtherTypeArp &&
+        (ethernet->destination.is_multicast() || ethernet->destination == vpc.gateway_mac)) {
+      return answer_arp(burst, number, packet, vpc);
+    }
+    if (ethernet->destination.is_multicast()) return burst.drop(number, Drop::kVxlanInnerBroadcast);
+    if (ethernet->destination != vpc.gateway_mac) return burst.drop(number, Drop::kVxlanWrongMac);
+    if (type != wire::kEtherTypeIpv6) return burst.drop(number, Drop::kVxlanInnerType);
   }
-  if (ethernet->destination.is_multicast()) return burst.drop(number, Drop::kVxlanInnerBroadcast);
-  if (ethernet->destination != vpc.gateway_mac) return burst.drop(number, Drop::kVxlanWrongMac);
-  if (type != wire::kEtherTypeIpv4 && type != wire::kEtherTypeIpv6) return burst.drop(number, Drop::kVxlanInnerType);
 
   packet.data += sizeof(wire::EthernetHeader);
   packet.length = static_cast<std::uint16_t>(packet.length - sizeof(wire::EthernetHeader));
@@ -103,15 +111,14 @@ void accept(Burst& burst, unsigned number, Transit& packet, const Attachment& vp
     return burst.drop(number, type == wire::kEtherTypeIpv4 ? Drop::kIpv4Malformed : Drop::kIpv6Malformed);
   }
   packet.length = packet.inner.length;  // without the padding of a short frame
-  if (!vpc.owns(packet.inner.source)) return burst.drop(number, Drop::kVxlanSpoofedSource);  // RFC 2827
+  if (!vpc.owns(packet.inner.source_address())) return burst.drop(number, Drop::kVxlanSpoofedSource);  // RFC 2827
   if (!carry_congestion(packet, packet.outer, packet.inner.family)) return burst.drop(number, Drop::kEcnNotCapable);
   if (packet.fixup) complete_checksum(packet.data, packet.inner);
 
-  if (TrafficCounters* counters = burst.attachment_counters(packet.ingress)) {
-    counters->rx_packets.add();
-    counters->rx_bytes.add(packet.length);
-  }
-  packet.attachment = &vpc;
+  TrafficCounters& counters = vpc.counters[burst.worker];
+  counters.rx_packets.add();
+  counters.rx_bytes.add(packet.length);
+  __builtin_prefetch(vpc.domain);
   burst.inner.push(number);
 }
 
@@ -120,70 +127,52 @@ void accept(Burst& burst, unsigned number, Transit& packet, const Attachment& vp
 }
 static_assert((kSourcePorts & (kSourcePorts - 1)) == 0);
 
-/// Everything between the outer IP header and the inner packet, and the UDP length.
-struct Middle {
-  wire::UdpHeader udp;
-  wire::VxlanHeader vxlan;
-  wire::EthernetHeader ethernet;
-};
-static_assert(sizeof(Middle) == 30);
+/// What `vpc` prepared, in front of the packet, with the link and whatever differs from packet to packet filled in - but for
+/// the outer IP header.
+template <class Ip>
+VxlanHeaders<Ip>& put_headers(Transit& packet, const VxlanHeaders<Ip>& prepared, std::uint16_t link_type) noexcept {
+  auto& headers = *reinterpret_cast<VxlanHeaders<Ip>*>(packet.data - sizeof prepared);
+  headers = prepared;
+  headers.ethernet = packet.adjacency->ethernet;
+  headers.ethernet.type = link_type;
+  std::memcpy(headers.ip.destination.data(), &packet.endpoint->vtep, headers.ip.destination.size());
+  headers.udp.source_port = source_port(packet.flow_hash);
+  headers.udp.length = static_cast<std::uint16_t>(sizeof headers - offsetof(VxlanHeaders<Ip>, udp) + packet.length);
+  headers.inner.destination = packet.endpoint->mac;
+  if (packet.inner.family != 4) {
+    headers.inner.type = packet.inner.family == 6 ? wire::kEtherTypeIpv6 : wire::kEtherTypeArp;
+  }
+  packet.data -= sizeof prepared;
+  packet.length = static_cast<std::uint16_t>(packet.length + sizeof prepared);
+  return headers;
+}
 
 void encapsulate(Burst& burst, unsigned number, Transit& packet) noexcept {
   const Attachment& vpc = *packet.attachment;
   const bool v4 = vpc.vtep.family == 4;
-  const std::size_t ip_bytes = v4 ? sizeof(wire::Ipv4Header) : sizeof(wire::Ipv6Header);
-  const std::size_t front = sizeof(wire::EthernetHeader) + ip_bytes + sizeof(Middle);
-  if (!burst.has_room(packet, front, 0)) return burst.drop(number, Drop::kNoHeadroom);
-
-  const bool is_ip = packet.inner.family != 0;
-  const std::uint8_t outer_class = is_ip ? traffic_class(packet.data, packet.inner.family) : std::uint8_t{0};
-  std::uint8_t* at = packet.data - sizeof(Middle);
-  auto* middle = reinterpret_cast<Middle*>(at);
-  const std::size_t udp_length = sizeof(Middle) + packet.length;
-  middle->udp.source_port = source_port(packet.flow_hash);
-  middle->udp.destination_port = vpc.udp_port;
-  middle->udp.length = static_cast<std::uint16_t>(udp_length);
-  middle->udp.checksum = Be16{};  // RFC 7348 section 5: zero over IPv4
-  middle->vxlan = wire::vxlan_header(vpc.id);
-  middle->ethernet.destination = packet.endpoint->mac;
-  middle->ethernet.source = vpc.gateway_mac;
-  middle->ethernet.type = !is_ip ? wire::kEtherTypeArp
-                                 : (packet.inner.family == 4 ? wire::kEtherTypeIpv4 : wire::kEtherTypeIpv6);
-  at -= ip_bytes;
-  if (v4) {
-    auto* ip = reinterpret_cast<wire::Ipv4Header*>(at);
-    ip->version_ihl = 0x45;
-    ip->tos = outer_class;
-    ip->total_length = static_cast<std::uint16_t>(ip_bytes + udp_length);
-    ip->id = Be16{};  // an atomic datagram: RFC 6864 section 4.1
-    ip->flags_offset = wire::kIpv4DontFragment;
-    ip->ttl = kOuterTtl;
-    ip->protocol = wire::kProtocolUdp;
-    std::memcpy(ip->source.data(), &vpc.vtep.low, 4);
-    std::memcpy(ip->destination.data(), &packet.endpoint->vtep.low, 4);
-    wire::set_ipv4_checksum(*ip);
+  if (!burst.has_room(packet, v4 ? sizeof(VxlanHeaders4) : sizeof(VxlanHeaders6), 0)) {
+    return burst.drop(number, Drop::kNoHeadroom);
+  }
+  TrafficCounters& counters = vpc.counters[burst.worker];
+  counters.tx_packets.add();
+  counters.tx_bytes.add(packet.length);
+  const std::uint8_t outer_class =
+      packet.inner.family == 0 ? std::uint8_t{0} : traffic_class(packet.data, packet.inner.family);
+  if (v4) [[likely]] {
+    wire::Ipv4Header& ip = put_headers(packet, vpc.headers4, wire::kEtherTypeIpv4).ip;
+    ip.tos = outer_class;
+    ip.total_length = static_cast<std::uint16_t>(packet.length - sizeof(wire::EthernetHeader));
+    const Be16 class_word(std::uint16_t{outer_class});  // the low byte of the first word
+    ip.checksum = wire::finish_checksum(std::uint64_t{vpc.checksum4} + wire::raw(class_word) +
+                                        wire::raw(ip.total_length) + load32(ip.destination.data()));
+    // The UDP checksum is zero: RFC 7348 section 5.
   } else {
-    auto* ip = reinterpret_cast<wire::Ipv6Header*>(at);
-    ip->version_class_flow = (6U << 28) | (std::uint32_t{outer_class} << 20);
-    ip->payload_length = static_cast<std::uint16_t>(udp_length);
-    ip->next_header = wire::kProtocolUdp;
-    ip->hop_limit = kOuterTtl;
-    std::memcpy(ip->source.data(), &vpc.vtep.low, 16);
-    std::memcpy(ip->destination.data(), &packet.endpoint->vtep.low, 16);
+    VxlanHeaders6& headers = put_headers(packet, vpc.headers6, wire::kEtherTypeIpv6);
+    headers.ip.version_class_flow = (6U << 28) | (std::uint32_t{outer_class} << 20);
+    headers.ip.payload_length = headers.udp.length.host();
     // RFC 6935 would allow zero, but stock Linux drops it unless told otherwise (udp6zerocsumrx).
-    set_udp6_checksum(*ip, at + ip_bytes, udp_length);
+    set_udp6_checksum(headers.ip, reinterpret_cast<std::uint8_t*>(&headers.udp), headers.udp.length.host());
   }
-  at -= sizeof(wire::EthernetHeader);
-  auto* ethernet = reinterpret_cast<wire::EthernetHeader*>(at);
-  *ethernet = packet.adjacency->ethernet;
-  ethernet->type = v4 ? wire::kEtherTypeIpv4 : wire::kEtherTypeIpv6;
-
-  if (TrafficCounters* counters = burst.attachment_counters(packet.egress)) {
-    counters->tx_packets.add();
-    counters->tx_bytes.add(packet.length);
-  }
-  packet.data = at;
-  packet.length = static_cast<std::uint16_t>(packet.length + front);
   packet.port = packet.adjacency->port;
   burst.to_uplink.push(number);
 }
@@ -191,43 +180,25 @@ void encapsulate(Burst& burst, unsigned number, Transit& packet) noexcept {
 }  // namespace
 
 void vxlan_decap(Burst& burst) noexcept {
-  // Several passes, so that the cache misses of all packets overlap: VNI to slot (fetched by classify), slot to VPC, then
-  // the work.
+  // Two passes, so that the cache misses of all packets overlap: VNI (fetched by classify) to VPC, then the work.
   for (const unsigned number : burst.vxlan_in) {
     Transit& packet = burst.packets[number];
-    packet.egress = burst.tables.vnis[packet.vni].load(std::memory_order_acquire);  // scratch until ip_forward
-    __builtin_prefetch(&burst.tables.attachments[packet.egress]);
-  }
-  for (const unsigned number : burst.vxlan_in) {
-    Transit& packet = burst.packets[number];
-    packet.attachment = burst.tables.attachments[packet.egress].object.load(std::memory_order_acquire);
+    packet.attachment = burst.tables.vnis[packet.vni].load(std::memory_order_acquire);
     if (packet.attachment == nullptr) continue;
-    const auto* lines = reinterpret_cast<const std::uint8_t*>(packet.attachment);
-    for (std::size_t at = 0; at < sizeof(Attachment); at += 64) __builtin_prefetch(lines + at);
+    __builtin_prefetch(packet.attachment);
+    __builtin_prefetch(&packet.attachment->prefixes4);
   }
-  for (const unsigned number : burst.vxlan_in) {
-    Transit& packet = burst.packets[number];
-    const wire::VxlanHeader* vxlan = wire::parse_vxlan(packet.bytes());
-    if (vxlan == nullptr) {
-      burst.drop(number, Drop::kVxlanTruncated);
-      continue;
-    }
-    if (!vxlan->vni_valid()) {  // RFC 7348 section 5: the I flag must be 1
-      burst.drop(number, Drop::kVxlanFlags);
-      continue;
-    }
-    const std::uint32_t slot = std::exchange(packet.egress, 0);
-    const Attachment* vpc = packet.attachment;
-    if (slot == 0 || vpc == nullptr || vpc->kind != AttachmentKind::kVpc || vpc->id != packet.vni) {
-      burst.drop(number, Drop::kVxlanUnknownVni);
-      continue;
-    }
-    accept(burst, number, packet, *vpc, slot);
+  for (unsigned i = 0; i < burst.vxlan_in.size(); ++i) {
+    burst.fetch_ahead(burst.vxlan_in, i);
+    accept(burst, burst.vxlan_in[i], burst.packets[burst.vxlan_in[i]]);
   }
 }
 
 void vxlan_encap(Burst& burst) noexcept {
-  for (const unsigned number : burst.to_vpc) encapsulate(burst, number, burst.packets[number]);
+  for (unsigned i = 0; i < burst.to_vpc.size(); ++i) {
+    burst.fetch_ahead(burst.to_vpc, i);
+    encapsulate(burst, burst.to_vpc[i], burst.packets[burst.to_vpc[i]]);
+  }
 }
 
 }  // namespace simplon::forward
