@@ -32,6 +32,7 @@ struct AddressWords {
   [[nodiscard]] static AddressWords v6(const std::uint8_t* bytes) noexcept {
     return {load64(bytes), load64(bytes + 8)};
   }
+  friend bool operator==(const AddressWords&, const AddressWords&) noexcept = default;
 };
 
 /// An address as the packet path carries it: no branches on the family to compare.

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <cstddef>
+
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/fixup.h"
 #include "gateway/forward/src/stages.h"
@@ -19,13 +21,8 @@ void strip(Transit& packet, std::size_t bytes) noexcept {
   packet.length = static_cast<std::uint16_t>(packet.length - bytes);
 }
 
-/// `packet` starts with the payload of the outer IP header.
-void classify_udp(Burst& burst, unsigned number, Transit& packet) noexcept {
-  const wire::UdpHeader* udp = wire::parse_udp(packet.bytes());
-  if (udp == nullptr) return burst.drop(number, Drop::kUdpMalformed);
-  packet.length = udp->length.host();
-  const std::uint16_t destination_port = udp->destination_port.host();
-  strip(packet, sizeof *udp);
+/// `packet` is the payload of a UDP datagram.
+void classify_datagram(Burst& burst, unsigned number, Transit& packet, std::uint16_t destination_port) noexcept {
   if (destination_port != wire::kPortEspInUdp) {
     const wire::VxlanHeader* vxlan = wire::parse_vxlan(packet.bytes());
     packet.vni = vxlan == nullptr ? 0 : vxlan->vni();
@@ -39,9 +36,19 @@ void classify_udp(Burst& burst, unsigned number, Transit& packet) noexcept {
   burst.esp_in.push(number);
 }
 
+/// `packet` starts with the payload of the outer IP header.
+void classify_udp(Burst& burst, unsigned number, Transit& packet) noexcept {
+  const wire::UdpHeader* udp = wire::parse_udp(packet.bytes());
+  if (udp == nullptr) return burst.drop(number, Drop::kUdpMalformed);
+  packet.length = udp->length.host();
+  strip(packet, sizeof *udp);
+  classify_datagram(burst, number, packet, udp->destination_port.host());
+}
+
 void classify_ip_payload(Burst& burst, unsigned number, Transit& packet, std::uint8_t protocol) noexcept {
-  if (protocol == wire::kProtocolUdp) [[likely]] return classify_udp(burst, number, packet);
   switch (protocol) {
+    case wire::kProtocolUdp:
+      return classify_udp(burst, number, packet);
     case wire::kProtocolEsp:
       return burst.esp_in.push(number);
     case wire::kProtocolFragment:
@@ -52,13 +59,10 @@ void classify_ip_payload(Burst& burst, unsigned number, Transit& packet, std::ui
 }
 
 void classify_ipv4(Burst& burst, unsigned number, Transit& packet) noexcept {
-  const auto* ip = reinterpret_cast<const wire::Ipv4Header*>(packet.data);
-  if (packet.length < sizeof *ip || !wire::is_plain_ipv4(*ip, packet.length)) [[unlikely]] {
-    if (wire::parse_ipv4(packet.bytes()) == nullptr) return burst.drop(number, Drop::kOuterIpv4Malformed);
-    // RFC 1122 section 3.2.1.2
-    if (!wire::ipv4_checksum_ok(*ip)) return burst.drop(number, Drop::kOuterIpv4Checksum);
-    if (ip->is_fragment()) return burst.drop(number, Drop::kOuterFragment);
-  }
+  const wire::Ipv4Header* ip = wire::parse_ipv4(packet.bytes());
+  if (ip == nullptr) return burst.drop(number, Drop::kOuterIpv4Malformed);
+  if (!wire::ipv4_checksum_ok(*ip)) return burst.drop(number, Drop::kOuterIpv4Checksum);  // RFC 1122 section 3.2.1.2
+  if (ip->is_fragment()) return burst.drop(number, Drop::kOuterFragment);
   packet.outer = packet.data;
   packet.outer_family = 4;
   packet.length = ip->total_length.host();
@@ -77,7 +81,32 @@ void classify_ipv6(Burst& burst, unsigned number, Transit& packet) noexcept {
   classify_ip_payload(burst, number, packet, next);
 }
 
-void classify_frame(Burst& burst, unsigned number, Transit& packet, const Port& port) noexcept {
+struct UdpFrame {
+  wire::EthernetHeader ethernet;
+  wire::Ipv4Header ip;
+  wire::UdpHeader udp;
+};
+
+/// What nearly every frame is: to us, plain IPv4, UDP, all lengths in order. False: it is something else, wrong or only rare,
+/// and nothing was done.
+[[nodiscard]] bool classify_plain(Burst& burst, unsigned number, Transit& packet, const MacAddress& ours) noexcept {
+  const auto& frame = *reinterpret_cast<const UdpFrame*>(packet.data);
+  if (packet.length < sizeof frame || frame.ethernet.destination != ours ||
+      frame.ethernet.type.host() != wire::kEtherTypeIpv4 || frame.ip.protocol != wire::kProtocolUdp ||
+      !wire::is_plain_ipv4(frame.ip, packet.length - sizeof frame.ethernet)) {
+    return false;
+  }
+  const std::size_t udp_bytes = frame.udp.length.host();
+  if (udp_bytes < sizeof frame.udp || udp_bytes + sizeof frame.ip > frame.ip.total_length.host()) return false;
+  packet.outer = packet.data + offsetof(UdpFrame, ip);
+  packet.outer_family = 4;
+  packet.data += sizeof frame;
+  packet.length = static_cast<std::uint16_t>(udp_bytes - sizeof frame.udp);
+  classify_datagram(burst, number, packet, frame.udp.destination_port.host());
+  return true;
+}
+
+[[gnu::noinline]] void classify_frame(Burst& burst, unsigned number, Transit& packet, const Port& port) noexcept {
   const wire::EthernetHeader* ethernet = wire::parse_ethernet(packet.bytes());
   if (ethernet == nullptr) return burst.drop(number, Drop::kEthernetTruncated);
   if (!port.entry.mac.is_zero() && ethernet->destination != port.entry.mac) {
@@ -91,7 +120,7 @@ void classify_frame(Burst& burst, unsigned number, Transit& packet, const Port& 
 }
 
 /// A packet that the kernel routed to this attachment.
-void classify_host_packet(Burst& burst, unsigned number, Transit& packet, std::uint32_t attachment) noexcept {
+[[gnu::noinline]] void classify_host_packet(Burst& burst, unsigned number, Transit& packet, std::uint32_t attachment) noexcept {
   if (attachment == 0) return burst.drop(number, Drop::kNoAttachment);
   packet.from_host = true;
   packet.ingress = attachment;
@@ -129,7 +158,7 @@ void classify(Burst& burst) noexcept {
     packet.fixup = port->entry.fixup;
     if (port->entry.kind == PortKind::kHost) {
       classify_host_packet(burst, number, packet, slot->attachment.load(std::memory_order_acquire));
-    } else {
+    } else if (!classify_plain(burst, number, packet, port->entry.mac)) {
       classify_frame(burst, number, packet, *port);
     }
   }

@@ -30,10 +30,25 @@ struct InnerPacket {
   /// Why it must be dropped, if it must.
   Drop drop = Drop::kIpv4Malformed;
 
+  friend bool operator==(const InnerPacket&, const InnerPacket&) noexcept = default;
+
   [[nodiscard]] WireAddress source_address() const noexcept { return WireAddress::of(source, family); }
   [[nodiscard]] WireAddress destination_address() const noexcept { return WireAddress::of(destination, family); }
   [[nodiscard]] bool has_ports() const noexcept {
     return !fragment && (protocol == wire::kProtocolTcp || protocol == wire::kProtocolUdp) && l4_offset + 4 <= length;
+  }
+  /// Describes a packet whose header is_plain_ipv4, with what follows it.
+  void take_plain(const wire::Ipv4Header& header) noexcept {
+    source = {load32(header.source.data()), 0};
+    destination = {load32(header.destination.data()), 0};
+    length = header.total_length.host();
+    l4_offset = sizeof header;
+    family = 4;
+    protocol = header.protocol;
+    hops = header.ttl;
+    fragment = false;
+    later_fragment = false;
+    ports = has_ports() ? load32(reinterpret_cast<const std::uint8_t*>(&header + 1)) : 0;
   }
 };
 
@@ -49,24 +64,14 @@ struct InnerPacket {
 [[nodiscard]] bool parse_any_inner(std::span<const std::uint8_t> bytes, InnerPacket& packet) noexcept;
 
 /// The same, quickly for what nearly every packet is.
-[[nodiscard]] inline bool parse_inner(std::span<const std::uint8_t> bytes, InnerPacket& packet) noexcept {
-  if (bytes.size() < sizeof(wire::Ipv4Header)) return parse_any_inner(bytes, packet);
+[[nodiscard, gnu::always_inline]] inline bool parse_inner(std::span<const std::uint8_t> bytes,
+                                                          InnerPacket& packet) noexcept {
   const auto& header = *reinterpret_cast<const wire::Ipv4Header*>(bytes.data());
-  const std::uint32_t source = load32(header.source.data());
-  const std::uint32_t destination = load32(header.destination.data());
-  if (!wire::is_plain_ipv4(header, bytes.size()) || is_martian4(source) || is_martian4(destination)) [[unlikely]] {
+  if (bytes.size() < sizeof header || !wire::is_plain_ipv4(header, bytes.size()) ||
+      is_martian4(load32(header.source.data())) || is_martian4(load32(header.destination.data()))) [[unlikely]] {
     return parse_any_inner(bytes, packet);
   }
-  packet.source = {source, 0};
-  packet.destination = {destination, 0};
-  packet.length = header.total_length.host();
-  packet.l4_offset = sizeof header;
-  packet.family = 4;
-  packet.protocol = header.protocol;
-  packet.hops = header.ttl;
-  packet.fragment = false;
-  packet.later_fragment = false;
-  packet.ports = packet.has_ports() ? load32(bytes.data() + sizeof header) : 0;
+  packet.take_plain(header);
   return true;
 }
 

@@ -26,7 +26,7 @@ constexpr std::size_t kLeastMtu = 68;  // RFC 791 section 3.2
   return static_cast<std::uint16_t>(tunnel.mtu == 0 ? room : std::min<std::size_t>(room, tunnel.mtu));
 }
 
-[[nodiscard]] std::uint16_t egress_mtu(const Transit& packet) noexcept {
+[[nodiscard]] inline std::uint16_t egress_mtu(const Transit& packet) noexcept {
   const Attachment& attachment = *packet.attachment;
   if (attachment.kind == AttachmentKind::kTunnel) {
     return tunnel_mtu(attachment, *packet.sa->compiled(), *packet.adjacency);
@@ -80,7 +80,7 @@ void clamp_mss(const Burst& burst, Transit& packet) noexcept {
   tcp->checksum = wire::update_checksum(tcp->checksum, in_sum(before), in_sum(after));
 }
 
-void count_hop(Transit& packet) noexcept {
+inline void count_hop(Transit& packet) noexcept {
   if (packet.from_host || packet.originated) return;
   if (packet.inner.family == 4) {
     wire::decrement_ttl(*reinterpret_cast<wire::Ipv4Header*>(packet.data));

@@ -50,6 +50,10 @@ struct Prefix6 {
 class AddressSet {
  public:
   explicit AddressSet(const std::vector<IpAddress>& addresses);
+  /// The IPv4 address is one of the inline ones.
+  [[nodiscard]] bool has_inline4(std::uint32_t wire) const noexcept {
+    return (inline_[0] == wire && inline_family_[0] == 4) || (inline_[1] == wire && inline_family_[1] == 4);
+  }
   [[nodiscard]] bool contains(const WireAddress& address) const noexcept {
     for (unsigned i = 0; i < kInline; ++i) {
       if (inline_[i] == address.low && inline_family_[i] == address.family && inline_high_[i] == address.high) {
@@ -70,8 +74,8 @@ class AddressSet {
 
 struct Domain;
 
-/// A VPC or tunnel as configured. One cache line for every packet; the next for what comes out of a VPC, the one behind it
-/// for what goes into one.
+/// A VPC or tunnel as configured. One cache line for every packet, the next for what comes out of a VPC, `headers4` for what
+/// goes into one.
 struct alignas(64) Attachment {
   AttachmentKind kind;
   bool clamp_mss = false;  // tunnels
@@ -91,7 +95,7 @@ struct alignas(64) Attachment {
   AddressSet accepted;
 
   /// What is the same in all packets into the VPC; the lengths, destinations and whatever follows from them are 0.
-  VxlanHeaders4 headers4{};
+  alignas(64) VxlanHeaders4 headers4{};
   VxlanHeaders6 headers6{};
 
   std::vector<Prefix4> more_prefixes4;
@@ -101,14 +105,11 @@ struct alignas(64) Attachment {
     prefixes4.fill({1, 0});
   }
   /// The source belongs to the VPC.
-  [[nodiscard]] bool owns(const WireAddress& source) const noexcept {
-    const auto wire = static_cast<std::uint32_t>(source.low);
-    if (source.family == 4 && (prefixes4[0].contains(wire) || prefixes4[1].contains(wire))) [[likely]] return true;
-    return owns_elsewhere(source);
+  [[nodiscard]] bool owns(const WireAddress& source) const noexcept;
+  /// By one of the first prefixes.
+  [[nodiscard]] bool owns_plainly(std::uint32_t wire) const noexcept {
+    return prefixes4[0].contains(wire) || prefixes4[1].contains(wire);
   }
-
- private:
-  [[nodiscard]] bool owns_elsewhere(const WireAddress& source) const noexcept;
 };
 static_assert(offsetof(Attachment, prefixes4) == 64);
 

@@ -98,9 +98,10 @@ bool AddressSet::contains_more(const WireAddress& address) const noexcept {
   return false;
 }
 
-bool Attachment::owns_elsewhere(const WireAddress& source) const noexcept {
+bool Attachment::owns(const WireAddress& source) const noexcept {
   if (source.family == 4) {
     const auto wire = static_cast<std::uint32_t>(source.low);
+    if (owns_plainly(wire)) return true;
     for (const Prefix4& prefix : more_prefixes4) {
       if (prefix.contains(wire)) return true;
     }

@@ -76,10 +76,51 @@ void answer_arp(Burst& burst, unsigned number, Transit& packet, const Attachment
   burst.to_vpc.push(number);
 }
 
-void accept(Burst& burst, unsigned number, Transit& packet) noexcept {
-  const wire::VxlanHeader* vxlan = wire::parse_vxlan(packet.bytes());
-  if (vxlan == nullptr) return burst.drop(number, Drop::kVxlanTruncated);
-  if (!vxlan->vni_valid()) return burst.drop(number, Drop::kVxlanFlags);  // RFC 7348 section 5: the I flag must be 1
+struct Inside {
+  wire::VxlanHeader vxlan;
+  wire::EthernetHeader ethernet;
+};
+struct PlainInside {
+  wire::UdpHeader udp;
+  Inside around;
+  wire::Ipv4Header ip;
+};
+
+/// What is not IPv4 to the gateway; `packet` starts with the VXLAN header. True: it is IPv6 to the gateway and goes on.
+[[gnu::noinline]] bool accept_unusual(Burst& burst, unsigned number, Transit& packet, const Attachment& vpc) noexcept {
+  const wire::EthernetHeader& ethernet = reinterpret_cast<const Inside*>(packet.data)->ethernet;
+  const std::uint16_t type = ethernet.type.host();
+  const bool to_gateway = ethernet.destination == vpc.gateway_mac;
+  if (type == wire::kEtherTypeArp && (ethernet.destination.is_multicast() || to_gateway)) {
+    packet.data += sizeof(wire::VxlanHeader);
+    packet.length = static_cast<std::uint16_t>(packet.length - sizeof(wire::VxlanHeader));
+    answer_arp(burst, number, packet, vpc);
+  } else if (ethernet.destination.is_multicast()) {
+    burst.drop(number, Drop::kVxlanInnerBroadcast);
+  } else if (!to_gateway) {
+    burst.drop(number, Drop::kVxlanWrongMac);
+  } else if (type != wire::kEtherTypeIpv6) {
+    burst.drop(number, Drop::kVxlanInnerType);
+  } else {
+    return true;
+  }
+  return false;
+}
+
+/// The last of decapsulation.
+void enter_domain(Burst& burst, unsigned number, const Transit& packet, const Attachment& vpc) noexcept {
+  TrafficCounters& counters = vpc.counters[burst.worker];
+  counters.rx_packets.add();
+  counters.rx_bytes.add(packet.length);
+  __builtin_prefetch(vpc.domain);
+  burst.inner.push(number);
+}
+
+[[gnu::noinline]] void accept(Burst& burst, unsigned number, Transit& packet) noexcept {
+  const std::size_t length = packet.length;
+  const auto& inside = *reinterpret_cast<const Inside*>(packet.data);
+  if (length < sizeof inside.vxlan) return burst.drop(number, Drop::kVxlanTruncated);
+  if (!inside.vxlan.vni_valid()) return burst.drop(number, Drop::kVxlanFlags);  // RFC 7348 section 5: the I flag must be 1
   if (packet.attachment == nullptr) return burst.drop(number, Drop::kVxlanUnknownVni);
   const Attachment& vpc = *packet.attachment;
   if (udp_destination_port(packet) != vpc.udp_port) return burst.drop(number, Drop::kVxlanWrongPort);
@@ -89,37 +130,50 @@ void accept(Burst& burst, unsigned number, Transit& packet) noexcept {
 
   // From here on the frame is this VPC's, and so is its drop.
   packet.ingress = vpc.slot;
-  packet.data += sizeof(wire::VxlanHeader);
-  packet.length = static_cast<std::uint16_t>(packet.length - sizeof(wire::VxlanHeader));
-  const wire::EthernetHeader* ethernet = wire::parse_ethernet(packet.bytes());
-  if (ethernet == nullptr) return burst.drop(number, Drop::kVxlanInnerTruncated);
-  const std::uint16_t type = ethernet->type.host();
-  if (type != wire::kEtherTypeIpv4 || ethernet->destination != vpc.gateway_mac) [[unlikely]] {
-    if (type == wire::kEtherTypeArp &&
-        (ethernet->destination.is_multicast() || ethernet->destination == vpc.gateway_mac)) {
-      return answer_arp(burst, number, packet, vpc);
-    }
-    if (ethernet->destination.is_multicast()) return burst.drop(number, Drop::kVxlanInnerBroadcast);
-    if (ethernet->destination != vpc.gateway_mac) return burst.drop(number, Drop::kVxlanWrongMac);
-    if (type != wire::kEtherTypeIpv6) return burst.drop(number, Drop::kVxlanInnerType);
+  if (length < sizeof inside) return burst.drop(number, Drop::kVxlanInnerTruncated);
+  unsigned family = 4;
+  if (inside.ethernet.type.host() != wire::kEtherTypeIpv4 || inside.ethernet.destination != vpc.gateway_mac) [[unlikely]] {
+    if (!accept_unusual(burst, number, packet, vpc)) return;
+    family = 6;
   }
-
-  packet.data += sizeof(wire::EthernetHeader);
-  packet.length = static_cast<std::uint16_t>(packet.length - sizeof(wire::EthernetHeader));
-  if (!parse_inner(packet.bytes(), packet.inner)) return burst.drop(number, packet.inner.drop);
-  if (packet.inner.family != (type == wire::kEtherTypeIpv4 ? 4 : 6)) {
-    return burst.drop(number, type == wire::kEtherTypeIpv4 ? Drop::kIpv4Malformed : Drop::kIpv6Malformed);
+  packet.data += sizeof inside;
+  if (!parse_inner({packet.data, length - sizeof inside}, packet.inner)) return burst.drop(number, packet.inner.drop);
+  if (packet.inner.family != family) {
+    return burst.drop(number, family == 4 ? Drop::kIpv4Malformed : Drop::kIpv6Malformed);
   }
   packet.length = packet.inner.length;  // without the padding of a short frame
   if (!vpc.owns(packet.inner.source_address())) return burst.drop(number, Drop::kVxlanSpoofedSource);  // RFC 2827
-  if (!carry_congestion(packet, packet.outer, packet.inner.family)) return burst.drop(number, Drop::kEcnNotCapable);
+  if (!carry_congestion(packet, packet.outer, family)) return burst.drop(number, Drop::kEcnNotCapable);
   if (packet.fixup) complete_checksum(packet.data, packet.inner);
 
-  TrafficCounters& counters = vpc.counters[burst.worker];
-  counters.rx_packets.add();
-  counters.rx_bytes.add(packet.length);
-  __builtin_prefetch(vpc.domain);
-  burst.inner.push(number);
+  enter_domain(burst, number, packet, vpc);
+}
+
+/// What nearly every frame is: plain IPv4 to the gateway, from a VTEP and an address that are found at once. False: it is
+/// something else, wrong or only rare, and nothing was done.
+[[nodiscard]] bool accept_plain(Burst& burst, unsigned number, Transit& packet) noexcept {
+  const auto& in = *reinterpret_cast<const PlainInside*>(packet.data - sizeof(wire::UdpHeader));
+  const std::size_t length = packet.length;
+  if (length < sizeof in - sizeof in.udp || packet.attachment == nullptr || packet.outer_family != 4 || packet.fixup) {
+    return false;
+  }
+  const Attachment& vpc = *packet.attachment;
+  const auto& outer = *reinterpret_cast<const wire::Ipv4Header*>(packet.outer);
+  const std::uint32_t source = load32(in.ip.source.data());
+  const std::uint32_t destination = load32(in.ip.destination.data());
+  if (!in.around.vxlan.vni_valid() || in.udp.destination_port.host() != vpc.udp_port || vpc.vtep.family != 4 ||
+      load32(outer.destination.data()) != vpc.vtep.low || !vpc.accepted.has_inline4(load32(outer.source.data())) ||
+      in.around.ethernet.destination != vpc.gateway_mac || in.around.ethernet.type.host() != wire::kEtherTypeIpv4 ||
+      !wire::is_plain_ipv4(in.ip, length - sizeof in.around) || !vpc.owns_plainly(source) || is_martian4(source) ||
+      is_martian4(destination) || (outer.tos & kEcnMask) == kEcnCongestion) {
+    return false;
+  }
+  packet.data += sizeof in.around;
+  packet.length = in.ip.total_length.host();
+  packet.inner.take_plain(in.ip);
+  packet.ingress = vpc.slot;
+  enter_domain(burst, number, packet, vpc);
+  return true;
 }
 
 [[nodiscard]] std::uint16_t source_port(std::uint32_t flow_hash) noexcept {
@@ -190,7 +244,8 @@ void vxlan_decap(Burst& burst) noexcept {
   }
   for (unsigned i = 0; i < burst.vxlan_in.size(); ++i) {
     burst.fetch_ahead(burst.vxlan_in, i);
-    accept(burst, burst.vxlan_in[i], burst.packets[burst.vxlan_in[i]]);
+    const unsigned number = burst.vxlan_in[i];
+    if (!accept_plain(burst, number, burst.packets[number])) accept(burst, number, burst.packets[number]);
   }
 }
 
