@@ -27,8 +27,6 @@ struct alignas(64) Transit {
   const Endpoint* endpoint = nullptr;
   const Adjacency* adjacency = nullptr;
   PortId port = kNoPort;
-  /// Of a VXLAN packet; 0: none.
-  std::uint32_t vni = 0;
   std::uint16_t length = 0;
   /// Inner IP bytes that fit on the way out.
   std::uint16_t mtu = 0;

@@ -25,8 +25,8 @@ void strip(Transit& packet, std::size_t bytes) noexcept {
 void classify_datagram(Burst& burst, unsigned number, Transit& packet, std::uint16_t destination_port) noexcept {
   if (destination_port != wire::kPortEspInUdp) {
     const wire::VxlanHeader* vxlan = wire::parse_vxlan(packet.bytes());
-    packet.vni = vxlan == nullptr ? 0 : vxlan->vni();
-    __builtin_prefetch(&burst.tables.vnis[packet.vni]);
+    packet.attachment = burst.tables.vnis[vxlan == nullptr ? 0 : vxlan->vni()].load(std::memory_order_acquire);
+    if (packet.attachment != nullptr) packet.attachment->prefetch_ingress();
     return burst.vxlan_in.push(number);
   }
 
@@ -137,12 +137,21 @@ void classify(Burst& burst) noexcept {
   const Port* port = nullptr;
   const PortSlot* slot = nullptr;
   TrafficCounters* counters = nullptr;
+  std::uint64_t packets = 0;
+  std::uint64_t bytes = 0;
+  const auto count = [&] {
+    if (packets == 0) return;
+    counters->rx_packets.add(packets);
+    counters->rx_bytes.add(bytes);
+    packets = bytes = 0;
+  };
   PortId last = kNoPort;
   for (unsigned i = 0; i < burst.received.size(); ++i) {
     const unsigned number = burst.received[i];
     burst.fetch_ahead(burst.received, i);
     Transit& packet = burst.packets[number];
     if (packet.port != last) {
+      count();
       last = packet.port;
       slot = &burst.tables.ports[last.value()];
       port = slot->object.load(std::memory_order_acquire);
@@ -153,8 +162,8 @@ void classify(Burst& burst) noexcept {
       burst.drop(number, Drop::kPortMissing);
       continue;
     }
-    counters->rx_packets.add();
-    counters->rx_bytes.add(packet.length);
+    ++packets;
+    bytes += packet.length;
     packet.fixup = port->entry.fixup;
     if (port->entry.kind == PortKind::kHost) {
       classify_host_packet(burst, number, packet, slot->attachment.load(std::memory_order_acquire));
@@ -162,6 +171,7 @@ void classify(Burst& burst) noexcept {
       classify_frame(burst, number, packet, *port);
     }
   }
+  count();
 }
 
 }  // namespace simplon::forward

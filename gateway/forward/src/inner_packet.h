@@ -39,16 +39,19 @@ struct InnerPacket {
   }
   /// Describes a packet whose header is_plain_ipv4, with what follows it.
   void take_plain(const wire::Ipv4Header& header) noexcept {
-    source = {load32(header.source.data()), 0};
-    destination = {load32(header.destination.data()), 0};
-    length = header.total_length.host();
-    l4_offset = sizeof header;
+    const wire::Ipv4Header ip = header;  // read before anything is written
+    const std::size_t total = ip.total_length.host();
+    const bool with_ports = (ip.protocol == wire::kProtocolTcp || ip.protocol == wire::kProtocolUdp) && total >= sizeof ip + 4;
+    ports = with_ports ? load32(reinterpret_cast<const std::uint8_t*>(&header + 1)) : 0;
+    source = {load32(ip.source.data()), 0};
+    destination = {load32(ip.destination.data()), 0};
+    length = static_cast<std::uint16_t>(total);
+    l4_offset = sizeof ip;
     family = 4;
-    protocol = header.protocol;
-    hops = header.ttl;
+    protocol = ip.protocol;
+    hops = ip.ttl;
     fragment = false;
     later_fragment = false;
-    ports = has_ports() ? load32(reinterpret_cast<const std::uint8_t*>(&header + 1)) : 0;
   }
 };
 
@@ -66,12 +69,12 @@ struct InnerPacket {
 /// The same, quickly for what nearly every packet is.
 [[nodiscard, gnu::always_inline]] inline bool parse_inner(std::span<const std::uint8_t> bytes,
                                                           InnerPacket& packet) noexcept {
-  const auto& header = *reinterpret_cast<const wire::Ipv4Header*>(bytes.data());
-  if (bytes.size() < sizeof header || !wire::is_plain_ipv4(header, bytes.size()) ||
-      is_martian4(load32(header.source.data())) || is_martian4(load32(header.destination.data()))) [[unlikely]] {
+  const auto* header = reinterpret_cast<const wire::Ipv4Header*>(bytes.data());
+  if (bytes.size() < sizeof *header || !wire::is_plain_ipv4(*header, bytes.size()) ||
+      is_martian4(load32(header->source.data())) || is_martian4(load32(header->destination.data()))) [[unlikely]] {
     return parse_any_inner(bytes, packet);
   }
-  packet.take_plain(header);
+  packet.take_plain(*header);
   return true;
 }
 

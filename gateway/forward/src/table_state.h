@@ -105,6 +105,10 @@ struct alignas(64) Attachment {
     prefixes4.fill({1, 0});
   }
   /// The source belongs to the VPC.
+  void prefetch_ingress() const noexcept {
+    __builtin_prefetch(this);
+    __builtin_prefetch(&prefixes4);
+  }
   [[nodiscard]] bool owns(const WireAddress& source) const noexcept;
   /// By one of the first prefixes.
   [[nodiscard]] bool owns_plainly(std::uint32_t wire) const noexcept {

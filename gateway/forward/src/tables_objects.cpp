@@ -194,14 +194,25 @@ void Tables::Writer::note_addresses(DomainId id) {
     std::atomic<std::uint32_t>& chosen = v4 ? object.addressed4 : object.addressed6;
     if (fits(chosen.load(std::memory_order_relaxed), v4)) continue;
     std::uint32_t other = 0;
-    for (const auto& [attachment_id, record] : attachments) {
-      if (fits(record.slot, v4)) {
-        other = record.slot;
+    for (const std::uint32_t member : found->second.members) {
+      if (fits(member, v4)) {
+        other = member;
         break;
       }
     }
     chosen.store(other, std::memory_order_release);
   }
+}
+
+void Tables::Writer::join_domain(DomainId id, const AttachmentRecord& record) {
+  domain(id).members.insert(record.slot);
+  note_addresses(id);
+}
+
+void Tables::Writer::leave_domain(DomainId id, const AttachmentRecord& record) {
+  domain(id).members.erase(record.slot);
+  note_addresses(id);
+  drop_domain(id);
 }
 
 void Tables::Writer::untie_port(const AttachmentRecord& record) {
@@ -312,14 +323,12 @@ Result<void> Tables::upsert_vpc(const VpcEntry& vpc) {
   const auto* present = std::get_if<VpcEntry>(&record->entry);
   if (present != nullptr && same(*present, vpc)) return {};
   const DomainId before = record->domain();
-  writer_->refer_domain(vpc.domain);
+  if (before != vpc.domain) writer_->refer_domain(vpc.domain);
   writer_->publish_attachment(*record, compile(vpc), vpc.domain);
   record->entry = vpc;
-  if (before.value() != 0) {
-    writer_->note_addresses(before);
-    writer_->drop_domain(before);
-  }
-  writer_->note_addresses(vpc.domain);
+  if (before == vpc.domain) return {};
+  if (before.value() != 0) writer_->leave_domain(before, *record);
+  writer_->join_domain(vpc.domain, *record);
   return {};
 }
 
@@ -331,8 +340,7 @@ void Tables::remove_vpc(Vni vni) {
   state_->vnis[vni.value()].store(nullptr, std::memory_order_release);
   writer_->withdraw_attachment(*record);
   record->entry = std::monostate{};
-  writer_->note_addresses(domain);
-  writer_->drop_domain(domain);
+  writer_->leave_domain(domain, *record);
   writer_->settle_attachment(id);
 }
 
@@ -349,14 +357,12 @@ Result<void> Tables::upsert_tunnel(const TunnelEntry& tunnel) {
   const auto* present = std::get_if<TunnelEntry>(&record->entry);
   if (present != nullptr && same(*present, tunnel)) return {};
   const DomainId before = record->domain();
-  writer_->refer_domain(tunnel.domain);
+  if (before != tunnel.domain) writer_->refer_domain(tunnel.domain);
   writer_->publish_attachment(*record, compile(tunnel), tunnel.domain);
   record->entry = tunnel;
-  if (before.value() != 0) {
-    writer_->note_addresses(before);
-    writer_->drop_domain(before);
-  }
-  writer_->note_addresses(tunnel.domain);
+  if (before == tunnel.domain) return {};
+  if (before.value() != 0) writer_->leave_domain(before, *record);
+  writer_->join_domain(tunnel.domain, *record);
   return {};
 }
 
@@ -367,8 +373,7 @@ void Tables::remove_tunnel(TunnelId id) {
   const DomainId domain = record->domain();
   writer_->withdraw_attachment(*record);
   record->entry = std::monostate{};
-  writer_->note_addresses(domain);
-  writer_->drop_domain(domain);
+  writer_->leave_domain(domain, *record);
   writer_->settle_attachment(attachment);
 }
 

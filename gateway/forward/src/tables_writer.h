@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <variant>
 #include <vector>
 
@@ -39,6 +40,7 @@ class Tables::Writer {
     Domain* object = nullptr;
     std::size_t references = 0;  ///< Attachments and routes.
     bool exists = false;
+    std::unordered_set<std::uint32_t> members;  ///< Slots of the attachments configured in it.
   };
   struct AdjacencyRecord {
     std::uint32_t slot = 0;
@@ -67,6 +69,9 @@ class Tables::Writer {
   DomainRecord& domain(DomainId id);
   void settle_domain(DomainId id);
   void refer_domain(DomainId id) { ++domain(id).references; }
+  /// The attachment is, or is no longer, configured in the domain: with `note_addresses`.
+  void join_domain(DomainId id, const AttachmentRecord& record);
+  void leave_domain(DomainId id, const AttachmentRecord& record);
   void drop_domain(DomainId id) {
     --domains.at(id).references;
     settle_domain(id);

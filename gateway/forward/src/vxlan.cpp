@@ -181,23 +181,26 @@ void enter_domain(Burst& burst, unsigned number, const Transit& packet, const At
 }
 static_assert((kSourcePorts & (kSourcePorts - 1)) == 0);
 
-/// What `vpc` prepared, in front of the packet, with the link and whatever differs from packet to packet filled in - but for
-/// the outer IP header.
+/// What the VPC prepared, in front of the packet, with the link and whatever differs from packet to packet filled in - but
+/// for the outer IP header.
 template <class Ip>
 VxlanHeaders<Ip>& put_headers(Transit& packet, const VxlanHeaders<Ip>& prepared, std::uint16_t link_type) noexcept {
-  auto& headers = *reinterpret_cast<VxlanHeaders<Ip>*>(packet.data - sizeof prepared);
+  // All is read before anything is written: the compiler must take a packet's bytes for anything.
+  const Endpoint endpoint = *packet.endpoint;
+  const std::uint16_t inner_bytes = packet.length;
+  const std::uint16_t flow_port = source_port(packet.flow_hash);
+  const std::uint8_t family = packet.inner.family;
+  packet.data -= sizeof prepared;
+  packet.length = static_cast<std::uint16_t>(inner_bytes + sizeof prepared);
+  auto& headers = *reinterpret_cast<VxlanHeaders<Ip>*>(packet.data);
   headers = prepared;
   headers.ethernet = packet.adjacency->ethernet;
   headers.ethernet.type = link_type;
-  std::memcpy(headers.ip.destination.data(), &packet.endpoint->vtep, headers.ip.destination.size());
-  headers.udp.source_port = source_port(packet.flow_hash);
-  headers.udp.length = static_cast<std::uint16_t>(sizeof headers - offsetof(VxlanHeaders<Ip>, udp) + packet.length);
-  headers.inner.destination = packet.endpoint->mac;
-  if (packet.inner.family != 4) {
-    headers.inner.type = packet.inner.family == 6 ? wire::kEtherTypeIpv6 : wire::kEtherTypeArp;
-  }
-  packet.data -= sizeof prepared;
-  packet.length = static_cast<std::uint16_t>(packet.length + sizeof prepared);
+  std::memcpy(headers.ip.destination.data(), &endpoint.vtep, headers.ip.destination.size());
+  headers.udp.source_port = flow_port;
+  headers.udp.length = static_cast<std::uint16_t>(sizeof headers - offsetof(VxlanHeaders<Ip>, udp) + inner_bytes);
+  headers.inner.destination = endpoint.mac;
+  if (family != 4) headers.inner.type = family == 6 ? wire::kEtherTypeIpv6 : wire::kEtherTypeArp;
   return headers;
 }
 
@@ -210,15 +213,21 @@ void encapsulate(Burst& burst, unsigned number, Transit& packet) noexcept {
   TrafficCounters& counters = vpc.counters[burst.worker];
   counters.tx_packets.add();
   counters.tx_bytes.add(packet.length);
+  packet.port = packet.adjacency->port;
+  burst.to_uplink.push(number);
   const std::uint8_t outer_class =
       packet.inner.family == 0 ? std::uint8_t{0} : traffic_class(packet.data, packet.inner.family);
   if (v4) [[likely]] {
+    // Over all that differs from packet to packet; the class is the low byte of the first word.
+    const Be16 class_word(std::uint16_t{outer_class});
+    const Be16 total_length(static_cast<std::uint16_t>(packet.length + sizeof(VxlanHeaders4) - sizeof(wire::EthernetHeader)));
+    const Be16 checksum = wire::finish_checksum(std::uint64_t{vpc.checksum4} + wire::raw(class_word) +
+                                                wire::raw(total_length) +
+                                                static_cast<std::uint32_t>(packet.endpoint->vtep.low));
     wire::Ipv4Header& ip = put_headers(packet, vpc.headers4, wire::kEtherTypeIpv4).ip;
     ip.tos = outer_class;
-    ip.total_length = static_cast<std::uint16_t>(packet.length - sizeof(wire::EthernetHeader));
-    const Be16 class_word(std::uint16_t{outer_class});  // the low byte of the first word
-    ip.checksum = wire::finish_checksum(std::uint64_t{vpc.checksum4} + wire::raw(class_word) +
-                                        wire::raw(ip.total_length) + load32(ip.destination.data()));
+    ip.total_length = total_length;
+    ip.checksum = checksum;
     // The UDP checksum is zero: RFC 7348 section 5.
   } else {
     VxlanHeaders6& headers = put_headers(packet, vpc.headers6, wire::kEtherTypeIpv6);
@@ -227,21 +236,11 @@ void encapsulate(Burst& burst, unsigned number, Transit& packet) noexcept {
     // RFC 6935 would allow zero, but stock Linux drops it unless told otherwise (udp6zerocsumrx).
     set_udp6_checksum(headers.ip, reinterpret_cast<std::uint8_t*>(&headers.udp), headers.udp.length.host());
   }
-  packet.port = packet.adjacency->port;
-  burst.to_uplink.push(number);
 }
 
 }  // namespace
 
 void vxlan_decap(Burst& burst) noexcept {
-  // Two passes, so that the cache misses of all packets overlap: VNI (fetched by classify) to VPC, then the work.
-  for (const unsigned number : burst.vxlan_in) {
-    Transit& packet = burst.packets[number];
-    packet.attachment = burst.tables.vnis[packet.vni].load(std::memory_order_acquire);
-    if (packet.attachment == nullptr) continue;
-    __builtin_prefetch(packet.attachment);
-    __builtin_prefetch(&packet.attachment->prefixes4);
-  }
   for (unsigned i = 0; i < burst.vxlan_in.size(); ++i) {
     burst.fetch_ahead(burst.vxlan_in, i);
     const unsigned number = burst.vxlan_in[i];
