@@ -20,9 +20,8 @@ namespace {
   return static_cast<std::uint32_t>(hash >> 32);
 }
 
-/// RFC 4301 section 5.2, step 4.
-[[nodiscard]] bool selected(const Transit& packet) noexcept {
-  if (packet.sa == nullptr || packet.sa->any_to_any(packet.inner.family)) return true;
+/// RFC 4301 section 5.2, step 4, for an SA that does not carry everything.
+[[nodiscard, gnu::noinline]] bool selected(const Transit& packet) noexcept {
   const std::uint32_t ports = byteswap(packet.inner.ports);
   return packet.sa->selects(packet.inner.source_address().to_ip(), packet.inner.destination_address().to_ip(), packet.inner.protocol,
                             packet.inner.has_ports(), static_cast<std::uint16_t>(ports >> 16),
@@ -79,7 +78,7 @@ void ip_forward(Burst& burst) noexcept {
   }
   for (const unsigned number : burst.inner) {
     Transit& packet = burst.packets[number];
-    if (!selected(packet)) {
+    if (packet.sa != nullptr && !packet.sa->any_to_any(packet.inner.family) && !selected(packet)) {
       burst.drop(number, Drop::kEspSelector);
       continue;
     }
