@@ -83,10 +83,10 @@ class FramePool {
     return static_cast<std::uint64_t>(inside - base_);
   }
   [[nodiscard]] std::uint8_t* at(std::uint64_t offset) const noexcept { return base_ + offset; }
-  [[nodiscard]] std::size_t headroom(const Packet& packet) const noexcept {
-    return static_cast<std::size_t>(packet.data - base_) % kFrameBytes;
+  [[nodiscard]] static std::size_t headroom(const Packet& packet) noexcept {
+    return reinterpret_cast<std::uintptr_t>(packet.data) % kFrameBytes;
   }
-  [[nodiscard]] std::size_t tailroom(const Packet& packet) const noexcept {
+  [[nodiscard]] static std::size_t tailroom(const Packet& packet) noexcept {
     return kFrameBytes - headroom(packet) - packet.length;
   }
 

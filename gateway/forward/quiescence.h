@@ -65,6 +65,8 @@ class Quiescence {
   [[nodiscard]] bool passed(Token token) const noexcept;
   /// Destroys what may be destroyed. Never waits.
   void reclaim();
+  /// Destroys everything that was retired. No worker may run any more.
+  void destroy_all();
   /// Objects not destroyed yet.
   [[nodiscard]] std::size_t waiting() const noexcept;
 

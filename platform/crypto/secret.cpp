@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 
 namespace simplon::crypto {
 
@@ -31,8 +33,16 @@ bool SecretKey::same_as(const SecretKey& other) const noexcept {
 }
 
 bool equal_in_constant_time(const std::uint8_t* a, const std::uint8_t* b, std::size_t bytes) noexcept {
-  unsigned difference = 0;
-  for (std::size_t i = 0; i < bytes; ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
+  std::uint64_t difference = 0;
+  std::size_t i = 0;
+  for (; bytes - i >= sizeof difference; i += sizeof difference) {
+    std::uint64_t left;
+    std::uint64_t right;
+    std::memcpy(&left, a + i, sizeof left);
+    std::memcpy(&right, b + i, sizeof right);
+    difference |= left ^ right;
+  }
+  for (; i < bytes; ++i) difference |= static_cast<std::uint64_t>(a[i] ^ b[i]);
   return difference == 0;
 }
 

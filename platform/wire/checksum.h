@@ -57,11 +57,9 @@ namespace simplon::wire {
 
 /// The 16-bit one's complement sum.
 [[nodiscard]] constexpr std::uint16_t fold(std::uint64_t sum) noexcept {
-  sum = (sum & 0xffffffffU) + (sum >> 32);
-  sum = (sum & 0xffffffffU) + (sum >> 32);
-  sum = (sum & 0xffffU) + (sum >> 16);
-  sum = (sum & 0xffffU) + (sum >> 16);
-  return static_cast<std::uint16_t>(sum);
+  // Added to itself with its halves exchanged, the upper half is the sum of both with the carry brought around.
+  const auto half = static_cast<std::uint32_t>((sum + std::rotr(sum, 32)) >> 32);
+  return static_cast<std::uint16_t>((half + std::rotr(half, 16)) >> 16);
 }
 
 /// What goes into the checksum field.

@@ -31,7 +31,7 @@ struct Ipv4Header {
   [[nodiscard]] bool more_fragments() const noexcept { return (flags_offset.host() & 0x2000) != 0; }
   /// Bytes.
   [[nodiscard]] unsigned fragment_offset() const noexcept { return (flags_offset.host() & 0x1fffU) * 8U; }
-  [[nodiscard]] bool is_fragment() const noexcept { return (flags_offset.host() & 0x3fff) != 0; }
+  [[nodiscard]] bool is_fragment() const noexcept { return (raw(flags_offset) & raw(Be16(0x3fff))) != 0; }
 };
 static_assert(sizeof(Ipv4Header) == 20 && alignof(Ipv4Header) == 1);
 
@@ -51,15 +51,28 @@ inline constexpr std::uint16_t kIpv4MoreFragments = 0x2000;
 
 /// Sum over a header without options.
 [[nodiscard]] inline std::uint64_t sum_plain_header(const Ipv4Header& header) noexcept {
-  std::uint32_t words[5];
+  std::uint64_t words[2];
+  std::uint32_t last;
   std::memcpy(words, &header, sizeof words);
-  return std::uint64_t{words[0]} + words[1] + words[2] + words[3] + words[4];
+  std::memcpy(&last, header.destination.data(), sizeof last);
+  std::uint64_t sum;
+  const bool carry = __builtin_add_overflow(words[0], words[1], &sum);
+  const bool again = __builtin_add_overflow(sum, std::uint64_t{last} + (carry ? 1U : 0U), &sum);
+  return sum + (again ? 1U : 0U);
 }
 
 /// For a header that `parse_ipv4` returned.
 [[nodiscard]] inline bool ipv4_checksum_ok(const Ipv4Header& header) noexcept {
   if (header.version_ihl == 0x45) [[likely]] return fold(sum_plain_header(header)) == 0xffff;
   return checksum_ok({reinterpret_cast<const std::uint8_t*>(&header), header.header_bytes()});
+}
+
+/// What nearly every packet is: no options, no fragment, a total length that lies in the `available` bytes (at least 20), a
+/// right checksum. Of all else, wrong or only rare, false: then `parse_ipv4` and its companions go through it field by field.
+[[nodiscard]] inline bool is_plain_ipv4(const Ipv4Header& header, std::size_t available) noexcept {
+  const std::size_t total = header.total_length.host();
+  return header.version_ihl == 0x45 && total >= sizeof header && total <= available && !header.is_fragment() &&
+         fold(sum_plain_header(header)) == 0xffff;
 }
 
 /// For a header that `parse_ipv4` returned.
@@ -72,12 +85,12 @@ inline void set_ipv4_checksum(Ipv4Header& header) noexcept {
   header.checksum = checksum({reinterpret_cast<const std::uint8_t*>(&header), header.header_bytes()});
 }
 
-/// One less hop, with the checksum updated (RFC 1624).
+/// One less hop, with the checksum updated (RFC 1624): the first byte of a word became one less, so the sum did, and its
+/// complement is one more, with the carry brought around; all ones becomes zero.
 inline void decrement_ttl(Ipv4Header& header) noexcept {
-  const Be16 before(static_cast<std::uint16_t>((header.ttl << 8) | header.protocol));
   --header.ttl;
-  const Be16 after(static_cast<std::uint16_t>((header.ttl << 8) | header.protocol));
-  header.checksum = update_checksum(header.checksum, before, after);
+  const std::uint32_t checksum = std::uint32_t{raw(header.checksum)} + 1;
+  header.checksum = from_raw(static_cast<std::uint16_t>(checksum + (checksum >= 0xffff ? 1U : 0U)));
 }
 
 /// Option types (RFC 791 section 3.1).

@@ -36,7 +36,7 @@ def load(paths):
             if entry.get("error_occurred"):
                 failed.append(f"{entry['name']}: {entry.get('error_message', 'failed')}")
             elif entry.get("run_type") == "iteration":
-                name = entry.get("run_name", entry["name"]).removesuffix("/process_time").removesuffix("/real_time").removesuffix("/manual_time")
+                name = re.sub(r"/(iterations:\d+|process_time|real_time|manual_time)", "", entry.get("run_name", entry["name"]))
                 samples.setdefault(name, []).append(per_item_ns(entry))
     if not samples:
         failed.append("no benchmark ran")

@@ -23,6 +23,18 @@ namespace simplon::forward {
   return value;
 }
 
+/// An address of a family that is known from elsewhere; the second word is 0 for IPv4.
+struct AddressWords {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+
+  [[nodiscard]] static AddressWords v4(const std::uint8_t* bytes) noexcept { return {load32(bytes), 0}; }
+  [[nodiscard]] static AddressWords v6(const std::uint8_t* bytes) noexcept {
+    return {load64(bytes), load64(bytes + 8)};
+  }
+  friend bool operator==(const AddressWords&, const AddressWords&) noexcept = default;
+};
+
 /// An address as the packet path carries it: no branches on the family to compare.
 struct WireAddress {
   std::uint64_t low = 0;
@@ -32,6 +44,9 @@ struct WireAddress {
   [[nodiscard]] static WireAddress v4(const std::uint8_t* bytes) noexcept { return {load32(bytes), 0, 4}; }
   [[nodiscard]] static WireAddress v6(const std::uint8_t* bytes) noexcept {
     return {load64(bytes), load64(bytes + 8), 6};
+  }
+  [[nodiscard]] static WireAddress of(const AddressWords& words, std::uint8_t family) noexcept {
+    return {words.low, words.high, family};
   }
   [[nodiscard]] static WireAddress from(const IpAddress& address) noexcept {
     return address.is_v4() ? v4(address.bytes().data()) : v6(address.bytes().data());
@@ -59,7 +74,7 @@ struct EndpointKey {
 };
 struct EndpointKeyHash {
   [[nodiscard]] std::uint64_t operator()(const EndpointKey& key) const noexcept {
-    return mix(mix(key.low, key.vni_family), key.high);
+    return mix(key.low, key.high ^ key.vni_family);
   }
 };
 

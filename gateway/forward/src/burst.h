@@ -19,27 +19,25 @@ namespace simplon::forward {
 enum class Answer : std::uint8_t { kNone, kTimeExceeded, kNetUnreachable, kHostUnreachable, kReject, kTooBig };
 
 /// One packet on its way through the stages: where its bytes are now, and what the stages found out. `data` moves
-/// forward as headers are removed and back as headers are put in front.
-struct Transit {
+/// forward as headers are removed and back as headers are put in front. Two cache lines.
+struct alignas(64) Transit {
   std::uint8_t* data = nullptr;
   /// Outer IP header, while there is one: from classify to decapsulation.
   const std::uint8_t* outer = nullptr;
-  /// The SA it came in through (until ip_forward), or leaves through.
-  const Sa* sa = nullptr;
   /// What it came in through (until ip_forward), or leaves through.
   const Attachment* attachment = nullptr;
   const Endpoint* endpoint = nullptr;
   const Adjacency* adjacency = nullptr;
-  /// Slots; 0: none.
-  std::uint32_t ingress = 0;
-  std::uint32_t egress = 0;
-  std::uint32_t flow_hash = 0;
-  /// Of a VXLAN packet; 0: none.
-  std::uint32_t vni = 0;
   PortId port = kNoPort;
   std::uint16_t length = 0;
   /// Inner IP bytes that fit on the way out.
   std::uint16_t mtu = 0;
+  std::uint32_t flow_hash = 0;
+  /// The SA it came in through (until ip_forward), or leaves through.
+  const Sa* sa = nullptr;
+  /// Slots; 0: none.
+  std::uint32_t ingress = 0;
+  std::uint32_t egress = 0;
   std::uint8_t outer_family = 0;
   Answer answer = Answer::kNone;
   bool encap = false;       ///< ESP in UDP.
@@ -49,25 +47,21 @@ struct Transit {
   /// Valid from the stage that parsed it on.
   InnerPacket inner;
 
-  /// What an earlier packet left behind and a new one must not see.
+  /// What an earlier packet left behind and a new one must not see. All else is written before it is read.
   void reset() noexcept {
-    outer = nullptr;
     sa = nullptr;
-    attachment = nullptr;
-    endpoint = nullptr;
-    adjacency = nullptr;
     ingress = 0;
     egress = 0;
     flow_hash = 0;
-    mtu = 0;
+    outer_family = 0;
     answer = Answer::kNone;
     encap = fixup = from_host = originated = false;
-    inner.ok = false;
     inner.family = 0;
   }
 
   [[nodiscard]] std::span<std::uint8_t> bytes() const noexcept { return {data, length}; }
 };
+static_assert(sizeof(Transit) == 128);
 
 /// A token bucket in units of one ICMP error.
 class IcmpLimiter {
@@ -107,6 +101,8 @@ struct Burst {
    public:
     void push(unsigned packet) noexcept { items_[size_++] = static_cast<std::uint16_t>(packet); }
     void clear() noexcept { size_ = 0; }
+    /// Keeps the first `size`.
+    void shorten(unsigned size) noexcept { size_ = size; }
     [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
     [[nodiscard]] unsigned size() const noexcept { return size_; }
     [[nodiscard]] unsigned operator[](unsigned i) const noexcept { return items_[i]; }
@@ -178,21 +174,31 @@ struct Burst {
     if (packet.ingress == 0 || packet.originated) return;
     if (TrafficCounters* count = attachment_counters(packet.ingress)) count->dropped.add();
   }
-  void drop(unsigned packet, Drop reason) noexcept {
+  [[gnu::cold, gnu::noinline]] void drop(unsigned packet, Drop reason) noexcept {
     count_drop(packets[packet], reason);
     pool.release(packets[packet].data);
   }
   /// Drops it; its bytes live on until icmp_errors makes an answer of them.
-  void drop_with(unsigned packet, Drop reason, Answer answer) noexcept {
+  [[gnu::cold, gnu::noinline]] void drop_with(unsigned packet, Drop reason, Answer answer) noexcept {
     if (packets[packet].originated) return drop(packet, reason);
     count_drop(packets[packet], reason);
     packets[packet].answer = answer;
     unanswered.push(packet);
   }
   /// Room in front of and behind the packet.
-  [[nodiscard]] bool has_room(const Transit& packet, std::size_t front, std::size_t back) const noexcept {
+  [[nodiscard]] static bool has_room(const Transit& packet, std::size_t front, std::size_t back) noexcept {
     const Packet view{packet.data, packet.length, packet.port};
-    return pool.headroom(view) >= front && pool.tailroom(view) >= back;
+    return FramePool::headroom(view) >= front && FramePool::tailroom(view) >= back;
+  }
+  /// For a stage that reads or writes headers and is about to take `queue[position]`: fetches those of a packet it will come
+  /// to soon. Frames are a page apart, so the headers of a burst push each other out of the first-level cache from one
+  /// stage to the next.
+  void fetch_ahead(const Queue& queue, unsigned position) const noexcept {
+    constexpr unsigned kAhead = 4;
+    if (position + kAhead >= queue.size()) return;
+    const std::uint8_t* data = packets[queue[position + kAhead]].data;
+    __builtin_prefetch(data);
+    __builtin_prefetch(data + 64);
   }
 };
 

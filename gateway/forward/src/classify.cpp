@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <cstddef>
+
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/fixup.h"
 #include "gateway/forward/src/stages.h"
@@ -19,17 +21,12 @@ void strip(Transit& packet, std::size_t bytes) noexcept {
   packet.length = static_cast<std::uint16_t>(packet.length - bytes);
 }
 
-/// `packet` starts with the payload of the outer IP header.
-void classify_udp(Burst& burst, unsigned number, Transit& packet) noexcept {
-  const wire::UdpHeader* udp = wire::parse_udp(packet.bytes());
-  if (udp == nullptr) return burst.drop(number, Drop::kUdpMalformed);
-  packet.length = udp->length.host();
-  const std::uint16_t destination_port = udp->destination_port.host();
-  strip(packet, sizeof *udp);
+/// `packet` is the payload of a UDP datagram.
+void classify_datagram(Burst& burst, unsigned number, Transit& packet, std::uint16_t destination_port) noexcept {
   if (destination_port != wire::kPortEspInUdp) {
     const wire::VxlanHeader* vxlan = wire::parse_vxlan(packet.bytes());
-    packet.vni = vxlan == nullptr ? 0 : vxlan->vni();
-    __builtin_prefetch(&burst.tables.vnis[packet.vni]);
+    packet.attachment = burst.tables.vnis[vxlan == nullptr ? 0 : vxlan->vni()].load(std::memory_order_acquire);
+    if (packet.attachment != nullptr) packet.attachment->prefetch_ingress();
     return burst.vxlan_in.push(number);
   }
 
@@ -37,6 +34,15 @@ void classify_udp(Burst& burst, unsigned number, Transit& packet) noexcept {
   if (packet.length >= 4 && load32(packet.data) == 0) return burst.drop(number, Drop::kIkeMisdirected);  // RFC 3948 2.2
   packet.encap = true;
   burst.esp_in.push(number);
+}
+
+/// `packet` starts with the payload of the outer IP header.
+void classify_udp(Burst& burst, unsigned number, Transit& packet) noexcept {
+  const wire::UdpHeader* udp = wire::parse_udp(packet.bytes());
+  if (udp == nullptr) return burst.drop(number, Drop::kUdpMalformed);
+  packet.length = udp->length.host();
+  strip(packet, sizeof *udp);
+  classify_datagram(burst, number, packet, udp->destination_port.host());
 }
 
 void classify_ip_payload(Burst& burst, unsigned number, Transit& packet, std::uint8_t protocol) noexcept {
@@ -75,7 +81,32 @@ void classify_ipv6(Burst& burst, unsigned number, Transit& packet) noexcept {
   classify_ip_payload(burst, number, packet, next);
 }
 
-void classify_frame(Burst& burst, unsigned number, Transit& packet, const Port& port) noexcept {
+struct UdpFrame {
+  wire::EthernetHeader ethernet;
+  wire::Ipv4Header ip;
+  wire::UdpHeader udp;
+};
+
+/// What nearly every frame is: to us, plain IPv4, UDP, all lengths in order. False: it is something else, wrong or only rare,
+/// and nothing was done.
+[[nodiscard]] bool classify_plain(Burst& burst, unsigned number, Transit& packet, const MacAddress& ours) noexcept {
+  const auto& frame = *reinterpret_cast<const UdpFrame*>(packet.data);
+  if (packet.length < sizeof frame || frame.ethernet.destination != ours ||
+      frame.ethernet.type.host() != wire::kEtherTypeIpv4 || frame.ip.protocol != wire::kProtocolUdp ||
+      !wire::is_plain_ipv4(frame.ip, packet.length - sizeof frame.ethernet)) {
+    return false;
+  }
+  const std::size_t udp_bytes = frame.udp.length.host();
+  if (udp_bytes < sizeof frame.udp || udp_bytes + sizeof frame.ip > frame.ip.total_length.host()) return false;
+  packet.outer = packet.data + offsetof(UdpFrame, ip);
+  packet.outer_family = 4;
+  packet.data += sizeof frame;
+  packet.length = static_cast<std::uint16_t>(udp_bytes - sizeof frame.udp);
+  classify_datagram(burst, number, packet, frame.udp.destination_port.host());
+  return true;
+}
+
+[[gnu::noinline]] void classify_frame(Burst& burst, unsigned number, Transit& packet, const Port& port) noexcept {
   const wire::EthernetHeader* ethernet = wire::parse_ethernet(packet.bytes());
   if (ethernet == nullptr) return burst.drop(number, Drop::kEthernetTruncated);
   if (!port.entry.mac.is_zero() && ethernet->destination != port.entry.mac) {
@@ -89,7 +120,7 @@ void classify_frame(Burst& burst, unsigned number, Transit& packet, const Port& 
 }
 
 /// A packet that the kernel routed to this attachment.
-void classify_host_packet(Burst& burst, unsigned number, Transit& packet, std::uint32_t attachment) noexcept {
+[[gnu::noinline]] void classify_host_packet(Burst& burst, unsigned number, Transit& packet, std::uint32_t attachment) noexcept {
   if (attachment == 0) return burst.drop(number, Drop::kNoAttachment);
   packet.from_host = true;
   packet.ingress = attachment;
@@ -106,11 +137,21 @@ void classify(Burst& burst) noexcept {
   const Port* port = nullptr;
   const PortSlot* slot = nullptr;
   TrafficCounters* counters = nullptr;
+  std::uint64_t packets = 0;
+  std::uint64_t bytes = 0;
+  const auto count = [&] {
+    if (packets == 0) return;
+    counters->rx_packets.add(packets);
+    counters->rx_bytes.add(bytes);
+    packets = bytes = 0;
+  };
   PortId last = kNoPort;
   for (unsigned i = 0; i < burst.received.size(); ++i) {
     const unsigned number = burst.received[i];
+    burst.fetch_ahead(burst.received, i);
     Transit& packet = burst.packets[number];
     if (packet.port != last) {
+      count();
       last = packet.port;
       slot = &burst.tables.ports[last.value()];
       port = slot->object.load(std::memory_order_acquire);
@@ -121,15 +162,16 @@ void classify(Burst& burst) noexcept {
       burst.drop(number, Drop::kPortMissing);
       continue;
     }
-    counters->rx_packets.add();
-    counters->rx_bytes.add(packet.length);
+    ++packets;
+    bytes += packet.length;
     packet.fixup = port->entry.fixup;
     if (port->entry.kind == PortKind::kHost) {
       classify_host_packet(burst, number, packet, slot->attachment.load(std::memory_order_acquire));
-    } else {
+    } else if (!classify_plain(burst, number, packet, port->entry.mac)) {
       classify_frame(burst, number, packet, *port);
     }
   }
+  count();
 }
 
 }  // namespace simplon::forward

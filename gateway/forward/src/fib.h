@@ -71,6 +71,16 @@ struct Node {
   [[nodiscard]] std::atomic<Node*>& link(unsigned chunk) const noexcept {
     return links()[std::popcount(child & below(chunk))];
   }
+  /// Some prefix of this node covers the chunk.
+  [[nodiscard]] bool matches(unsigned chunk) const noexcept {
+    return ((shorter & kCover.mask[chunk]) | ((exact >> chunk) & 1)) != 0;
+  }
+  /// Result of the longest that does.
+  [[nodiscard]] std::atomic<std::uint32_t>& longest(unsigned chunk) const noexcept {
+    if (((exact >> chunk) & 1) != 0) return values()[std::popcount(shorter) + std::popcount(exact & below(chunk))];
+    const auto last = static_cast<unsigned>(63 - std::countl_zero(shorter & kCover.mask[chunk]));
+    return values()[std::popcount(shorter & below(last))];
+  }
 };
 static_assert(sizeof(Node) == 24);
 
@@ -87,25 +97,21 @@ class Fib {
   Fib& operator=(const Fib&) = delete;
 
   [[nodiscard]] std::uint32_t lookup(Key key) const noexcept {
-    using fib_detail::below;
-    std::uint32_t best = default_.load(std::memory_order_acquire);
-    const std::atomic<std::uint32_t>* best_value = nullptr;
-    const fib_detail::Node* node = root_.load(std::memory_order_acquire);
-    while (node != nullptr) {
+    // On the way down, only where the longest match so far is; its value is found once, at the end.
+    const Node* matched = nullptr;
+    unsigned matched_chunk = 0;
+    for (const Node* node = root_.load(std::memory_order_acquire); node != nullptr;) {
       const auto chunk = static_cast<unsigned>(key >> (sizeof(Key) * 8 - 6));
       key <<= 6;
-      const std::uint64_t covering = node->shorter & fib_detail::kCover.mask[chunk];
-      if (((node->exact >> chunk) & 1) != 0) {
-        best_value = node->values() + std::popcount(node->shorter) + std::popcount(node->exact & below(chunk));
-      } else if (covering != 0) {
-        const auto longest = static_cast<unsigned>(63 - std::countl_zero(covering));
-        best_value = node->values() + std::popcount(node->shorter & below(longest));
+      if (node->matches(chunk)) {
+        matched = node;
+        matched_chunk = chunk;
       }
       if (((node->child >> chunk) & 1) == 0) break;
       node = node->link(chunk).load(std::memory_order_acquire);
     }
-    if (best_value != nullptr) best = best_value->load(std::memory_order_acquire);
-    return best;
+    if (matched == nullptr) return default_.load(std::memory_order_acquire);
+    return matched->longest(matched_chunk).load(std::memory_order_acquire);
   }
   /// The first node's line, ahead of `lookup`.
   void prefetch() const noexcept { __builtin_prefetch(root_.load(std::memory_order_acquire)); }

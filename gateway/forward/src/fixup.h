@@ -11,7 +11,7 @@ namespace simplon::forward {
 /// Completes a transport checksum that the sender left to its network card: veth and virtio hand such packets over with
 /// only the pseudo header's sum in the field, and nothing in the frame says so. A field that equals that sum is taken for
 /// partial; a complete checksum does so once in 65536. Only for ports whose owner asked for it.
-inline void complete_checksum(std::uint8_t* ip, const InnerPacket& packet) noexcept {
+[[gnu::noinline]] inline void complete_checksum(std::uint8_t* ip, const InnerPacket& packet) noexcept {
   if (packet.fragment) return;
   std::size_t field = 0;
   if (packet.protocol == wire::kProtocolTcp) {

@@ -42,9 +42,8 @@ constexpr std::uint8_t kTtl = 64;
   if (own.family != 0) return own;
   const Attachment* ingress = burst.tables.attachments[packet.ingress].object.load(std::memory_order_acquire);
   if (ingress == nullptr) return {};
-  const Domain* domain = burst.tables.domains[ingress->domain].load(std::memory_order_acquire);
-  if (domain == nullptr) return {};
-  const std::uint32_t other = (v4 ? domain->addressed4 : domain->addressed6).load(std::memory_order_acquire);
+  const Domain& domain = *ingress->domain;
+  const std::uint32_t other = (v4 ? domain.addressed4 : domain.addressed6).load(std::memory_order_acquire);
   return other == 0 ? WireAddress{} : of_slot(other);
 }
 

@@ -3,8 +3,6 @@
 // What a router does with a packet (RFC 1812 section 5.2.1), less what has been done by whoever took it out of its tunnel
 // (its header is valid) and what is left to pmtu (the hop is counted when nothing can go wrong any more, so that an
 // ICMP error quotes the packet as it came).
-#include <array>
-
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/stages.h"
 #include "platform/wire/ip_protocol.h"
@@ -22,11 +20,10 @@ namespace {
   return static_cast<std::uint32_t>(hash >> 32);
 }
 
-/// RFC 4301 section 5.2, step 4.
-[[nodiscard]] bool selected(const Transit& packet) noexcept {
-  if (packet.sa == nullptr || packet.sa->any_to_any(packet.inner.family)) return true;
+/// RFC 4301 section 5.2, step 4, for an SA that does not carry everything.
+[[nodiscard, gnu::noinline]] bool selected(const Transit& packet) noexcept {
   const std::uint32_t ports = byteswap(packet.inner.ports);
-  return packet.sa->selects(packet.inner.source.to_ip(), packet.inner.destination.to_ip(), packet.inner.protocol,
+  return packet.sa->selects(packet.inner.source_address().to_ip(), packet.inner.destination_address().to_ip(), packet.inner.protocol,
                             packet.inner.has_ports(), static_cast<std::uint16_t>(ports >> 16),
                             static_cast<std::uint16_t>(ports));
 }
@@ -42,21 +39,23 @@ void punt(Burst& burst, unsigned number, Transit& packet, std::uint32_t slot) no
 void route(Burst& burst, unsigned number, Transit& packet, RouteValue value) noexcept {
   using Action = RouteValue::Action;
   std::uint32_t slot = value.slot();
-  switch (value.action()) {
-    case Action::kNone:
-      return burst.drop_with(number, Drop::kNoRoute, Answer::kNetUnreachable);
-    case Action::kUnreachable:
-      return burst.drop_with(number, Drop::kUnreachable, Answer::kReject);
-    case Action::kLocal:
-      return punt(burst, number, packet, slot);
-    case Action::kGroup: {
-      const EcmpGroup* group = burst.tables.groups[slot].load(std::memory_order_acquire);
-      if (group == nullptr) return burst.drop(number, Drop::kNoAttachment);
-      slot = group->pick(packet.flow_hash);
-      break;
+  if (value.action() != Action::kForward) {
+    switch (value.action()) {
+      case Action::kNone:
+        return burst.drop_with(number, Drop::kNoRoute, Answer::kNetUnreachable);
+      case Action::kUnreachable:
+        return burst.drop_with(number, Drop::kUnreachable, Answer::kReject);
+      case Action::kLocal:
+        return punt(burst, number, packet, slot);
+      case Action::kGroup: {
+        const EcmpGroup* group = burst.tables.groups[slot].load(std::memory_order_acquire);
+        if (group == nullptr) return burst.drop(number, Drop::kNoAttachment);
+        slot = group->pick(packet.flow_hash);
+        break;
+      }
+      case Action::kForward:
+        break;
     }
-    case Action::kForward:
-      break;
   }
   if (packet.inner.hops <= 1) {  // RFC 1812 section 5.3.1
     return burst.drop_with(number, Drop::kTtlExpired, Answer::kTimeExceeded);
@@ -69,39 +68,31 @@ void route(Burst& burst, unsigned number, Transit& packet, RouteValue value) noe
 }  // namespace
 
 void ip_forward(Burst& burst) noexcept {
-  const unsigned count = burst.inner.size();
-  std::array<const Domain*, Burst::kCapacity> domains;
-  for (unsigned i = 0; i < count; ++i) {
-    const Transit& packet = burst.packets[burst.inner[i]];
-    domains[i] = burst.tables.domains[packet.attachment->domain].load(std::memory_order_acquire);
-    __builtin_prefetch(domains[i]);
-  }
-  for (unsigned i = 0; i < count; ++i) {
-    if (domains[i] == nullptr) continue;
-    if (burst.packets[burst.inner[i]].inner.family == 4) {
-      domains[i]->fib4.prefetch();
+  for (const unsigned number : burst.inner) {
+    const Transit& packet = burst.packets[number];
+    if (packet.inner.family == 4) {
+      packet.attachment->domain->fib4.prefetch();
     } else {
-      domains[i]->fib6.prefetch();
+      packet.attachment->domain->fib6.prefetch();
     }
   }
-  for (unsigned i = 0; i < count; ++i) {
-    const unsigned number = burst.inner[i];
+  for (const unsigned number : burst.inner) {
     Transit& packet = burst.packets[number];
-    if (!selected(packet)) {
+    if (packet.sa != nullptr && !packet.sa->any_to_any(packet.inner.family) && !selected(packet)) {
       burst.drop(number, Drop::kEspSelector);
       continue;
     }
-    const Domain* domain = domains[i];
-    if (domain == nullptr || !domain->exists.load(std::memory_order_acquire)) {
+    const Domain& domain = *packet.attachment->domain;
+    if (!domain.exists.load(std::memory_order_acquire)) {
       burst.drop(number, Drop::kNoDomain);
       continue;
     }
     packet.flow_hash = flow_hash(packet);
-    const WireAddress& destination = packet.inner.destination;
+    const AddressWords& destination = packet.inner.destination;
     const std::uint32_t found =
         packet.inner.family == 4
-            ? domain->fib4.lookup(fib_key(byteswap(static_cast<std::uint32_t>(destination.low))))
-            : domain->fib6.lookup((static_cast<Uint128>(byteswap(destination.low)) << 64) | byteswap(destination.high));
+            ? domain.fib4.lookup(fib_key(byteswap(static_cast<std::uint32_t>(destination.low))))
+            : domain.fib6.lookup((static_cast<Uint128>(byteswap(destination.low)) << 64) | byteswap(destination.high));
     route(burst, number, packet, RouteValue(found));
   }
 }

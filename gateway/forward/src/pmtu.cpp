@@ -27,7 +27,7 @@ constexpr std::size_t kLeastMtu = 68;  // RFC 791 section 3.2
   return static_cast<std::uint16_t>(tunnel.mtu == 0 ? room : std::min<std::size_t>(room, tunnel.mtu));
 }
 
-[[nodiscard]] std::uint16_t egress_mtu(const Transit& packet) noexcept {
+[[nodiscard]] inline std::uint16_t egress_mtu(const Transit& packet) noexcept {
   const Attachment& attachment = *packet.attachment;
   if (attachment.kind == AttachmentKind::kTunnel) {
     return tunnel_mtu(attachment, *packet.sa, *packet.sa->compiled(), *packet.adjacency);
@@ -81,7 +81,7 @@ void clamp_mss(const Burst& burst, Transit& packet) noexcept {
   tcp->checksum = wire::update_checksum(tcp->checksum, in_sum(before), in_sum(after));
 }
 
-void count_hop(Transit& packet) noexcept {
+inline void count_hop(Transit& packet) noexcept {
   if (packet.from_host || packet.originated) return;
   if (packet.inner.family == 4) {
     wire::decrement_ttl(*reinterpret_cast<wire::Ipv4Header*>(packet.data));
@@ -173,10 +173,24 @@ void fit(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
   fragment(burst, out, number);
 }
 
+/// The usual case, in which nothing is to be done but to count the hop; false: nothing was done.
+[[nodiscard]] bool fits_as_it_is(Transit& packet) noexcept {
+  if (packet.inner.family == 0 || packet.inner.protocol == wire::kProtocolTcp) return false;
+  packet.mtu = egress_mtu(packet);
+  if (packet.length > packet.mtu) return false;
+  count_hop(packet);
+  return true;
+}
+
 void fit_all(Burst& burst, Burst::Queue& queue, unsigned from) noexcept {
+  for (; from < queue.size(); ++from) {
+    burst.fetch_ahead(queue, from);
+    if (!fits_as_it_is(burst.packets[queue[from]])) break;
+  }
+  if (from == queue.size()) return;
+  // Some packet is cut up, answered or looked at more closely: from here on, what goes on is queued anew.
   const Burst::Queue waiting = queue;
-  queue.clear();
-  for (unsigned i = 0; i < from; ++i) queue.push(waiting[i]);
+  queue.shorten(from);
   for (unsigned i = from; i < waiting.size(); ++i) fit(burst, queue, waiting[i]);
 }
 

@@ -5,11 +5,13 @@
 
 namespace simplon::forward {
 
-Quiescence::~Quiescence() {
-  for (const Batch& batch : batches_) {
+Quiescence::~Quiescence() { destroy_all(); }
+
+void Quiescence::destroy_all() {
+  for (const Batch& batch : std::exchange(batches_, {})) {
     for (const Retired& retired : batch.objects) retired.destroy(retired.object);
   }
-  for (const Retired& retired : open_) retired.destroy(retired.object);
+  for (const Retired& retired : std::exchange(open_, {})) retired.destroy(retired.object);
 }
 
 Quiescence::Token Quiescence::advance() {

@@ -8,6 +8,36 @@
 #include "gateway/forward/src/stages.h"
 
 namespace simplon::forward {
+namespace {
+
+/// Where the outer packet goes next; false: it is not known, and the packet is dropped.
+bool find_adjacency(Burst& burst, unsigned number, Transit& packet, std::uint32_t slot) noexcept {
+  packet.adjacency = burst.tables.adjacencies[slot].load(std::memory_order_acquire);
+  if (packet.adjacency != nullptr) [[likely]] {
+    __builtin_prefetch(packet.adjacency);
+    return true;
+  }
+  burst.drop(number, Drop::kAdjacencyUnresolved);
+  return false;
+}
+
+void to_vpc(Burst& burst, unsigned number, Transit& packet, std::uint64_t hash) noexcept {
+  const Attachment& vpc = *packet.attachment;
+  packet.endpoint =
+      burst.tables.endpoints.find(EndpointKey::of(vpc.id, packet.inner.destination_address()), hash);
+  // An endpoint's outer destination must be of the family of our VTEP.
+  if (packet.endpoint == nullptr || packet.endpoint->vtep_family != vpc.vtep.family) {
+    return burst.drop_with(number, Drop::kEndpointUnknown, Answer::kHostUnreachable);
+  }
+  if (find_adjacency(burst, number, packet, packet.endpoint->adjacency)) burst.to_vpc.push(number);
+}
+
+void to_tunnel(Burst& burst, unsigned number, Transit& packet) noexcept {
+  if (packet.sa == nullptr) return burst.drop_with(number, Drop::kSaMissing, Answer::kNetUnreachable);
+  if (find_adjacency(burst, number, packet, packet.sa->compiled()->adjacency)) burst.to_tunnel.push(number);
+}
+
+}  // namespace
 
 void resolve(Burst& burst) noexcept {
   const TableState& tables = burst.tables;
@@ -25,8 +55,10 @@ void resolve(Burst& burst) noexcept {
     packet.sa = nullptr;
     if (packet.attachment == nullptr) continue;
     if (packet.attachment->kind == AttachmentKind::kVpc) {
-      hashes[i] = tables.endpoints.hash(EndpointKey::of(packet.attachment->id, packet.inner.destination));
+      hashes[i] = tables.endpoints.hash(
+          EndpointKey::of(packet.attachment->id, packet.inner.destination_address()));
       tables.endpoints.prefetch_bucket(hashes[i]);
+      __builtin_prefetch(&packet.attachment->headers4);
     } else {
       packet.sa = tables.attachments[packet.egress].outbound.load(std::memory_order_acquire);
       if (packet.sa == nullptr) continue;
@@ -35,7 +67,7 @@ void resolve(Burst& burst) noexcept {
     }
   }
   for (unsigned i = 0; i < count; ++i) {
-    Transit& packet = burst.packets[burst.resolving[i]];
+    const Transit& packet = burst.packets[burst.resolving[i]];
     if (packet.attachment == nullptr) continue;
     if (packet.attachment->kind == AttachmentKind::kVpc) {
       tables.endpoints.prefetch_node(hashes[i]);
@@ -44,35 +76,14 @@ void resolve(Burst& burst) noexcept {
     }
   }
   for (unsigned i = 0; i < count; ++i) {
-    Transit& packet = burst.packets[burst.resolving[i]];
-    if (packet.attachment == nullptr) continue;
-    std::uint32_t adjacency = 0;
-    if (packet.attachment->kind == AttachmentKind::kVpc) {
-      packet.endpoint =
-          tables.endpoints.find(EndpointKey::of(packet.attachment->id, packet.inner.destination), hashes[i]);
-      if (packet.endpoint != nullptr) adjacency = packet.endpoint->adjacency;
-    } else if (packet.sa != nullptr) {
-      adjacency = packet.sa->compiled()->adjacency;
-    }
-    packet.adjacency = tables.adjacencies[adjacency].load(std::memory_order_acquire);
-    __builtin_prefetch(packet.adjacency);
-  }
-  for (const unsigned number : burst.resolving) {
+    const unsigned number = burst.resolving[i];
     Transit& packet = burst.packets[number];
     if (packet.attachment == nullptr) {
       burst.drop(number, Drop::kNoAttachment);
-      continue;
-    }
-    const bool to_vpc = packet.attachment->kind == AttachmentKind::kVpc;
-    // An endpoint's outer destination must be of the family of our VTEP.
-    if (to_vpc && (packet.endpoint == nullptr || packet.endpoint->vtep.family != packet.attachment->vtep.family)) {
-      burst.drop_with(number, Drop::kEndpointUnknown, Answer::kHostUnreachable);
-    } else if (!to_vpc && packet.sa == nullptr) {
-      burst.drop_with(number, Drop::kSaMissing, Answer::kNetUnreachable);
-    } else if (packet.adjacency == nullptr) {
-      burst.drop(number, Drop::kAdjacencyUnresolved);
+    } else if (packet.attachment->kind == AttachmentKind::kVpc) {
+      to_vpc(burst, number, packet, hashes[i]);
     } else {
-      (to_vpc ? burst.to_vpc : burst.to_tunnel).push(number);
+      to_tunnel(burst, number, packet);
     }
   }
 }

@@ -8,9 +8,9 @@ struct Burst;
 // The stages, in packet order. Each takes its queue of the burst, and puts every packet of it into another queue or drops
 // it. No allocation, lock, system call or log line.
 
-/// Outer headers: which tunnel protocol is it? `received` to `vxlan_in`, `esp_in`, or (from host ports) `resolving`.
+/// Outer headers: which tunnel protocol is it, and whose VNI? `received` to `vxlan_in`, `esp_in`, or (from host ports) `resolving`.
 void classify(Burst& burst) noexcept;
-/// RFC 7348: which VPC, and may it send that? `vxlan_in` to `inner`; ARP answers to `to_vpc`.
+/// RFC 7348: may the VPC send that? `vxlan_in` to `inner`; ARP answers to `to_vpc`.
 void vxlan_decap(Burst& burst) noexcept;
 /// RFC 4303: which SA, is it new, is it authentic? `esp_in` to `inner`.
 void esp_decrypt(Burst& burst) noexcept;

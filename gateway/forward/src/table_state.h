@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "gateway/forward/src/address_key.h"
 #include "gateway/forward/src/fib.h"
 #include "gateway/forward/src/stable_array.h"
+#include "gateway/forward/src/vxlan_headers.h"
 #include "gateway/forward/src/wait_free_map.h"
 #include "platform/net/mac_address.h"
 #include "platform/wire/ethernet.h"
@@ -48,6 +50,10 @@ struct Prefix6 {
 class AddressSet {
  public:
   explicit AddressSet(const std::vector<IpAddress>& addresses);
+  /// The IPv4 address is one of the inline ones.
+  [[nodiscard]] bool has_inline4(std::uint32_t wire) const noexcept {
+    return (inline_[0] == wire && inline_family_[0] == 4) || (inline_[1] == wire && inline_family_[1] == 4);
+  }
   [[nodiscard]] bool contains(const WireAddress& address) const noexcept {
     for (unsigned i = 0; i < kInline; ++i) {
       if (inline_[i] == address.low && inline_family_[i] == address.family && inline_high_[i] == address.high) {
@@ -66,7 +72,10 @@ class AddressSet {
   std::vector<WireAddress> more_;  // open addressing; family 0 is free
 };
 
-/// A VPC or tunnel as configured. The first lines are what every packet reads.
+struct Domain;
+
+/// A VPC or tunnel as configured. One cache line for every packet, the next for what comes out of a VPC, `headers4` for what
+/// goes into one.
 struct alignas(64) Attachment {
   AttachmentKind kind;
   bool clamp_mss = false;  // tunnels
@@ -74,19 +83,39 @@ struct alignas(64) Attachment {
   std::uint16_t udp_port = 0;
   MacAddress gateway_mac;
   std::uint32_t id = 0;
-  std::uint32_t domain = 0;  ///< Slot.
+  std::uint32_t slot = 0;
+  /// Sum over the headers of `headers4.ip`.
+  std::uint32_t checksum4 = 0;
   WireAddress vtep;
+  /// One per worker. Both live at least as long as this.
+  TrafficCounters* counters = nullptr;
+  Domain* domain = nullptr;
+
   std::array<Prefix4, 2> prefixes4{};  ///< Unused ones match nothing: network outside mask.
+  AddressSet accepted;
+
+  /// What is the same in all packets into the VPC; the lengths, destinations and whatever follows from them are 0.
+  alignas(64) VxlanHeaders4 headers4{};
+  VxlanHeaders6 headers6{};
+
   std::vector<Prefix4> more_prefixes4;
   std::vector<Prefix6> prefixes6;
-  AddressSet accepted;
 
   explicit Attachment(AttachmentKind k, const std::vector<IpAddress>& vteps = {}) : kind(k), accepted(vteps) {
     prefixes4.fill({1, 0});
   }
   /// The source belongs to the VPC.
+  void prefetch_ingress() const noexcept {
+    __builtin_prefetch(this);
+    __builtin_prefetch(&prefixes4);
+  }
   [[nodiscard]] bool owns(const WireAddress& source) const noexcept;
+  /// By one of the first prefixes.
+  [[nodiscard]] bool owns_plainly(std::uint32_t wire) const noexcept {
+    return prefixes4[0].contains(wire) || prefixes4[1].contains(wire);
+  }
 };
+static_assert(offsetof(Attachment, prefixes4) == 64);
 
 /// Where packets for us go, and our addresses for ICMP errors.
 struct HostPort {
@@ -142,10 +171,14 @@ struct PortSlot {
 };
 
 struct Endpoint {
+  AddressWords vtep;
   std::uint32_t adjacency = 0;
+  std::uint8_t vtep_family = 0;
   MacAddress mac;
-  WireAddress vtep;
+
+  [[nodiscard]] WireAddress vtep_address() const noexcept { return WireAddress::of(vtep, vtep_family); }
 };
+static_assert(sizeof(Endpoint) == 32);
 
 /// Outer headers of an SA, ready to be copied in front of a packet.
 struct CompiledSaPath {
@@ -185,7 +218,6 @@ struct TableState {
         quiescence(worker_count),
         attachments(kMaxAttachments),
         vnis(kVnis),
-        domains(kMaxDomains),
         adjacencies(kMaxAdjacencies),
         groups(kMaxGroups),
         ports(kMaxPorts),
@@ -195,9 +227,8 @@ struct TableState {
   unsigned workers;
   Quiescence quiescence;
   StableArray<AttachmentSlot> attachments;
-  /// VNI to attachment slot; 0: none.
-  StableArray<std::atomic<std::uint32_t>> vnis;
-  StableArray<std::atomic<Domain*>> domains;
+  /// The VPC of each VNI.
+  StableArray<std::atomic<const Attachment*>> vnis;
   /// nullptr: unresolved.
   StableArray<std::atomic<const Adjacency*>> adjacencies;
   StableArray<std::atomic<const EcmpGroup*>> groups;

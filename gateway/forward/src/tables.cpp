@@ -100,7 +100,7 @@ Tables::~Tables() {
   for (const auto& [hops, record] : writer_->groups) {
     delete state_->groups[record.slot].load(std::memory_order_relaxed);
   }
-  for (const auto& [id, record] : writer_->domains) delete writer_->domain_object(record);
+  for (const auto& [id, record] : writer_->domains) delete record.object;
   for (const auto& [id, entry] : writer_->ports) {
     delete state_->ports[id.value()].object.load(std::memory_order_relaxed);
   }

@@ -12,6 +12,8 @@
 
 #include "gateway/forward/src/tables_writer.h"
 #include "platform/base/result.h"
+#include "platform/wire/checksum.h"
+#include "platform/wire/ip_protocol.h"
 
 namespace simplon::forward {
 
@@ -19,6 +21,7 @@ namespace {
 
 constexpr std::uint16_t kLeastMtu = 68;  // RFC 791 section 3.2
 constexpr std::size_t kMostHops = 64;
+constexpr std::uint8_t kOuterTtl = 64;  // RFC 1700's default
 
 std::uint64_t word_mask(unsigned length, unsigned word) {
   std::uint8_t bytes[8] = {};
@@ -98,9 +101,7 @@ bool AddressSet::contains_more(const WireAddress& address) const noexcept {
 bool Attachment::owns(const WireAddress& source) const noexcept {
   if (source.family == 4) {
     const auto wire = static_cast<std::uint32_t>(source.low);
-    for (const Prefix4& prefix : prefixes4) {
-      if (prefix.contains(wire)) return true;
-    }
+    if (owns_plainly(wire)) return true;
     for (const Prefix4& prefix : more_prefixes4) {
       if (prefix.contains(wire)) return true;
     }
@@ -150,35 +151,38 @@ void Tables::Writer::settle_attachment(AttachmentId id) {
   attachments.erase(id);
 }
 
-void Tables::Writer::publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object) {
-  const Attachment* old =
-      state.attachments[record.slot].object.exchange(object.release(), std::memory_order_acq_rel);
+void Tables::Writer::publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object,
+                                        DomainId in) {
+  AttachmentSlot& slot = state.attachments[record.slot];
+  object->slot = record.slot;
+  object->counters = slot.counters.load(std::memory_order_relaxed);
+  object->domain = domain(in).object;
+  if (object->kind == AttachmentKind::kVpc) state.vnis[object->id].store(object.get(), std::memory_order_release);
+  state.quiescence.retire(const_cast<Attachment*>(slot.object.exchange(object.release(), std::memory_order_acq_rel)));
+}
+
+void Tables::Writer::withdraw_attachment(AttachmentRecord& record) {
+  const Attachment* old = state.attachments[record.slot].object.exchange(nullptr, std::memory_order_acq_rel);
   state.quiescence.retire(const_cast<Attachment*>(old));
 }
 
-Tables::Writer::DomainRecord* Tables::Writer::domain(DomainId id) {
-  const auto found = domains.find(id);
-  if (found != domains.end()) return &found->second;
-  const std::uint32_t slot = domain_slots.allocate();
-  SIMPLON_CHECK(slot != 0);  // the callers leave room
+Tables::Writer::DomainRecord& Tables::Writer::domain(DomainId id) {
   DomainRecord& record = domains[id];
-  record.slot = slot;
-  state.domains[slot].store(new Domain(state.quiescence), std::memory_order_release);
-  return &record;
+  if (record.object == nullptr) record.object = new Domain(state.quiescence);
+  return record;
 }
 
 void Tables::Writer::settle_domain(DomainId id) {
   const auto found = domains.find(id);
   if (found == domains.end() || found->second.exists || found->second.references > 0) return;
-  state.quiescence.retire(state.domains[found->second.slot].exchange(nullptr, std::memory_order_acq_rel));
-  domain_slots.release(found->second.slot, state.quiescence);
+  state.quiescence.retire(found->second.object);
   domains.erase(found);
 }
 
 void Tables::Writer::note_addresses(DomainId id) {
   const auto found = domains.find(id);
   if (found == domains.end()) return;
-  Domain& object = *domain_object(found->second);
+  Domain& object = *found->second.object;
   const auto fits = [&](std::uint32_t slot, bool v4) {
     const auto owner = attachment_of_slot.find(slot);
     if (slot == 0 || owner == attachment_of_slot.end()) return false;
@@ -190,14 +194,25 @@ void Tables::Writer::note_addresses(DomainId id) {
     std::atomic<std::uint32_t>& chosen = v4 ? object.addressed4 : object.addressed6;
     if (fits(chosen.load(std::memory_order_relaxed), v4)) continue;
     std::uint32_t other = 0;
-    for (const auto& [attachment_id, record] : attachments) {
-      if (fits(record.slot, v4)) {
-        other = record.slot;
+    for (const std::uint32_t member : found->second.members) {
+      if (fits(member, v4)) {
+        other = member;
         break;
       }
     }
     chosen.store(other, std::memory_order_release);
   }
+}
+
+void Tables::Writer::join_domain(DomainId id, const AttachmentRecord& record) {
+  domain(id).members.insert(record.slot);
+  note_addresses(id);
+}
+
+void Tables::Writer::leave_domain(DomainId id, const AttachmentRecord& record) {
+  domain(id).members.erase(record.slot);
+  note_addresses(id);
+  drop_domain(id);
 }
 
 void Tables::Writer::untie_port(const AttachmentRecord& record) {
@@ -212,9 +227,9 @@ Result<void> Tables::upsert_domain(DomainId domain) {
   if (!writer_->domains.contains(domain) && writer_->domains.size() + 2 >= kMaxDomains) {
     return full("domains", kMaxDomains);
   }
-  Writer::DomainRecord& record = *writer_->domain(domain);
+  Writer::DomainRecord& record = writer_->domain(domain);
   record.exists = true;
-  writer_->domain_object(record)->exists.store(true, std::memory_order_release);
+  record.object->exists.store(true, std::memory_order_release);
   return {};
 }
 
@@ -222,7 +237,7 @@ void Tables::remove_domain(DomainId domain) {
   const auto found = writer_->domains.find(domain);
   if (found == writer_->domains.end()) return;
   found->second.exists = false;
-  writer_->domain_object(found->second)->exists.store(false, std::memory_order_release);
+  found->second.object->exists.store(false, std::memory_order_release);
   writer_->settle_domain(domain);
 }
 
@@ -249,14 +264,33 @@ Result<void> check(const VpcEntry& vpc) {
   return {};
 }
 
-std::unique_ptr<Attachment> compile(const VpcEntry& vpc, std::uint32_t domain_slot) {
+/// What is the same in all packets into `vpc`.
+template <class Ip>
+void prepare_headers(VxlanHeaders<Ip>& headers, const Attachment& vpc) {
+  headers.udp.destination_port = vpc.udp_port;
+  headers.vxlan = wire::vxlan_header(vpc.id);
+  headers.inner.source = vpc.gateway_mac;
+  headers.inner.type = wire::kEtherTypeIpv4;
+  std::memcpy(headers.ip.source.data(), &vpc.vtep.low, headers.ip.source.size());
+}
+
+std::unique_ptr<Attachment> compile(const VpcEntry& vpc) {
   auto object = std::make_unique<Attachment>(AttachmentKind::kVpc, vpc.accepted_vteps);
   object->mtu = vpc.mtu;
   object->udp_port = vpc.udp_port;
   object->gateway_mac = vpc.gateway_mac;
   object->id = vpc.vni.value();
-  object->domain = domain_slot;
   object->vtep = WireAddress::from(vpc.vtep);
+  prepare_headers(object->headers4, *object);
+  wire::Ipv4Header& ip = object->headers4.ip;
+  ip.version_ihl = 0x45;
+  ip.flags_offset = wire::kIpv4DontFragment;  // and no identification: an atomic datagram, RFC 6864 section 4.1
+  ip.ttl = kOuterTtl;
+  ip.protocol = wire::kProtocolUdp;
+  object->checksum4 = wire::fold(wire::sum_plain_header(ip));
+  prepare_headers(object->headers6, *object);
+  object->headers6.ip.next_header = wire::kProtocolUdp;
+  object->headers6.ip.hop_limit = kOuterTtl;
   std::size_t used = 0;
   for (const IpPrefix& prefix : vpc.prefixes) {
     if (prefix.address().is_v6()) {
@@ -270,12 +304,11 @@ std::unique_ptr<Attachment> compile(const VpcEntry& vpc, std::uint32_t domain_sl
   return object;
 }
 
-std::unique_ptr<Attachment> compile(const TunnelEntry& tunnel, std::uint32_t domain_slot) {
+std::unique_ptr<Attachment> compile(const TunnelEntry& tunnel) {
   auto object = std::make_unique<Attachment>(AttachmentKind::kTunnel);
   object->mtu = tunnel.mtu;
   object->clamp_mss = tunnel.clamp_mss;
   object->id = tunnel.id.value();
-  object->domain = domain_slot;
   return object;
 }
 
@@ -290,15 +323,12 @@ Result<void> Tables::upsert_vpc(const VpcEntry& vpc) {
   const auto* present = std::get_if<VpcEntry>(&record->entry);
   if (present != nullptr && same(*present, vpc)) return {};
   const DomainId before = record->domain();
-  writer_->refer_domain(vpc.domain);
-  writer_->publish_attachment(*record, compile(vpc, writer_->domain(vpc.domain)->slot));
+  if (before != vpc.domain) writer_->refer_domain(vpc.domain);
+  writer_->publish_attachment(*record, compile(vpc), vpc.domain);
   record->entry = vpc;
-  state_->vnis[vpc.vni.value()].store(record->slot, std::memory_order_release);
-  if (before.value() != 0) {
-    writer_->note_addresses(before);
-    writer_->drop_domain(before);
-  }
-  writer_->note_addresses(vpc.domain);
+  if (before == vpc.domain) return {};
+  if (before.value() != 0) writer_->leave_domain(before, *record);
+  writer_->join_domain(vpc.domain, *record);
   return {};
 }
 
@@ -307,11 +337,10 @@ void Tables::remove_vpc(Vni vni) {
   Writer::AttachmentRecord* record = writer_->find_attachment(id);
   if (record == nullptr || !record->configured()) return;
   const DomainId domain = record->domain();
-  state_->vnis[vni.value()].store(0, std::memory_order_release);
-  writer_->publish_attachment(*record, nullptr);
+  state_->vnis[vni.value()].store(nullptr, std::memory_order_release);
+  writer_->withdraw_attachment(*record);
   record->entry = std::monostate{};
-  writer_->note_addresses(domain);
-  writer_->drop_domain(domain);
+  writer_->leave_domain(domain, *record);
   writer_->settle_attachment(id);
 }
 
@@ -328,14 +357,12 @@ Result<void> Tables::upsert_tunnel(const TunnelEntry& tunnel) {
   const auto* present = std::get_if<TunnelEntry>(&record->entry);
   if (present != nullptr && same(*present, tunnel)) return {};
   const DomainId before = record->domain();
-  writer_->refer_domain(tunnel.domain);
-  writer_->publish_attachment(*record, compile(tunnel, writer_->domain(tunnel.domain)->slot));
+  if (before != tunnel.domain) writer_->refer_domain(tunnel.domain);
+  writer_->publish_attachment(*record, compile(tunnel), tunnel.domain);
   record->entry = tunnel;
-  if (before.value() != 0) {
-    writer_->note_addresses(before);
-    writer_->drop_domain(before);
-  }
-  writer_->note_addresses(tunnel.domain);
+  if (before == tunnel.domain) return {};
+  if (before.value() != 0) writer_->leave_domain(before, *record);
+  writer_->join_domain(tunnel.domain, *record);
   return {};
 }
 
@@ -344,10 +371,9 @@ void Tables::remove_tunnel(TunnelId id) {
   Writer::AttachmentRecord* record = writer_->find_attachment(attachment);
   if (record == nullptr || !record->configured()) return;
   const DomainId domain = record->domain();
-  writer_->publish_attachment(*record, nullptr);
+  writer_->withdraw_attachment(*record);
   record->entry = std::monostate{};
-  writer_->note_addresses(domain);
-  writer_->drop_domain(domain);
+  writer_->leave_domain(domain, *record);
   writer_->settle_attachment(attachment);
 }
 
@@ -367,12 +393,12 @@ Result<void> Tables::upsert_endpoint(const EndpointEntry& endpoint) {
   const EndpointKey key = EndpointKey::of(endpoint.vni.value(), WireAddress::from(endpoint.address));
   const WireAddress vtep = WireAddress::from(endpoint.vtep);
   const Endpoint* present = state_->endpoints.find(key);
-  if (present != nullptr && present->mac == endpoint.mac && present->vtep == vtep) return {};
+  if (present != nullptr && present->mac == endpoint.mac && present->vtep_address() == vtep) return {};
   const std::uint32_t adjacency = writer_->refer_adjacency(endpoint.vtep);
   if (adjacency == 0) return full("adjacencies", kMaxAdjacencies);
   const std::optional<IpAddress> before =
-      present == nullptr ? std::nullopt : std::optional<IpAddress>(present->vtep.to_ip());
-  state_->endpoints.upsert(key, {adjacency, endpoint.mac, vtep});
+      present == nullptr ? std::nullopt : std::optional<IpAddress>(present->vtep_address().to_ip());
+  state_->endpoints.upsert(key, {{vtep.low, vtep.high}, adjacency, vtep.family, endpoint.mac});
   if (before) writer_->drop_adjacency(*before);
   return {};
 }
@@ -387,7 +413,7 @@ void Tables::remove_endpoint(Vni vni, const IpAddress& address) {
   const EndpointKey key = EndpointKey::of(vni.value(), WireAddress::from(address));
   const Endpoint* present = state_->endpoints.find(key);
   if (present == nullptr) return;
-  const IpAddress vtep = present->vtep.to_ip();
+  const IpAddress vtep = present->vtep_address().to_ip();
   state_->endpoints.erase(key);
   writer_->drop_adjacency(vtep);
 }
@@ -545,8 +571,8 @@ Result<void> Tables::upsert_route(const RouteEntry& route) {
   if (writer_->domains.size() + 2 >= kMaxDomains) return full("domains", kMaxDomains);
   const RouteValue value = writer_->compile_route(route);
   if (value.action() == RouteValue::Action::kNone) return full("attachments or ECMP groups", kMaxAttachments);
-  Writer::DomainRecord& record = *writer_->domain(route.domain);
-  const std::uint32_t old = with_fib(*writer_->domain_object(record), route.prefix, [&](auto& fib, auto key) {
+  Writer::DomainRecord& record = writer_->domain(route.domain);
+  const std::uint32_t old = with_fib(*record.object, route.prefix, [&](auto& fib, auto key) {
     return fib.upsert(key, route.prefix.length(), value.raw());
   });
   if (old == 0) {
@@ -587,7 +613,7 @@ std::optional<RouteEntry> Tables::route(DomainId domain, const IpPrefix& prefix)
 void Tables::remove_route(DomainId domain, const IpPrefix& prefix) {
   const auto found = writer_->domains.find(domain);
   if (found == writer_->domains.end()) return;
-  const std::uint32_t old = with_fib(*writer_->domain_object(found->second), prefix,
+  const std::uint32_t old = with_fib(*found->second.object, prefix,
                                      [&](auto& fib, auto key) { return fib.remove(key, prefix.length()); });
   if (old == 0) return;
   --writer_->routes;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <variant>
 #include <vector>
 
@@ -21,7 +22,6 @@ class Tables::Writer {
   explicit Writer(TableState& table_state)
       : state(table_state),
         attachment_slots(kMaxAttachments),
-        domain_slots(kMaxDomains),
         adjacency_slots(kMaxAdjacencies),
         group_slots(kMaxGroups) {}
 
@@ -37,9 +37,10 @@ class Tables::Writer {
     [[nodiscard]] DomainId domain() const noexcept;
   };
   struct DomainRecord {
-    std::uint32_t slot = 0;
+    Domain* object = nullptr;
     std::size_t references = 0;  ///< Attachments and routes.
     bool exists = false;
+    std::unordered_set<std::uint32_t> members;  ///< Slots of the attachments configured in it.
   };
   struct AdjacencyRecord {
     std::uint32_t slot = 0;
@@ -57,18 +58,20 @@ class Tables::Writer {
   [[nodiscard]] AttachmentRecord* find_attachment(AttachmentId id);
   /// Frees the slot if nothing needs it any more.
   void settle_attachment(AttachmentId id);
-  /// Replaces the object in the slot; nullptr removes it.
-  void publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object);
+  /// Replaces the object in the slot.
+  void publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object, DomainId in);
+  /// Removes it.
+  void withdraw_attachment(AttachmentRecord& record);
 
   /// The port of its host port leads to it no longer, unless it leads elsewhere already.
   void untie_port(const AttachmentRecord& record);
 
-  DomainRecord* domain(DomainId id);
+  DomainRecord& domain(DomainId id);
   void settle_domain(DomainId id);
-  [[nodiscard]] Domain* domain_object(const DomainRecord& record) const noexcept {
-    return state.domains[record.slot].load(std::memory_order_relaxed);
-  }
-  void refer_domain(DomainId id) { ++domain(id)->references; }
+  void refer_domain(DomainId id) { ++domain(id).references; }
+  /// The attachment is, or is no longer, configured in the domain: with `note_addresses`.
+  void join_domain(DomainId id, const AttachmentRecord& record);
+  void leave_domain(DomainId id, const AttachmentRecord& record);
   void drop_domain(DomainId id) {
     --domains.at(id).references;
     settle_domain(id);
@@ -96,7 +99,6 @@ class Tables::Writer {
 
   TableState& state;
   SlotAllocator attachment_slots;
-  SlotAllocator domain_slots;
   SlotAllocator adjacency_slots;
   SlotAllocator group_slots;
   std::unordered_map<AttachmentId, AttachmentRecord> attachments;

@@ -3,7 +3,8 @@
 // VXLAN as a gateway speaks it (RFC 7348 section 6.1: "VXLAN gateways"). Nothing is flooded or learned: a frame is
 // accepted only from a listed VTEP, to our VTEP and the VPC's port, with the gateway's MAC address and a source address of
 // the VPC; it is sent only to an endpoint that the tables know.
-#include <utility>
+#include <cstddef>
+#include <cstring>
 
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/ecn.h"
@@ -19,7 +20,6 @@
 namespace simplon::forward {
 namespace {
 
-constexpr std::uint8_t kOuterTtl = 64;                // RFC 1700's default
 constexpr std::uint16_t kFirstSourcePort = 49152;     // RFC 7348 section 5: the dynamic range
 constexpr unsigned kSourcePorts = 65536 - kFirstSourcePort;
 
@@ -77,43 +77,104 @@ void answer_arp(Burst& burst, unsigned number, Transit& packet, const Attachment
   burst.to_vpc.push(number);
 }
 
-void accept(Burst& burst, unsigned number, Transit& packet, const Attachment& vpc, std::uint32_t slot) noexcept {
+struct Inside {
+  wire::VxlanHeader vxlan;
+  wire::EthernetHeader ethernet;
+};
+struct PlainInside {
+  wire::UdpHeader udp;
+  Inside around;
+  wire::Ipv4Header ip;
+};
+
+/// What is not IPv4 to the gateway; `packet` starts with the VXLAN header. True: it is IPv6 to the gateway and goes on.
+[[gnu::noinline]] bool accept_unusual(Burst& burst, unsigned number, Transit& packet, const Attachment& vpc) noexcept {
+  const wire::EthernetHeader& ethernet = reinterpret_cast<const Inside*>(packet.data)->ethernet;
+  const std::uint16_t type = ethernet.type.host();
+  const bool to_gateway = ethernet.destination == vpc.gateway_mac;
+  if (type == wire::kEtherTypeArp && (ethernet.destination.is_multicast() || to_gateway)) {
+    packet.data += sizeof(wire::VxlanHeader);
+    packet.length = static_cast<std::uint16_t>(packet.length - sizeof(wire::VxlanHeader));
+    answer_arp(burst, number, packet, vpc);
+  } else if (ethernet.destination.is_multicast()) {
+    burst.drop(number, Drop::kVxlanInnerBroadcast);
+  } else if (!to_gateway) {
+    burst.drop(number, Drop::kVxlanWrongMac);
+  } else if (type != wire::kEtherTypeIpv6) {
+    burst.drop(number, Drop::kVxlanInnerType);
+  } else {
+    return true;
+  }
+  return false;
+}
+
+/// The last of decapsulation.
+void enter_domain(Burst& burst, unsigned number, const Transit& packet, const Attachment& vpc) noexcept {
+  TrafficCounters& counters = vpc.counters[burst.worker];
+  counters.rx_packets.add();
+  counters.rx_bytes.add(packet.length);
+  __builtin_prefetch(vpc.domain);
+  burst.inner.push(number);
+}
+
+[[gnu::noinline]] void accept(Burst& burst, unsigned number, Transit& packet) noexcept {
+  const std::size_t length = packet.length;
+  const auto& inside = *reinterpret_cast<const Inside*>(packet.data);
+  if (length < sizeof inside.vxlan) return burst.drop(number, Drop::kVxlanTruncated);
+  if (!inside.vxlan.vni_valid()) return burst.drop(number, Drop::kVxlanFlags);  // RFC 7348 section 5: the I flag must be 1
+  if (packet.attachment == nullptr) return burst.drop(number, Drop::kVxlanUnknownVni);
+  const Attachment& vpc = *packet.attachment;
   if (udp_destination_port(packet) != vpc.udp_port) return burst.drop(number, Drop::kVxlanWrongPort);
   const OuterAddresses outer = outer_addresses(packet);
   if (outer.destination != vpc.vtep) return burst.drop(number, Drop::kVxlanWrongVtep);
   if (!vpc.accepted.contains(outer.source)) return burst.drop(number, Drop::kVxlanUnknownPeer);
 
   // From here on the frame is this VPC's, and so is its drop.
-  packet.ingress = slot;
-  packet.data += sizeof(wire::VxlanHeader);
-  packet.length = static_cast<std::uint16_t>(packet.length - sizeof(wire::VxlanHeader));
-  const wire::EthernetHeader* ethernet = wire::parse_ethernet(packet.bytes());
-  if (ethernet == nullptr) return burst.drop(number, Drop::kVxlanInnerTruncated);
-  const std::uint16_t type = ethernet->type.host();
-  if (type == wire::kEtherTypeArp && (ethernet->destination.is_multicast() || ethernet->destination == vpc.gateway_mac)) {
-    return answer_arp(burst, number, packet, vpc);
+  packet.ingress = vpc.slot;
+  if (length < sizeof inside) return burst.drop(number, Drop::kVxlanInnerTruncated);
+  unsigned family = 4;
+  if (inside.ethernet.type.host() != wire::kEtherTypeIpv4 || inside.ethernet.destination != vpc.gateway_mac) [[unlikely]] {
+    if (!accept_unusual(burst, number, packet, vpc)) return;
+    family = 6;
   }
-  if (ethernet->destination.is_multicast()) return burst.drop(number, Drop::kVxlanInnerBroadcast);
-  if (ethernet->destination != vpc.gateway_mac) return burst.drop(number, Drop::kVxlanWrongMac);
-  if (type != wire::kEtherTypeIpv4 && type != wire::kEtherTypeIpv6) return burst.drop(number, Drop::kVxlanInnerType);
-
-  packet.data += sizeof(wire::EthernetHeader);
-  packet.length = static_cast<std::uint16_t>(packet.length - sizeof(wire::EthernetHeader));
-  if (!parse_inner(packet.bytes(), packet.inner)) return burst.drop(number, packet.inner.drop);
-  if (packet.inner.family != (type == wire::kEtherTypeIpv4 ? 4 : 6)) {
-    return burst.drop(number, type == wire::kEtherTypeIpv4 ? Drop::kIpv4Malformed : Drop::kIpv6Malformed);
+  packet.data += sizeof inside;
+  if (!parse_inner({packet.data, length - sizeof inside}, packet.inner)) return burst.drop(number, packet.inner.drop);
+  if (packet.inner.family != family) {
+    return burst.drop(number, family == 4 ? Drop::kIpv4Malformed : Drop::kIpv6Malformed);
   }
   packet.length = packet.inner.length;  // without the padding of a short frame
-  if (!vpc.owns(packet.inner.source)) return burst.drop(number, Drop::kVxlanSpoofedSource);  // RFC 2827
-  if (!carry_congestion(packet, packet.outer, packet.inner.family)) return burst.drop(number, Drop::kEcnNotCapable);
+  if (!vpc.owns(packet.inner.source_address())) return burst.drop(number, Drop::kVxlanSpoofedSource);  // RFC 2827
+  if (!carry_congestion(packet, packet.outer, family)) return burst.drop(number, Drop::kEcnNotCapable);
   if (packet.fixup) complete_checksum(packet.data, packet.inner);
 
-  if (TrafficCounters* counters = burst.attachment_counters(packet.ingress)) {
-    counters->rx_packets.add();
-    counters->rx_bytes.add(packet.length);
+  enter_domain(burst, number, packet, vpc);
+}
+
+/// What nearly every frame is: plain IPv4 to the gateway, from a VTEP and an address that are found at once. False: it is
+/// something else, wrong or only rare, and nothing was done.
+[[nodiscard]] bool accept_plain(Burst& burst, unsigned number, Transit& packet) noexcept {
+  const auto& in = *reinterpret_cast<const PlainInside*>(packet.data - sizeof(wire::UdpHeader));
+  const std::size_t length = packet.length;
+  if (length < sizeof in - sizeof in.udp || packet.attachment == nullptr || packet.outer_family != 4 || packet.fixup) {
+    return false;
   }
-  packet.attachment = &vpc;
-  burst.inner.push(number);
+  const Attachment& vpc = *packet.attachment;
+  const auto& outer = *reinterpret_cast<const wire::Ipv4Header*>(packet.outer);
+  const std::uint32_t source = load32(in.ip.source.data());
+  const std::uint32_t destination = load32(in.ip.destination.data());
+  if (!in.around.vxlan.vni_valid() || in.udp.destination_port.host() != vpc.udp_port || vpc.vtep.family != 4 ||
+      load32(outer.destination.data()) != vpc.vtep.low || !vpc.accepted.has_inline4(load32(outer.source.data())) ||
+      in.around.ethernet.destination != vpc.gateway_mac || in.around.ethernet.type.host() != wire::kEtherTypeIpv4 ||
+      !wire::is_plain_ipv4(in.ip, length - sizeof in.around) || !vpc.owns_plainly(source) || is_martian4(source) ||
+      is_martian4(destination) || (outer.tos & kEcnMask) == kEcnCongestion) {
+    return false;
+  }
+  packet.data += sizeof in.around;
+  packet.length = in.ip.total_length.host();
+  packet.inner.take_plain(in.ip);
+  packet.ingress = vpc.slot;
+  enter_domain(burst, number, packet, vpc);
+  return true;
 }
 
 [[nodiscard]] std::uint16_t source_port(std::uint32_t flow_hash) noexcept {
@@ -121,114 +182,78 @@ void accept(Burst& burst, unsigned number, Transit& packet, const Attachment& vp
 }
 static_assert((kSourcePorts & (kSourcePorts - 1)) == 0);
 
-/// Everything between the outer IP header and the inner packet, and the UDP length.
-struct Middle {
-  wire::UdpHeader udp;
-  wire::VxlanHeader vxlan;
-  wire::EthernetHeader ethernet;
-};
-static_assert(sizeof(Middle) == 30);
+/// What the VPC prepared, in front of the packet, with the link and whatever differs from packet to packet filled in - but
+/// for the outer IP header.
+template <class Ip>
+VxlanHeaders<Ip>& put_headers(Transit& packet, const VxlanHeaders<Ip>& prepared, std::uint16_t link_type) noexcept {
+  // All is read before anything is written: the compiler must take a packet's bytes for anything.
+  const Endpoint endpoint = *packet.endpoint;
+  const std::uint16_t inner_bytes = packet.length;
+  const std::uint16_t flow_port = source_port(packet.flow_hash);
+  const std::uint8_t family = packet.inner.family;
+  packet.data -= sizeof prepared;
+  packet.length = static_cast<std::uint16_t>(inner_bytes + sizeof prepared);
+  auto& headers = *reinterpret_cast<VxlanHeaders<Ip>*>(packet.data);
+  headers = prepared;
+  headers.ethernet = packet.adjacency->ethernet;
+  headers.ethernet.type = link_type;
+  std::memcpy(headers.ip.destination.data(), &endpoint.vtep, headers.ip.destination.size());
+  headers.udp.source_port = flow_port;
+  headers.udp.length = static_cast<std::uint16_t>(sizeof headers - offsetof(VxlanHeaders<Ip>, udp) + inner_bytes);
+  headers.inner.destination = endpoint.mac;
+  if (family != 4) headers.inner.type = family == 6 ? wire::kEtherTypeIpv6 : wire::kEtherTypeArp;
+  return headers;
+}
 
 void encapsulate(Burst& burst, unsigned number, Transit& packet) noexcept {
   const Attachment& vpc = *packet.attachment;
   const bool v4 = vpc.vtep.family == 4;
-  const std::size_t ip_bytes = v4 ? sizeof(wire::Ipv4Header) : sizeof(wire::Ipv6Header);
-  const std::size_t front = sizeof(wire::EthernetHeader) + ip_bytes + sizeof(Middle);
-  if (!burst.has_room(packet, front, 0)) return burst.drop(number, Drop::kNoHeadroom);
-
-  const bool is_ip = packet.inner.family != 0;
-  const std::uint8_t outer_class = is_ip ? traffic_class(packet.data, packet.inner.family) : std::uint8_t{0};
-  std::uint8_t* at = packet.data - sizeof(Middle);
-  auto* middle = reinterpret_cast<Middle*>(at);
-  const std::size_t udp_length = sizeof(Middle) + packet.length;
-  middle->udp.source_port = source_port(packet.flow_hash);
-  middle->udp.destination_port = vpc.udp_port;
-  middle->udp.length = static_cast<std::uint16_t>(udp_length);
-  middle->udp.checksum = Be16{};  // RFC 7348 section 5: zero over IPv4
-  middle->vxlan = wire::vxlan_header(vpc.id);
-  middle->ethernet.destination = packet.endpoint->mac;
-  middle->ethernet.source = vpc.gateway_mac;
-  middle->ethernet.type = !is_ip ? wire::kEtherTypeArp
-                                 : (packet.inner.family == 4 ? wire::kEtherTypeIpv4 : wire::kEtherTypeIpv6);
-  at -= ip_bytes;
-  if (v4) {
-    auto* ip = reinterpret_cast<wire::Ipv4Header*>(at);
-    ip->version_ihl = 0x45;
-    ip->tos = outer_class;
-    ip->total_length = static_cast<std::uint16_t>(ip_bytes + udp_length);
-    ip->id = Be16{};  // an atomic datagram: RFC 6864 section 4.1
-    ip->flags_offset = wire::kIpv4DontFragment;
-    ip->ttl = kOuterTtl;
-    ip->protocol = wire::kProtocolUdp;
-    std::memcpy(ip->source.data(), &vpc.vtep.low, 4);
-    std::memcpy(ip->destination.data(), &packet.endpoint->vtep.low, 4);
-    wire::set_ipv4_checksum(*ip);
-  } else {
-    auto* ip = reinterpret_cast<wire::Ipv6Header*>(at);
-    ip->version_class_flow = (6U << 28) | (std::uint32_t{outer_class} << 20);
-    ip->payload_length = static_cast<std::uint16_t>(udp_length);
-    ip->next_header = wire::kProtocolUdp;
-    ip->hop_limit = kOuterTtl;
-    std::memcpy(ip->source.data(), &vpc.vtep.low, 16);
-    std::memcpy(ip->destination.data(), &packet.endpoint->vtep.low, 16);
-    // RFC 6935 would allow zero, but stock Linux drops it unless told otherwise (udp6zerocsumrx).
-    set_udp6_checksum(*ip, at + ip_bytes, udp_length);
+  if (!burst.has_room(packet, v4 ? sizeof(VxlanHeaders4) : sizeof(VxlanHeaders6), 0)) {
+    return burst.drop(number, Drop::kNoHeadroom);
   }
-  at -= sizeof(wire::EthernetHeader);
-  auto* ethernet = reinterpret_cast<wire::EthernetHeader*>(at);
-  *ethernet = packet.adjacency->ethernet;
-  ethernet->type = v4 ? wire::kEtherTypeIpv4 : wire::kEtherTypeIpv6;
-
-  if (TrafficCounters* counters = burst.attachment_counters(packet.egress)) {
-    counters->tx_packets.add();
-    counters->tx_bytes.add(packet.length);
-  }
-  packet.data = at;
-  packet.length = static_cast<std::uint16_t>(packet.length + front);
+  TrafficCounters& counters = vpc.counters[burst.worker];
+  counters.tx_packets.add();
+  counters.tx_bytes.add(packet.length);
   packet.port = packet.adjacency->port;
   burst.to_uplink.push(number);
+  const std::uint8_t outer_class =
+      packet.inner.family == 0 ? std::uint8_t{0} : traffic_class(packet.data, packet.inner.family);
+  if (v4) [[likely]] {
+    // Over all that differs from packet to packet; the class is the low byte of the first word.
+    const Be16 class_word(std::uint16_t{outer_class});
+    const Be16 total_length(static_cast<std::uint16_t>(packet.length + sizeof(VxlanHeaders4) - sizeof(wire::EthernetHeader)));
+    const Be16 checksum = wire::finish_checksum(std::uint64_t{vpc.checksum4} + wire::raw(class_word) +
+                                                wire::raw(total_length) +
+                                                static_cast<std::uint32_t>(packet.endpoint->vtep.low));
+    wire::Ipv4Header& ip = put_headers(packet, vpc.headers4, wire::kEtherTypeIpv4).ip;
+    ip.tos = outer_class;
+    ip.total_length = total_length;
+    ip.checksum = checksum;
+    // The UDP checksum is zero: RFC 7348 section 5.
+  } else {
+    VxlanHeaders6& headers = put_headers(packet, vpc.headers6, wire::kEtherTypeIpv6);
+    headers.ip.version_class_flow = (6U << 28) | (std::uint32_t{outer_class} << 20);
+    headers.ip.payload_length = headers.udp.length.host();
+    // RFC 6935 would allow zero, but stock Linux drops it unless told otherwise (udp6zerocsumrx).
+    set_udp6_checksum(headers.ip, reinterpret_cast<std::uint8_t*>(&headers.udp), headers.udp.length.host());
+  }
 }
 
 }  // namespace
 
 void vxlan_decap(Burst& burst) noexcept {
-  // Several passes, so that the cache misses of all packets overlap: VNI to slot (fetched by classify), slot to VPC, then
-  // the work.
-  for (const unsigned number : burst.vxlan_in) {
-    Transit& packet = burst.packets[number];
-    packet.egress = burst.tables.vnis[packet.vni].load(std::memory_order_acquire);  // scratch until ip_forward
-    __builtin_prefetch(&burst.tables.attachments[packet.egress]);
-  }
-  for (const unsigned number : burst.vxlan_in) {
-    Transit& packet = burst.packets[number];
-    packet.attachment = burst.tables.attachments[packet.egress].object.load(std::memory_order_acquire);
-    if (packet.attachment == nullptr) continue;
-    const auto* lines = reinterpret_cast<const std::uint8_t*>(packet.attachment);
-    for (std::size_t at = 0; at < sizeof(Attachment); at += 64) __builtin_prefetch(lines + at);
-  }
-  for (const unsigned number : burst.vxlan_in) {
-    Transit& packet = burst.packets[number];
-    const wire::VxlanHeader* vxlan = wire::parse_vxlan(packet.bytes());
-    if (vxlan == nullptr) {
-      burst.drop(number, Drop::kVxlanTruncated);
-      continue;
-    }
-    if (!vxlan->vni_valid()) {  // RFC 7348 section 5: the I flag must be 1
-      burst.drop(number, Drop::kVxlanFlags);
-      continue;
-    }
-    const std::uint32_t slot = std::exchange(packet.egress, 0);
-    const Attachment* vpc = packet.attachment;
-    if (slot == 0 || vpc == nullptr || vpc->kind != AttachmentKind::kVpc || vpc->id != packet.vni) {
-      burst.drop(number, Drop::kVxlanUnknownVni);
-      continue;
-    }
-    accept(burst, number, packet, *vpc, slot);
+  for (unsigned i = 0; i < burst.vxlan_in.size(); ++i) {
+    burst.fetch_ahead(burst.vxlan_in, i);
+    const unsigned number = burst.vxlan_in[i];
+    if (!accept_plain(burst, number, burst.packets[number])) accept(burst, number, burst.packets[number]);
   }
 }
 
 void vxlan_encap(Burst& burst) noexcept {
-  for (const unsigned number : burst.to_vpc) encapsulate(burst, number, burst.packets[number]);
+  for (unsigned i = 0; i < burst.to_vpc.size(); ++i) {
+    burst.fetch_ahead(burst.to_vpc, i);
+    encapsulate(burst, burst.to_vpc[i], burst.packets[burst.to_vpc[i]]);
+  }
 }
 
 }  // namespace simplon::forward

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 
 #include "gateway/forward/quiescence.h"
+#include "gateway/forward/src/node_pool.h"
 #include "platform/base/result.h"
 
 namespace simplon::forward {
@@ -26,6 +28,7 @@ class WaitFreeMap {
   explicit WaitFreeMap(Quiescence& quiescence, std::size_t buckets = 64)
       : quiescence_(quiescence), current_(new Array(buckets)) {}
   ~WaitFreeMap() {
+    quiescence_.destroy_all();  // nodes among them, which the pool must outlive
     delete current_.load(std::memory_order_relaxed);
     delete next_;
   }
@@ -96,11 +99,14 @@ class WaitFreeMap {
   }
 
  private:
-  struct Node {
+  static constexpr std::size_t kNodeBytes = sizeof(Key) + sizeof(Value) + sizeof(void*);
+  /// Within one cache line, if it fits into one.
+  struct alignas(std::bit_ceil(kNodeBytes < 64 ? kNodeBytes : 64)) Node {
     Key key;
     Value value;
     std::atomic<Node*> next;
   };
+  using Pool = NodePool<Node>;
   class Array {
    public:
     explicit Array(std::size_t buckets)
@@ -111,7 +117,7 @@ class WaitFreeMap {
       for (std::size_t i = 0; i <= mask_; ++i) {
         for (Node* node = heads_[i].load(std::memory_order_relaxed); node != nullptr;) {
           Node* next = node->next.load(std::memory_order_relaxed);
-          delete node;
+          Pool::destroy(node);
           node = next;
         }
       }
@@ -142,8 +148,8 @@ class WaitFreeMap {
     std::atomic<Node*>* link = locate(array, hash, key);
     Node* old = link->load(std::memory_order_relaxed);
     Node* next = old == nullptr ? nullptr : old->next.load(std::memory_order_relaxed);
-    link->store(new Node{key, value, {next}}, std::memory_order_release);
-    quiescence_.retire(old);
+    link->store(nodes_.make(key, value, next), std::memory_order_release);
+    retire(old);
     return old == nullptr;
   }
   bool take(Array& array, std::uint64_t hash, const Key& key) {
@@ -151,7 +157,7 @@ class WaitFreeMap {
     Node* old = link->load(std::memory_order_relaxed);
     if (old == nullptr) return false;
     link->store(old->next.load(std::memory_order_relaxed), std::memory_order_release);
-    quiescence_.retire(old);
+    retire(old);
     return true;
   }
   void copy_some(std::size_t buckets) {
@@ -161,7 +167,7 @@ class WaitFreeMap {
       for (const Node* node = array->at(copied_).load(std::memory_order_relaxed); node != nullptr;
            node = node->next.load(std::memory_order_relaxed)) {
         std::atomic<Node*>& head = next_->bucket(Hash{}(node->key));
-        head.store(new Node{node->key, node->value, {head.load(std::memory_order_relaxed)}},
+        head.store(nodes_.make(node->key, node->value, head.load(std::memory_order_relaxed)),
                    std::memory_order_relaxed);
       }
     }
@@ -171,7 +177,12 @@ class WaitFreeMap {
     quiescence_.retire(array);
   }
 
+  void retire(Node* node) {
+    if (node != nullptr) quiescence_.retire(node, [](void* p) { Pool::destroy(static_cast<Node*>(p)); });
+  }
+
   Quiescence& quiescence_;
+  Pool nodes_;
   std::atomic<Array*> current_;
   Array* next_ = nullptr;
   std::size_t copied_ = 0;

@@ -5,6 +5,7 @@
 
 #include <random>
 #include <unordered_map>
+#include <vector>
 
 #include "gateway/forward/src/address_key.h"
 
@@ -42,6 +43,36 @@ TEST(WaitFreeMap, AgreesWithAnOrdinaryMapThroughGrowth) {
     EXPECT_EQ(oracle.at(key), value);
   });
   EXPECT_EQ(visited, oracle.size());
+}
+
+TEST(NodePool, GivesBackWhatWasDestroyedAndKeepsLinesWhole) {
+  struct alignas(64) Line {
+    std::uint64_t value;
+  };
+  NodePool<Line> pool;
+  std::vector<Line*> lines;
+  for (std::uint64_t i = 0; i < 100000; ++i) lines.push_back(pool.make(i));  // several blocks
+  for (std::uint64_t i = 0; i < lines.size(); ++i) {
+    ASSERT_EQ(lines[i]->value, i);
+    ASSERT_EQ(reinterpret_cast<std::uintptr_t>(lines[i]) % 64, 0U);
+  }
+  NodePool<Line>::destroy(lines[70000]);
+  NodePool<Line>::destroy(lines[5]);
+  EXPECT_EQ(pool.make(1U), lines[5]);
+  EXPECT_EQ(pool.make(2U), lines[70000]);
+}
+
+TEST(WaitFreeMap, MayEndWhileItsNodesWaitForAGracePeriod) {
+  Quiescence quiescence(1);
+  quiescence.online(0);
+  {
+    WaitFreeMap<std::uint32_t, std::uint64_t, SpiHash> map(quiescence);
+    map.upsert(1, 10);
+    map.erase(1);
+    quiescence.advance();
+    EXPECT_EQ(quiescence.waiting(), 1U);
+  }
+  EXPECT_EQ(quiescence.waiting(), 0U);
 }
 
 TEST(EndpointKey, IsAboutVniFamilyAndAddress) {

@@ -1,0 +1,118 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Ours beside the rival and the target, one row per case, from the JSON of the benchmarks.
+
+    targets.py [--json FILE] [--memory MEMORY.json] [--veth VETH.json] [ID...]
+
+Rows: id, case, ours_ns, rival, rival_ns, ratio, target, met. In memory `ours_ns` and `rival_ns` are the lowest of the interleaved
+repetitions, since neighbors on the machine only ever add; clocks are those of the time stamp counter. Over veth they are medians
+of the rounds, and `ratio` the median of the rounds' own. No rival: nothing else was measured in this run.
+"""
+import argparse
+import json
+import statistics
+import sys
+
+import stage_table
+
+ESP_CLOCKS = {64: 160, 512: 240, 1420: 370}
+SEALING = {"VxlanToEsp": "Seal", "EspToVxlan": "Open"}
+TITLES = {"VxlanToVxlan": "VXLAN -> VXLAN", "VxlanToEsp": "VXLAN -> ESP AES-256-GCM", "EspToVxlan": "ESP AES-256-GCM -> VXLAN"}
+
+
+def in_memory_cases():
+    """(id, what, benchmark, rival's title, rival's benchmark, most clocks or None, most nanoseconds or None)"""
+    for tenants, clocks in ((1, 90), (10000, 120)):
+        for state in ("warm", "cold"):
+            yield ("P1", f"VXLAN -> VXLAN 64 B, {tenants} tenants, {state}",
+                   f"Path/VxlanToVxlan/64/tenants:{tenants}/{state}", None, None, clocks, None)
+    for identity, sizes, loads in (("P2", ESP_CLOCKS, ((1, None),)), ("P3", (512,), ((1000, 300), (30000, 400)))):
+        for kind, cipher in SEALING.items():
+            for size in sizes:
+                for tenants, clocks in loads:
+                    for state in ("warm", "cold"):
+                        yield (identity, f"{TITLES[kind]} {size} B, {tenants} tenants, {state}",
+                               f"Path/{kind}/{size}/tenants:{tenants}/{state}", f"ipsec-mb AES-256-GCM {cipher.lower()} alone",
+                               f"Cipher/ipsec-mb/{cipher}/{size}", clocks or ESP_CLOCKS[size], None)
+    yield ("P4", "LPM, 1,000,000 IPv4 routes", "Fib/Lookup4/1000000", None, None, None, 13)
+    yield ("P4", "LPM, 100,000 IPv6 routes", "Fib/Lookup6/100000", None, None, None, 30)
+
+
+def in_memory(path):
+    samples, _, context = stage_table.load([path])
+    clocks_per_ns = context["mhz_per_cpu"] / 1000
+    for identity, case, benchmark, rival, rivals_benchmark, clocks, nanoseconds in in_memory_cases():
+        if benchmark not in samples:
+            continue
+        ours = min(samples[benchmark])
+        theirs = min(samples[rivals_benchmark]) if rivals_benchmark in samples else None
+        yield {"id": identity, "case": case, "ours_ns": round(ours, 1),
+               "rival": rival if theirs else None, "rival_ns": round(theirs, 1) if theirs else None,
+               "ratio": round(ours / theirs, 2) if theirs else None,
+               "target": f"<= {clocks} clk" if clocks else f"<= {nanoseconds} ns",
+               "met": ours * clocks_per_ns <= clocks if clocks else ours <= nanoseconds,
+               "ours_clk": round(ours * clocks_per_ns), "ours_median_ns": round(statistics.median(samples[benchmark]), 1),
+               "repetitions": len(samples[benchmark])}
+
+
+def over_veth(path):
+    with open(path, encoding="utf-8") as file:
+        result = json.load(file)
+    sizes = sorted({comparison["frame_bytes"] for comparison in result["comparisons"]})
+    most_more = {sizes[0]: 60, sizes[-1]: 200}
+
+    def median_ns(title, size):
+        return statistics.median(sample["total_ns"] for sample in result["samples"]
+                                 if sample["path"] == title and sample["frame_bytes"] == size)
+
+    for comparison in result["comparisons"]:
+        size = comparison["frame_bytes"]
+        if comparison["target"] == "-":
+            continue
+        ours, theirs = median_ns(comparison["ours"], size), median_ns(comparison["rival"], size)
+        middle = statistics.median(comparison["values"])
+        if comparison["how"] == "ratio":
+            target, met = ">= 4 x the rival's packets per CPU second", middle >= 4
+        elif size in most_more:
+            target, met = f"<= rival + {most_more[size]} ns", middle <= most_more[size]
+        else:
+            target, met = None, None
+        yield {"id": comparison["target"], "case": f"{comparison['ours']}, frames of {size} B", "ours_ns": round(ours, 1),
+               "rival": comparison["rival"], "rival_ns": round(theirs, 1), "ratio": round(ours / theirs, 2),
+               "target": target, "met": met, "repetitions": len(comparison["values"])}
+
+
+def show(rows):
+    head = ("", "case", "ours ns", "rival", "rival ns", "ratio", "target", "met")
+    keys = ("id", "case", "ours_ns", "rival", "rival_ns", "ratio", "target", "met")
+    words = {None: "-", True: "yes", False: "no"}
+    cells = [head, *(tuple(str(words.get(row[key], row[key])) if isinstance(row[key], (bool, type(None))) else str(row[key])
+                           for key in keys) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(keys))]
+    for line in cells:
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--memory", metavar="FILE")
+    parser.add_argument("--veth", metavar="FILE")
+    parser.add_argument("ids", nargs="*")
+    chosen = parser.parse_args()
+    rows = [*(in_memory(chosen.memory) if chosen.memory else ()), *(over_veth(chosen.veth) if chosen.veth else ())]
+    rows = [row for row in rows if not chosen.ids or row["id"] in chosen.ids]
+    print("Targets\n")
+    show(rows)
+    missing = sorted(set(chosen.ids) - {row["id"] for row in rows})
+    if missing:
+        print(f"\n  not measured here: {', '.join(missing)}")
+    if chosen.json:
+        with open(chosen.json, "w", encoding="utf-8") as file:
+            json.dump(rows, file, indent=1)
+            file.write("\n")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
