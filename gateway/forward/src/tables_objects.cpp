@@ -406,7 +406,7 @@ Result<void> Tables::upsert_endpoint(const EndpointEntry& endpoint) {
 std::optional<EndpointEntry> Tables::endpoint(Vni vni, const IpAddress& address) const {
   const Endpoint* found = state_->endpoints.find(EndpointKey::of(vni.value(), WireAddress::from(address)));
   if (found == nullptr) return std::nullopt;
-  return EndpointEntry{vni, address, found->mac, found->vtep.to_ip()};
+  return EndpointEntry{vni, address, found->mac, found->vtep_address().to_ip()};
 }
 
 void Tables::remove_endpoint(Vni vni, const IpAddress& address) {
@@ -588,7 +588,7 @@ std::optional<RouteEntry> Tables::route(DomainId domain, const IpPrefix& prefix)
   using Action = RouteValue::Action;
   const auto found = writer_->domains.find(domain);
   if (found == writer_->domains.end()) return std::nullopt;
-  const RouteValue value(with_fib(*writer_->domain_object(found->second), prefix,
+  const RouteValue value(with_fib(*found->second.object, prefix,
                                   [&](auto& fib, auto key) { return fib.exact(key, prefix.length()); }));
   RouteEntry route{domain, prefix, RouteAction::kForward, {}};
   switch (value.action()) {

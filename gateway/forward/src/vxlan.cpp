@@ -55,7 +55,7 @@ void answer_arp(Burst& burst, unsigned number, Transit& packet, const Attachment
   const WireAddress sender = WireAddress::v4(request->sender_ip.data());
   const Endpoint* endpoint = burst.tables.endpoints.find(EndpointKey::of(vpc.id, sender));
   if (endpoint == nullptr || endpoint->mac != asker || request->sender_mac != asker ||
-      endpoint->vtep.family != vpc.vtep.family) {
+      endpoint->vtep_family != vpc.vtep.family) {
     return burst.drop(number, Drop::kVxlanInnerArp);
   }
   packet.adjacency = burst.tables.adjacencies[endpoint->adjacency].load(std::memory_order_acquire);

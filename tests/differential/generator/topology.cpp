@@ -185,9 +185,9 @@ oracle::SaSpec Topology::sa(TunnelId id, SaDirection direction, SaPath path) {
   spec.tunnel = id;
   spec.path = std::move(path);
   const std::size_t bytes = random_.one_of<std::size_t>({16, 24, 32, 32});
-  spec.suite = bytes == 16   ? crypto::AeadSuite::kAes128Gcm16
-               : bytes == 24 ? crypto::AeadSuite::kAes192Gcm16
-                             : crypto::AeadSuite::kAes256Gcm16;
+  spec.suite = bytes == 16   ? crypto::EspSuite::kAes128Gcm16
+               : bytes == 24 ? crypto::EspSuite::kAes192Gcm16
+                             : crypto::EspSuite::kAes256Gcm16;
   oracle::Bytes key(bytes + 4);
   for (std::uint8_t& byte : key) byte = random_.byte();
   spec.key = crypto::SecretKey(key);
