@@ -194,7 +194,7 @@ TEST(EspBatch, TakesAnyMixtureOfSuitesUpToItsCapacity) {
     }
   }
   EspBatch batch, oracle(AeadBackend::kOpenSsl);
-  for (const std::size_t count : {std::size_t{1}, std::size_t{3}, EspBatch::kWorthIt, std::size_t{64}, EspBatch::kCapacity}) {
+  for (const std::size_t count : {std::size_t{1}, EspBatch::kWorthIt - 1, EspBatch::kWorthIt, std::size_t{64}, EspBatch::kCapacity}) {
     std::vector<Packet> packets;
     std::vector<std::size_t> owner;
     for (std::size_t i = 0; i < count; ++i) {
