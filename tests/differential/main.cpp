@@ -18,6 +18,8 @@ namespace {
 /// One topology each. Long enough for replay windows to move and flows to meet again, short enough for many topologies.
 constexpr std::uint64_t kRoundPackets = 10'000;
 
+constexpr std::uint64_t kReportEvery = 10'000'000;
+
 struct Options {
   std::uint64_t seed = 1;
   std::uint64_t packets = 1'000'000;
@@ -106,18 +108,22 @@ int run(const Options& options) {
   const auto began = std::chrono::steady_clock::now();
   std::printf("differential_test --seed %" PRIu64 " --packets %" PRIu64 "\n", options.seed, options.packets);
   Tally tally;
+  std::uint64_t reported = 0;
   for (std::uint64_t number = options.round.value_or(0); tally.packets < options.packets; ++number) {
     Round round(options.seed, number);
     if (const auto wrong = round.play(kRoundPackets)) {
       std::printf("\nDISAGREEMENT in round %" PRIu64 ": %s\nrepeat with: differential_test --seed %" PRIu64
                   " --round %" PRIu64 "\n\n",
                   number, wrong->what.c_str(), options.seed, number);
-      std::fflush(stdout);
       std::printf("%s", report(minimize(round.scenario())).c_str());
       return 1;
     }
     tally += round.tally();
     if (options.round) break;
+    if (tally.packets / kReportEvery > reported) {
+      reported = tally.packets / kReportEvery;
+      std::printf("%" PRIu64 " packets, all agree\n", tally.packets);
+    }
   }
   print(tally, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
   return 0;
@@ -143,5 +149,6 @@ int main(int argc, char** argv) {
       return simplon::differential::usage("unknown option");
     }
   }
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // whatever ends the run, its seed is known
   return simplon::differential::run(options);
 }

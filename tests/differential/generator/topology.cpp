@@ -263,7 +263,6 @@ void Topology::add_host_port(Changes& changes, AttachmentId attachment, DomainId
         IpAddress::v6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, static_cast<std::uint8_t>(random_.between(1, 9))}));
   }
   if (random_.percent(60)) entry.addresses.push_back(address_in(random_, tenant_prefix()));
-  if (random_.percent(2)) entry.addresses.push_back(v4(127, 0, 0, 1));
   changes.emplace_back(oracle::Port{id, forward::PortKind::kHost, {}, random_.percent(25)});
   changes.emplace_back(entry);
   for (const IpAddress& address : entry.addresses) {
