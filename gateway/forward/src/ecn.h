@@ -20,12 +20,15 @@ inline constexpr std::uint8_t kEcnCongestion = 3;
   return reinterpret_cast<const wire::Ipv6Header*>(ip)->traffic_class();
 }
 
+/// CE and ECT(1), the two with the low bit: `carry_congestion` has something to look at.
+[[nodiscard]] inline bool may_carry_congestion(unsigned outer_class) noexcept { return (outer_class & 1U) != 0; }
+
 /// Carries a congestion mark of the outer header over to the packet that came out (RFC 6040 section 4.2, figure 4): CE, and
 /// ECT(1) on what was sent with ECT(0), a mark less severe. False if the packet cannot carry CE and is to be dropped.
 /// `packet` is decapsulated; its header is whole.
 [[nodiscard]] inline bool carry_congestion(Transit& packet, const std::uint8_t* outer, unsigned inner_family) noexcept {
   const unsigned mark = traffic_class(outer, packet.outer_family) & kEcnMask;
-  if (mark != kEcnCongestion && mark != kEcnCapable1) return true;
+  if (!may_carry_congestion(mark)) return true;
   const std::uint8_t inner = traffic_class(packet.data, inner_family);
   if (mark == kEcnCapable1 && (inner & kEcnMask) != kEcnCapable0) return true;
   if ((inner & kEcnMask) == 0) return false;

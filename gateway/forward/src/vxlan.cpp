@@ -166,7 +166,7 @@ void enter_domain(Burst& burst, unsigned number, const Transit& packet, const At
       load32(outer.destination.data()) != vpc.vtep.low || !vpc.accepted.has_inline4(load32(outer.source.data())) ||
       in.around.ethernet.destination != vpc.gateway_mac || in.around.ethernet.type.host() != wire::kEtherTypeIpv4 ||
       !wire::is_plain_ipv4(in.ip, length - sizeof in.around) || !vpc.owns_plainly(source) || is_martian4(source) ||
-      is_martian4(destination) || (outer.tos & kEcnMask) == kEcnCongestion) {
+      is_martian4(destination) || may_carry_congestion(outer.tos)) {
     return false;
   }
   packet.data += sizeof in.around;

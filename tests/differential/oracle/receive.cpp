@@ -232,11 +232,12 @@ void Oracle::arp(const VpcEntry& vpc, View frame, Outcome& outcome) {
 void Oracle::esp(const IpAddress& source, const IpAddress& destination, std::uint8_t outer_class,
                  std::optional<std::uint16_t> udp_source_port, View bytes, Outcome& outcome) {
   outcome.origin = Origin::kEsp;
-  // SPI, sequence number, IV, at least one word of ciphertext, all in whole words, ICV.
-  if (bytes.size() < 8 + 8 + 4 + 16 || bytes.size() % 4 != 0) return drop(outcome, Drop::kEspTruncated);
+  if (bytes.size() < 8) return drop(outcome, Drop::kEspTruncated);
   const auto found = world_.inbound.find(Spi{get32(bytes, 0)});
   if (found == world_.inbound.end()) return drop(outcome, Drop::kEspUnknownSpi);
   InboundSa& sa = found->second;
+  // Lengths are the suite's. SPI, sequence number, IV, at least one word of ciphertext, all in whole words, ICV.
+  if (bytes.size() < 8 + 8 + 4 + 16 || bytes.size() % 4 != 0) return drop(outcome, Drop::kEspTruncated);
   if (destination != sa.spec.path.destination) return drop(outcome, Drop::kEspUnknownSpi);
   if (udp_source_port.has_value() != sa.spec.path.encap) return drop(outcome, Drop::kEspEncapMismatch);
 
