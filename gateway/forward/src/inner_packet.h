@@ -41,7 +41,8 @@ struct InnerPacket {
   void take_plain(const wire::Ipv4Header& header) noexcept {
     const wire::Ipv4Header ip = header;  // read before anything is written
     const std::size_t total = ip.total_length.host();
-    const bool with_ports = (ip.protocol == wire::kProtocolTcp || ip.protocol == wire::kProtocolUdp) && total >= sizeof ip + 4;
+    const bool with_ports =
+        (ip.protocol == wire::kProtocolTcp || ip.protocol == wire::kProtocolUdp) && total >= sizeof ip + 4;
     ports = with_ports ? load32(reinterpret_cast<const std::uint8_t*>(&header + 1)) : 0;
     source = {load32(ip.source.data()), 0};
     destination = {load32(ip.destination.data()), 0};

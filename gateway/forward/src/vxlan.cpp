@@ -117,11 +117,13 @@ void enter_domain(Burst& burst, unsigned number, const Transit& packet, const At
   burst.inner.push(number);
 }
 
+/// Any frame, field by field; what is wrong gets its name.
 [[gnu::noinline]] void accept(Burst& burst, unsigned number, Transit& packet) noexcept {
   const std::size_t length = packet.length;
   const auto& inside = *reinterpret_cast<const Inside*>(packet.data);
   if (length < sizeof inside.vxlan) return burst.drop(number, Drop::kVxlanTruncated);
-  if (!inside.vxlan.vni_valid()) return burst.drop(number, Drop::kVxlanFlags);  // RFC 7348 section 5: the I flag must be 1
+  // RFC 7348 section 5: the I flag must be 1
+  if (!inside.vxlan.vni_valid()) return burst.drop(number, Drop::kVxlanFlags);
   if (packet.attachment == nullptr) return burst.drop(number, Drop::kVxlanUnknownVni);
   const Attachment& vpc = *packet.attachment;
   if (udp_destination_port(packet) != vpc.udp_port) return burst.drop(number, Drop::kVxlanWrongPort);
@@ -133,7 +135,7 @@ void enter_domain(Burst& burst, unsigned number, const Transit& packet, const At
   packet.ingress = vpc.slot;
   if (length < sizeof inside) return burst.drop(number, Drop::kVxlanInnerTruncated);
   unsigned family = 4;
-  if (inside.ethernet.type.host() != wire::kEtherTypeIpv4 || inside.ethernet.destination != vpc.gateway_mac) [[unlikely]] {
+  if (inside.ethernet.type.host() != wire::kEtherTypeIpv4 || inside.ethernet.destination != vpc.gateway_mac) {
     if (!accept_unusual(burst, number, packet, vpc)) return;
     family = 6;
   }
@@ -221,7 +223,8 @@ void encapsulate(Burst& burst, unsigned number, Transit& packet) noexcept {
   if (v4) [[likely]] {
     // Over all that differs from packet to packet; the class is the low byte of the first word.
     const Be16 class_word(std::uint16_t{outer_class});
-    const Be16 total_length(static_cast<std::uint16_t>(packet.length + sizeof(VxlanHeaders4) - sizeof(wire::EthernetHeader)));
+    const Be16 total_length(
+        static_cast<std::uint16_t>(packet.length + sizeof(VxlanHeaders4) - sizeof(wire::EthernetHeader)));
     const Be16 checksum = wire::finish_checksum(std::uint64_t{vpc.checksum4} + wire::raw(class_word) +
                                                 wire::raw(total_length) +
                                                 static_cast<std::uint32_t>(packet.endpoint->vtep.low));
