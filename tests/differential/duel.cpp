@@ -26,7 +26,8 @@ std::string drops_text(const std::array<std::uint64_t, forward::kDropCount>& dro
   std::string text;
   for (std::size_t i = 0; i < forward::kDropCount; ++i) {
     if (drops[i] == 0) continue;
-    text += "  dropped " + std::string(forward::kDropInfo[i].counter) + (drops[i] > 1 ? " x" + number(drops[i]) : "") + "\n";
+    text += "  dropped " + std::string(forward::kDropInfo[i].counter) + (drops[i] > 1 ? " x" + number(drops[i]) : "") +
+            "\n";
   }
   return text;
 }
@@ -61,8 +62,6 @@ std::string text_of(const std::vector<Outcome>& outcomes) {
   }
   return text.empty() ? "  nothing\n" : text;
 }
-
-bool dropped_port(const Departure& departure) { return departure.lost.has_value(); }
 
 /// The ports take no more than `accept` packets; the rest is dropped.
 void refuse(Outcome& outcome, std::size_t accept) {
@@ -133,7 +132,8 @@ std::optional<Disagreement> Duel::play(const Event& event) {
 bool Duel::one_at_a_time() const {
   if (limits_.icmp_errors) return true;
   return std::any_of(world_.outbound.begin(), world_.outbound.end(), [](const auto& item) {
-    return !item.second.spec.esn && item.second.sequence > 0xffffffff - kBurstRoom && item.second.sequence != 0xffffffff;
+    return !item.second.spec.esn && item.second.sequence > 0xffffffff - kBurstRoom &&
+           item.second.sequence != 0xffffffff;
   });
 }
 
@@ -201,10 +201,12 @@ std::optional<Disagreement> Duel::run(std::vector<Input>& inputs, std::vector<Ou
       // Two endings that look the same still count at different attachments.
       const Ending& ending = last.endings[i];
       const auto totals = engine_.tables().totals(last.choices[i]);
-      const std::uint64_t sent = static_cast<std::uint64_t>(std::count_if(
-          ending.departures.begin(), ending.departures.end(), [&](const Departure& d) { return d.egress == last.choices[i]; }));
+      const std::uint64_t sent =
+          static_cast<std::uint64_t>(std::count_if(ending.departures.begin(), ending.departures.end(),
+                                                   [&](const Departure& d) { return d.egress == last.choices[i]; }));
       const auto before = world_.traffic.find(last.choices[i]);
-      if (!totals || totals->tx_packets != (before == world_.traffic.end() ? 0 : before->second.tx_packets) + sent) continue;
+      if (!totals || totals->tx_packets != (before == world_.traffic.end() ? 0 : before->second.tx_packets) + sent)
+        continue;
       if (possible.empty()) learned = std::move(ports);
       possible.push_back(i);
     }
@@ -255,7 +257,7 @@ std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vecto
     originated += endings[i]->originated;
     suppressed += endings[i]->suppressed;
     for (const Departure& departure : endings[i]->departures) {
-      if (dropped_port(departure)) continue;
+      if (departure.lost) continue;
       const FlowKey flow{outcomes[i].origin, outcomes[i].ingress, departure.error || departure.arp, outcomes[i].flow};
       expected.push_back({&departure, flow, expected.size(), false});
     }
@@ -293,7 +295,8 @@ std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vecto
       if (found != nullptr) break;
     }
     if (found == nullptr) {
-      return "a packet on port " + number(sent.port.value()) + " that must not be: " + describe_frame(sent.bytes, false);
+      return "a packet on port " + number(sent.port.value()) +
+             " that must not be: " + describe_frame(sent.bytes, false);
     }
     found->found = true;
     const Departure& departure = *found->departure;
@@ -382,13 +385,15 @@ std::optional<Disagreement> Duel::compare_counters() {
   const auto check = [&](const std::string& name, const std::optional<forward::TrafficTotals>& engine,
                          const forward::TrafficTotals& expected) -> std::optional<Disagreement> {
     if (engine && equal(*engine, expected)) return std::nullopt;
-    return disagree("counters of " + name + ": engine " + (engine ? text(*engine) : "none") + ", oracle " + text(expected));
+    return disagree("counters of " + name + ": engine " + (engine ? text(*engine) : "none") + ", oracle " +
+                    text(expected));
   };
   for (const auto& [attachment, expected] : world_.traffic) {
     if (auto wrong = check(attachment.to_string(), engine_.tables().totals(attachment), expected)) return wrong;
   }
   for (const auto& [id, port] : world_.ports) {
-    if (auto wrong = check("port " + number(id.value()), engine_.tables().totals(id), world_.port_traffic[id])) return wrong;
+    if (auto wrong = check("port " + number(id.value()), engine_.tables().totals(id), world_.port_traffic[id]))
+      return wrong;
   }
   const auto check_sa = [&](const std::string& name, const forward::Sa* sa, const oracle::Usage& usage,
                             std::uint64_t sequence) -> std::optional<Disagreement> {
@@ -413,7 +418,8 @@ std::optional<Disagreement> Duel::compare_counters() {
     if (auto wrong = check_sa(name, engine, sa.usage, sa.seen.highest())) return wrong;
     const auto mapping = engine->take_mapping();
     auto expected = std::exchange(sa.mapping, std::nullopt);
-    if (expected && expected->source == sa.spec.path.source && expected->port == sa.spec.path.source_port) expected.reset();
+    if (expected && expected->source == sa.spec.path.source && expected->port == sa.spec.path.source_port)
+      expected.reset();
     if (mapping.has_value() != expected.has_value() ||
         (mapping && (mapping->source != expected->source || mapping->port != expected->port))) {
       return disagree("new address of the peer of " + name + ": engine " +

@@ -48,7 +48,9 @@ bool read_number(const char* text, std::uint64_t& number) {
 class Round {
  public:
   Round(std::uint64_t seed, std::uint64_t number)
-      : random_(seed * 0x9e3779b97f4a7c15 + number * 0xd1b54a32d192ed03), scenario_{limits(), {}}, duel_(scenario_.limits) {}
+      : random_(seed * 0x9e3779b97f4a7c15 + number * 0xd1b54a32d192ed03),
+        scenario_{limits(), {}},
+        duel_(scenario_.limits) {}
 
   [[nodiscard]] std::optional<Disagreement> play(std::uint64_t packets) {
     Topology topology(random_);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Leaves out what is not needed for the disagreement, in halves and ever smaller parts (delta debugging, after Zeller and
-// Hildebrandt, 2002): first packets, then changes of the tables.
+// Leaves out what is not needed for the disagreement, in halves and ever smaller parts (delta debugging, after Zeller
+// and Hildebrandt, 2002): first packets, then changes of the tables.
 #include "tests/differential/minimize.h"
 
 #include <algorithm>
@@ -15,7 +15,9 @@ bool is_burst(const Event& event) { return std::holds_alternative<Burst>(event);
 /// Tries to remove runs of the events that `removable` names.
 bool leave_out(Scenario& scenario, const std::function<bool(const Event&)>& removable) {
   bool smaller = false;
-  const auto count = [&] { return static_cast<std::size_t>(std::count_if(scenario.events.begin(), scenario.events.end(), removable)); };
+  const auto count = [&] {
+    return static_cast<std::size_t>(std::count_if(scenario.events.begin(), scenario.events.end(), removable));
+  };
   for (std::size_t run = count(); run > 0; run /= 2) {
     for (std::size_t start = 0; start < count();) {
       Scenario shorter{scenario.limits, {}};
@@ -104,7 +106,8 @@ Scenario minimize(Scenario scenario) {
 
 std::string report(const Scenario& scenario) {
   std::string text;
-  if (scenario.limits.icmp_errors) text += "at most " + std::to_string(*scenario.limits.icmp_errors) + " ICMP errors a second\n";
+  if (scenario.limits.icmp_errors)
+    text += "at most " + std::to_string(*scenario.limits.icmp_errors) + " ICMP errors a second\n";
   for (const Event& event : scenario.events) {
     if (const auto* change = std::get_if<oracle::Change>(&event)) {
       text += describe(*change) + "\n";

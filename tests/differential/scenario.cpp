@@ -42,8 +42,8 @@ std::string sa_text(const oracle::SaSpec& sa, std::uint64_t used) {
     });
   };
   std::string line = text("SPI 0x%08x tunnel %u ", sa.spi.value(), sa.tunnel.value()) + path_text(sa.path) +
-                     text(" %zu-byte key%s window %u used %llu", sa.key.size() - 4, sa.esn ? " ESN" : "", sa.replay_window,
-                          static_cast<unsigned long long>(used));
+                     text(" %zu-byte key%s window %u used %llu", sa.key.size() - 4, sa.esn ? " ESN" : "",
+                          sa.replay_window, static_cast<unsigned long long>(used));
   if (!sa.copy_dscp) line += " no DSCP";
   if (!sa.source_selectors.empty()) line += " from " + ranges(sa.source_selectors);
   if (!sa.destination_selectors.empty()) line += " to " + ranges(sa.destination_selectors);
@@ -61,12 +61,14 @@ std::string describe_ip(View ip, int depth);
 std::string describe_ethernet(View frame, int depth) {
   if (frame.size() < 14) return "short Ethernet";
   const std::uint16_t type = oracle::get16(frame, 12);
-  const std::string head = "to " + hex(frame.first(6)) + " from " + hex(frame.subspan(6, 6)) + text(" type %04x | ", type);
+  const std::string head =
+      "to " + hex(frame.first(6)) + " from " + hex(frame.subspan(6, 6)) + text(" type %04x | ", type);
   return type == 0x0800 || type == 0x86dd ? head + describe_ip(frame.subspan(14), depth) : head + "...";
 }
 
 std::string describe_payload(std::uint8_t protocol, View bytes, int depth) {
-  if (protocol == 50 && bytes.size() >= 8) return text("ESP 0x%08x number %u", oracle::get32(bytes, 0), oracle::get32(bytes, 4));
+  if (protocol == 50 && bytes.size() >= 8)
+    return text("ESP 0x%08x number %u", oracle::get32(bytes, 0), oracle::get32(bytes, 4));
   if ((protocol == 1 || protocol == 58) && bytes.size() >= 8) {
     return text("ICMP type %u code %u word %u", bytes[0], bytes[1], oracle::get32(bytes, 4));
   }
@@ -121,8 +123,8 @@ std::string describe(const oracle::Change& change) {
           },
           [](const RemoveVpc& remove) { return text("remove vpc %u", remove.vni.value()); },
           [](const EndpointEntry& endpoint) {
-            return text("endpoint %s vpc %u MAC %s behind %s", endpoint.address.to_string().c_str(), endpoint.vni.value(),
-                        endpoint.mac.to_string().c_str(), endpoint.vtep.to_string().c_str());
+            return text("endpoint %s vpc %u MAC %s behind %s", endpoint.address.to_string().c_str(),
+                        endpoint.vni.value(), endpoint.mac.to_string().c_str(), endpoint.vtep.to_string().c_str());
           },
           [](const RemoveEndpoint& remove) {
             return text("remove endpoint %s vpc %u", remove.address.to_string().c_str(), remove.vni.value());
@@ -150,20 +152,24 @@ std::string describe(const oracle::Change& change) {
             return text("remove route %s domain %u", remove.prefix.to_string().c_str(), remove.domain.value());
           },
           [](const Port& port) {
-            return text("port %u %s MAC %s%s", port.id.value(), port.kind == forward::PortKind::kUplink ? "uplink" : "host",
-                        port.mac.to_string().c_str(), port.fixup ? " partial checksums" : "");
+            return text("port %u %s MAC %s%s", port.id.value(),
+                        port.kind == forward::PortKind::kUplink ? "uplink" : "host", port.mac.to_string().c_str(),
+                        port.fixup ? " partial checksums" : "");
           },
           [](const RemovePort& remove) { return text("remove port %u", remove.id.value()); },
           [](const SetAdjacency& set) {
             return text("adjacency %s port %u MAC %s from %s mtu %u%s", set.destination.to_string().c_str(),
                         set.entry.port.value(), set.entry.destination.to_string().c_str(),
-                        set.entry.source.to_string().c_str(), set.entry.path_mtu, set.entry.resolved ? "" : " unresolved");
+                        set.entry.source.to_string().c_str(), set.entry.path_mtu,
+                        set.entry.resolved ? "" : " unresolved");
           },
           [](const InstallInbound& install) { return "inbound SA " + sa_text(install.spec, install.used); },
           [](const RemoveInbound& remove) { return text("remove inbound SA 0x%08x", remove.spi.value()); },
           [](const SetOutbound& set) { return "outbound SA " + sa_text(set.spec, set.used); },
           [](const ClearOutbound& clear) { return text("no outbound SA for tunnel %u", clear.tunnel.value()); },
-          [](const MoveInbound& move) { return text("inbound SA 0x%08x moves to ", move.spi.value()) + path_text(move.path); },
+          [](const MoveInbound& move) {
+            return text("inbound SA 0x%08x moves to ", move.spi.value()) + path_text(move.path);
+          },
           [](const MoveOutbound& move) {
             return text("outbound SA of tunnel %u moves to ", move.tunnel.value()) + path_text(move.path);
           },

@@ -20,8 +20,8 @@ IpAddress v4(unsigned a, unsigned b, unsigned c, unsigned d) {
 }
 /// 2001:db8:<net>::<host>
 IpAddress v6(unsigned net, unsigned host) {
-  return IpAddress::v6({0x20, 0x01, 0x0d, 0xb8, static_cast<std::uint8_t>(net >> 8), static_cast<std::uint8_t>(net), 0, 0,
-                        0, 0, 0, 0, 0, 0, static_cast<std::uint8_t>(host >> 8), static_cast<std::uint8_t>(host)});
+  return IpAddress::v6({0x20, 0x01, 0x0d, 0xb8, static_cast<std::uint8_t>(net >> 8), static_cast<std::uint8_t>(net), 0,
+                        0, 0, 0, 0, 0, 0, 0, static_cast<std::uint8_t>(host >> 8), static_cast<std::uint8_t>(host)});
 }
 MacAddress mac(Random& random, std::uint8_t first = 2) {
   return {{first, 0x53, random.byte(), random.byte(), random.byte(), random.byte()}};
@@ -38,7 +38,9 @@ IpAddress address_in(Random& random, const IpPrefix& prefix) {
   oracle::Bytes bytes(network.begin(), network.end());
   const std::size_t host_bits = prefix.address().bits() - prefix.length();
   // The last bits, and now and then one in the middle.
-  if (host_bits > 0) bytes.back() = static_cast<std::uint8_t>(bytes.back() | random.below(std::size_t{1} << std::min<std::size_t>(host_bits, 3)));
+  if (host_bits > 0)
+    bytes.back() =
+        static_cast<std::uint8_t>(bytes.back() | random.below(std::size_t{1} << std::min<std::size_t>(host_bits, 3)));
   if (host_bits > 12 && random.percent(30)) {
     const std::size_t bit = prefix.length() + random.below(host_bits);
     bytes[bit / 8] = static_cast<std::uint8_t>(bytes[bit / 8] | (0x80 >> (bit % 8)));
@@ -104,7 +106,8 @@ IpPrefix Topology::tenant_prefix() {
   const auto net = static_cast<unsigned>(random_.below(4));
   if (random_.percent(30)) {
     const unsigned length = random_.one_of({32U, 48U, 52U, 64U, 64U, 64U, 96U, 120U, 127U, 128U});
-    std::array<std::uint8_t, 16> bytes{0xfd, 0, 0, static_cast<std::uint8_t>(net), 0, static_cast<std::uint8_t>(random_.below(2)), 0, 1};
+    std::array<std::uint8_t, 16> bytes{
+        0xfd, 0, 0, static_cast<std::uint8_t>(net), 0, static_cast<std::uint8_t>(random_.below(2)), 0, 1};
     bytes[15] = static_cast<std::uint8_t>(random_.below(8));
     return {IpAddress::v6(bytes), length};
   }
@@ -148,7 +151,8 @@ void Topology::add_vpc(Changes& changes, DomainId domain) {
   if (random_.percent(80)) add_host_port(changes, AttachmentId::vpc(entry.vni), domain);
   for (const IpPrefix& prefix : entry.prefixes) {
     if (!random_.percent(85)) continue;
-    changes.emplace_back(oracle::RouteEntry{domain, prefix, forward::RouteAction::kForward, {{AttachmentId::vpc(entry.vni), 1}}});
+    changes.emplace_back(
+        oracle::RouteEntry{domain, prefix, forward::RouteAction::kForward, {{AttachmentId::vpc(entry.vni), 1}}});
   }
 }
 
@@ -174,7 +178,8 @@ SaPath Topology::outbound_path() {
   path.destination = over4 ? v4(203, 0, 113, peer) : v6(0xa, peer);
   path.encap = random_.percent(50);
   path.source_port = 4500;
-  path.destination_port = random_.percent(80) ? std::uint16_t{4500} : static_cast<std::uint16_t>(random_.between(1024, 65535));
+  path.destination_port =
+      random_.percent(80) ? std::uint16_t{4500} : static_cast<std::uint16_t>(random_.between(1024, 65535));
   return path;
 }
 
@@ -259,15 +264,16 @@ void Topology::add_host_port(Changes& changes, AttachmentId attachment, DomainId
   entry.port = id;
   if (random_.percent(80)) entry.addresses.push_back(address_in(random_, tenant_prefix()));
   if (random_.percent(20)) {
-    entry.addresses.push_back(
-        IpAddress::v6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, static_cast<std::uint8_t>(random_.between(1, 9))}));
+    entry.addresses.push_back(IpAddress::v6(
+        {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, static_cast<std::uint8_t>(random_.between(1, 9))}));
   }
   if (random_.percent(60)) entry.addresses.push_back(address_in(random_, tenant_prefix()));
   changes.emplace_back(oracle::Port{id, forward::PortKind::kHost, {}, random_.percent(25)});
   changes.emplace_back(entry);
   for (const IpAddress& address : entry.addresses) {
     if (random_.percent(90)) {
-      changes.emplace_back(oracle::RouteEntry{domain, IpPrefix::host(address), forward::RouteAction::kLocal, {{attachment, 1}}});
+      changes.emplace_back(
+          oracle::RouteEntry{domain, IpPrefix::host(address), forward::RouteAction::kLocal, {{attachment, 1}}});
     }
   }
 }
@@ -276,7 +282,8 @@ oracle::RouteEntry Topology::route(DomainId domain, const std::vector<Attachment
   oracle::RouteEntry route;
   route.domain = domain;
   route.prefix = tenant_prefix();
-  if (random_.percent(4)) route.prefix = random_.percent(50) ? IpPrefix() : IpPrefix(IpAddress::v6(std::array<std::uint8_t, 16>{}), 0);
+  if (random_.percent(4))
+    route.prefix = random_.percent(50) ? IpPrefix() : IpPrefix(IpAddress::v6(std::array<std::uint8_t, 16>{}), 0);
   if (random_.percent(6)) {
     route.action = forward::RouteAction::kUnreachable;
     return route;
@@ -289,7 +296,8 @@ oracle::RouteEntry Topology::route(DomainId domain, const std::vector<Attachment
   }
   for (std::size_t i = 0; i < hops; ++i) {
     AttachmentId to = random_.pick(attachments);
-    if (random_.percent(2)) to = AttachmentId::tunnel(TunnelId{static_cast<std::uint32_t>(random_.between(90000, 90002))});
+    if (random_.percent(2))
+      to = AttachmentId::tunnel(TunnelId{static_cast<std::uint32_t>(random_.between(90000, 90002))});
     route.nexthops.push_back({to, static_cast<std::uint16_t>(random_.between(1, 4))});
   }
   return route;

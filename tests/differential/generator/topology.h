@@ -8,9 +8,9 @@
 
 namespace simplon::differential {
 
-/// A gateway of some tenants, all different, and what may happen to it. Domains use the same addresses on purpose, VNIs and
-/// SPIs differ by one bit, references lead to objects that are not there. No route leads from one domain into another, so
-/// that nothing may leave its tenant.
+/// A gateway of some tenants, all different, and what may happen to it. Domains use the same addresses on purpose, VNIs
+/// and SPIs differ by one bit, references lead to objects that are not there. No route leads from one domain into
+/// another, so that nothing may leave its tenant.
 class Topology {
  public:
   explicit Topology(Random& random) : random_(random) {}

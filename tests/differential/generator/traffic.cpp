@@ -18,7 +18,9 @@ constexpr std::size_t kMostFragments = 150;  // a worker's burst has room for 25
 constexpr std::size_t kLongest = 3000;
 
 /// Some value of a field, near the limits of it.
-std::uint8_t hop_count(Random& random) { return random.percent(80) ? std::uint8_t{64} : random.one_of<std::uint8_t>({0, 1, 1, 2, 2, 3, 255}); }
+std::uint8_t hop_count(Random& random) {
+  return random.percent(80) ? std::uint8_t{64} : random.one_of<std::uint8_t>({0, 1, 1, 2, 2, 3, 255});
+}
 
 void flip(Random& random, Bytes& bytes, std::size_t from, std::size_t to) {
   if (bytes.size() <= from) return;
@@ -79,8 +81,9 @@ std::uint8_t Traffic::traffic_class() {
 
 IpAddress Traffic::anywhere(bool v4) {
   if (v4) {
-    const std::uint32_t value = random_.one_of<std::uint32_t>({0x0a000001, 0x7f000001, 0xe0000001, 0xffffffff, 0, 0xa9fe0a01, 0xc0000201,
-                                                               0x0a010005, 0xf0000001, 0x08080808});
+    const std::uint32_t value =
+        random_.one_of<std::uint32_t>({0x0a000001, 0x7f000001, 0xe0000001, 0xffffffff, 0, 0xa9fe0a01, 0xc0000201,
+                                       0x0a010005, 0xf0000001, 0x08080808});
     return IpAddress::v4(random_.percent(70) ? value : static_cast<std::uint32_t>(random_.next()));
   }
   std::array<std::uint8_t, 16> bytes{};
@@ -100,7 +103,8 @@ IpAddress Traffic::destination(const World& world, DomainId domain, bool v4) {
       if (random_.percent(8) || (vpc != world.vpcs.end() && vpc->second.domain == domain)) found = end.address;
     } else if (kind < 75) {
       const auto table = world.routes.find(domain);
-      if (table != world.routes.end() && !table->second.empty()) found = address_in(random_, random_.pick(table->second).prefix);
+      if (table != world.routes.end() && !table->second.empty())
+        found = address_in(random_, random_.pick(table->second).prefix);
     } else if (kind < 88 && !world.host_ports.empty()) {
       const auto& addresses = random_.pick(world.host_ports).second.addresses;
       if (!addresses.empty()) found = random_.pick(addresses);
@@ -170,7 +174,8 @@ Bytes Traffic::ipv4_options() {
 
 void Traffic::extension_headers(IpFields& fields) {
   std::vector<std::uint8_t> kinds;
-  for (std::size_t i = random_.between(1, 3); i > 0; --i) kinds.push_back(random_.one_of<std::uint8_t>({0, 43, 44, 44, 60, 60, 51, 135}));
+  for (std::size_t i = random_.between(1, 3); i > 0; --i)
+    kinds.push_back(random_.one_of<std::uint8_t>({0, 43, 44, 44, 60, 60, 51, 135}));
   fields.first_header = kinds.front();
   for (std::size_t i = 0; i < kinds.size(); ++i) {
     oracle::add8(fields.options, i + 1 < kinds.size() ? kinds[i + 1] : fields.protocol);
@@ -192,15 +197,18 @@ Bytes Traffic::transport(const World& world, IpFields& fields, View payload) {
   const IpAddress& source = fields.source;
   const IpAddress& destination = fields.destination;
   const auto source_port = static_cast<std::uint16_t>(random_.below(16));
-  const auto destination_port = static_cast<std::uint16_t>(random_.percent(90) ? random_.below(16) : random_.one_of({4789U, 4500U, 8472U}));
+  const auto destination_port =
+      static_cast<std::uint16_t>(random_.percent(90) ? random_.below(16) : random_.one_of({4789U, 4500U, 8472U}));
   const std::size_t kind = random_.below(100);
   if (kind < 40) {
     fields.protocol = 17;
-    const auto checksum = random_.one_of({UdpChecksum::kRight, UdpChecksum::kRight, UdpChecksum::kNone, UdpChecksum::kPartial});
+    const auto checksum =
+        random_.one_of({UdpChecksum::kRight, UdpChecksum::kRight, UdpChecksum::kNone, UdpChecksum::kPartial});
     if (random_.percent(4) && !world.vpcs.empty()) {
       // A tunnel in the tunnel, to another tenant perhaps: to us it is a payload.
       const auto& vpc = random_.pick(world.vpcs).second;
-      const Bytes nested = vxlan(0x08000000, vpc.vni.value() << 8, ethernet(vpc.gateway_mac, any_mac(), 0x0800, payload));
+      const Bytes nested =
+          vxlan(0x08000000, vpc.vni.value() << 8, ethernet(vpc.gateway_mac, any_mac(), 0x0800, payload));
       return udp(source, destination, source_port, vpc.udp_port, nested, checksum);
     }
     return udp(source, destination, source_port, destination_port, payload, checksum);
@@ -218,7 +226,8 @@ Bytes Traffic::transport(const World& world, IpFields& fields, View payload) {
       options.resize((options.size() + 3) / 4 * 4, random_.percent(50) ? 0 : 1);
     }
     const std::uint8_t flags = syn ? random_.one_of<std::uint8_t>({2, 0x12, 0xc2}) : std::uint8_t{0x10};
-    Bytes segment = tcp(source, destination, source_port, destination_port, flags, options, payload, random_.percent(20));
+    Bytes segment =
+        tcp(source, destination, source_port, destination_port, flags, options, payload, random_.percent(20));
     if (random_.percent(3)) flip(random_, segment, 12, 13);
     return segment;
   }
@@ -244,7 +253,8 @@ Bytes Traffic::inner(const World& world, std::optional<DomainId> tag, DomainId d
   if (source.is_v4()) {
     fields.id = static_cast<std::uint16_t>(random_.next());
     fields.flags_offset = random_.percent(40) ? 0x4000 : 0;
-    if (random_.percent(8)) fields.flags_offset = static_cast<std::uint16_t>(random_.percent(80) ? random_.below(0x2400) : random_.next());
+    if (random_.percent(8))
+      fields.flags_offset = static_cast<std::uint16_t>(random_.percent(80) ? random_.below(0x2400) : random_.next());
     if (random_.percent(10)) fields.options = ipv4_options();
   } else {
     fields.id = static_cast<std::uint16_t>(random_.percent(30) ? random_.next() : 0);  // flow label
@@ -338,7 +348,8 @@ Bytes Traffic::arp(const World& world, const oracle::VpcEntry& vpc) {
   oracle::add(message, asked.bytes().first(4));
   if (random_.percent(5)) message.resize(random_.below(message.size()));
   if (random_.percent(20)) message.resize(message.size() + 18, 0);
-  const MacAddress to = random_.percent(60) ? MacAddress{{255, 255, 255, 255, 255, 255}} : (random_.percent(80) ? vpc.gateway_mac : any_mac());
+  const MacAddress to = random_.percent(60) ? MacAddress{{255, 255, 255, 255, 255, 255}}
+                                            : (random_.percent(80) ? vpc.gateway_mac : any_mac());
   return ethernet(to, random_.percent(95) ? end.mac : any_mac(), 0x0806, message);
 }
 
@@ -421,7 +432,8 @@ std::optional<Input> Traffic::from_compute_host(const World& world) {
   outer.source = source;
   outer.destination = destination;
   const auto checksum = destination.is_v6() || random_.percent(30) ? UdpChecksum::kRight : UdpChecksum::kNone;
-  Bytes datagram = udp(source, destination, static_cast<std::uint16_t>(random_.between(49152, 65535)), port, packet, checksum);
+  Bytes datagram =
+      udp(source, destination, static_cast<std::uint16_t>(random_.between(49152, 65535)), port, packet, checksum);
   if (random_.percent(1)) oracle::put16(datagram, 4, datagram.size() + random_.below(20) - 10);
   return frame(world, outer, datagram, honest);
 }
@@ -443,7 +455,9 @@ std::optional<Input> Traffic::from_site(const World& world) {
     for (int attempt = 0; attempt < 8 && !source; ++attempt) {
       if (table->second.empty()) break;
       const auto& route = random_.pick(table->second);
-      const auto leads = [&sa = sa](const auto& hop) { return hop.attachment == forward::AttachmentId::tunnel(sa.spec.tunnel); };
+      const auto leads = [&sa = sa](const auto& hop) {
+        return hop.attachment == forward::AttachmentId::tunnel(sa.spec.tunnel);
+      };
       if (std::any_of(route.nexthops.begin(), route.nexthops.end(), leads)) source = address_in(random_, route.prefix);
     }
   }
@@ -456,13 +470,15 @@ std::optional<Input> Traffic::from_site(const World& world) {
   std::uint64_t sequence = peer.next;
   switch (random_.below(40)) {
     case 0:  // old, within the window or not
-      sequence -= std::min<std::uint64_t>(sequence, random_.one_of<std::uint64_t>({1, 2, 30, 31, 32, 33, 63, 64, 65, 66, 127, 128, 4095, 4096, 4097, 9999}));
+      sequence -= std::min<std::uint64_t>(sequence, random_.one_of<std::uint64_t>({1, 2, 30, 31, 32, 33, 63, 64, 65, 66,
+                                                                                   127, 128, 4095, 4096, 4097, 9999}));
       break;
     case 1:  // losses
       sequence += random_.one_of<std::uint64_t>({1, 5, 63, 64, 65, 4096, 100000});
       break;
     case 2:
-      sequence = random_.one_of<std::uint64_t>({0, 1, 0xffffffff, std::uint64_t{1} << 32, sequence + (std::uint64_t{1} << 32)});
+      sequence = random_.one_of<std::uint64_t>(
+          {0, 1, 0xffffffff, std::uint64_t{1} << 32, sequence + (std::uint64_t{1} << 32)});
       break;
     default:
       break;
@@ -526,7 +542,8 @@ std::optional<Input> Traffic::from_site(const World& world) {
   const bool honest = !random_.percent(2);
   Input input;
   if (encap) {
-    const std::uint16_t port = random_.percent(97) ? sa.spec.path.source_port : static_cast<std::uint16_t>(random_.next());
+    const std::uint16_t port =
+        random_.percent(97) ? sa.spec.path.source_port : static_cast<std::uint16_t>(random_.next());
     const std::uint16_t to = random_.percent(99) ? std::uint16_t{4500} : std::uint16_t{500};
     const auto checksum = outer.source.is_v6() ? UdpChecksum::kRight : UdpChecksum::kNone;
     input = frame(world, outer, udp(outer.source, outer.destination, port, to, esp, checksum), honest);

@@ -5,18 +5,18 @@
 #include <map>
 #include <optional>
 
-#include "tests/differential/generator/random.h"
 #include "tests/differential/generator/compose.h"
+#include "tests/differential/generator/random.h"
 #include "tests/differential/scenario.h"
 
 namespace simplon::differential {
 
-/// Packets that hosts, sites, kernels, attackers and broken equipment send to the gateway of `world`. About 45 of 100 come
-/// in VXLAN, 35 in ESP, 15 from host ports and 5 are noise; most are what they should be, the rest differs from that in
-/// one place: a field, a bit, a length, an identity.
+/// Packets that hosts, sites, kernels, attackers and broken equipment send to the gateway of `world`. About 45 of 100
+/// come in VXLAN, 35 in ESP, 15 from host ports and 5 are noise; most are what they should be, the rest differs from
+/// that in one place: a field, a bit, a length, an identity.
 ///
-/// Payloads carry the tag of the tenant that sends them, except where the underlay itself lies about that (flipped bits in
-/// headers outside the tenant's packet, or a compute host that serves both tenants): no gateway could tell.
+/// Payloads carry the tag of the tenant that sends them, except where the underlay itself lies about that (flipped bits
+/// in headers outside the tenant's packet, or a compute host that serves both tenants): no gateway could tell.
 class Traffic {
  public:
   explicit Traffic(Random& random) : random_(random) {}

@@ -73,8 +73,8 @@ void add(Bytes& bytes, const Range& more) {
 /// Of TCP, UDP and ICMPv6: the addresses, the protocol and the length (RFC 9293 section 3.1, RFC 8200 section 8.1).
 [[nodiscard]] inline std::uint16_t pseudo_header_sum(const IpAddress& source, const IpAddress& destination,
                                                      std::uint8_t protocol, std::size_t length) {
-  return ones_sum(destination.bytes(), std::uint64_t{ones_sum(source.bytes())} + protocol + (length & 0xffff) +
-                                           (length >> 16));
+  return ones_sum(destination.bytes(),
+                  std::uint64_t{ones_sum(source.bytes())} + protocol + (length & 0xffff) + (length >> 16));
 }
 
 }  // namespace simplon::oracle

@@ -14,8 +14,8 @@ std::size_t ip_header(const IpAddress& address) { return address.is_v4() ? 20 : 
 
 }  // namespace
 
-/// The largest packet that, padded, with SPI, sequence number, IV (16 together), pad length, next header (2) and ICV (16),
-/// fits the path. The encrypted part comes in words of 4.
+/// The largest packet that, padded, with SPI, sequence number, IV (16 together), pad length, next header (2) and ICV
+/// (16), fits the path. The encrypted part comes in words of 4.
 std::size_t Oracle::tunnel_mtu(TunnelId id, const OutboundSa& sa, const AdjacencyEntry& neighbor) const {
   const forward::SaPath& path = sa.spec.path;
   const std::size_t around = ip_header(path.source) + (path.encap ? kUdp : 0) + 16 + 16;
@@ -47,8 +47,8 @@ std::size_t Oracle::mtu_back(AttachmentId ingress) const {
   return neighbor == nullptr ? tunnel->second.mtu : tunnel_mtu(id, sa->second, *neighbor);
 }
 
-/// The MSS option of a SYN is lowered to what fits both ways (RFC 9293 section 3.7.1), if a tunnel on either side asks for
-/// it. The checksum is updated, not computed: a wrong one stays wrong (RFC 1624).
+/// The MSS option of a SYN is lowered to what fits both ways (RFC 9293 section 3.7.1), if a tunnel on either side asks
+/// for it. The checksum is updated, not computed: a wrong one stays wrong (RFC 1624).
 void Oracle::clamp_mss(Inside& packet, AttachmentId egress, std::size_t mtu) const {
   if (packet.ip.flow.protocol != 6 || packet.ip.later_fragment) return;
   const std::size_t tcp = packet.ip.transport;

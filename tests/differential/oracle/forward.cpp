@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The decision, and the way out: where the domain's routes send a packet (RFC 1812 section 5.2.1), and the headers that it
-// leaves with.
+// The decision, and the way out: where the domain's routes send a packet (RFC 1812 section 5.2.1), and the headers that
+// it leaves with.
 #include <algorithm>
 
 #include "tests/differential/oracle/oracle.h"
@@ -12,8 +12,8 @@ using forward::Drop;
 
 namespace {
 
-/// RFC 7296 section 3.13.1: in one of the ranges. Fragments and protocols without ports match selectors with any port only
-/// (RFC 4301 section 4.4.1.1).
+/// RFC 7296 section 3.13.1: in one of the ranges. Fragments and protocols without ports match selectors with any port
+/// only (RFC 4301 section 4.4.1.1).
 bool in_selectors(const std::vector<forward::Selector>& selectors, const IpAddress& address, const IpPacket& ip,
                   std::uint16_t port) {
   if (selectors.empty()) return true;
@@ -214,8 +214,8 @@ void add_udp(Bytes& frame, const IpAddress& source, const IpAddress& destination
   add16(frame, 0);
   add(frame, payload);
   if (source.is_v4()) return;
-  const std::uint16_t sum = internet_checksum(from(frame, start),
-                                              pseudo_header_sum(source, destination, 17, 8 + payload.size()));
+  const std::uint16_t sum =
+      internet_checksum(from(frame, start), pseudo_header_sum(source, destination, 17, 8 + payload.size()));
   put16(frame, start + 6, sum == 0 ? 0xffff : sum);
 }
 

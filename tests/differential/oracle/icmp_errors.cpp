@@ -8,7 +8,8 @@
 namespace simplon::oracle {
 namespace {
 
-/// RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 (e): never about an ICMP error or what may be one, or a later fragment.
+/// RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 (e): never about an ICMP error or what may be one, or a later
+/// fragment.
 bool may_be_answered(View bytes, const IpPacket& ip) {
   if (ip.later_fragment) return false;
   if (ip.flow.protocol != (ip.family == 4 ? 1 : 58)) return true;
@@ -89,7 +90,8 @@ void Oracle::answer(const Inside& packet, Answer why, std::size_t mtu, Ending& e
     add16(icmp, 0);
     add32(icmp, word);
     add(icmp, View(packet.bytes).first(quoted));
-    const std::uint16_t pseudo = v4 ? std::uint16_t{0} : pseudo_header_sum(source, packet.ip.flow.source, 58, icmp.size());
+    const std::uint16_t pseudo =
+        v4 ? std::uint16_t{0} : pseudo_header_sum(source, packet.ip.flow.source, 58, icmp.size());
     put16(icmp, 2, internet_checksum(icmp, pseudo));
 
     Bytes bytes;

@@ -73,8 +73,8 @@ ParsedIp parse4(View bytes) {
   return parsed;
 }
 
-/// Extension headers in the order in which they stand (RFC 8200 section 4). A chain that leaves the packet leads nowhere
-/// (59, no next header).
+/// Extension headers in the order in which they stand (RFC 8200 section 4). A chain that leaves the packet leads
+/// nowhere (59, no next header).
 void walk_extension_headers(View bytes, IpPacket& packet) {
   std::uint8_t next = bytes[6];
   std::size_t at = 40;

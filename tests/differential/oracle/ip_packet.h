@@ -46,11 +46,12 @@ struct ParsedIp {
   IpPacket packet;
 };
 
-/// The packet at the start of `bytes`, judged as RFC 1812 section 5.2.2 and RFC 8200 section 3 want it. The version nibble
-/// decides by which of them.
+/// The packet at the start of `bytes`, judged as RFC 1812 section 5.2.2 and RFC 8200 section 3 want it. The version
+/// nibble decides by which of them.
 [[nodiscard]] ParsedIp parse_ip(View bytes);
 
-/// Calls `see(type, option)` for the options of an IPv4 header in order, without padding; the first malformed one ends it.
+/// Calls `see(type, option)` for the options of an IPv4 header in order, without padding; the first malformed one ends
+/// it.
 template <class See>
 void each_option(View header, See&& see) {
   std::size_t at = 20;

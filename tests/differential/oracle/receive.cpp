@@ -39,7 +39,8 @@ bool carry_ecn(Bytes& packet, std::uint8_t inner_class, std::uint8_t outer_class
   return true;
 }
 
-/// Some senders (veth, virtio) leave the transport checksum to their network card: only the pseudo header's sum is there.
+/// Some senders (veth, virtio) leave the transport checksum to their network card: only the pseudo header's sum is
+/// there.
 void complete_checksum(Bytes& packet, const IpPacket& ip) {
   if (ip.fragment || (ip.flow.protocol != 6 && ip.flow.protocol != 17)) return;
   const std::size_t field = ip.transport + (ip.flow.protocol == 6 ? 16U : 6U);
@@ -74,7 +75,8 @@ Outcome Oracle::receive(PortId id, View bytes) {
   return outcome;
 }
 
-/// The kernel has routed it already: it leaves through the attachment whose host port it came from, and no hop is counted.
+/// The kernel has routed it already: it leaves through the attachment whose host port it came from, and no hop is
+/// counted.
 void Oracle::from_host(AttachmentId attachment, const Port& port, View bytes, Outcome& outcome) {
   outcome.origin = Origin::kHost;
   outcome.ingress = attachment;
@@ -126,14 +128,15 @@ void Oracle::from_uplink(const Port& port, View frame, Outcome& outcome) {
   if (protocol == 44) return drop(outcome, Drop::kOuterFragment);
   if (protocol != 17) return drop(outcome, Drop::kOuterProtocol);
 
-  // The UDP checksum is not looked at: every payload brings its own protection (RFC 7348 section 5, RFC 3948 section 2.1).
+  // The UDP checksum is not looked at: every payload brings its own protection (RFC 7348 section 5, RFC 3948
+  // section 2.1).
   if (payload.size() < 8) return drop(outcome, Drop::kUdpMalformed);
   const std::size_t udp_length = get16(payload, 4);
   if (udp_length < 8 || udp_length > payload.size()) return drop(outcome, Drop::kUdpMalformed);
   const View inside = payload.subspan(8, udp_length - 8);
   const std::uint16_t udp_port = get16(payload, 2);
   if (udp_port != 4500) return vxlan(port, source, destination, outer_class, udp_port, inside, outcome);
-  if (inside.size() == 1 && inside[0] == 0xff) return drop(outcome, Drop::kNatKeepalive);           // RFC 3948 2.3
+  if (inside.size() == 1 && inside[0] == 0xff) return drop(outcome, Drop::kNatKeepalive);        // RFC 3948 2.3
   if (inside.size() >= 4 && get32(inside, 0) == 0) return drop(outcome, Drop::kIkeMisdirected);  // RFC 3948 2.2
   esp(source, destination, outer_class, get16(payload, 0), inside, outcome);
 }
@@ -171,9 +174,8 @@ void Oracle::vxlan(const Port& port, const IpAddress& source, const IpAddress& d
   }
   outcome.flow = parsed.packet.flow;
   Inside packet{copy(frame.subspan(14, parsed.packet.length)), parsed.packet, *outcome.ingress, false, nullptr};
-  const bool owned = std::any_of(vpc.prefixes.begin(), vpc.prefixes.end(), [&packet](const IpPrefix& prefix) {
-    return covers(prefix, packet.ip.flow.source);
-  });
+  const bool owned = std::any_of(vpc.prefixes.begin(), vpc.prefixes.end(),
+                                 [&packet](const IpPrefix& prefix) { return covers(prefix, packet.ip.flow.source); });
   if (!owned) return drop(outcome, Drop::kVxlanSpoofedSource);  // RFC 2827
   if (!carry_ecn(packet.bytes, packet.ip.traffic_class, outer_class)) return drop(outcome, Drop::kEcnNotCapable);
   if (port.fixup) complete_checksum(packet.bytes, packet.ip);
@@ -183,8 +185,8 @@ void Oracle::vxlan(const Port& port, const IpAddress& source, const IpAddress& d
   route(std::move(packet), outcome);
 }
 
-/// RFC 826: the gateway's address is asked for by an endpoint that is what it says it is; the answer goes to the VTEP that
-/// the tables name, whoever asked.
+/// RFC 826: the gateway's address is asked for by an endpoint that is what it says it is; the answer goes to the VTEP
+/// that the tables name, whoever asked.
 void Oracle::arp(const VpcEntry& vpc, View frame, Outcome& outcome) {
   const View message = from(frame, 14);
   constexpr std::array<std::uint8_t, 8> kRequest{0, 1, 8, 0, 6, 4, 0, 1};  // Ethernet, IPv4, request

@@ -45,54 +45,55 @@ void World::apply(const Change& change) {
     const auto owner = tied.find(entry->second.port);
     if (owner != tied.end() && owner->second == attachment) tied.erase(owner);
   };
-  std::visit(
-      Overloaded{
-          [&](const PutDomain& put) { domains.insert(put.domain); },
-          [&](const RemoveDomain& remove) { domains.erase(remove.domain); },
-          [&](const VpcEntry& vpc) { vpcs.insert_or_assign(vpc.vni, vpc); },
-          [&](const RemoveVpc& remove) { vpcs.erase(remove.vni); },
-          [&](const EndpointEntry& endpoint) {
-            endpoints.insert_or_assign({endpoint.vni, endpoint.address}, endpoint);
-          },
-          [&](const RemoveEndpoint& remove) { endpoints.erase({remove.vni, remove.address}); },
-          [&](const TunnelEntry& tunnel) { tunnels.insert_or_assign(tunnel.id, tunnel); },
-          [&](const RemoveTunnel& remove) { tunnels.erase(remove.id); },
-          [&](const HostPortEntry& entry) {
-            untie(entry.attachment);
-            host_ports.insert_or_assign(entry.attachment, entry);
-            tied.insert_or_assign(entry.port, entry.attachment);
-          },
-          [&](const RemoveHostPort& remove) {
-            untie(remove.attachment);
-            host_ports.erase(remove.attachment);
-          },
-          [&](const RouteEntry& route) {
-            std::vector<RouteEntry>& table = routes[route.domain];
-            std::erase_if(table, [&route](const RouteEntry& other) { return other.prefix == route.prefix; });
-            table.push_back(route);
-            std::sort(table.back().nexthops.begin(), table.back().nexthops.end());
-          },
-          [&](const RemoveRoute& remove) {
-            std::erase_if(routes[remove.domain],
-                          [&remove](const RouteEntry& other) { return other.prefix == remove.prefix; });
-          },
-          [&](const Port& port) {
-            ports.insert_or_assign(port.id, port);
-            port_traffic.try_emplace(port.id);
-          },
-          [&](const RemovePort& remove) { ports.erase(remove.id); },
-          [&](const SetAdjacency& set) { adjacencies.insert_or_assign(set.destination, set.entry); },
-          [&](const InstallInbound& install) { inbound.try_emplace(install.spec.spi, install); },
-          [&](const RemoveInbound& remove) { inbound.erase(remove.spi); },
-          [&](const SetOutbound& set) {
-            outbound.erase(set.spec.tunnel);
-            outbound.try_emplace(set.spec.tunnel, set);
-          },
-          [&](const ClearOutbound& clear) { outbound.erase(clear.tunnel); },
-          [&](const MoveInbound& move) { set_path(inbound, move.spi, move.path); },
-          [&](const MoveOutbound& move) { set_path(outbound, move.tunnel, move.path); },
-      },
-      change);
+  std::visit(Overloaded{
+                 [&](const PutDomain& put) { domains.insert(put.domain); },
+                 [&](const RemoveDomain& remove) { domains.erase(remove.domain); },
+                 [&](const VpcEntry& vpc) { vpcs.insert_or_assign(vpc.vni, vpc); },
+                 [&](const RemoveVpc& remove) { vpcs.erase(remove.vni); },
+                 [&](const EndpointEntry& endpoint) {
+                   endpoints.insert_or_assign({endpoint.vni, endpoint.address}, endpoint);
+                 },
+                 [&](const RemoveEndpoint& remove) {
+                   endpoints.erase({remove.vni, remove.address});
+                 },
+                 [&](const TunnelEntry& tunnel) { tunnels.insert_or_assign(tunnel.id, tunnel); },
+                 [&](const RemoveTunnel& remove) { tunnels.erase(remove.id); },
+                 [&](const HostPortEntry& entry) {
+                   untie(entry.attachment);
+                   host_ports.insert_or_assign(entry.attachment, entry);
+                   tied.insert_or_assign(entry.port, entry.attachment);
+                 },
+                 [&](const RemoveHostPort& remove) {
+                   untie(remove.attachment);
+                   host_ports.erase(remove.attachment);
+                 },
+                 [&](const RouteEntry& route) {
+                   std::vector<RouteEntry>& table = routes[route.domain];
+                   std::erase_if(table, [&route](const RouteEntry& other) { return other.prefix == route.prefix; });
+                   table.push_back(route);
+                   std::sort(table.back().nexthops.begin(), table.back().nexthops.end());
+                 },
+                 [&](const RemoveRoute& remove) {
+                   std::erase_if(routes[remove.domain],
+                                 [&remove](const RouteEntry& other) { return other.prefix == remove.prefix; });
+                 },
+                 [&](const Port& port) {
+                   ports.insert_or_assign(port.id, port);
+                   port_traffic.try_emplace(port.id);
+                 },
+                 [&](const RemovePort& remove) { ports.erase(remove.id); },
+                 [&](const SetAdjacency& set) { adjacencies.insert_or_assign(set.destination, set.entry); },
+                 [&](const InstallInbound& install) { inbound.try_emplace(install.spec.spi, install); },
+                 [&](const RemoveInbound& remove) { inbound.erase(remove.spi); },
+                 [&](const SetOutbound& set) {
+                   outbound.erase(set.spec.tunnel);
+                   outbound.try_emplace(set.spec.tunnel, set);
+                 },
+                 [&](const ClearOutbound& clear) { outbound.erase(clear.tunnel); },
+                 [&](const MoveInbound& move) { set_path(inbound, move.spi, move.path); },
+                 [&](const MoveOutbound& move) { set_path(outbound, move.tunnel, move.path); },
+             },
+             change);
   std::erase_if(traffic, [this](const auto& item) { return !mentioned(item.first); });
   std::erase_if(adjacencies, [this](const auto& item) { return !wanted(item.first); });
 }

@@ -91,10 +91,10 @@ struct MoveOutbound {
   TunnelId tunnel;
   forward::SaPath path;
 };
-using Change = std::variant<PutDomain, RemoveDomain, VpcEntry, RemoveVpc, EndpointEntry, RemoveEndpoint, TunnelEntry,
-                            RemoveTunnel, HostPortEntry, RemoveHostPort, RouteEntry, RemoveRoute, Port, RemovePort,
-                            SetAdjacency, InstallInbound, RemoveInbound, SetOutbound, ClearOutbound, MoveInbound,
-                            MoveOutbound>;
+using Change =
+    std::variant<PutDomain, RemoveDomain, VpcEntry, RemoveVpc, EndpointEntry, RemoveEndpoint, TunnelEntry, RemoveTunnel,
+                 HostPortEntry, RemoveHostPort, RouteEntry, RemoveRoute, Port, RemovePort, SetAdjacency, InstallInbound,
+                 RemoveInbound, SetOutbound, ClearOutbound, MoveInbound, MoveOutbound>;
 
 struct Usage {
   std::uint64_t packets = 0;
