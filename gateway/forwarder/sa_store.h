@@ -28,7 +28,7 @@ namespace simplon::forwarder {
 /// Threads: the control thread's.
 class SaStore {
  public:
-  /// `instance` is random per life of the forwarder. `on_event` gets encoded EXPIRE and MAPPING messages.
+  /// `instance` is random, and that of the former forwarder if its SAs are restored. `on_event` gets encoded EXPIRE and MAPPING messages.
   SaStore(forward::Tables& tables, const Clock& clock, std::uint64_t instance,
           std::function<void(std::vector<std::uint8_t>)> on_event);
 

@@ -13,7 +13,8 @@
  * Sessions       `session` is random per life of charon. A HELLO with another session makes the SAs of earlier
  *                sessions stale: they go on forwarding until their tunnel's outbound SA is replaced (10 s grace) or they
  *                expire, so that a restart of charon loses no packet.
- *                `instance` in the reply is random per life of the forwarder. When it changed, the forwarder has lost
+ *                `instance` in the reply is random; a forwarder that took over the SAs of the one before it (a planned
+ *                restart) keeps it. When it changed, the forwarder has lost
  *                the SAs: the plugin must never add them again (an AES-GCM sequence number that restarts under the
  *                same key repeats a nonce); it raises a hard expiry for each, and charon negotiates new ones.
  * Activation     ADD_SA of an outbound SA does not use it. The outbound policy's SPI selects the SA of its
