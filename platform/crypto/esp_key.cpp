@@ -49,8 +49,6 @@ Result<EspKey> EspKey::create(EspSuite suite, std::span<const std::uint8_t> ciph
   return made;
 }
 
-std::span<const std::uint8_t> EspKey::hot_memory() const noexcept {
-  return aead_ != nullptr ? aead_->hot_memory() : etm_->hot_memory();
-}
+std::span<const std::uint8_t> EspKey::etm_hot_memory() const noexcept { return etm_->hot_memory(); }
 
 }  // namespace simplon::crypto

@@ -45,7 +45,9 @@ class EspKey {
   [[nodiscard]] const EspLayout& layout() const noexcept { return layout_; }
   [[nodiscard]] bool is_aead() const noexcept { return aead_ != nullptr; }
   /// Expanded key memory, to be prefetched before use. May be empty.
-  [[nodiscard]] std::span<const std::uint8_t> hot_memory() const noexcept;
+  [[nodiscard]] std::span<const std::uint8_t> hot_memory() const noexcept {
+    return aead_ != nullptr ? aead_->hot_memory() : etm_hot_memory();
+  }
 
   /// AEADs only. `esp` starts with SPI and sequence number; room for the IV and `bytes` of plaintext follow. Writes IV,
   /// ciphertext and ICV. The IV is the sequence number (RFC 4106 section 3.1, RFC 7634 section 2): the caller never
@@ -94,6 +96,8 @@ class EspKey {
     std::uint8_t bytes_[12];
     std::size_t length_;
   };
+
+  [[nodiscard]] std::span<const std::uint8_t> etm_hot_memory() const noexcept;
 
   EspKey(EspSuite suite, bool esn) noexcept : suite_(suite), esn_(esn), layout_(facts_of(suite).layout) {}
 
