@@ -187,7 +187,7 @@ Result<void> Uplinks::open(const std::string& name, const netlink::Interface& li
     const auto frames = inherited.mapped().state;
     opened = adopt(name, link, std::move(inherited.mapped()));
     if (!opened) {
-      spdlog::warn("uplink {}: {}; opened anew", name, opened.error().message());
+      spdlog::warn("uplink {} is opened anew: {}", name, opened.error().message());
       give_back(frames, pool_);
     }
   }

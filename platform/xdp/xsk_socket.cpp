@@ -209,7 +209,10 @@ Result<std::unique_ptr<XskSocket>> XskSocket::adopt(const Options& options, Hand
   impl->owned = std::move(handed.owned_bits);
   const std::size_t frames = options.memory.size() / options.frame_bytes;
   impl->owned.resize(frames / 64 + 1);
-  if (const int error = impl->map_rings(); error != 0) return fail_errno("cannot map the rings of " + name, error);
+  if (const int error = impl->map_rings(); error != 0) {
+    return fail_errno("cannot map the rings of " + name, error,
+                      error == EBUSY ? "kernels before 6.4 cannot do that with a bound socket" : "");
+  }
   // Indices only grow, so their differences say how many frames the kernel's side holds.
   const std::uint32_t receiving = impl->fill.cached_prod - impl->rx.cached_cons;
   const std::uint32_t sending = impl->tx.cached_prod - impl->completion.cached_cons;

@@ -4,7 +4,7 @@ import pytest
 
 from conftest import row
 from lib import traffic
-from test_2_kernel_esp import wait_path, wait_up
+from test_2_kernel_esp import children, wait_path, wait_up
 
 RATE = 50
 PACKAGES = ("simplon", "simplon-charon", "simplon-forwarder")
@@ -42,13 +42,24 @@ def healthy(machines, what):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_upgrade(machines, package):
-    before = versions(machines)
+    before, spis = versions(machines), children(machines).keys()
     out, back = under_traffic(machines, lambda: install(machines, "/media/packages/newer", [package]))
     after = versions(machines)
     what = f"upgrade of {package} to {after[package]}"
     assert {name for name in PACKAGES if before[name] != after[name]} == {package}, f"{what}: {before} became {after}"
     healthy(machines, what)
-    judge(what, out, back)
+    if package != "simplon-forwarder":
+        judge(what, out, back)
+        return
+    # Tables and SAs are handed over: nothing is negotiated. The sockets are not, on a kernel before 6.4 (docs/upgrade.md).
+    row(f"{what}: SAs", "the same", children(machines).keys() == spis)
+    row(f"{what}: the new process", "took over", "took over 2 uplinks" in machines.edge.out("journalctl -q -b -u simplon-forwarder -o cat | tail -n 50"))
+    judge(what, out, back, may_lose=not kernel_hands_over(machines))
+
+
+def kernel_hands_over(machines):
+    major, minor = machines.edge.out("uname -r").split(".")[:2]
+    return (int(major), int(minor)) >= (6, 4)
 
 
 def test_downgrade(machines):
@@ -58,9 +69,9 @@ def test_downgrade(machines):
     what = f"downgrade of all to {after['simplon']}"
     assert len(set(after.values())) == 1 and "upgrade" not in after["simplon"], after
     healthy(machines, what)
-    judge(what, out, back)
+    judge(what, out, back, may_lose=not kernel_hands_over(machines))
 
 
-def judge(what, out, back):
+def judge(what, out, back, may_lose=False):
     lost, silence = out.lost + back.lost, max(flow.report["longest_silence_ms"] for flow in (out, back))
-    row(what, f"{lost} of {out.sent + back.sent} lost, longest silence {silence:.0f} ms (emulated)", lost == 0)
+    row(what, f"{lost} of {out.sent + back.sent} lost, longest silence {silence:.0f} ms (emulated)", may_lose or lost == 0)
