@@ -87,7 +87,8 @@ def test_the_clock_is_wrong(machines):
         edge.sh("hwclock --hctosys --utc || date -u -s 2026-06-01 >/dev/null")
     expect(lambda: findings(edge)["clock.time"]["verdict"] == "ok", 60, "the doctor is content with the clock")
     odd = edge.sh("LC_ALL=xx_XX.UTF-8 LANG=nonsense simplon status", check=False)
-    row("an odd locale: simplon status", "the same words", odd.code == 0 and "edge-1" in odd.out)
+    # 4 is "degraded": the audit log still says that its disk was full, until the next entry.
+    row("an odd locale: simplon status", "the same words", odd.code in (0, 4) and "charon" in odd.out and "edge-1" in odd.out)
 
 
 def test_the_whole_box_out_and_in_again(machines):
