@@ -48,7 +48,8 @@ struct Event {
 
 /// Appends to the log of a directory.
 ///
-/// An event that cannot be written (disk full) is kept in memory and written before the next one; `problem` tells.
+/// An event that cannot be written (disk full) is kept in memory; `problem` tells, until `catch_up` or the next `append`
+/// has written it.
 /// Threads: one. Blocks on the disk: an append is synced before it returns.
 class Log {
  public:
@@ -69,6 +70,8 @@ class Log {
 
   /// Errors: as of the disk; the event is kept and written later then.
   Result<void> append(Event event);
+  /// Writes what could not be written before. Nothing to do: costs nothing. Errors: as of the disk.
+  Result<void> catch_up();
   /// Why the log is not complete or not sound; nothing if it is.
   [[nodiscard]] const std::optional<Error>& problem() const noexcept;
   /// The last lines, oldest first.

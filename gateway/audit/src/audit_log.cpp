@@ -207,6 +207,24 @@ struct Log::Impl {
     return store_head();
   }
 
+  Result<void> write_waiting() {
+    while (!waiting.empty()) {
+      const auto before = sequence;
+      const auto written = write(waiting.front().second, waiting.front().first);
+      // The line may be there although the head is not.
+      if (sequence != before) waiting.pop_front();
+      if (!written) {
+        if (!unwritten) spdlog::error("audit: {}", written.error().message());
+        const std::string what = waiting.empty() ? std::string("the head of the audit log is behind")
+                                                 : std::to_string(waiting.size()) + " entries are not in the audit log yet";
+        unwritten = make_error(written.error().code, what + ": " + written.error().what, written.error().hint);
+        return written;
+      }
+    }
+    unwritten.reset();
+    return {};
+  }
+
   fs::path directory;
   Options options;
   Key key;
@@ -250,20 +268,14 @@ Log::~Log() = default;
 Result<void> Log::append(Event event) {
   if (impl_->waiting.size() >= kMaxWaiting) impl_->waiting.pop_front();
   impl_->waiting.emplace_back(impl_->options.now(), std::move(event));
-  while (!impl_->waiting.empty()) {
-    const auto sequence = impl_->sequence;
-    const auto written = impl_->write(impl_->waiting.front().second, impl_->waiting.front().first);
-    // The line may be there although the head is not.
-    if (impl_->sequence != sequence) impl_->waiting.pop_front();
-    if (!written) {
-      if (!impl_->unwritten) spdlog::error("audit: {}", written.error().message());
-      const std::string what = impl_->waiting.empty() ? std::string("the head of the audit log is behind")
-                                                      : std::to_string(impl_->waiting.size()) + " entries are not in the audit log yet";
-      impl_->unwritten = make_error(written.error().code, what + ": " + written.error().what, written.error().hint);
-      return written;
-    }
-  }
+  return impl_->write_waiting();
+}
+
+Result<void> Log::catch_up() {
+  if (!impl_->unwritten) return {};
+  if (auto ok = impl_->waiting.empty() ? impl_->store_head() : impl_->write_waiting(); !ok) return ok;
   impl_->unwritten.reset();
+  spdlog::info("audit: caught up at entry {}", impl_->sequence);
   return {};
 }
 

@@ -194,6 +194,30 @@ TEST_F(AuditLogTest, ALogThatWasCutIsContinuedAndTheGapStays) {
   EXPECT_THAT(found.faults.front().what, HasSubstr("entries 2 to 3 are missing"));
 }
 
+TEST_F(AuditLogTest, WhatCouldNotBeWrittenIsWrittenLater) {
+  const auto log = open();
+  EXPECT_TRUE(log->catch_up());
+  fs::create_directory(file("audit.log"));
+  ASSERT_FALSE(log->append(event("first")));
+  ASSERT_FALSE(log->append(event("second")));
+  EXPECT_THAT(log->problem()->what, HasSubstr("2 entries are not in the audit log yet"));
+  EXPECT_FALSE(log->catch_up());
+  fs::remove(file("audit.log"));
+  EXPECT_TRUE(log->catch_up());
+  EXPECT_FALSE(log->problem());
+  EXPECT_EQ(log->sequence(), 2U);
+  // Now the head only.
+  fs::remove(file("audit.head"));
+  fs::create_directory(file("audit.head"));
+  ASSERT_FALSE(log->append(event("third")));
+  EXPECT_THAT(log->problem()->what, HasSubstr("the head of the audit log is behind"));
+  fs::remove(file("audit.head"));
+  EXPECT_TRUE(log->catch_up());
+  EXPECT_FALSE(log->problem());
+  EXPECT_TRUE(verdict().sound());
+  EXPECT_EQ(verdict().last, 3U);
+}
+
 TEST_F(AuditLogTest, RotationIsBoundedAndKeepsTheChain) {
   const auto log = open(2000);
   for (int i = 0; i < 40; ++i) ASSERT_TRUE(log->append(event("change " + std::to_string(i))));
