@@ -107,7 +107,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     worker_ = *std::move(worker);
     publish_descriptors();
 
-    auto table_server = ipc::TableServer::open(io_, options.run_dir + "/forwarder.sock", 0660, options.software, *this);
+    auto table_server = ipc::TableServer::open(io_, options.run_dir + "/forwarder.sock", 0600, options.software, *this);
     if (!table_server) return Unexpected(table_server.error());
     table_server_ = *std::move(table_server);
     auto sa_server = SaServer::open(io_, options.run_dir + "/sa.sock", [this](const ipc::sa::Request& request) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/forwarder/sa_server.h"
 
+#include <pwd.h>
 #include <spdlog/spdlog.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -29,6 +30,16 @@ using Descriptor = asio::posix::stream_descriptor;
 constexpr std::size_t kMaxConnections = 8;
 // Two events for each of 10,000 SAs; a plugin that does not read that many is replaced by its next connection.
 constexpr std::size_t kMaxQueued = 20000;
+/// Whom simplon-charon.service runs charon as.
+constexpr const char* kCharonUser = "simplon-charon";
+
+bool may_hand_over_keys(uid_t uid) {
+  if (uid == 0 || uid == ::geteuid()) return true;
+  struct passwd entry {};
+  struct passwd* found = nullptr;
+  std::array<char, 4096> space;
+  return ::getpwnam_r(kCharonUser, &entry, space.data(), space.size(), &found) == 0 && found != nullptr && found->pw_uid == uid;
+}
 
 struct Connection {
   Connection(asio::io_context& io, int fd) : descriptor(io, fd) {}
@@ -101,8 +112,8 @@ class UnixSaServer final : public SaServer {
 
   void welcome(int fd) {
     const auto peer = sys::peer_credentials(fd);
-    if (!peer || (peer->uid != 0 && peer->uid != ::geteuid()) || connections_.size() >= kMaxConnections) {
-      spdlog::warn("SA: refused a connection on {}", path_);
+    if (!peer || !may_hand_over_keys(peer->uid) || connections_.size() >= kMaxConnections) {
+      spdlog::warn("SA: refused a connection on {} from user {}", path_, peer ? std::to_string(peer->uid) : "unknown");
       ::close(fd);
       return;
     }

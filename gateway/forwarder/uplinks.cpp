@@ -36,7 +36,7 @@ constexpr std::uint32_t kMaxFrame = forward::kFrameBytes - 256 - forward::kMinHe
 constexpr std::uint32_t kEthernetHeader = 14;
 
 std::string driver_of(const std::string& interface) {
-  const sys::UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const sys::UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   struct ethtool_drvinfo info {};
   info.cmd = ETHTOOL_GDRVINFO;
   struct ifreq request {};
