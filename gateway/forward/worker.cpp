@@ -33,7 +33,9 @@ Worker::Worker(Tables& tables, FramePool& pool, const Clock& clock, WorkerOption
       clock_(clock),
       options_(options),
       burst_(std::make_unique<Burst>(tables.state(), pool, counters_, options.index,
-                                     IcmpLimiter(options.icmp_errors_per_second, options.icmp_error_burst))) {}
+                                     IcmpLimiter(options.icmp_errors_per_second, options.icmp_error_burst))) {
+  burst_->reassembles = options.reassembles;
+}
 
 Worker::~Worker() { go_offline(); }
 
@@ -44,8 +46,9 @@ std::size_t Worker::poll_once() noexcept {
   static_assert(kBurst == Burst::kReceived);
   std::size_t total = 0;
   Burst& burst = *burst_;
-  if (!burst.early.empty()) {
+  if (!burst.early.empty() || !burst.reassembly.empty()) {
     begin(burst);
+    burst.reassembly.expire(burst);
     burst.early.let_go(burst);
     forward(burst);
     if (!burst.early.empty()) total = 1;

@@ -21,6 +21,8 @@ struct WorkerOptions {
   unsigned index = 0;
   std::uint32_t icmp_errors_per_second = 1000;
   std::uint32_t icmp_error_burst = 200;
+  /// Whether outer ESP packets that came in fragments are put together; else each is dropped.
+  bool reassembles = true;
 };
 
 /// One core's forwarding loop: receive, the stages in packet order (see worker.cpp), transmit.

@@ -8,10 +8,20 @@
 /* Chosen by us: no known host has more receive queues or local addresses in use. */
 #define SIMPLON_XDP_MAX_QUEUES 256
 #define SIMPLON_XDP_MAX_ADDRESSES 4096
+/* Chosen by us: packets whose later fragments may be on their way; the oldest is forgotten. */
+#define SIMPLON_XDP_MAX_PACKETS 4096
 
 /* Network order; an IPv4 address as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */
 struct simplon_xdp_address {
   __u32 words[4];
+};
+
+/* Fragments of one outer IP packet (RFC 791 section 2.3, RFC 8200 section 4.5). */
+struct simplon_xdp_packet {
+  struct simplon_xdp_address source;
+  struct simplon_xdp_address destination;
+  __be32 id;
+  __u32 protocol;
 };
 
 struct simplon_xdp_vtep {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The XDP program of an uplink: ours goes to the worker's AF_XDP socket of the receive queue, everything else to the
-// kernel. Ours is, unfragmented and without IPv6 extension headers:
+// kernel. Ours is, without IPv6 extension headers but that of a fragment:
 //
-//     UDP to (one of our VTEP addresses, its VXLAN port)
+//     UDP to (one of our VTEP addresses, its VXLAN port), unfragmented
 //     ESP to one of our IPsec addresses
 //     UDP 4500 to one of our IPsec addresses whose first word is not zero (RFC 3948 section 2.2: zero is the non-ESP
 //     marker, IKE) and that is longer than 4 bytes (section 2.3: a keepalive is one byte)
 //
-// so IKE, keepalives, ARP, ND, ICMP, BGP of the underlay, and fragments (which the kernel may reassemble) pass.
+// so IKE, keepalives, ARP, ND, ICMP, BGP of the underlay, and all other fragments (which the kernel may reassemble) pass.
 // Only UAPI structs are used: no BTF of the running kernel is needed.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -21,6 +21,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "platform/xdp/steering_keys.h"
+#include "platform/xdp/fragments.bpf.h"
 
 struct {
   __uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -48,23 +49,35 @@ struct {
 // Given by RFC 791 section 3.1.
 #define MORE_FRAGMENTS 0x2000
 #define FRAGMENT_OFFSET 0x1fff
+// Given by RFC 8200 section 4.5.
+#define IPV6_FRAGMENT_OFFSET 0xfff8
+struct fragment_header {
+  __u8 next_header;
+  __u8 reserved;
+  __be16 offset_more;
+  __be32 id;
+};
 // Given by RFC 7296 section 2.23.
 #define IPSEC_NAT_T_PORT 4500
 
-static __always_inline int is_ours(const struct simplon_xdp_address* destination, __u8 protocol, void* l4, void* end) {
-  if (protocol == IPPROTO_ESP) return bpf_map_lookup_elem(&ipsec_addresses, destination) != 0;
-  if (protocol != IPPROTO_UDP) return 0;
-  struct udphdr* udp = l4;
-  if ((void*)(udp + 1) > end) return 0;
-  if (udp->dest == bpf_htons(IPSEC_NAT_T_PORT)) {
+static __always_inline int is_esp(const struct simplon_xdp_address* destination, __u8 protocol, void* l4, void* end) {
+  if (protocol == IPPROTO_UDP) {
+    struct udphdr* udp = l4;
+    if ((void*)(udp + 1) > end || udp->dest != bpf_htons(IPSEC_NAT_T_PORT)) return 0;
     __u32* first_word = (void*)(udp + 1);
     if ((void*)(first_word + 1) > end) return 0;
     // The length of the datagram, not of the frame: short frames are padded to 60 bytes.
-    if (bpf_ntohs(udp->len) > sizeof(*udp) + sizeof(*first_word) && *first_word != 0 &&
-        bpf_map_lookup_elem(&ipsec_addresses, destination) != 0) {
-      return 1;
-    }
+    if (bpf_ntohs(udp->len) <= sizeof(*udp) + sizeof(*first_word) || *first_word == 0) return 0;
+  } else if (protocol != IPPROTO_ESP) {
+    return 0;
   }
+  return bpf_map_lookup_elem(&ipsec_addresses, destination) != 0;
+}
+
+static __always_inline int is_ours(const struct simplon_xdp_address* destination, __u8 protocol, void* l4, void* end) {
+  if (is_esp(destination, protocol, l4, end)) return 1;
+  struct udphdr* udp = l4;
+  if (protocol != IPPROTO_UDP || (void*)(udp + 1) > end) return 0;
   struct simplon_xdp_vtep vtep = {.address = *destination, .port = udp->dest, .reserved = 0};
   return bpf_map_lookup_elem(&vteps, &vtep) != 0;
 }
@@ -81,15 +94,31 @@ int simplon_uplink(struct xdp_md* context) {
   if (ethernet->h_proto == bpf_htons(ETH_P_IP)) {
     struct iphdr* ip = (void*)(ethernet + 1);
     if ((void*)(ip + 1) > end || ip->ihl < 5) return XDP_PASS;
-    if ((ip->frag_off & bpf_htons(MORE_FRAGMENTS | FRAGMENT_OFFSET)) != 0) return XDP_PASS;
+    void* l4 = (void*)ip + ip->ihl * 4;
     destination.words[2] = bpf_htonl(0xffff);
     destination.words[3] = ip->daddr;
-    ours = is_ours(&destination, ip->protocol, (void*)ip + ip->ihl * 4, end);
+    if ((ip->frag_off & bpf_htons(MORE_FRAGMENTS | FRAGMENT_OFFSET)) != 0) {
+      struct simplon_xdp_packet packet = {.destination = destination, .id = ip->id, .protocol = ip->protocol};
+      packet.source.words[2] = bpf_htonl(0xffff);
+      packet.source.words[3] = ip->saddr;
+      const int first = (ip->frag_off & bpf_htons(FRAGMENT_OFFSET)) == 0;
+      ours = fragment_is_ours(&packet, first, first && is_esp(&destination, ip->protocol, l4, end));
+    } else {
+      ours = is_ours(&destination, ip->protocol, l4, end);
+    }
   } else if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) {
     struct ipv6hdr* ip = (void*)(ethernet + 1);
     if ((void*)(ip + 1) > end) return XDP_PASS;
     __builtin_memcpy(&destination, &ip->daddr, sizeof(destination));
-    ours = is_ours(&destination, ip->nexthdr, ip + 1, end);
+    struct fragment_header* fragment = (void*)(ip + 1);
+    if (ip->nexthdr == IPPROTO_FRAGMENT && (void*)(fragment + 1) <= end) {
+      struct simplon_xdp_packet packet = {.destination = destination, .id = fragment->id, .protocol = fragment->next_header};
+      __builtin_memcpy(&packet.source, &ip->saddr, sizeof(packet.source));
+      const int first = (fragment->offset_more & bpf_htons(IPV6_FRAGMENT_OFFSET)) == 0;
+      ours = fragment_is_ours(&packet, first, first && is_esp(&destination, fragment->next_header, fragment + 1, end));
+    } else {
+      ours = is_ours(&destination, ip->nexthdr, ip + 1, end);
+    }
   }
   if (!ours) return XDP_PASS;
   // Without a socket on this queue the kernel gets it, and answers as for a closed port.

@@ -11,6 +11,7 @@
 #include "gateway/forward/src/early_esp.h"
 #include "gateway/forward/src/esp_jobs.h"
 #include "gateway/forward/src/inner_packet.h"
+#include "gateway/forward/src/reassembly.h"
 #include "gateway/forward/src/table_state.h"
 
 namespace simplon::forward {
@@ -139,6 +140,8 @@ struct Burst {
   Queue unanswered;  // to icmp_errors
   /// From one turn to the next.
   EarlyEsp early;
+  Reassembly reassembly;
+  bool reassembles = true;
   /// How many of `to_vpc` and `to_tunnel` pmtu has seen.
   unsigned fitted_vpc = 0;
   unsigned fitted_tunnel = 0;

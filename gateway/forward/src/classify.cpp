@@ -51,18 +51,33 @@ void classify_ip_payload(Burst& burst, unsigned number, Transit& packet, std::ui
       return classify_udp(burst, number, packet);
     case wire::kProtocolEsp:
       return burst.esp_in.push(number);
-    case wire::kProtocolFragment:
-      return burst.drop(number, Drop::kOuterFragment);
     default:
       return burst.drop(number, Drop::kOuterProtocol);
   }
+}
+
+/// Goes on with a packet that is whole again.
+[[gnu::cold, gnu::noinline]] void classify_fragment(Burst& burst, unsigned number, Transit& packet, const OuterFragment& fragment) noexcept {
+  if (!burst.reassembles) return burst.drop(number, Drop::kOuterFragment);
+  if (burst.reassembly.take(burst, number, fragment)) classify_ip_payload(burst, number, packet, fragment.protocol);
 }
 
 void classify_ipv4(Burst& burst, unsigned number, Transit& packet) noexcept {
   const wire::Ipv4Header* ip = wire::parse_ipv4(packet.bytes());
   if (ip == nullptr) return burst.drop(number, Drop::kOuterIpv4Malformed);
   if (!wire::ipv4_checksum_ok(*ip)) return burst.drop(number, Drop::kOuterIpv4Checksum);  // RFC 1122 section 3.2.1.2
-  if (ip->is_fragment()) return burst.drop(number, Drop::kOuterFragment);
+  if (ip->is_fragment()) {
+    const auto header_bytes = static_cast<std::uint16_t>(ip->header_bytes());
+    return classify_fragment(burst, number, packet,
+                             {.header = packet.data,
+                              .header_bytes = header_bytes,
+                              .data_bytes = static_cast<std::uint16_t>(ip->total_length.host() - header_bytes),
+                              .offset = static_cast<std::uint16_t>(ip->fragment_offset()),
+                              .more = ip->more_fragments(),
+                              .family = 4,
+                              .protocol = ip->protocol,
+                              .id = ip->id.host()});
+  }
   packet.outer = packet.data;
   packet.outer_family = 4;
   packet.length = ip->total_length.host();
@@ -70,9 +85,27 @@ void classify_ipv4(Burst& burst, unsigned number, Transit& packet) noexcept {
   classify_ip_payload(burst, number, packet, ip->protocol);
 }
 
+void classify_ipv6_fragment(Burst& burst, unsigned number, Transit& packet, const wire::Ipv6Header& ip) noexcept {
+  constexpr std::uint16_t kHeaders = sizeof ip + sizeof(wire::Ipv6FragmentHeader);
+  const std::size_t length = sizeof ip + ip.payload_length.host();
+  if (length < kHeaders) return burst.drop(number, Drop::kOuterFragment);
+  const auto* part = reinterpret_cast<const wire::Ipv6FragmentHeader*>(packet.data + sizeof ip);
+  const std::uint16_t offset_more = part->offset_more.host();
+  classify_fragment(burst, number, packet,
+                    {.header = packet.data,
+                     .header_bytes = kHeaders,
+                     .data_bytes = static_cast<std::uint16_t>(length - kHeaders),
+                     .offset = static_cast<std::uint16_t>(offset_more & 0xfff8U),
+                     .more = (offset_more & 1U) != 0,
+                     .family = 6,
+                     .protocol = part->next_header,
+                     .id = part->id.host()});
+}
+
 void classify_ipv6(Burst& burst, unsigned number, Transit& packet) noexcept {
   const wire::Ipv6Header* ip = wire::parse_ipv6(packet.bytes());
   if (ip == nullptr) return burst.drop(number, Drop::kOuterIpv6Malformed);
+  if (ip->next_header == wire::kProtocolFragment) return classify_ipv6_fragment(burst, number, packet, *ip);
   packet.outer = packet.data;
   packet.outer_family = 6;
   packet.length = static_cast<std::uint16_t>(sizeof *ip + ip->payload_length.host());

@@ -90,3 +90,20 @@ def test_a_smaller_path_is_followed(sites):
         sites.gw.ip("route del 192.0.2.0/24")
     expect(lambda: sites.simplon.tunnel("site-b")["programmed"]["mtu"] == esp_mtu(1500, False), 15, "and back")
     forget_path_mtu(sites.vm["blue1"])
+
+
+def test_a_peer_behind_a_narrow_path_fragments_its_outer_packets(sites):
+    """Its kernel cuts the ESP-in-UDP packets to what fits; later fragments have no ports. Nothing is lost here."""
+    red = sites.vm["red1"]
+    sites.a_rtr.ip("route change 203.0.113.0/24 via 198.51.100.254 mtu lock 1300")
+    try:
+        before = sites.simplon.drops()["outer_reassembled"]
+        wire = capture.Capture(sites.wan, "to-gw")
+        assert traffic.ping(sites.a_host, t.VM["red1"], size=1380, count=20).lost == 0
+        traffic.tcp_transfer(sites.a_host, red, t.VM["red1"], megabytes=4)
+        wire.stop()
+        assert wire.count(f"ip.src == {t.A_WAN} and ip.flags.mf == 1") > 20
+        assert sites.simplon.drops()["outer_reassembled"] >= before + 20
+        assert sites.simplon.drops()["outer_fragment"] == 0
+    finally:
+        sites.a_rtr.ip("route change 203.0.113.0/24 via 198.51.100.254")

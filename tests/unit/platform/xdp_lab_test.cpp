@@ -261,7 +261,7 @@ TEST_F(XdpLab, TheRestGoesToTheKernel) {
   EXPECT_EQ(send(ipv4(17, udp(4790, kVxlan))), Went::kKernel) << "another UDP port";
   EXPECT_EQ(send(ipv4(17, udp(4789, kVxlan), 0x2000)), Went::kKernel) << "first fragment";
   EXPECT_EQ(send(ipv4(50, kEsp, 0x0010)), Went::kKernel) << "later fragment";
-  EXPECT_EQ(send(ipv6(44, Frame(40, 17))), Went::kKernel) << "IPv6 fragment";
+  EXPECT_EQ(send(ipv6(44, Frame(40, 17))), Went::kKernel) << "later IPv6 fragment";
   EXPECT_EQ(send(ipv6(58, Frame(40, 0x87))), Went::kKernel) << "neighbor solicitation";
   Frame arp = ethernet(0x0806);
   arp.resize(60, 1);
@@ -272,6 +272,34 @@ TEST_F(XdpLab, TheRestGoesToTheKernel) {
   Frame cut = ipv4(17, udp(4789, {}));
   cut.resize(36);
   EXPECT_EQ(send(cut), Went::kKernel) << "cut inside the UDP header";
+}
+
+Frame numbered(Frame frame, unsigned id) {
+  frame[19] = static_cast<std::uint8_t>(id);
+  return frame;
+}
+
+TEST_F(XdpLab, FragmentsGoWhereTheirFirstWent) {
+  constexpr std::uint16_t kMore = 0x2000;
+  EXPECT_EQ(send(numbered(ipv4(50, kEsp, kMore), 1)), Went::kSocket) << "first of ESP";
+  EXPECT_EQ(send(numbered(ipv4(50, kEsp, kMore | 5), 1)), Went::kSocket);
+  EXPECT_EQ(send(numbered(ipv4(50, kEsp, 10), 1)), Went::kSocket) << "last of it";
+  EXPECT_EQ(send(numbered(ipv4(17, kEsp, 10), 1)), Went::kKernel) << "of another protocol";
+  EXPECT_EQ(send(numbered(ipv4(50, kEsp, 10), 2)), Went::kKernel) << "of another packet";
+  EXPECT_EQ(send(numbered(ipv4(17, udp(4500, kEsp), kMore), 3)), Went::kSocket) << "first of ESP in UDP";
+  EXPECT_EQ(send(numbered(ipv4(17, kEsp, 6), 3)), Went::kSocket);
+  EXPECT_EQ(send(numbered(ipv4(17, udp(500, kIke), kMore), 3)), Went::kKernel) << "IKE uses the identification again";
+  EXPECT_EQ(send(numbered(ipv4(17, kEsp, 6), 3)), Went::kKernel);
+  EXPECT_EQ(send(numbered(ipv4(17, udp(4500, kIke), kMore), 4)), Went::kKernel) << "IKE on port 4500";
+  EXPECT_EQ(send(numbered(ipv4(17, kEsp, 6), 4)), Went::kKernel);
+  Frame first = {50, 0, 0, 1, 0, 0, 0, 7};
+  first.insert(first.end(), kEsp.begin(), kEsp.end());
+  EXPECT_EQ(send(ipv6(44, first)), Went::kSocket) << "first of ESP over IPv6";
+  Frame last = {50, 0, 0, 40, 0, 0, 0, 7};
+  last.insert(last.end(), kEsp.begin(), kEsp.end());
+  EXPECT_EQ(send(ipv6(44, last)), Went::kSocket);
+  last[7] = 8;
+  EXPECT_EQ(send(ipv6(44, last)), Went::kKernel) << "of another packet";
 }
 
 TEST_F(XdpLab, SteeringFollowsItsSets) {

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Outer ESP packets that came in fragments.
+#include <algorithm>
+#include <random>
+
+#include "gateway/forward/src/reassembly.h"
+#include "tests/packet/rig.h"
+
+namespace simplon::test {
+namespace {
+
+constexpr std::size_t kEthernet = 14;
+
+/// Cuts the IP packet of a frame into parts of `bytes` (a multiple of 8) of data.
+std::vector<Bytes> cut(const Bytes& frame, std::size_t bytes) {
+  std::vector<Bytes> parts;
+  const bool v6 = frame[kEthernet] >> 4 == 6;
+  const std::size_t header = kEthernet + (v6 ? 40 : std::size_t{frame[kEthernet] & 15U} * 4);
+  for (std::size_t at = 0; header + at < frame.size(); at += bytes) {
+    const Bytes rest = from(frame, header + at);
+    const Bytes data = first(rest, std::min(bytes, rest.size()));
+    const bool more = header + at + bytes < frame.size();
+    Bytes part = first(frame, header);
+    if (v6) {
+      const std::uint8_t protocol = part[kEthernet + 6];
+      part[kEthernet + 6] = 44;
+      const std::size_t length = 8 + data.size();
+      part[kEthernet + 4] = static_cast<std::uint8_t>(length >> 8);
+      part[kEthernet + 5] = static_cast<std::uint8_t>(length);
+      const std::size_t offset_more = at | (more ? 1U : 0U);
+      part = part + Bytes{protocol, 0, static_cast<std::uint8_t>(offset_more >> 8), static_cast<std::uint8_t>(offset_more), 1, 2, 3, 4};
+    } else {
+      const std::size_t length = header - kEthernet + data.size();
+      part[kEthernet + 2] = static_cast<std::uint8_t>(length >> 8);
+      part[kEthernet + 3] = static_cast<std::uint8_t>(length);
+      const std::size_t flags_offset = at / 8 | (more ? 0x2000U : 0U);
+      part[kEthernet + 6] = static_cast<std::uint8_t>(flags_offset >> 8);
+      part[kEthernet + 7] = static_cast<std::uint8_t>(flags_offset);
+    }
+    parts.push_back(part + data);
+  }
+  return parts;
+}
+
+/// With the checksum of an IPv4 header made right again.
+Bytes sealed(Bytes frame) {
+  if (frame[kEthernet] >> 4 != 4) return frame;
+  const std::size_t end = kEthernet + std::size_t{frame[kEthernet] & 15U} * 4;
+  frame[kEthernet + 10] = frame[kEthernet + 11] = 0;
+  std::uint32_t sum = 0;
+  for (std::size_t at = kEthernet; at < end; at += 2) sum += be16(frame, at);
+  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
+  frame[kEthernet + 10] = static_cast<std::uint8_t>(~sum >> 8);
+  frame[kEthernet + 11] = static_cast<std::uint8_t>(~sum);
+  return frame;
+}
+
+std::vector<Bytes> parts_of(const Bytes& frame, std::size_t bytes) {
+  std::vector<Bytes> parts = cut(frame, bytes);
+  for (Bytes& part : parts) part = sealed(part);
+  return parts;
+}
+
+Bytes datagram(std::size_t bytes, std::uint8_t tos = 0) {
+  return ipv4({.src = "172.16.0.9", .dst = "10.1.0.5", .tos = tos}, udp({1000, 2000}, payload(bytes)));
+}
+Bytes datagram9(std::size_t bytes) { return ipv4({"172.19.0.9", "10.1.0.5"}, udp({1000, 2000}, payload(bytes))); }
+
+/// Lets time pass, so that whoever waits gives up.
+std::map<std::string, std::uint64_t> after(Rig& rig, std::uint64_t nanoseconds) {
+  rig.clock.advance(std::chrono::nanoseconds(nanoseconds));
+  return rig.send_all(kWan, {}).drops;
+}
+/// Without the checks of Rig::send: packets may wait.
+void send(Rig& rig, const std::vector<Bytes>& frames) {
+  for (const Bytes& frame : frames) EXPECT_TRUE(rig.uplinks->inject(kWan, frame));
+  while (rig.worker.poll_once() > 0) {
+  }
+}
+
+TEST(Reassembly, EspInUdp) {
+  Rig rig;
+  const Bytes inner = datagram(1300);
+  const Outcome outcome = rig.send_all(kWan, parts_of(rig.from_site(7, inner), 1000));
+  ASSERT_EQ(outcome.summary(), "sent on 0; dropped outer_reassembled");
+  EXPECT_EQ(Rig::to_vm(outcome.sent[0]), hop(inner));
+}
+
+TEST(Reassembly, RawEspInManyParts) {
+  Rig rig;
+  const Bytes inner = datagram(1300);
+  const auto parts = parts_of(rig.from_site(8, inner), 104);
+  const Outcome outcome = rig.send_all(kWan, parts);
+  ASSERT_EQ(outcome.summary(), "sent on 0; dropped outer_reassembled x" + std::to_string(parts.size() - 1));
+  EXPECT_EQ(Rig::to_vm(outcome.sent[0], 5002), hop(inner));
+}
+
+TEST(Reassembly, RawEspOverIpv6) {
+  Rig rig;
+  const Bytes inner = datagram9(1300);
+  const Outcome outcome = rig.send_all(kWan, parts_of(rig.from_site(9, inner), 1232));
+  ASSERT_EQ(outcome.summary(), "sent on 0; dropped outer_reassembled");
+  EXPECT_EQ(Rig::to_vm(outcome.sent[0]), hop(inner));
+}
+
+TEST(Reassembly, AnAtomicFragmentIsWhole) {  // RFC 6946
+  Rig rig;
+  const Bytes inner = datagram9(300);
+  const Outcome outcome = rig.send_all(kWan, parts_of(rig.from_site(9, inner), 4000));
+  ASSERT_EQ(outcome.summary(), "sent on 0");
+  EXPECT_EQ(Rig::to_vm(outcome.sent[0]), hop(inner));
+}
+
+TEST(Reassembly, LaterPartsComeInAnyOrderAndMixed) {
+  Rig rig;
+  std::vector<Bytes> frames;
+  std::mt19937 random(1);  // NOLINT(cert-msc51-cpp): the same order each time
+  for (std::uint16_t packet = 0; packet < 20; ++packet) {
+    auto parts = cut(rig.from_site(7, datagram(1000)), 160);
+    for (Bytes& part : parts) {
+      part[kEthernet + 4] = static_cast<std::uint8_t>(packet);
+      part = sealed(part);
+    }
+    std::shuffle(parts.begin() + 1, parts.end(), random);
+    frames.insert(frames.end(), parts.begin(), parts.end());
+  }
+  // First parts stay before theirs; the rest of all packets is mixed.
+  std::stable_partition(frames.begin(), frames.end(), [](const Bytes& frame) { return (be16(frame, kEthernet + 6) & 0x1fff) == 0; });
+  std::shuffle(frames.begin() + 20, frames.end(), random);
+  const Outcome outcome = rig.send_all(kWan, frames);
+  EXPECT_EQ(outcome.sent.size(), 20U);
+  EXPECT_EQ(outcome.drops, (std::map<std::string, std::uint64_t>{{"outer_reassembled", frames.size() - 20}}));
+}
+
+TEST(Reassembly, WhoKnowsNoSpiHoldsNoMemory) {
+  Rig rig;
+  Bytes strange = rig.from_site(8, datagram(1000));
+  strange[kEthernet + 20] ^= 0xff;  // the SPI
+  EXPECT_EQ(rig.send_all(kWan, parts_of(strange, 800)).summary(), "dropped outer_fragment x2");
+  const Bytes ike = ethernet({kWanMac, kIspMac}, ipv4({"203.0.113.7", "198.51.100.1"}, udp({500, 500}, payload(1000))));
+  EXPECT_EQ(rig.send_all(kWan, parts_of(ike, 800)).summary(), "dropped outer_fragment x2");
+}
+
+TEST(Reassembly, TheFirstPartComesFirst) {
+  Rig rig;
+  auto parts = parts_of(rig.from_site(7, datagram(1000)), 800);
+  std::swap(parts[0], parts[1]);
+  send(rig, parts);
+  EXPECT_EQ(after(rig, forward::Reassembly::kPatience), (std::map<std::string, std::uint64_t>{{"outer_fragment", 1}}));
+}
+
+TEST(Reassembly, AMissingPartEndsIt) {
+  Rig rig;
+  auto parts = parts_of(rig.from_site(7, datagram(1000)), 400);
+  const Bytes last = parts.back();
+  parts.pop_back();
+  send(rig, parts);
+  rig.clock.advance(std::chrono::nanoseconds(forward::Reassembly::kPatience - 1));
+  send(rig, {});
+  EXPECT_EQ(rig.pool.available(), rig.pool.frames() - 1);
+  EXPECT_EQ(after(rig, 1), (std::map<std::string, std::uint64_t>{{"outer_fragment", parts.size()}}));
+  EXPECT_EQ(rig.send(kWan, last).summary(), "dropped outer_fragment");
+}
+
+TEST(Reassembly, PartsThatDoNotAgreeEndIt) {
+  const auto refuse = [](const char* what, auto&& change) {
+    Rig rig;
+    auto parts = cut(rig.from_site(7, datagram(1000)), 400);
+    change(parts);
+    for (Bytes& part : parts) part = sealed(part);
+    const Outcome outcome = rig.send_all(kWan, parts);
+    EXPECT_EQ(outcome.summary(), "dropped outer_fragment x" + std::to_string(parts.size())) << what;
+  };
+  refuse("overlap (RFC 5722)", [](auto& parts) { parts[1][kEthernet + 7] -= 1; });
+  refuse("twice the same", [](auto& parts) { parts.insert(parts.begin() + 1, parts[1]); });
+  refuse("an end before the end", [](auto& parts) {
+    parts[1][kEthernet + 6] &= 0x1f;
+    std::swap(parts[1], parts[2]);
+  });
+  refuse("a length that is no multiple of 8", [](auto& parts) {
+    parts[1].pop_back();
+    parts[1][kEthernet + 3] -= 1;
+  });
+  refuse("congestion marked on one of parts that cannot carry it (RFC 3168 section 5.3)", [](auto& parts) { parts[1][kEthernet + 1] |= 3; });
+  refuse("larger than a frame", [](auto& parts) {
+    parts[2][kEthernet + 6] = 0x1f;
+    parts[2][kEthernet + 7] = 0xff;
+  });
+}
+
+TEST(Reassembly, CongestionOfOnePartIsThatOfThePacket) {  // RFC 3168 section 5.3, RFC 6040
+  Rig rig;
+  const Bytes inner = datagram(1000, 2);
+  auto parts = cut(rig.from_site(7, inner), 800);
+  parts[0][kEthernet + 1] |= 2;
+  parts[1][kEthernet + 1] |= 3;
+  for (Bytes& part : parts) part = sealed(part);
+  const Outcome outcome = rig.send_all(kWan, parts);
+  ASSERT_EQ(outcome.summary(), "sent on 0; dropped outer_reassembled");
+  EXPECT_EQ(outcome.sent[0].bytes[kEthernet + 20 + 8 + 8 + kEthernet + 1] & 3, 3);
+}
+
+TEST(Reassembly, TheOldestMakesRoom) {
+  Rig rig;
+  std::vector<Bytes> opened;
+  for (unsigned packet = 0; packet < forward::Reassembly::kCapacity + 3; ++packet) {
+    Bytes part = cut(rig.from_site(7, datagram(1000)), 800)[0];
+    part[kEthernet + 4] = static_cast<std::uint8_t>(packet);
+    opened.push_back(sealed(part));
+  }
+  send(rig, opened);
+  EXPECT_EQ(rig.worker.counters().drops[static_cast<std::size_t>(forward::Drop::kOuterFragment)].read(), 3U);
+  EXPECT_EQ(rig.pool.available(), rig.pool.frames() - forward::Reassembly::kCapacity);
+  EXPECT_EQ(after(rig, forward::Reassembly::kPatience),
+            (std::map<std::string, std::uint64_t>{{"outer_fragment", forward::Reassembly::kCapacity}}));
+}
+
+}  // namespace
+}  // namespace simplon::test
