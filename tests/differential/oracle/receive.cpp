@@ -125,7 +125,6 @@ void Oracle::from_uplink(const Port& port, View frame, Outcome& outcome) {
 
   const View payload = ip.subspan(header, total - header);
   if (protocol == 50) return esp(source, destination, outer_class, std::nullopt, payload, outcome);
-  if (protocol == 44) return drop(outcome, Drop::kOuterFragment);
   if (protocol != 17) return drop(outcome, Drop::kOuterProtocol);
 
   // The UDP checksum is not looked at: every payload brings its own protection (RFC 7348 section 5, RFC 3948
