@@ -18,30 +18,19 @@ const EVP_CIPHER* cipher(std::size_t key_bytes) noexcept {
   return key_bytes == 16 ? ::EVP_aes_128_cbc() : key_bytes == 24 ? ::EVP_aes_192_cbc() : ::EVP_aes_256_cbc();
 }
 
-struct Sha256 {
-  using State = SHA256_CTX;
-  static constexpr std::size_t kBlockBytes = SHA256_CBLOCK;
-  static constexpr std::size_t kDigestBytes = SHA256_DIGEST_LENGTH;
-  static constexpr auto init = ::SHA256_Init;
-  static constexpr auto update = ::SHA256_Update;
-  static constexpr auto final = ::SHA256_Final;
+/// OpenSSL's functions of one hash: a context of it can be copied, which those of EVP cannot without allocation.
+template <class Context, std::size_t kBlock, std::size_t kDigest, auto kInit, auto kUpdate, auto kFinal>
+struct Sha {
+  using State = Context;
+  static constexpr std::size_t kBlockBytes = kBlock;
+  static constexpr std::size_t kDigestBytes = kDigest;
+  static constexpr auto init = kInit;
+  static constexpr auto update = kUpdate;
+  static constexpr auto final = kFinal;
 };
-struct Sha384 {
-  using State = SHA512_CTX;
-  static constexpr std::size_t kBlockBytes = SHA512_CBLOCK;
-  static constexpr std::size_t kDigestBytes = SHA384_DIGEST_LENGTH;
-  static constexpr auto init = ::SHA384_Init;
-  static constexpr auto update = ::SHA384_Update;
-  static constexpr auto final = ::SHA384_Final;
-};
-struct Sha512 {
-  using State = SHA512_CTX;
-  static constexpr std::size_t kBlockBytes = SHA512_CBLOCK;
-  static constexpr std::size_t kDigestBytes = SHA512_DIGEST_LENGTH;
-  static constexpr auto init = ::SHA512_Init;
-  static constexpr auto update = ::SHA512_Update;
-  static constexpr auto final = ::SHA512_Final;
-};
+using Sha256 = Sha<SHA256_CTX, SHA256_CBLOCK, SHA256_DIGEST_LENGTH, ::SHA256_Init, ::SHA256_Update, ::SHA256_Final>;
+using Sha384 = Sha<SHA512_CTX, SHA512_CBLOCK, SHA384_DIGEST_LENGTH, ::SHA384_Init, ::SHA384_Update, ::SHA384_Final>;
+using Sha512 = Sha<SHA512_CTX, SHA512_CBLOCK, SHA512_DIGEST_LENGTH, ::SHA512_Init, ::SHA512_Update, ::SHA512_Final>;
 
 /// RFC 2104 section 2; the key is not longer than a block.
 template <class Hash>

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-import contextlib
-
 import pytest
 
-from lib import capture, traffic
+from lib import traffic
 from lib import two_sites as t
 from lib.expect import expect
 
@@ -18,26 +16,6 @@ def sites(lab):
     built.assert_healthy()
 
 
-@contextlib.contextmanager
-def traffic_everywhere(sites, judged=slice(None)):
-    """Numbered packets both ways at both sites; `judged` of the four streams must arrive without a loss."""
-    red, blue = sites.vm["red1"], sites.vm["blue1"]
-    wires = [capture.Capture(sites.wan, port, filter="esp or udp port 4500") for port in ("to-a", "to-b")]
-    with contextlib.ExitStack() as stack:
-        streams = [stack.enter_context(traffic.stream(*ends)) for ends in (
-            (sites.a_host, red, t.VM["red1"]), (red, sites.a_host, t.A_HOST),
-            (sites.b_host, blue, t.VM["blue1"]), (blue, sites.b_host, t.B_HOST))]
-        for stream in streams:
-            traffic.carried(stream, 200)
-        yield streams
-    for wire in wires:
-        wire.stop()
-    for stream in streams[judged]:
-        assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, str(stream.result)
-    for wire in wires:
-        capture.assert_never_repeated(wire)
-
-
 def sa_numbers(gateway):
     """{SPI: highest outbound sequence number} of all SAs."""
     return {sa["spi"]: sa["sequence"] for name in ("site-a", "site-b")
@@ -49,7 +27,7 @@ def test_killing_simplond_disturbs_nothing(sites):
     numbers = sa_numbers(gateway)
     routes = {domain: gateway.routes(domain) for domain in ("red", "blue")}
     sessions = sites.a_bird.ask("show", "protocols", "up")
-    with traffic_everywhere(sites) as streams:
+    with sites.numbered_traffic_arrives() as streams:
         for _ in range(KILLS):
             gateway.kill_daemon()
             traffic.carried(streams[0], 300)
@@ -76,7 +54,7 @@ def test_killing_charon_disturbs_nothing(sites):
     """
     gateway = sites.simplon
     sessions = sites.a_bird.ask("show", "protocols", "up")
-    with traffic_everywhere(sites, judged=slice(1, None)) as streams:
+    with sites.numbered_traffic_arrives(judged=slice(1, None)) as streams:
         for _ in range(KILLS):
             before = set(sa_numbers(gateway))
             gateway.restart_charon()

@@ -188,20 +188,6 @@ def reach(show, lab, sites):
         ping_row(show, f"{size}-byte packets, site-b host -> VM blue", sites.b_host, t.VM["blue1"], 5, size - 28)
 
 
-@contextlib.contextmanager
-def streams(sites):
-    red, blue = sites.vm["red1"], sites.vm["blue1"]
-    with contextlib.ExitStack() as stack:
-        running = [stack.enter_context(traffic.stream(*ends)) for ends in (
-            (sites.a_host, red, t.VM["red1"]), (red, sites.a_host, t.A_HOST),
-            (sites.b_host, blue, t.VM["blue1"]), (blue, sites.b_host, t.B_HOST))]
-        for one in running:
-            traffic.carried(one, 500)
-        yield running
-        for one in running:
-            traffic.carried(one, 500)
-
-
 def stream_rows(show, what, running):
     for one in running:
         flow = one.result
@@ -217,7 +203,7 @@ def spis(gateway, name):
 def disturb(show, sites):
     gateway = sites.simplon
     show.chapter("Three CHILD rekeys of each tunnel, under 1000 packets/s in every direction")
-    with show.progress("traffic and rekeys"), streams(sites) as running:
+    with show.progress("traffic and rekeys"), sites.numbered_traffic(before=500, after=500) as running:
         for _ in range(3):
             before = {name: spis(gateway, name) for name in ("site-a", "site-b")}
             sites.a_charon.rekey_child()
@@ -229,7 +215,7 @@ def disturb(show, sites):
 
     show.chapter("kill -9 of simplond, twice, under the same traffic")
     before = {name: spis(gateway, name) for name in ("site-a", "site-b")}
-    with show.progress("traffic and kills"), streams(sites) as running:
+    with show.progress("traffic and kills"), sites.numbered_traffic(before=500, after=500) as running:
         for _ in range(2):
             gateway.kill_daemon()
             traffic.carried(running[0], 500)

@@ -11,7 +11,9 @@
     VPC blue (VNI 200, domain blue): 10.20.0.0/24, VMs blue1 on c1, blue2 on c2      announced to site-b
     VPC lan  (VNI 700, at b-gw):     10.2.0.0/24, b-host is on the overlay itself
 """
-from . import bird, charon, vxlan_host
+import contextlib
+
+from . import bird, capture, charon, traffic, vxlan_host
 from .expect import expect
 from .gateway import Gateway
 from .vxlan_host import ComputeHost, VxlanEndpoint
@@ -200,3 +202,32 @@ def domain(name, asn, router_id, *neighbors):
 def tunnel(name, in_domain, local, remote, local_id, remote_id, psk_file, inside, **more):
     return {"name": name, "domain": in_domain, "local": local, "remote": remote, "local-id": local_id,
             "remote-id": remote_id, "psk-file": psk_file, "inside": [inside], "dpd-delay": "5s", **more}
+
+    @contextlib.contextmanager
+    def numbered_traffic(self, before=200, after=0):
+        """Streams of numbered packets both ways at both sites: site-a's first, the one to the VM first. At least `before`
+        packets of each have arrived when the block begins, `after` more when it has ended."""
+        red, blue = self.vm["red1"], self.vm["blue1"]
+        with contextlib.ExitStack() as stack:
+            streams = [stack.enter_context(traffic.stream(*ends)) for ends in (
+                (self.a_host, red, VM["red1"]), (red, self.a_host, A_HOST),
+                (self.b_host, blue, VM["blue1"]), (blue, self.b_host, B_HOST))]
+            for stream in streams:
+                traffic.carried(stream, before)
+            yield streams
+            if after:
+                for stream in streams:
+                    traffic.carried(stream, after)
+
+    @contextlib.contextmanager
+    def numbered_traffic_arrives(self, judged=slice(None), after=0):
+        """The same; none of the packets of the `judged` streams is lost or comes twice, no ESP packet was sent twice."""
+        wires = [capture.Capture(self.wan, port, filter="esp or udp port 4500") for port in ("to-a", "to-b")]
+        with self.numbered_traffic(after=after) as streams:
+            yield streams
+        for wire in wires:
+            wire.stop()
+        for stream in streams[judged]:
+            assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, str(stream.result)
+        for wire in wires:
+            capture.assert_never_repeated(wire)

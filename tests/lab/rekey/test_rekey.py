@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-import contextlib
 import threading
 
 import pytest
 
-from lib import capture, traffic
+from lib import traffic
 from lib import two_sites as t
 from lib.expect import expect
 
@@ -20,23 +19,8 @@ def sites(lab):
 @pytest.fixture
 def traffic_on_both_tunnels(sites):
     """Numbered traffic in all four directions, judged at the end."""
-    red, blue = sites.vm["red1"], sites.vm["blue1"]
-    wires = [capture.Capture(sites.wan, port, filter="esp or udp port 4500") for port in ("to-a", "to-b")]
-    with contextlib.ExitStack() as stack:
-        streams = [stack.enter_context(traffic.stream(*ends)) for ends in (
-            (sites.a_host, red, t.VM["red1"]), (red, sites.a_host, t.A_HOST),
-            (sites.b_host, blue, t.VM["blue1"]), (blue, sites.b_host, t.B_HOST))]
-        for stream in streams:
-            traffic.carried(stream, 200)
+    with sites.numbered_traffic_arrives(after=500) as streams:
         yield streams
-        for stream in streams:
-            traffic.carried(stream, 500)
-    for wire in wires:
-        wire.stop()
-    for stream in streams:
-        assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, str(stream.result)
-    for wire in wires:
-        capture.assert_never_repeated(wire)
 
 
 def outbound(gateway, tunnel):

@@ -10,7 +10,7 @@
 #include "gateway/config/ids.h"
 #include "gateway/config/json.h"
 #include "gateway/config/store.h"
-#include "tests/unit/config/sample.h"
+#include "tests/unit/config/store_fixture.h"
 
 namespace simplon::config {
 namespace {
@@ -19,22 +19,8 @@ namespace fs = std::filesystem;
 using std::chrono::seconds;
 using ::testing::HasSubstr;
 
-class FakeWallClock final : public WallClock {
- public:
-  [[nodiscard]] std::chrono::system_clock::time_point now() const noexcept override { return now_; }
-  void advance(seconds by) { now_ += by; }
-
- private:
-  std::chrono::system_clock::time_point now_{seconds(1'800'000'000)};
-};
-
-class ProbationStoreTest : public ::testing::Test {
+class ProbationStoreTest : public StoreFixture {
  protected:
-  Store open() {
-    auto store = Store::open(directory_, clock_);
-    EXPECT_TRUE(store) << store.error().message();
-    return std::move(*store);
-  }
   static Store::CommitRequest request(const std::string& text, std::optional<seconds> window = {},
                                       std::vector<std::string> gates = {}) {
     Store::CommitRequest made;
@@ -46,10 +32,6 @@ class ProbationStoreTest : public ::testing::Test {
     made.gates = std::move(gates);
     return made;
   }
-
-  TemporaryFolder folder_;
-  fs::path directory_ = folder_.path() / "config";
-  FakeWallClock clock_;
 };
 
 TEST_F(ProbationStoreTest, WhoIsKeptWithTheUser) {

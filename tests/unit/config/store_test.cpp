@@ -12,7 +12,7 @@
 #include <sstream>
 
 #include "gateway/config/ids.h"
-#include "tests/unit/config/sample.h"
+#include "tests/unit/config/store_fixture.h"
 
 namespace simplon::config {
 namespace {
@@ -21,22 +21,8 @@ namespace fs = std::filesystem;
 using std::chrono::seconds;
 using ::testing::HasSubstr;
 
-class FakeWallClock final : public WallClock {
- public:
-  [[nodiscard]] std::chrono::system_clock::time_point now() const noexcept override { return now_; }
-  void advance(seconds by) { now_ += by; }
-
- private:
-  std::chrono::system_clock::time_point now_{seconds(1'800'000'000)};
-};
-
-class StoreTest : public ::testing::Test {
+class StoreTest : public StoreFixture {
  protected:
-  Store open() {
-    auto store = Store::open(directory_, clock_);
-    EXPECT_TRUE(store) << store.error().message();
-    return std::move(*store);
-  }
   static std::uint64_t commit(Store& store, const std::string& text, std::optional<seconds> confirm = {}) {
     const auto version = store.commit({text, "root", "because", {}, confirm, true, {}, {}});
     EXPECT_TRUE(version) << version.error().message();
@@ -49,10 +35,6 @@ class StoreTest : public ::testing::Test {
     return text.str();
   }
   static void spit(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::trunc) << text; }
-
-  TemporaryFolder folder_;
-  fs::path directory_ = folder_.path() / "state" / "config";
-  FakeWallClock clock_;
 };
 
 TEST_F(StoreTest, BeginsEmpty) {
