@@ -178,31 +178,6 @@ class TwoSites:
             box.assert_healthy()
             box.assert_accounted()
 
-
-# Parts of a configuration document
-
-def endpoint(address, vni, vtep):
-    return {"address": address, "mac": vxlan_host.mac(vni, address), "vtep": vtep}
-
-
-def vpc(name, in_domain, vni, endpoints, prefix="10.20.0.0/24", gateway="10.20.0.1/24"):
-    return {"name": name, "domain": in_domain, "vni": vni, "prefixes": [prefix], "gateway": [gateway],
-            "endpoints": endpoints}
-
-
-def neighbor(name, address, asn, accept, announce, password_file=None):
-    return {"name": name, "address": address, "asn": asn, "import": accept, "export": announce,
-            **({"password-file": password_file} if password_file else {})}
-
-
-def domain(name, asn, router_id, *neighbors):
-    return {"name": name, "bgp": {"asn": asn, "router-id": router_id, "neighbors": list(neighbors)}}
-
-
-def tunnel(name, in_domain, local, remote, local_id, remote_id, psk_file, inside, **more):
-    return {"name": name, "domain": in_domain, "local": local, "remote": remote, "local-id": local_id,
-            "remote-id": remote_id, "psk-file": psk_file, "inside": [inside], "dpd-delay": "5s", **more}
-
     @contextlib.contextmanager
     def numbered_traffic(self, before=200, after=0):
         """Streams of numbered packets both ways at both sites: site-a's first, the one to the VM first. At least `before`
@@ -231,3 +206,28 @@ def tunnel(name, in_domain, local, remote, local_id, remote_id, psk_file, inside
             assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, str(stream.result)
         for wire in wires:
             capture.assert_never_repeated(wire)
+
+
+# Parts of a configuration document
+
+def endpoint(address, vni, vtep):
+    return {"address": address, "mac": vxlan_host.mac(vni, address), "vtep": vtep}
+
+
+def vpc(name, in_domain, vni, endpoints, prefix="10.20.0.0/24", gateway="10.20.0.1/24"):
+    return {"name": name, "domain": in_domain, "vni": vni, "prefixes": [prefix], "gateway": [gateway],
+            "endpoints": endpoints}
+
+
+def neighbor(name, address, asn, accept, announce, password_file=None):
+    return {"name": name, "address": address, "asn": asn, "import": accept, "export": announce,
+            **({"password-file": password_file} if password_file else {})}
+
+
+def domain(name, asn, router_id, *neighbors):
+    return {"name": name, "bgp": {"asn": asn, "router-id": router_id, "neighbors": list(neighbors)}}
+
+
+def tunnel(name, in_domain, local, remote, local_id, remote_id, psk_file, inside, **more):
+    return {"name": name, "domain": in_domain, "local": local, "remote": remote, "local-id": local_id,
+            "remote-id": remote_id, "psk-file": psk_file, "inside": [inside], "dpd-delay": "5s", **more}
