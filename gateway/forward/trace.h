@@ -93,15 +93,15 @@ class LiveTrace {
                                                                  const PacketFilter& filter);
   ~LiveTrace();
   /// For the worker, which sees every packet through it meanwhile.
-  [[nodiscard]] Watch& watch() noexcept;
+  [[nodiscard]] std::shared_ptr<Watch> watch() const;
   /// The packet has come. Any thread.
   [[nodiscard]] bool done() const noexcept;
   /// What became of it. Entries are looked up now. Threads: the table writer's.
   [[nodiscard]] Trace explain(const Tables& tables) const;
 
  private:
-  explicit LiveTrace(std::unique_ptr<Recorder> recorder);
-  std::unique_ptr<Recorder> recorder_;
+  explicit LiveTrace(std::shared_ptr<Recorder> recorder);
+  std::shared_ptr<Recorder> recorder_;
 };
 
 /// What an operator does about a drop; `{from}`, `{to}`, `{domain}`, `{source}` and `{destination}` stand for the packet's.

@@ -264,7 +264,7 @@ TEST(LiveTrace, ShowsTheNextPacketThatMatches) {
   forward::PacketFilter filter;
   filter.destination_port = 53;
   auto live = forward::LiveTrace::create(rig.tables, kRedVpc, filter).value();
-  rig.worker.watch(&live->watch());
+  rig.worker.watch(live->watch().get());
   const auto frame = [](std::uint16_t port) { return Rig::from_vm(ipv4({"10.1.0.5", "172.16.0.9"}, udp({1, port}, {}))); };
   // Another port, another attachment: not this one.
   rig.send(kFabric, frame(80));
@@ -303,7 +303,7 @@ TEST(LiveTrace, ShowsDropsAndTheirAnswers) {
     SCOPED_TRACE(d.drop);
     Rig rig;
     auto live = forward::LiveTrace::create(rig.tables, d.from, {}).value();
-    rig.worker.watch(&live->watch());
+    rig.worker.watch(live->watch().get());
     rig.send(d.port, d.packet(rig));
     rig.worker.watch(nullptr);
     ASSERT_TRUE(live->done());

@@ -295,15 +295,15 @@ Result<Trace> trace(const Tables& tables, const Clock& clock, const DescribedPac
   return run(tables, clock, uplink->id, *frame);
 }
 
-LiveTrace::LiveTrace(std::unique_ptr<Recorder> recorder) : recorder_(std::move(recorder)) {}
+LiveTrace::LiveTrace(std::shared_ptr<Recorder> recorder) : recorder_(std::move(recorder)) {}
 LiveTrace::~LiveTrace() = default;
 
 Result<std::unique_ptr<LiveTrace>> LiveTrace::create(const Tables& tables, AttachmentId from, const PacketFilter& filter) {
   if (!tables.domain_of(from)) return Unexpected(no_such(from));
-  return std::unique_ptr<LiveTrace>(new LiveTrace(std::make_unique<Recorder>(tables.slot_of(from), filter)));
+  return std::unique_ptr<LiveTrace>(new LiveTrace(std::make_shared<Recorder>(tables.slot_of(from), filter)));
 }
 
-Watch& LiveTrace::watch() noexcept { return *recorder_; }
+std::shared_ptr<Watch> LiveTrace::watch() const { return recorder_; }
 bool LiveTrace::done() const noexcept { return recorder_->done(); }
 Trace LiveTrace::explain(const Tables& tables) const { return forward::explain(tables, recorder_->sightings()); }
 
