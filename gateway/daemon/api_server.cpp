@@ -17,6 +17,7 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
@@ -53,6 +54,7 @@ using Reply = http::response<http::string_body>;
 
 constexpr std::chrono::seconds kWriteTimeout{30};
 constexpr std::chrono::milliseconds kAcceptPause{100};
+constexpr const char* kCapturePath = "/v1/capture";
 
 struct Answer {
   unsigned status = 200;
@@ -201,6 +203,12 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
         co_return co_await backend.bgp();
       case ipc::ApiCall::kDrops:
         co_return co_await backend.drops();
+      case ipc::ApiCall::kTrace:
+        co_return co_await backend.trace(std::move(request.packet));
+      case ipc::ApiCall::kTraceLive:
+        co_return co_await backend.trace_live(author_of(peer.uid), std::move(request.packet));
+      case ipc::ApiCall::kCapture:
+        break;  // a stream: serve_capture
     }
     co_return fail(ErrorCode::kBug, "an unknown call");
   }
@@ -221,6 +229,53 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     spdlog::error("api: {} failed: {}", std::string_view(target.data(), target.size()), problem);
     co_return refusal(500,
                       make_error(ErrorCode::kBug, "simplond failed to answer: " + problem, "its log has the details"));
+  }
+
+  /// Nothing is read from a client while it receives a stream, so that it left shows only here.
+  static bool has_left(Stream& stream) {
+    char byte = 0;
+    return ::recv(stream.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+  }
+
+  /// Pieces until the end, or until the client is gone or too slow; the connection is closed afterwards.
+  asio::awaitable<void> send_stream(Stream& stream, unsigned version, std::unique_ptr<ApiStream> source) {
+    http::response<http::empty_body> head(http::status::ok, version);
+    head.set(http::field::content_type, "application/x-pcapng");
+    head.chunked(true);
+    head.keep_alive(false);
+    http::response_serializer<http::empty_body> serializer(head);
+    error_code error;
+    stream.expires_after(kWriteTimeout);
+    co_await http::async_write_header(stream, serializer, redirect_error(use_awaitable, error));
+    while (!error && !closed) {
+      const auto piece = co_await source->next();
+      stream.expires_after(kWriteTimeout);
+      if (!piece) {
+        co_await asio::async_write(stream, http::make_chunk_last(), redirect_error(use_awaitable, error));
+        co_return;
+      }
+      if (has_left(stream)) co_return;
+      if (piece->empty()) continue;
+      co_await asio::async_write(stream, http::make_chunk(asio::buffer(*piece)), redirect_error(use_awaitable, error));
+    }
+  }
+
+  /// What a request for a stream gets if it does not get one.
+  asio::awaitable<std::optional<Answer>> serve_capture(Stream& stream, const http::request<http::string_body>& message,
+                                                       Peer peer) {
+    auto request = ipc::parse_api_request("POST", kCapturePath, message.body());
+    if (!request) co_return refusal(request.error().http_status, request.error().error);
+    std::string problem;
+    try {
+      auto source = co_await backend.capture(author_of(peer.uid), std::move(request->packet));
+      if (!source) co_return answer_of(tl::unexpected(std::move(source.error())));
+      co_await send_stream(stream, message.version(), *std::move(source));
+      co_return std::nullopt;
+    } catch (const std::exception& error) {
+      problem = error.what();
+    }
+    spdlog::error("api: a capture failed: {}", problem);
+    co_return refusal(500, make_error(ErrorCode::kBug, "simplond failed to answer: " + problem, "its log has the details"));
   }
 
   static Reply reply_of(Answer answer, unsigned version, bool keep_alive) {
@@ -290,6 +345,12 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     }
     stream.expires_never();
     const http::request<http::string_body> message = parser.release();
+    if (message.method() == http::verb::post && message.target() == kCapturePath) {
+      auto refused = co_await serve_capture(stream, message, peer);
+      if (!refused) co_return false;
+      Reply reply = reply_of(std::move(*refused), message.version(), message.keep_alive());
+      co_return co_await write(stream, std::move(reply));
+    }
     Answer answered = co_await answer(message, peer);
     Reply reply = reply_of(std::move(answered), message.version(), message.keep_alive());
     co_return co_await write(stream, std::move(reply));

@@ -20,6 +20,7 @@
 #include "gateway/config/document.h"
 #include "gateway/config/store.h"
 #include "gateway/ipc/api.h"
+#include "gateway/ipc/api_request.h"
 #include "platform/base/result.h"
 
 namespace simplon::daemon {
@@ -41,6 +42,15 @@ struct ApiFailure {
 }
 
 using ApiResult = tl::expected<nlohmann::json, ApiFailure>;
+
+/// A reply that goes on: pieces of a body of type application/x-pcapng.
+class ApiStream {
+ public:
+  virtual ~ApiStream() = default;
+  /// The next piece, at least twice a second: empty if there is nothing now, nothing at the end.
+  virtual boost::asio::awaitable<std::optional<std::string>> next() = 0;
+};
+using ApiStreamResult = tl::expected<std::unique_ptr<ApiStream>, ApiFailure>;
 
 struct ApplyRequest {
   std::string document;
@@ -85,6 +95,10 @@ class ApiBackend {
   virtual boost::asio::awaitable<ApiResult> export_archive(bool history) = 0;
   virtual boost::asio::awaitable<ApiResult> import_archive(ApplyRequest request) = 0;
   virtual boost::asio::awaitable<ApiResult> audit(std::size_t last) = 0;
+  virtual boost::asio::awaitable<ApiResult> trace(ipc::PacketQuery query) = 0;
+  virtual boost::asio::awaitable<ApiResult> trace_live(config::Author who, ipc::PacketQuery query) = 0;
+  /// Ends with the stream: when the client goes away.
+  virtual boost::asio::awaitable<ApiStreamResult> capture(config::Author who, ipc::PacketQuery query) = 0;
   /// Somebody without the right to change anything tried to.
   virtual void denied(const config::Author& who, const std::string& target) = 0;
 };

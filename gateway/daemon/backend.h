@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,11 +15,14 @@
 #include "gateway/config/store.h"
 #include "gateway/control/reconciler.h"
 #include "gateway/daemon/api_server.h"
+#include "gateway/ipc/capture_stream.h"
 #include "gateway/ipc/table_client.h"
 #include "ipsec/tunnel_manager.h"
 #include "platform/base/clock.h"
 
 namespace simplon::daemon {
+
+struct PacketPlace;
 
 /// Answers the local API (gateway/ipc/api.h): puts what is configured, what charon and FRR observe and what the
 /// forwarder confirmed side by side, and hands changes to the reconciler. Threads: the io_context's one. Lifetime: all
@@ -35,7 +40,10 @@ class Backend final : public ApiBackend {
     audit::Log& audit;
     /// Of the journal of an import, and where an import may write secrets.
     std::string state_dir;
-    std::string secrets_dir = "/etc/simplon";
+    std::string secrets_dir;
+    /// A connection of its own: a live trace takes its time.
+    ipc::TableClient& observer;
+    std::function<std::unique_ptr<ipc::CaptureStream>()> open_capture;
   };
 
   Backend(Parts parts, std::string software)
@@ -58,6 +66,9 @@ class Backend final : public ApiBackend {
   boost::asio::awaitable<ApiResult> export_archive(bool history) override;
   boost::asio::awaitable<ApiResult> import_archive(ApplyRequest request) override;
   boost::asio::awaitable<ApiResult> audit(std::size_t last) override;
+  boost::asio::awaitable<ApiResult> trace(ipc::PacketQuery query) override;
+  boost::asio::awaitable<ApiResult> trace_live(config::Author who, ipc::PacketQuery query) override;
+  boost::asio::awaitable<ApiStreamResult> capture(config::Author who, ipc::PacketQuery query) override;
   void denied(const config::Author& who, const std::string& target) override;
 
   /// For the audit log: what simplond decided by itself.
@@ -65,6 +76,7 @@ class Backend final : public ApiBackend {
 
  private:
   boost::asio::awaitable<std::optional<ipc::Stats>> ask_forwarder();
+  boost::asio::awaitable<ApiResult> ask_trace(PacketPlace from, ipc::TraceRequest request);
   boost::asio::awaitable<ApiResult> apply_audited(std::string action, control::ApplyCommand command);
   [[nodiscard]] Result<GatewayConfig> load(std::uint64_t version) const;
   [[nodiscard]] nlohmann::json pending_json() const;

@@ -114,6 +114,9 @@ class alignas(64) Sa {
   [[nodiscard]] SaProgress progress() const;
   /// Before it is installed. False if the replay window does not fit.
   [[nodiscard]] bool resume(const SaProgress& progress);
+  /// The same SA as far as a packet can tell, for one that is only described (trace.h): with a key made of zeros, and a
+  /// runtime of its own that begins where this one stands. Writer thread. Errors: those of `create`.
+  [[nodiscard]] Result<std::shared_ptr<Sa>> stand_in() const;
   /// Reports each change once: inbound ESP-in-UDP came authenticated from another source than `path()` has.
   [[nodiscard]] std::optional<SaMapping> take_mapping() noexcept;
 

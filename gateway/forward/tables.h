@@ -107,6 +107,23 @@ class Tables {
   [[nodiscard]] std::optional<EndpointEntry> endpoint(Vni vni, const IpAddress& address) const;
   [[nodiscard]] std::optional<RouteEntry> route(DomainId domain, const IpPrefix& prefix) const;
 
+  // For traces.
+
+  [[nodiscard]] std::optional<VpcEntry> vpc(Vni vni) const;
+  [[nodiscard]] std::optional<TunnelEntry> tunnel(TunnelId id) const;
+  [[nodiscard]] std::optional<HostPortEntry> host_port(AttachmentId attachment) const;
+  [[nodiscard]] std::optional<PortEntry> port(PortId id) const;
+  /// The uplink with the lowest id.
+  [[nodiscard]] std::optional<PortEntry> any_uplink() const;
+  /// Longest match; nothing if the domain has no route, or there is no such domain.
+  [[nodiscard]] std::optional<RouteEntry> matching_route(DomainId domain, const IpAddress& address) const;
+  [[nodiscard]] std::vector<std::shared_ptr<Sa>> inbound_of(TunnelId tunnel) const;
+  /// What a slot of the workers' tables stands for, and the reverse; 0: none.
+  [[nodiscard]] std::optional<AttachmentId> attachment_at(std::uint32_t slot) const;
+  [[nodiscard]] std::uint32_t slot_of(AttachmentId attachment) const;
+  /// Of a configured attachment.
+  [[nodiscard]] std::optional<DomainId> domain_of(AttachmentId attachment) const;
+
   // For the workers.
 
   [[nodiscard]] Quiescence& quiescence() noexcept;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The life of a packet, in the order of the calls in `forward` below. A burst is a set of packets with a queue in front of
+// The life of a packet, in the order of the calls in `run_stages` (src/pipeline.h). A burst is a set of packets with a queue in front of
 // each stage; a stage takes its queue and puts every packet of it into another queue or drops it by name. So each stage's
 // code stays in the instruction cache for a whole burst, and the cache misses of its packets overlap.
 //
@@ -23,7 +23,7 @@
 #include <span>
 
 #include "gateway/forward/src/burst.h"
-#include "gateway/forward/src/stages.h"
+#include "gateway/forward/src/pipeline.h"
 #include "gateway/forward/src/table_state.h"
 
 namespace simplon::forward {
@@ -79,26 +79,25 @@ std::size_t Worker::poll_once() noexcept {
 
 void Worker::begin(Burst& burst) noexcept {
   burst.begin();
+  burst.watch = watch_.load(std::memory_order_acquire);
   const auto now = clock_.now().time_since_epoch();
   burst.now_ns = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
   burst.now_seconds = burst.now_ns / 1'000'000'000;
 }
 
 void Worker::forward(Burst& burst) noexcept {
-  classify(burst);
-  vxlan_decap(burst);
-  esp_decrypt(burst);
-  ip_forward(burst);
-  resolve(burst);
-  pmtu(burst);
-  if (!burst.unanswered.empty()) {
-    icmp_errors(burst);
-    resolve(burst);
-    pmtu(burst);
-  }
-  vxlan_encap(burst);
-  esp_encrypt(burst);
+  if (burst.watch != nullptr) [[unlikely]] return forward_watched(burst);
+  run_stages(burst, Unwatched{});
   transmit(burst);
+}
+
+void Worker::forward_watched(Burst& burst) noexcept {
+  const Watched watched{burst, *burst.watch};
+  run_stages(burst, watched);
+  watched.entering(Stage::kTransmit);
+  transmit(burst);
+  watched.passed(Stage::kTransmit);
+  burst.watch->ended(burst);
 }
 
 }  // namespace simplon::forward

@@ -14,6 +14,7 @@
 namespace simplon::forward {
 
 struct Burst;
+class Watch;
 
 /// Chosen by us. ICMP errors cost more than they are worth under a flood (RFC 1812 section 4.3.2.8, RFC 4443
 /// section 2.4 (f)).
@@ -70,17 +71,23 @@ class Worker {
     go_offline();
   }
 
+  /// From the next burst on `watch` looks at every packet; nullptr: nobody. The former one is in use until the worker has
+  /// passed a quiescent point. Any thread.
+  void watch(Watch* watch) noexcept { watch_.store(watch, std::memory_order_release); }
+
   /// Any thread may read them.
   [[nodiscard]] const WorkerCounters& counters() const noexcept { return counters_; }
 
  private:
   void begin(Burst& burst) noexcept;
   static void forward(Burst& burst) noexcept;
+  [[gnu::cold, gnu::noinline]] static void forward_watched(Burst& burst) noexcept;
 
   Tables& tables_;
   const Clock& clock_;
   WorkerOptions options_;
   std::unique_ptr<Burst> burst_;
+  std::atomic<Watch*> watch_{nullptr};
   WorkerCounters counters_;
 };
 

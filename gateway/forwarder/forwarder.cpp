@@ -23,6 +23,7 @@
 #include "gateway/forward/tables.h"
 #include "gateway/forwarder/handover.h"
 #include "gateway/forwarder/host_ports.h"
+#include "gateway/forwarder/inspector.h"
 #include "gateway/forwarder/sa_server.h"
 #include "gateway/forwarder/sa_store.h"
 #include "gateway/forwarder/table_applier.h"
@@ -77,6 +78,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     debounce_timer_.cancel();
     *alive_ = false;
     worker_.reset();
+    inspector_.reset();
     host_ports_.reset();
   }
 
@@ -106,6 +108,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (!worker) return Unexpected(worker.error());
     worker_ = *std::move(worker);
     publish_descriptors();
+    Inspector::Ports ports{[this](forward::PortId port) { return interface_of(port); },
+                           [this](const std::string& name) { return uplinks_.port_of(name); }};
+    inspector_ = std::make_unique<Inspector>(io_, tables_, clock_, std::move(ports),
+                                             [this](forward::Watch* watch) { worker_->watch(watch); });
 
     auto table_server = ipc::TableServer::open(io_, options.run_dir + "/forwarder.sock", 0600, options.software, *this);
     if (!table_server) return Unexpected(table_server.error());
@@ -210,6 +216,13 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     return stats;
   }
 
+  asio::awaitable<ipc::TraceReply> trace(ipc::TraceRequest request) override {
+    return inspector_->trace(std::move(request));
+  }
+  Result<std::unique_ptr<ipc::CaptureFeed>> capture(const ipc::CaptureRequest& request) override {
+    return inspector_->capture(request);
+  }
+
   // PortControl
 
   void upsert_uplink(const std::string& interface) override {
@@ -268,6 +281,11 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       const auto errors = applier_.apply(*update);
       if (!errors.empty()) return fail(ErrorCode::kPeer, "tables that were handed over: " + errors.front().what);
     }
+  }
+
+  [[nodiscard]] std::string interface_of(forward::PortId port) const {
+    auto name = uplinks_.name_of(port);
+    return name.empty() ? host_ports_->interface_of(port) : name;
   }
 
   void publish_descriptors() {
@@ -333,6 +351,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   std::unique_ptr<netlink::Netlink> netlink_;
   std::unique_ptr<xdp::Steering> steering_;
   std::unique_ptr<WorkerThread> worker_;
+  std::unique_ptr<Inspector> inspector_;
   Uplinks uplinks_;
   std::unique_ptr<HostPorts> host_ports_;
   Underlay underlay_;

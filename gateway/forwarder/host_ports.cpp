@@ -125,6 +125,13 @@ void HostPorts::remove(const ipc::AttachmentRef& attachment) {
   ports_.erase(found);
 }
 
+std::string HostPorts::interface_of(forward::PortId port) const {
+  for (const auto& [attachment, open] : ports_) {
+    if (open.id == port) return open.config.interface;
+  }
+  return {};
+}
+
 void HostPorts::repair() {
   for (const forward::PortId dead : tuns_->take_dead()) {
     const auto found = std::find_if(ports_.begin(), ports_.end(), [dead](const auto& e) { return e.second.id == dead; });

@@ -25,6 +25,8 @@ class HostPorts {
   [[nodiscard]] Result<void> upsert(const ipc::HostPort& wanted);
   void remove(const ipc::AttachmentRef& attachment);
   [[nodiscard]] bool up(const ipc::AttachmentRef& attachment) const { return ports_.count(attachment) != 0; }
+  /// The device behind a port; empty: none.
+  [[nodiscard]] std::string interface_of(forward::PortId port) const;
   /// The device of a host port, as a former process configured it: the first `upsert` of the attachment takes it as it is.
   void inherit(const ipc::AttachmentRef& attachment, sys::UniqueFd tun);
   /// Closes the devices nobody took.

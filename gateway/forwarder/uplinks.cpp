@@ -270,6 +270,19 @@ std::optional<Uplinks::Open> Uplinks::find(std::uint32_t interface_index) const 
   return std::nullopt;
 }
 
+std::string Uplinks::name_of(forward::PortId port) const {
+  for (const auto& [name, uplink] : uplinks_) {
+    if (port != forward::kNoPort && uplink.port == port) return name;
+  }
+  return {};
+}
+
+std::optional<forward::PortId> Uplinks::port_of(const std::string& interface) const {
+  const auto found = uplinks_.find(interface);
+  if (found == uplinks_.end() || found->second.port == forward::kNoPort) return std::nullopt;
+  return found->second.port;
+}
+
 std::vector<int> Uplinks::descriptors() const {
   std::vector<int> all;
   for (const auto& [name, uplink] : uplinks_) all.insert(all.end(), uplink.descriptors.begin(), uplink.descriptors.end());

@@ -30,6 +30,8 @@ class WorkerThread {
   /// What the sleeping worker waits for. Wakes it, so that it looks at new ports at once. Any thread.
   void set_descriptors(std::vector<int> descriptors);
   void wake() noexcept;
+  /// As Worker::watch.
+  void watch(forward::Watch* watch) noexcept { worker_.watch(watch); }
   [[nodiscard]] const forward::WorkerCounters& counters() const noexcept { return worker_.counters(); }
 
  private:

@@ -127,6 +127,23 @@
 // GET /v1/drops
 //   {"accounting": ACCOUNTING, "drops": [{"name": str, "reference": str, "sentence": str, "packets": int}, ...]}
 //   503 while the forwarder is away.
+//
+// GET /v1/trace?from=vpc:blue&source=A&destination=A[&protocol=tcp&source_port=N&destination_port=N&size=BYTES&df=1&ttl=N
+//               &tos=N&flags=syn&vtep=A&from_kernel=1]
+//   What would become of a packet; nothing comes of it.
+//   {"from": {"kind": "vpc" | "tunnel", "name": str}, "packet": str, "live": bool, "generation": int?,
+//    "verdict": "forwarded" | "to-kernel" | "dropped" | "waiting",
+//    "drop": {"name": str, "reference": str, "sentence": str, "remedy": str}?,
+//    "steps": [{"stage": str, "packet": "packet" | "icmp-error" | "fragment", "drop": str,
+//               "facts": [{"name": str, "value": str}, ...]}, ...]}
+//   422 for what is no packet; 503 while the forwarder is away.
+// POST /v1/trace/live    {"from": str, "source": prefix?, "destination": prefix?, "host": prefix?, "protocol": str?,
+//                         "source_port": int?, "destination_port": int?, "port": int?, "seconds": int? (10)}
+//   The same of the next real packet; 503 if none came.
+// POST /v1/capture       {"from": "vpc:NAME" | "tunnel:NAME" | "uplink:NAME"?, "before_crypto": bool?, "after_crypto": bool?,
+//                         "kernel": bool?, "drops": bool?, "reason": str?, "snaplen": int?, "count": int?, "seconds": int?,
+//                         filter as above}
+//   200 with application/x-pcapng, chunked, until count or seconds are reached or the client goes away.
 
 namespace simplon::ipc {
 

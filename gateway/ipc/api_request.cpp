@@ -23,7 +23,7 @@ struct Path {
   ApiCall call;
 };
 
-constexpr std::array<Path, 16> kPaths = {{
+constexpr std::array<Path, 19> kPaths = {{
     {"GET", "/v1/status", ApiCall::kStatus},
     {"GET", "/v1/config", ApiCall::kConfig},
     {"GET", "/v1/config/history", ApiCall::kHistory},
@@ -40,6 +40,9 @@ constexpr std::array<Path, 16> kPaths = {{
     {"GET", "/v1/config/export", ApiCall::kExport},
     {"POST", "/v1/config/import", ApiCall::kImport},
     {"GET", "/v1/audit", ApiCall::kAudit},
+    {"GET", "/v1/trace", ApiCall::kTrace},
+    {"POST", "/v1/trace/live", ApiCall::kTraceLive},
+    {"POST", "/v1/capture", ApiCall::kCapture},
 }};
 constexpr std::string_view kTunnelPrefix = "/v1/tunnels/";
 constexpr std::size_t kMaxNameBytes = 31;
@@ -47,6 +50,10 @@ constexpr std::size_t kMaxCommentBytes = 500;
 constexpr std::uint64_t kMaxConfirmSeconds = 86400;
 constexpr std::size_t kMaxGatesBytes = 4000;
 constexpr std::uint64_t kMaxAuditLines = 10000;
+constexpr std::uint64_t kMaxWaitSeconds = 60;
+constexpr std::uint64_t kMaxCaptureSeconds = 86400;
+// Members of the longest call, and room for more.
+constexpr std::size_t kMaxMembers = 32;
 
 using Value = std::variant<std::string, std::uint64_t, bool>;
 using Members = std::map<std::string, Value, std::less<>>;
@@ -84,7 +91,7 @@ class FlatObject final : public nlohmann::json_sax<nlohmann::json> {
   }
   bool key(string_t& value) override {
     key_ = std::move(value);
-    if (members.size() >= 16) return stop("too many members");
+    if (members.size() >= kMaxMembers) return stop("too many members");
     return true;
   }
   bool end_object() override {
@@ -118,7 +125,7 @@ class FlatObject final : public nlohmann::json_sax<nlohmann::json> {
 /// Moves known members out; what stays is unknown.
 class MemberReader {
  public:
-  explicit MemberReader(Members members) : members_(std::move(members)) {}
+  MemberReader(Members members, bool from_query) : members_(std::move(members)), from_query_(from_query) {}
 
   template <class T>
   void read(std::string_view key, T& ret) {
@@ -126,6 +133,17 @@ class MemberReader {
     if (found == members_.end()) return;
     if constexpr (std::is_same_v<T, std::optional<std::uint64_t>>) {
       assign<std::uint64_t>(found, ret);
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      // A text of digits in a query was taken for a number.
+      if (from_query_ && std::holds_alternative<std::uint64_t>(found->second)) {
+        found->second = std::to_string(std::get<std::uint64_t>(found->second));
+      }
+      assign<T>(found, ret);
+    } else if constexpr (std::is_same_v<T, bool>) {
+      if (from_query_ && std::holds_alternative<std::uint64_t>(found->second)) {
+        found->second = std::get<std::uint64_t>(found->second) != 0;
+      }
+      assign<T>(found, ret);
     } else {
       assign<T>(found, ret);
     }
@@ -149,6 +167,7 @@ class MemberReader {
   }
 
   Members members_;
+  bool from_query_;
   std::string problem_;
 };
 
@@ -160,6 +179,41 @@ void read_change(MemberReader& reader, ApiRequest& request) {
   reader.read("gates", request.gates);
   reader.read("gate_seconds", request.gate_seconds);
   reader.read("dry_run", request.dry_run);
+}
+
+/// The words that a trace and a capture share.
+void read_flow(MemberReader& reader, PacketQuery& packet) {
+  reader.read("from", packet.from);
+  reader.read("source", packet.source);
+  reader.read("destination", packet.destination);
+  reader.read("protocol", packet.protocol);
+  reader.read("source_port", packet.source_port);
+  reader.read("destination_port", packet.destination_port);
+}
+
+void read_description(MemberReader& reader, PacketQuery& packet) {
+  read_flow(reader, packet);
+  reader.read("flags", packet.flags);
+  reader.read("vtep", packet.vtep);
+  reader.read("size", packet.size);
+  reader.read("ttl", packet.ttl);
+  reader.read("tos", packet.tos);
+  reader.read("df", packet.df);
+  reader.read("from_kernel", packet.from_kernel);
+}
+
+void read_capture(MemberReader& reader, PacketQuery& packet) {
+  read_flow(reader, packet);
+  reader.read("host", packet.host);
+  reader.read("port", packet.port);
+  reader.read("seconds", packet.seconds);
+  reader.read("count", packet.count);
+  reader.read("snaplen", packet.snaplen);
+  reader.read("before_crypto", packet.before_crypto);
+  reader.read("after_crypto", packet.after_crypto);
+  reader.read("kernel", packet.kernel);
+  reader.read("drops", packet.drops);
+  reader.read("reason", packet.reason);
 }
 
 tl::expected<ApiRequest, ApiRefusal> route(std::string_view method, std::string_view path) {
@@ -201,7 +255,7 @@ tl::expected<Members, ApiRefusal> parse_query(std::string_view query) {
     const std::string_view text = pair.substr(equals + 1);
     const auto number = parse_number(text);
     Value value = number ? Value(*number) : Value(std::string(text));
-    if (members.size() >= 16 || !members.emplace(pair.substr(0, equals), std::move(value)).second) {
+    if (members.size() >= kMaxMembers || !members.emplace(pair.substr(0, equals), std::move(value)).second) {
       return refuse(400, "the query part " + shown(pair) + " is one too many");
     }
   }
@@ -240,10 +294,6 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
     auto query = parse_query(question == std::string_view::npos ? std::string_view{} : target.substr(question + 1));
     if (!query) return tl::unexpected(query.error());
     members = std::move(*query);
-    // A domain may be called like a number nowhere, but a query value may look like one.
-    if (const auto domain = members.find("domain"); domain != members.end()) {
-      if (const auto* number = std::get_if<std::uint64_t>(&domain->second)) domain->second = std::to_string(*number);
-    }
   } else {
     if (question != std::string_view::npos)
       return refuse(400, "a POST takes its parameters in the body, not in the query");
@@ -261,7 +311,7 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
   const bool has_document = members.contains("document");
   const bool has_archive = members.contains("archive");
   const bool has_from = members.contains("from");
-  MemberReader reader(std::move(members));
+  MemberReader reader(std::move(members), method == "GET");
   switch (request.call) {
     case ApiCall::kConfig:
       reader.read("version", request.version);
@@ -301,6 +351,24 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
       break;
     case ApiCall::kRoutes:
       reader.read("domain", request.domain);
+      break;
+    case ApiCall::kTrace:
+      read_description(reader, request.packet);
+      break;
+    case ApiCall::kTraceLive:
+      read_flow(reader, request.packet);
+      reader.read("host", request.packet.host);
+      reader.read("port", request.packet.port);
+      reader.read("seconds", request.packet.seconds);
+      if (request.packet.seconds && (*request.packet.seconds == 0 || *request.packet.seconds > kMaxWaitSeconds)) {
+        return refuse(400, "seconds is " + std::to_string(*request.packet.seconds), "1 to 60");
+      }
+      break;
+    case ApiCall::kCapture:
+      read_capture(reader, request.packet);
+      if (request.packet.seconds && (*request.packet.seconds == 0 || *request.packet.seconds > kMaxCaptureSeconds)) {
+        return refuse(400, "seconds is " + std::to_string(*request.packet.seconds), "1 to 86400");
+      }
       break;
     case ApiCall::kStatus:
     case ApiCall::kHistory:

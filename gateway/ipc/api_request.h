@@ -32,6 +32,44 @@ enum class ApiCall : std::uint8_t {
   kExport,
   kImport,
   kAudit,
+  kTrace,
+  kTraceLive,
+  kCapture,
+};
+
+/// A packet, or packets, in the words of an operator: of trace, trace/live and capture. Empty: not said.
+struct PacketQuery {
+  /// "vpc:blue", "tunnel:paris", or a name that only one of them has. capture: also "uplink:eth1".
+  std::string from;
+  std::string source;
+  std::string destination;
+  /// Source or destination.
+  std::string host;
+  /// "tcp", "udp", "icmp", "icmpv6" or a number.
+  std::string protocol;
+  std::string flags;
+  std::string vtep;
+  std::optional<std::uint64_t> source_port;
+  std::optional<std::uint64_t> destination_port;
+  /// Source or destination.
+  std::optional<std::uint64_t> port;
+  /// IP bytes.
+  std::optional<std::uint64_t> size;
+  std::optional<std::uint64_t> ttl;
+  std::optional<std::uint64_t> tos;
+  bool df = false;
+  bool from_kernel = false;
+  /// trace/live: how long to wait; capture: how long it may take.
+  std::optional<std::uint64_t> seconds;
+  // capture.
+  std::optional<std::uint64_t> count;
+  std::optional<std::uint64_t> snaplen;
+  bool before_crypto = false;
+  bool after_crypto = false;
+  bool kernel = false;
+  bool drops = false;
+  std::string reason;
+  friend bool operator==(const PacketQuery&, const PacketQuery&) = default;
 };
 
 /// One request of the local API (api.h), with its parameters where the call has them.
@@ -59,6 +97,7 @@ struct ApiRequest {
   std::string name;
   /// routes: empty for all.
   std::string domain;
+  PacketQuery packet;
 
   friend bool operator==(const ApiRequest&, const ApiRequest&) = default;
 };

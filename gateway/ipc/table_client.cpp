@@ -91,6 +91,7 @@ struct Core : std::enable_shared_from_this<Core> {
   std::deque<std::vector<std::uint8_t>> outgoing;
   std::map<std::uint64_t, std::shared_ptr<Waiter>> acks;
   std::map<std::uint64_t, std::shared_ptr<Waiter>> statistics;
+  std::map<std::uint64_t, std::shared_ptr<Waiter>> traces;
   std::uint64_t next_generation = 1;
   std::uint64_t next_token = 1;
   Generation acknowledged{0};
@@ -100,7 +101,7 @@ struct Core : std::enable_shared_from_this<Core> {
     socket.close(ignored);
     connected = false;
     outgoing.clear();
-    for (auto* waiters : {&acks, &statistics}) {
+    for (auto* waiters : {&acks, &statistics, &traces}) {
       for (auto& [key, waiter] : *waiters) waiter->settle(Unexpected(why));
       waiters->clear();
     }
@@ -148,6 +149,12 @@ struct Core : std::enable_shared_from_this<Core> {
       if (found == statistics.end()) return;
       auto waiter = found->second;
       statistics.erase(found);
+      waiter->settle(std::move(message));
+    } else if (auto* trace = std::get_if<TraceReply>(&message)) {
+      const auto found = traces.find(trace->token);
+      if (found == traces.end()) return;
+      auto waiter = found->second;
+      traces.erase(found);
       waiter->settle(std::move(message));
     }
   }
@@ -312,6 +319,22 @@ struct Core : std::enable_shared_from_this<Core> {
     co_return std::get<Stats>(*std::move(answer));
   }
 
+  static asio::awaitable<Result<TraceReply>> trace(std::shared_ptr<Core> self, TraceRequest request) {
+    if (!self->connected) co_return Unexpected(not_connected(self->options.socket_path));
+    const std::uint64_t token = self->next_token++;
+    request.token = token;
+    auto waiter = std::make_shared<Waiter>(self->io);
+    // Those asked before may wait too.
+    const auto wait_for = std::chrono::seconds(request.live ? request.wait_seconds : 0) * static_cast<int>(self->traces.size() + 1);
+    waiter->timer.expires_after(kAnswerWithin + wait_for);
+    self->traces.emplace(token, waiter);
+    self->post(encode_table_message(std::move(request)));
+    auto answer = co_await wait(waiter);
+    self->traces.erase(token);
+    if (!answer) co_return Unexpected(answer.error());
+    co_return std::get<TraceReply>(*std::move(answer));
+  }
+
   static asio::awaitable<Result<void>> sync_begin(std::shared_ptr<Core> self, Epoch epoch) {
     if (!self->connected) co_return Unexpected(not_connected(self->options.socket_path));
     self->post(encode_table_message(SyncBegin{epoch}));
@@ -350,6 +373,9 @@ class AsioTableClient final : public TableClient {
   }
   asio::awaitable<Result<Ack>> sync_end(Epoch epoch) override { return Core::sync_end(core_, epoch); }
   asio::awaitable<Result<Stats>> stats() override { return Core::stats(core_); }
+  asio::awaitable<Result<TraceReply>> trace(TraceRequest request) override {
+    return Core::trace(core_, std::move(request));
+  }
 
  private:
   std::shared_ptr<Core> core_;

@@ -11,6 +11,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include "gateway/ipc/inspect_model.h"
 #include "gateway/ipc/table_model.h"
 #include "gateway/ipc/table_stats.h"
 #include "platform/base/result.h"
@@ -58,6 +59,8 @@ class TableClient {
   /// Removes what was not upserted since `sync_begin`.
   [[nodiscard]] virtual boost::asio::awaitable<Result<Ack>> sync_end(Epoch epoch) = 0;
   [[nodiscard]] virtual boost::asio::awaitable<Result<Stats>> stats() = 0;
+  /// Observers only. One after the other: a live trace may take as long as it waits.
+  [[nodiscard]] virtual boost::asio::awaitable<Result<TraceReply>> trace(TraceRequest request) = 0;
   /// Of the latest Ack.
   [[nodiscard]] virtual Generation acknowledged() const = 0;
 };

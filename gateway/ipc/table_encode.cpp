@@ -136,6 +136,44 @@ Offset<fb::NeighborStats> encode(Builder& builder, const NeighborStats& s) {
   return fb::CreateNeighborStats(builder, destination, interface, mac, s.resolved, s.mtu);
 }
 
+Offset<fb::PacketFilter> encode(Builder& builder, const PacketFilter& filter) {
+  const auto prefix = [&](const std::optional<IpPrefix>& given) {
+    return given ? prefix_of(builder, given->address(), given->length()) : Offset<fb::Prefix>();
+  };
+  const auto source = prefix(filter.source);
+  const auto destination = prefix(filter.destination);
+  const auto host = prefix(filter.host);
+  return fb::CreatePacketFilter(builder, source, destination, host,
+                                static_cast<std::int16_t>(filter.protocol ? *filter.protocol : -1),
+                                filter.source_port.value_or(0), filter.destination_port.value_or(0), filter.port.value_or(0));
+}
+
+Offset<fb::TraceFact> encode(Builder& builder, const TraceFact& fact) {
+  const auto name = builder.CreateString(fact.name);
+  const auto value = builder.CreateString(fact.value);
+  const AttachmentRef about = fact.attachment.value_or(AttachmentRef{});
+  return fb::CreateTraceFact(builder, name, value, kind_of(about.kind), about.id,
+                             fact.domain ? fact.domain->value() : 0);
+}
+
+Offset<fb::TraceStep> encode(Builder& builder, const TraceStep& step) {
+  const auto stage = builder.CreateString(step.stage);
+  const auto packet = builder.CreateString(step.packet);
+  const auto drop = builder.CreateString(step.drop);
+  const auto facts =
+      vector_of<fb::TraceFact>(builder, step.facts, [&](const TraceFact& fact) { return encode(builder, fact); });
+  return fb::CreateTraceStep(builder, stage, packet, drop, facts);
+}
+
+Offset<fb::CapturedPacket> encode(Builder& builder, const CapturedPacket& packet) {
+  const AttachmentRef attachment = packet.attachment.value_or(AttachmentRef{});
+  const auto uplink = builder.CreateString(packet.uplink);
+  const auto drop = builder.CreateString(packet.drop);
+  const auto bytes = builder.CreateVector(packet.bytes);
+  return fb::CreateCapturedPacket(builder, packet.time_ns, static_cast<std::uint8_t>(packet.point), packet.ethernet,
+                                  kind_of(attachment.kind), attachment.id, uplink, drop, packet.length, bytes);
+}
+
 template <class T, class Range>
 Offset<flatbuffers::Vector<Offset<T>>> encode_all(Builder& builder, const Range& range) {
   return vector_of<T>(builder, range, [&](const auto& element) { return encode(builder, element); });
@@ -184,6 +222,42 @@ struct BodyEncoder {
     return {fb::Body::Stats, fb::CreateStats(builder, s.token, s.generation.value(), accounting, drops, attachments, uplinks,
                                              sas, neighbors, s.routes, s.endpoints)
                                  .Union()};
+  }
+  EncodedBody operator()(const TraceRequest& request) const {
+    const auto packet = builder.CreateVector(request.packet);
+    const auto vtep = request.vtep ? bytes_of(builder, *request.vtep) : Bytes();
+    const auto filter = encode(builder, request.filter);
+    return {fb::Body::TraceRequest,
+            fb::CreateTraceRequest(builder, request.token, kind_of(request.from.kind), request.from.id, packet,
+                                   request.from_kernel, vtep, request.live, filter, request.wait_seconds)
+                .Union()};
+  }
+  EncodedBody operator()(const TraceReply& trace) const {
+    const auto error = builder.CreateString(trace.error);
+    const auto hint = builder.CreateString(trace.hint);
+    const auto drop = builder.CreateString(trace.drop);
+    const auto reference = builder.CreateString(trace.reference);
+    const auto sentence = builder.CreateString(trace.sentence);
+    const auto remedy = builder.CreateString(trace.remedy);
+    const auto steps = encode_all<fb::TraceStep>(builder, trace.steps);
+    return {fb::Body::Trace, fb::CreateTrace(builder, trace.token, error, hint, static_cast<std::uint8_t>(trace.verdict), drop,
+                                             reference, sentence, remedy, steps)
+                                 .Union()};
+  }
+  EncodedBody operator()(const CaptureRequest& request) const {
+    const AttachmentRef attachment = request.attachment.value_or(AttachmentRef{});
+    const auto uplink = builder.CreateString(request.uplink);
+    const auto drop = builder.CreateString(request.drop);
+    const auto filter = encode(builder, request.filter);
+    return {fb::Body::CaptureRequest, fb::CreateCaptureRequest(builder, kind_of(attachment.kind), attachment.id, uplink,
+                                                               request.points, drop, request.snaplen, filter)
+                                          .Union()};
+  }
+  EncodedBody operator()(const CaptureData& data) const {
+    const auto error = builder.CreateString(data.error);
+    const auto hint = builder.CreateString(data.hint);
+    const auto packets = encode_all<fb::CapturedPacket>(builder, data.packets);
+    return {fb::Body::CaptureData, fb::CreateCaptureData(builder, error, hint, packets, data.lost).Union()};
   }
 };
 

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "gateway/ipc/inspect_model.h"
 #include "gateway/ipc/table_model.h"
 #include "gateway/ipc/table_stats.h"
 #include "platform/base/result.h"
@@ -50,7 +51,8 @@ struct StatsRequest {
   friend bool operator==(const StatsRequest&, const StatsRequest&) = default;
 };
 
-using TableMessage = std::variant<Hello, SyncBegin, SyncEnd, Update, Ack, StatsRequest, Stats>;
+using TableMessage = std::variant<Hello, SyncBegin, SyncEnd, Update, Ack, StatsRequest, Stats, TraceRequest,
+                                  TraceReply, CaptureRequest, CaptureData>;
 
 /// A frame (length and Envelope). `Update` operations that hold an error are a bug of the caller.
 [[nodiscard]] std::vector<std::uint8_t> encode_table_message(const TableMessage& message);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <list>
 
 #include <boost/asio/co_spawn.hpp>
@@ -31,6 +32,9 @@ using boost::system::error_code;
 
 // Chosen by us: more observers than people and scripts on one box.
 constexpr std::size_t kMaxSessions = 64;
+// How often a capture is emptied, and how often its client hears of it all the same: that it is gone is noticed by then.
+constexpr auto kCapturePause = std::chrono::milliseconds(10);
+constexpr int kPausesPerSign = 50;
 
 struct Session {
   explicit Session(Socket socket_) : socket(std::move(socket_)) {}
@@ -86,6 +90,45 @@ std::vector<std::uint8_t> hello_frame(const Shared& shared) {
   return encode_table_message(hello);
 }
 
+std::vector<std::uint8_t> refusal_frame(const Error& error) {
+  CaptureData data;
+  data.error = error.what;
+  data.hint = error.hint;
+  return encode_table_message(std::move(data));
+}
+
+Result<std::unique_ptr<CaptureFeed>> open_feed(const std::weak_ptr<Shared>& weak, const CaptureRequest& request) {
+  if (const auto shared = weak.lock()) return shared->service.capture(request);
+  return fail(ErrorCode::kUnavailable, "the forwarder ends");
+}
+
+/// Sends what a capture sees until the client is gone.
+asio::awaitable<void> feed(std::weak_ptr<Shared> weak, std::shared_ptr<Session> session, CaptureRequest request) {
+  auto opened = open_feed(weak, request);
+  if (!opened) {
+    spdlog::info("capture refused: {}", opened.error().message());
+    auto frame = refusal_frame(opened.error());
+    static_cast<void>(co_await send(session, std::move(frame)));
+    co_return;
+  }
+  const std::unique_ptr<CaptureFeed> source = *std::move(opened);
+  asio::steady_timer timer(session->socket.get_executor());
+  int quiet = kPausesPerSign;
+  while (!weak.expired()) {
+    CaptureData data = source->take();
+    if (!data.packets.empty() || ++quiet >= kPausesPerSign) {
+      quiet = 0;
+      auto frame = encode_table_message(std::move(data));
+      const bool sent = co_await send(session, std::move(frame));
+      if (!sent) co_return;
+      continue;
+    }
+    error_code ignored;
+    timer.expires_after(kCapturePause);
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+}
+
 /// False ends the session.
 asio::awaitable<bool> handle(std::weak_ptr<Shared> weak, std::shared_ptr<Session> session, TableMessage message) {
   auto shared = weak.lock();
@@ -110,7 +153,21 @@ asio::awaitable<bool> handle(std::weak_ptr<Shared> weak, std::shared_ptr<Session
     co_return sent;
   }
   if (!session->programmer) {
-    spdlog::warn("table protocol: an observer may only ask for statistics");
+    if (auto* request = std::get_if<TraceRequest>(&message)) {
+      auto answer = shared->service.trace(std::move(*request));
+      shared.reset();
+      TraceReply trace = co_await std::move(answer);
+      auto frame = encode_table_message(std::move(trace));
+      const bool sent = co_await send(session, std::move(frame));
+      co_return sent;
+    }
+    if (auto* request = std::get_if<CaptureRequest>(&message)) {
+      CaptureRequest owned = std::move(*request);
+      shared.reset();
+      co_await feed(weak, session, std::move(owned));
+      co_return false;
+    }
+    spdlog::warn("table protocol: an observer may only ask");
     co_return false;
   }
   if (const auto* begin = std::get_if<SyncBegin>(&message)) {

@@ -15,6 +15,14 @@
 
 namespace simplon::ipc {
 
+/// The packets of one capture; it ends when this is destroyed.
+class CaptureFeed {
+ public:
+  virtual ~CaptureFeed() = default;
+  /// What has come since the last call; never blocks.
+  [[nodiscard]] virtual CaptureData take() = 0;
+};
+
 /// What the forwarder does with the messages of the table protocol. Called in the order of the programming connection, one
 /// call at a time.
 class TableService {
@@ -29,6 +37,9 @@ class TableService {
   /// Returns when every worker forwards with everything applied so far.
   [[nodiscard]] virtual boost::asio::awaitable<void> settled() = 0;
   [[nodiscard]] virtual Stats stats() = 0;
+  /// What would become of a packet, or what becomes of the next one.
+  [[nodiscard]] virtual boost::asio::awaitable<TraceReply> trace(TraceRequest request) = 0;
+  [[nodiscard]] virtual Result<std::unique_ptr<CaptureFeed>> capture(const CaptureRequest& request) = 0;
 };
 
 /// Serves the table protocol on a Unix socket: one programming connection (a new one replaces the old one), any number

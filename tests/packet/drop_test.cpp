@@ -6,6 +6,7 @@
 #include <functional>
 #include <set>
 
+#include "tests/packet/drop_cases.h"
 #include "tests/packet/rig.h"
 
 namespace simplon::test {
@@ -42,14 +43,6 @@ Bytes inner_changed(std::size_t at, std::uint8_t value) {
   packet[at] = value;
   return packet;
 }
-
-struct Case {
-  std::string description;
-  Drop drop;
-  forward::PortId port;
-  std::function<Bytes(Rig&)> packet;
-  std::function<void(Rig&)> prepare = nullptr;
-};
 
 Case vxlan_case(std::string description, Drop drop, std::function<void(Changed&)> change, Bytes inner = kGood) {
   return {std::move(description), drop, kFabric,
@@ -261,6 +254,12 @@ std::vector<Case> cases() {
   add(from_vm_case("ring full", Drop::kTxRefused, kGood, [](Rig& rig) { rig.uplinks->accept_only(0); }));
   return list;
 }
+
+}  // namespace
+
+std::vector<Case> drop_cases() { return cases(); }
+
+namespace {
 
 TEST(EveryDrop, HasItsPacketAndItsName) {
   std::set<Drop> covered;

@@ -28,6 +28,12 @@ namespace {
 namespace http = boost::beast::http;
 constexpr std::uint64_t kMaxReplyBytes = 512U << 20;
 
+std::string post_request(const std::string& target, const nlohmann::json& body) {
+  const std::string text = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return "POST " + target + " HTTP/1.1\r\nHost: simplon\r\nConnection: close\r\nContent-Type: application/json\r\n" +
+         "Content-Length: " + std::to_string(text.size()) + "\r\n\r\n" + text;
+}
+
 }  // namespace
 
 /// Waits until `fd` is ready for `events`. Errors: kUnavailable when the time since `started` is over.
@@ -56,10 +62,52 @@ Result<nlohmann::json> ApiClient::get(const std::string& target) const {
 }
 
 Result<nlohmann::json> ApiClient::post(const std::string& target, const nlohmann::json& body) const {
-  const std::string text = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  return exchange("POST " + target +
-                  " HTTP/1.1\r\nHost: simplon\r\nConnection: close\r\nContent-Type: application/json\r\n" +
-                  "Content-Length: " + std::to_string(text.size()) + "\r\n\r\n" + text);
+  return exchange(post_request(target, body));
+}
+
+Result<nlohmann::json> ApiClient::stream(const std::string& target, const nlohmann::json& body, const OnBytes& on_bytes,
+                                         const std::function<bool()>& stop) const {
+  auto connected = sys::connect_unix(socket_, SOCK_STREAM, true);
+  if (!connected) {
+    return fail(ErrorCode::kUnavailable, "simplond is not reachable: " + connected.error().what,
+                "is it running? another one: --socket PATH");
+  }
+  const int fd = connected->get();
+  const std::string request = post_request(target, body);
+  // A request is small: it fits the socket's buffer.
+  if (::send(fd, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) {
+    return fail_errno("cannot talk to simplond", errno);
+  }
+  http::response_parser<http::string_body> parser;
+  parser.eager(true);
+  parser.body_limit(boost::none);
+  std::string pending;
+  std::array<char, 65536> chunk{};
+  while (!parser.is_done()) {
+    if (stop()) return nlohmann::json::object();
+    pollfd item{fd, POLLIN, 0};
+    constexpr int kLookAgainMilliseconds = 500;
+    if (::poll(&item, 1, kLookAgainMilliseconds) <= 0) continue;
+    const ssize_t got = ::recv(fd, chunk.data(), chunk.size(), 0);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (got <= 0) return fail(ErrorCode::kUnavailable, "simplond closed the connection before the end", "look at its log");
+    pending.append(chunk.data(), static_cast<std::size_t>(got));
+    while (!pending.empty() && !parser.is_done()) {
+      boost::system::error_code error;
+      const std::size_t used = parser.put(boost::asio::buffer(pending), error);
+      pending.erase(0, used);
+      if (error == http::error::need_more) break;
+      if (error) return fail(ErrorCode::kPeer, "what answers at " + socket_ + " is not simplond: " + error.message());
+    }
+    if (!parser.is_header_done() || parser.get().result() != http::status::ok) continue;
+    std::string& taken = parser.get().body();
+    if (!taken.empty() && !on_bytes(taken)) return nlohmann::json::object();
+    taken.clear();
+  }
+  if (parser.get().result() == http::status::ok) return nlohmann::json::object();
+  auto refusal = nlohmann::json::parse(parser.get().body(), nullptr, false);
+  if (!refusal.is_object()) return fail(ErrorCode::kPeer, "what answers at " + socket_ + " is not simplond: no API reply");
+  return refusal;
 }
 
 Result<nlohmann::json> ApiClient::exchange(const std::string& request) const {

@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "platform/base/result.h"
 
@@ -25,6 +26,13 @@ class ApiClient {
   /// not answer in time; kPeer if what answers is not simplond, or speaks another version of the API.
   [[nodiscard]] Result<nlohmann::json> get(const std::string& target) const;
   [[nodiscard]] Result<nlohmann::json> post(const std::string& target, const nlohmann::json& body) const;
+
+  /// Takes pieces of the reply's body; false ends the exchange.
+  using OnBytes = std::function<bool(std::string_view)>;
+  /// POST, with a reply that goes on until its end, until `on_bytes` has enough, or `stop` says so (asked at least twice a
+  /// second and after a signal). The value is empty, or a refusal. Errors: as above.
+  [[nodiscard]] Result<nlohmann::json> stream(const std::string& target, const nlohmann::json& body, const OnBytes& on_bytes,
+                                              const std::function<bool()>& stop) const;
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -27,6 +27,10 @@ enum class Values : std::uint8_t {
   kDrops,
   /// Addresses of the endpoints of the VPC that is the command's first argument.
   kEndpoints,
+  /// vpc:NAME and tunnel:NAME.
+  kPlaces,
+  /// The same, and uplink:NAME.
+  kCapturePlaces,
 };
 
 class Commands {
@@ -99,6 +103,7 @@ void declare_state(Commands& commands);   // status, route, bgp, drop
 void declare_config(Commands& commands);  // config, apply, confirm
 void declare_tunnel(Commands& commands);
 void declare_vpc(Commands& commands);  // vpc, endpoint
+void declare_inspect(Commands& commands);  // trace, capture
 void declare_doctor(Commands& commands);
 
 }  // namespace simplon::cli

@@ -115,6 +115,27 @@ class Completion {
     return found;
   }
 
+  /// As `named`, with their kind in front.
+  static Candidates prefixed(const char* kind, Candidates candidates) {
+    for (auto& candidate : candidates) candidate.word = kind + candidate.word;
+    return candidates;
+  }
+
+  Candidates places() {
+    Candidates found = prefixed("vpc:", ask(Values::kVpcs));
+    for (auto& tunnel : prefixed("tunnel:", ask(Values::kTunnels))) found.push_back(std::move(tunnel));
+    return found;
+  }
+
+  Candidates uplinks() const {
+    Candidates found;
+    const json status = reply("/v1/status");
+    for (const auto& uplink : list(status, "uplinks")) {
+      found.push_back({"uplink:" + text(uplink, "interface"), flag(uplink, "up") ? "up" : "down"});
+    }
+    return found;
+  }
+
   Candidates ask(Values values) {
     switch (values) {
       case Values::kFiles:
@@ -135,6 +156,13 @@ class Completion {
         return versions();
       case Values::kEndpoints:
         return endpoints();
+      case Values::kPlaces:
+        return places();
+      case Values::kCapturePlaces: {
+        Candidates found = places();
+        for (auto& uplink : uplinks()) found.push_back(std::move(uplink));
+        return found;
+      }
     }
     return {};
   }

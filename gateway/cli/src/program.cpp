@@ -53,6 +53,7 @@ void declare(Commands& commands, CLI::App& app) {
   declare_audit(commands);
   declare_tunnel(commands);
   declare_vpc(commands);
+  declare_inspect(commands);
   declare_doctor(commands);
   name_arguments(app);
 }
@@ -75,7 +76,8 @@ ManualText manual_text() {
        "0\n\tDone.\n\n1\n\tFailed, or refused; nothing was changed.\n\n2\n\tBad usage.\n\n"
        "3\n\tsimplond is not reachable.\n\n"
        "4\n\tThe question was answered, and the answer is that something works less well than it was configured to. "
-       "With --json it is 0 instead, and the reply tells."},
+       "With --json it is 0 instead, and the reply tells. A trace that ends in a drop is "
+       "such an answer."},
       {"Environment",
        "SIMPLON_SOCKET\n\tWhere simplond listens.\n\nNO_COLOR\n\tIf set and not empty, there is no color."},
       {"Files",

@@ -35,6 +35,9 @@ struct Page {
 /// One reason and how often.
 [[nodiscard]] Page render_drop(const nlohmann::json& drop, Style style);
 
+/// Stage by stage, then the remedy; a drop is degraded.
+[[nodiscard]] Page render_trace(const nlohmann::json& reply, Style style);
+
 /// Findings of `simplon doctor`, the worst last; `all`: also what is right.
 [[nodiscard]] Page render_doctor(const nlohmann::json& reply, bool all, Style style);
 

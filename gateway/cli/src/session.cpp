@@ -62,6 +62,11 @@ Result<nlohmann::json> Session::post(const std::string& target, const nlohmann::
   return client().post(target, body);
 }
 
+Result<nlohmann::json> Session::stream(const std::string& target, const nlohmann::json& body,
+                                       const ApiClient::OnBytes& on_bytes, const std::function<bool()>& stop) const {
+  return ApiClient(socket).stream(target, body, on_bytes, stop);
+}
+
 bool Session::agreed(const std::string& question) const {
   if (!asks()) return true;
   streams_.err << question << " [y/N] " << std::flush;

@@ -36,6 +36,10 @@ class Session {
   [[nodiscard]] Result<nlohmann::json> get(const std::string& target) const;
   [[nodiscard]] Result<nlohmann::json> post(const std::string& target, const nlohmann::json& body) const;
 
+  /// A reply in pieces (ApiClient::stream).
+  [[nodiscard]] Result<nlohmann::json> stream(const std::string& target, const nlohmann::json& body,
+                                              const ApiClient::OnBytes& on_bytes, const std::function<bool()>& stop) const;
+
   /// Whether `agreed` will ask: not a script, not with --yes or --json.
   [[nodiscard]] bool asks() const { return terminal_.interactive && !yes && !json; }
   /// Asks "QUESTION [y/N]"; true without asking when `asks()` is false.

@@ -143,8 +143,12 @@ Result<void> run(const Flags& flags) {
                                   },
                                   *store, *ids, clock, wall_clock, *pinger},
                                  options);
+  const std::string forwarder_socket = flags.run_dir + "/forwarder.sock";
+  auto observer = ipc::TableClient::create(io, {forwarder_socket, software + " (observer)", epoch, true});
+  observer->start();
   Backend backend({reconciler, *forwarder, *tunnels, *store, *ids, clock, wall_clock, **audit, flags.state_dir,
-                   flags.secrets_dir},
+                   flags.secrets_dir, *observer,
+                   [&] { return ipc::CaptureStream::create(io, forwarder_socket, software + " (capture)"); }},
                   software);
   listening = &backend;
   ApiServer::Options api;

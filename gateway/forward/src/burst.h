@@ -13,6 +13,7 @@
 #include "gateway/forward/src/inner_packet.h"
 #include "gateway/forward/src/reassembly.h"
 #include "gateway/forward/src/table_state.h"
+#include "gateway/forward/src/watch.h"
 
 namespace simplon::forward {
 
@@ -126,6 +127,10 @@ struct Burst {
   IcmpLimiter icmp;
   std::uint64_t now_ns = 0;
   std::uint64_t now_seconds = 0;
+  /// Who looks at the packets of this burst; nobody, nearly always.
+  Watch* watch = nullptr;
+  /// The packets are made up (trace.h): nothing outside the burst may come of them.
+  bool described = false;
 
   unsigned used = 0;
   Queue received;    // to classify
@@ -178,12 +183,14 @@ struct Burst {
     if (TrafficCounters* count = attachment_counters(packet.ingress)) count->dropped.add();
   }
   [[gnu::cold, gnu::noinline]] void drop(unsigned packet, Drop reason) noexcept {
+    if (watch != nullptr) watch->dropped(*this, packet, reason);
     count_drop(packets[packet], reason);
     pool.release(packets[packet].data);
   }
   /// Drops it; its bytes live on until icmp_errors makes an answer of them.
   [[gnu::cold, gnu::noinline]] void drop_with(unsigned packet, Drop reason, Answer answer) noexcept {
     if (packets[packet].originated) return drop(packet, reason);
+    if (watch != nullptr) watch->dropped(*this, packet, reason);
     count_drop(packets[packet], reason);
     packets[packet].answer = answer;
     unanswered.push(packet);

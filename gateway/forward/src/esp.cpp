@@ -285,7 +285,7 @@ void encrypt_waiting(Burst& burst) noexcept {
 
 }  // namespace
 
-void esp_decrypt(Burst& burst) noexcept {
+void esp_lookup(Burst& burst) noexcept {
   const auto& directory = burst.tables.inbound;
   const auto spi_of = [](const Transit& packet) {
     return packet.length < sizeof(wire::EspHeader) ? 0U : byteswap(load32(packet.data));
@@ -302,6 +302,9 @@ void esp_decrypt(Burst& burst) noexcept {
     packet.sa = found == nullptr ? nullptr : *found;
     if (packet.sa != nullptr) prefetch_sa(packet.sa);
   }
+}
+
+void esp_decrypt(Burst& burst) noexcept {
   const unsigned count = burst.esp_in.size();
   const auto prefetch_key = [&burst](unsigned i) {
     const Sa* sa = burst.packets[burst.esp_in[i]].sa;

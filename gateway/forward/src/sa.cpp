@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/forward/sa.h"
 
+#include <array>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -108,6 +110,34 @@ bool Sa::resume(const SaProgress& progress) {
   runtime_.sequence.store(progress.usage.sequence, std::memory_order_relaxed);
   runtime_.last_use.store(progress.usage.last_use, std::memory_order_relaxed);
   return true;
+}
+
+Result<std::shared_ptr<Sa>> Sa::stand_in() const {
+  const crypto::EspSuiteFacts& facts = crypto::facts_of(suite());
+  const std::array<std::uint8_t, crypto::SecretKey::kMaxBytes> zeros{};
+  SaSpec spec;
+  spec.direction = direction_;
+  spec.spi = spi_;
+  spec.tunnel = tunnel_;
+  spec.path = path_;
+  spec.suite = suite();
+  spec.key = crypto::SecretKey(std::span(zeros).first(std::size_t{facts.cipher_key_bytes} + facts.salt_bytes));
+  spec.integrity_key = crypto::SecretKey(std::span(zeros).first(facts.integrity_key_bytes));
+  spec.esn = esn();
+  spec.replay_window = runtime_.window.size();
+  spec.source_selectors = source_selectors_;
+  spec.destination_selectors = destination_selectors_;
+  spec.copy_dscp = copy_dscp_;
+  auto made = create(std::move(spec));
+  if (!made) return made;
+  Sa& copy = **made;
+  copy.tunnel_slot_ = tunnel_slot_;
+  if (const CompiledSaPath* path = compiled()) copy.compiled_.store(new CompiledSaPath(*path), std::memory_order_relaxed);
+  const std::uint64_t sequence = runtime_.sequence.load(std::memory_order_relaxed);
+  copy.runtime_.sequence.store(sequence, std::memory_order_relaxed);
+  // Of an inbound SA: the top of its window, whose bits are the worker's.
+  if (direction_ == SaDirection::kInbound && sequence != 0) copy.runtime_.window.commit(sequence);
+  return made;
 }
 
 std::optional<SaMapping> Sa::take_mapping() noexcept {

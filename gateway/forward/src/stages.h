@@ -6,13 +6,15 @@ namespace simplon::forward {
 struct Burst;
 
 // The stages, in packet order. Each takes its queue of the burst, and puts every packet of it into another queue or drops
-// it. No allocation, lock, system call or log line.
+// it. No allocation, lock, system call or log line. Their order is in pipeline.h.
 
 /// Outer headers: which tunnel protocol is it, and whose VNI? `received` to `vxlan_in`, `esp_in`, or (from host ports) `resolving`.
 void classify(Burst& burst) noexcept;
 /// RFC 7348: may the VPC send that? `vxlan_in` to `inner`; ARP answers to `to_vpc`.
 void vxlan_decap(Burst& burst) noexcept;
-/// RFC 4303: which SA, is it new, is it authentic? `esp_in` to `inner`.
+/// RFC 4303: which SA? Of the packets in `esp_in`.
+void esp_lookup(Burst& burst) noexcept;
+/// RFC 4303: is it new, is it authentic? `esp_in` to `inner`.
 void esp_decrypt(Burst& burst) noexcept;
 /// RFC 1812: is it a packet, where does its domain send it? `inner` to `resolving` or `to_host`.
 void ip_forward(Burst& burst) noexcept;

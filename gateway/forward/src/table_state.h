@@ -32,6 +32,8 @@ inline constexpr std::size_t kMaxAdjacencies = std::size_t{1} << 20;
 inline constexpr std::size_t kMaxGroups = std::size_t{1} << 18;
 inline constexpr std::size_t kMaxPorts = std::size_t{1} << 18;
 inline constexpr std::size_t kVnis = std::size_t{1} << 24;
+/// Counters have a share for each worker and this one more, which nobody reads: that of described packets (trace.h).
+inline constexpr unsigned kDescribedShare = 1;
 
 struct Prefix4 {
   std::uint32_t network;  ///< Bytes as on the wire.

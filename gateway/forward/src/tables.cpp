@@ -159,7 +159,7 @@ Result<void> Tables::upsert_port(const PortEntry& port) {
   }
   PortSlot& slot = state_->ports[port.id.value()];
   if (slot.counters.load(std::memory_order_relaxed) == nullptr) {
-    slot.counters.store(new TrafficCounters[state_->workers], std::memory_order_release);
+    slot.counters.store(new TrafficCounters[state_->workers + kDescribedShare], std::memory_order_release);
     writer_->port_slots_used = std::max(writer_->port_slots_used, std::size_t{port.id.value()} + 1);
   }
   bool changed = writer_->count_inputs(port, true);

@@ -133,7 +133,7 @@ Tables::Writer::AttachmentRecord* Tables::Writer::attachment(AttachmentId id) {
   AttachmentRecord& record = attachments[id];
   record.slot = slot;
   attachment_of_slot[slot] = id;
-  state.attachments[slot].counters.store(new TrafficCounters[state.workers], std::memory_order_release);
+  state.attachments[slot].counters.store(new TrafficCounters[state.workers + kDescribedShare], std::memory_order_release);
   return &record;
 }
 

@@ -38,7 +38,10 @@ TEST(ApiRequest, EveryPathIsUnderstood) {
       {"GET", "/v1/vpcs", ApiCall::kVpcs},
       {"GET", "/v1/routes", ApiCall::kRoutes},
       {"GET", "/v1/bgp", ApiCall::kBgp},
-      {"GET", "/v1/drops", ApiCall::kDrops}};
+      {"GET", "/v1/drops", ApiCall::kDrops},
+      {"GET", "/v1/trace", ApiCall::kTrace},
+      {"POST", "/v1/trace/live", ApiCall::kTraceLive},
+      {"POST", "/v1/capture", ApiCall::kCapture}};
   for (const auto& [method, target, call] : kPaths) {
     const auto request = parse_api_request(method, target, "");
     ASSERT_TRUE(request) << target << request.error().error.message();
@@ -64,6 +67,37 @@ TEST(ApiRequest, ParametersArriveWhereTheyBelong) {
   EXPECT_TRUE(request->ike);
   EXPECT_EQ(parse_api_request("GET", "/v1/routes?domain=prod", "")->domain, "prod");
   EXPECT_EQ(parse_api_request("GET", "/v1/config?version=4", "")->version, 4U);
+}
+
+TEST(ApiRequest, PacketsArriveInTheWordsOfTheOperator) {
+  auto request = parse_api_request(
+      "GET", "/v1/trace?from=vpc:red&source=fd00::5&destination=fd01::9&protocol=6&destination_port=443&size=1400&df=1&ttl=3&flags=syn", "");
+  ASSERT_TRUE(request) << request.error().error.message();
+  PacketQuery packet;
+  packet.from = "vpc:red";
+  packet.source = "fd00::5";
+  packet.destination = "fd01::9";
+  packet.protocol = "6";
+  packet.destination_port = 443;
+  packet.size = 1400;
+  packet.df = true;
+  packet.ttl = 3;
+  packet.flags = "syn";
+  EXPECT_EQ(request->packet, packet);
+  request = parse_api_request("POST", "/v1/capture",
+                              R"({"from":"uplink:eth1","drops":true,"reason":"no_route","count":5,"seconds":9,"snaplen":96,
+                                  "before_crypto":true,"after_crypto":true,"kernel":true,"host":"10.0.0.0/8","port":53})");
+  ASSERT_TRUE(request) << request.error().error.message();
+  EXPECT_TRUE(request->packet.drops && request->packet.before_crypto && request->packet.after_crypto && request->packet.kernel);
+  EXPECT_EQ(request->packet.reason, "no_route");
+  EXPECT_EQ(request->packet.count, 5U);
+  EXPECT_EQ(request->packet.seconds, 9U);
+  EXPECT_EQ(request->packet.snaplen, 96U);
+  EXPECT_EQ(request->packet.port, 53U);
+  EXPECT_EQ(parse_api_request("POST", "/v1/trace/live", R"({"from":"vpc:red","seconds":61})").error().error.hint, "1 to 60");
+  EXPECT_FALSE(parse_api_request("POST", "/v1/trace/live", R"({"from":"vpc:red","size":100})"));
+  EXPECT_FALSE(parse_api_request("GET", "/v1/trace?host=10.0.0.1", ""));
+  EXPECT_FALSE(parse_api_request("POST", "/v1/capture", R"({"protocol":6})")) << "a body has types";
 }
 
 TEST(ApiRequest, EverythingElseIsRefused) {
@@ -277,6 +311,46 @@ TEST(ApiServer, ASocketThatIsServedIsNotTakenAway) {
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, ErrorCode::kConflict);
   EXPECT_TRUE(cli::ApiClient(served.socket()).get("/v1/status"));
+}
+
+TEST(ApiServer, ACaptureIsAChunkedStream) {
+  const ServedBackend served;
+  const std::string body = R"({"from":"vpc:red"})";
+  const std::string answer =
+      talk(served.socket(), "POST /v1/capture HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(answer, HasSubstr("application/x-pcapng"));
+  EXPECT_THAT(answer, ::testing::EndsWith("0\r\n\r\n"));
+  EXPECT_EQ(served.backend.streams, 0);
+}
+
+TEST(ApiServer, ACaptureEndsWhenItsClientLeaves) {
+  const ServedBackend served;
+  const std::string body = R"({"from":"vpc:red","count":7})";
+  {
+    auto client = sys::connect_unix(served.socket(), SOCK_STREAM, false);
+    ASSERT_TRUE(client);
+    const std::string request =
+        "POST /v1/capture HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+    ASSERT_EQ(::send(client->get(), request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
+    char chunk[64];
+    ASSERT_GT(::recv(client->get(), chunk, sizeof chunk, 0), 0);
+    EXPECT_EQ(served.backend.streams, 1);
+  }
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (served.backend.streams != 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  EXPECT_EQ(served.backend.streams, 0);
+}
+
+TEST(ApiServer, OnlyAdministratorsSeePackets) {
+  ApiServer::Options options;
+  options.every_peer_is_admin = false;
+  const ServedBackend served(options);
+  const cli::ApiClient client(served.socket());
+  EXPECT_THAT(client.post("/v1/capture", json::object())->dump(), HasSubstr("no administrator"));
+  EXPECT_THAT(client.post("/v1/trace/live", json::object())->dump(), HasSubstr("no administrator"));
+  EXPECT_EQ(served.backend.denials.size(), 2U);
+  EXPECT_EQ((*client.get("/v1/trace?from=vpc:red"))["verdict"], "dropped") << "a described packet shows nothing of anybody";
 }
 
 TEST(ApiServer, TheSocketGoesWithTheServer) {

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -125,6 +126,21 @@ TEST(Pages, DropsAreSortedAndTheCountersAreChecked) {
   EXPECT_THAT(page.text, HasSubstr("do not add up"));
 }
 
+TEST(Pages, ATraceIsToldStageByStageAndEndsWithTheRemedy) {
+  const Page page = render_trace(replies::trace(), {});
+  EXPECT_TRUE(page.degraded);
+  EXPECT_THAT(page.text, StartsWith("DROPPED no_route   from vpc red   generation 412\n  10.20.0.5 -> 9.9.9.9 TCP"));
+  EXPECT_THAT(page.text, AllOf(HasSubstr("vxlan_decap"), HasSubstr("none to 9.9.9.9"), HasSubstr("icmp_errors (ICMP error)"),
+                               HasSubstr("The domain has no route to the destination. (RFC 1812")));
+  EXPECT_LT(page.text.find("icmp_errors"), page.text.find("hint: add a route to 9.9.9.9"));
+  expect_fits(page.text);
+  json forwarded = replies::trace();
+  forwarded["verdict"] = "forwarded";
+  forwarded["drop"] = nullptr;
+  EXPECT_FALSE(render_trace(forwarded, {}).degraded);
+  EXPECT_THAT(render_trace(forwarded, {}).text, StartsWith("forwarded   from vpc red"));
+}
+
 TEST(Pages, ChangesAreShownWithOldAndNewValue) {
   const std::string text = render_changes(replies::changes(), {});
   EXPECT_THAT(text, AllOf(HasSubstr("~ tunnel paris remote: 198.51.100.7 -> 198.51.100.8"),
@@ -145,12 +161,13 @@ TEST(Pages, AnyShapeOfReplyIsRendered) {
       {{"vpcs", {nullptr}}},
       {{"domains", {{{"routes", {1}}, {"neighbors", {2}}}}}},
       {{"drops", {1}}, {"accounting", 5}},
+      {{"steps", {1, {{"facts", {2, nullptr}}}}}, {"drop", {{"name", 3}}}, {"from", 4}},
       {{"versions", {nullptr}}, {"programs", {1}}, {"uplinks", "x"}, {"problems", {{{"what", 1}}}}, {"errors", {1}}}};
   for (const auto& odd : kOdd) {
     for (const auto& page :
          {render_status(odd, {}), render_tunnels(odd, {}), render_tunnel(odd, {}), render_vpcs(odd, {}),
           render_vpc(odd, {}), render_endpoints(odd, {}), render_routes(odd, {}), render_bgp(odd, {}),
-          render_drops(odd, true, {}), render_config(odd, {}), render_history(odd, {})})
+          render_drops(odd, true, {}), render_trace(odd, {}), render_config(odd, {}), render_history(odd, {})})
       expect_fits(page.text);
     static_cast<void>(render_changes(odd, {}) + render_warnings(odd, {}) + render_errors(odd, "refused", {}) +
                       render_pending(odd, {}));
@@ -303,10 +320,46 @@ TEST(Program, CompletionKnowsNamesAndNeverFails) {
   EXPECT_THAT(complete({"config", "diff", "1"}), StartsWith("files\n12\t2026-01-31T12:00:00Z root tunnel add berlin\n"));
   EXPECT_EQ(complete({"tunnel", "add", "--domain=pr"}), "words\n--domain=prod\trouting domain\n");
   EXPECT_EQ(complete({"apply", ""}), "files\n");
+  EXPECT_EQ(complete({"trace", "--from", "tunnel:p"}), "words\ntunnel:paris\tup\n");
+  EXPECT_THAT(complete({"trace", "--from", ""}), HasSubstr("vpc:red\tVNI "));
+  EXPECT_EQ(complete({"capture", "up"}), "words\nuplink:wan0\tup\n");
   EXPECT_EQ(complete({"drop", "show", ""}), "words\n") << "the forwarder is away";
   EXPECT_EQ(complete({"nonsense", "x"}), "words\n");
   EXPECT_EQ(run_bare({"__complete"}).code, kExitDone);
   EXPECT_EQ(run_bare({"__complete", "tunnel", "show", ""}).out, "words\n");
+}
+
+TEST(Program, ATraceIsAskedForInTheWordsOfTheOperator) {
+  const ServedBackend served;
+  Done done = run(&served, {"trace", "--from", "vpc:red", "--src", "10.20.0.5", "--dst", "9.9.9.9", "--proto", "tcp", "--dport",
+                            "443", "--size", "1400", "--df", "--ttl", "9", "--flags", "syn,ack", "--tos", "0"});
+  EXPECT_EQ(done.code, kExitDegraded) << done.err;
+  const ipc::PacketQuery& asked = served.backend.asked;
+  EXPECT_EQ(asked.from, "vpc:red");
+  EXPECT_EQ(asked.source, "10.20.0.5");
+  EXPECT_EQ(asked.destination, "9.9.9.9");
+  EXPECT_EQ(asked.protocol, "tcp");
+  EXPECT_EQ(asked.destination_port, 443U);
+  EXPECT_EQ(asked.source_port, std::nullopt);
+  EXPECT_EQ(asked.size, 1400U);
+  EXPECT_TRUE(asked.df);
+  EXPECT_EQ(asked.ttl, 9U);
+  EXPECT_EQ(asked.tos, 0U);
+  EXPECT_EQ(asked.flags, "syn,ack");
+  EXPECT_EQ(run(&served, {"trace", "--from", "vpc:red", "--src", "fd00::5", "--dst", "fd01::9", "--proto", "47", "--json"}).code, kExitDone);
+  EXPECT_EQ(served.backend.asked.source, "fd00::5");
+  EXPECT_EQ(served.backend.asked.protocol, "47");
+  done = run(&served, {"trace", "--from", "vpc:green", "--src", "1.2.3.4", "--dst", "1.2.3.5"});
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_THAT(done.err, HasSubstr("did you mean vpc:red?"));
+  // A live one.
+  EXPECT_EQ(run(&served, {"trace", "--live", "--from", "vpc:red", "--host", "10.0.0.0/8", "--port", "53", "--wait", "3"}).code, kExitDone);
+  EXPECT_EQ(served.backend.asked.host, "10.0.0.0/8");
+  EXPECT_EQ(served.backend.asked.seconds, 3U);
+  EXPECT_EQ(run(&served, {"trace", "--live", "--from", "vpc:red", "--df"}).code, kExitUsage);
+  EXPECT_EQ(run(&served, {"trace", "--from", "vpc:red", "--host", "10.0.0.1"}).code, kExitUsage);
+  EXPECT_EQ(run(&served, {"trace", "--src", "10.0.0.1"}).code, kExitUsage);
+  EXPECT_EQ(run(&served, {"trace", "--from", "vpc:red", "--sport", "x"}).code, kExitUsage);
 }
 
 TEST(Program, AtATerminalRemovingIsAsked) {
@@ -506,6 +559,42 @@ TEST_F(ProgramWithFile, TunnelsAreMoved) {
   const Done done = run(&served_, {"tunnel", "down", "rome"});
   EXPECT_EQ(done.code, kExitFailed);
   EXPECT_THAT(done.err, HasSubstr("no tunnel 'rome'"));
+}
+
+TEST_F(ProgramWithFile, ACaptureIsWrittenAsItComes) {
+  const std::string path = (folder_.path() / "out.pcapng").string();
+  Done done = run(&served_, {"capture", "tunnel:paris", "--host", "10.1.0.5", "--before-crypto", "--after-crypto", "--count", "9",
+                             "--duration", "60", "--snaplen", "128", "-w", path});
+  EXPECT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_THAT(done.err, HasSubstr("3 packets captured, 0 lost, in "));
+  std::stringstream written;
+  written << std::ifstream(path).rdbuf();
+  EXPECT_EQ(written.str().size(), 96U);
+  const ipc::PacketQuery& asked = served_.backend.asked;
+  EXPECT_EQ(asked.from, "tunnel:paris");
+  EXPECT_TRUE(asked.before_crypto && asked.after_crypto && !asked.kernel && !asked.drops);
+  EXPECT_EQ(asked.count, 9U);
+  EXPECT_EQ(asked.seconds, 60U);
+  EXPECT_EQ(asked.snaplen, 128U);
+  // Drops, to the standard output.
+  done = run(&served_, {"capture", "--drops", "no_route", "-w", "-"});
+  EXPECT_EQ(done.out.size(), 96U);
+  EXPECT_EQ(served_.backend.asked.reason, "no_route");
+  EXPECT_TRUE(run(&served_, {"capture", "-w", "-", "--drops"}).code == kExitDone && served_.backend.asked.drops);
+  EXPECT_EQ(served_.backend.asked.reason, "");
+  EXPECT_EQ(served_.backend.streams, 0);
+}
+
+TEST_F(ProgramWithFile, ACaptureThatIsRefusedLeavesNoFile) {
+  const std::string path = (folder_.path() / "out.pcapng").string();
+  const Done done = run(&served_, {"capture", "uplink:none", "-w", path});
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_THAT(done.err, AllOf(HasSubstr("there is no open uplink none"), HasSubstr("simplon status")));
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_EQ(run(&served_, {"capture", "uplink:eth1"}).code, kExitUsage) << "where to?";
+  EXPECT_EQ(run(&served_, {"capture", "uplink:eth1", "-w", path, "--json"}).code, kExitUsage);
+  EXPECT_EQ(run(&served_, {"capture", "uplink:eth1", "-w", "/nonexistent/x"}).code, kExitFailed);
+  EXPECT_EQ(run(nullptr, {"capture", "uplink:eth1", "-w", path}).code, kExitUnreachable);
 }
 
 TEST(Program, ColorOnlyWhenWanted) {

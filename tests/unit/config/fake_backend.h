@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <atomic>
 #include <utility>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <thread>
@@ -127,17 +130,64 @@ class FakeBackend final : public ApiBackend {
     reply["hash"] = "abcdef";
     co_return reply;
   }
+  Reply trace(ipc::PacketQuery query) override {
+    asked = std::move(query);
+    if (asked.from == "vpc:green") {
+      co_return fail(ErrorCode::kInvalidConfig, "there is no 'vpc:green'", "did you mean vpc:red?");
+    }
+    co_return cli::replies::trace();
+  }
+  Reply trace_live(config::Author, ipc::PacketQuery query) override {
+    asked = std::move(query);
+    json reply = cli::replies::trace();
+    reply["live"] = true;
+    reply["verdict"] = "forwarded";
+    reply["drop"] = nullptr;
+    co_return reply;
+  }
+  /// Three pieces, then the end; without an end for a capture of 7 packets.
+  struct Pieces final : ApiStream {
+    Pieces(boost::asio::io_context& io, FakeBackend& of) : context(io), backend(of) { ++backend.streams; }
+    ~Pieces() override { --backend.streams; }
+    boost::asio::awaitable<std::optional<std::string>> next() override {
+      boost::asio::steady_timer timer(context, std::chrono::milliseconds(1));
+      co_await timer.async_wait(boost::asio::use_awaitable);
+      if (sent == 3 && backend.asked.count != 7) co_return std::nullopt;
+      // An enhanced packet block without a packet.
+      co_return sent++ < 3 ? std::optional<std::string>(block()) : std::optional<std::string>("");
+    }
+    static std::string block() {
+      std::string bytes(32, '\0');
+      bytes[0] = 6;
+      bytes[4] = bytes[28] = 32;
+      return bytes;
+    }
+    boost::asio::io_context& context;
+    FakeBackend& backend;
+    int sent = 0;
+  };
+  boost::asio::awaitable<ApiStreamResult> capture(config::Author, ipc::PacketQuery query) override {
+    asked = std::move(query);
+    if (asked.from == "uplink:none") co_return tl::unexpected(no_uplink());
+    co_return std::make_unique<Pieces>(*io, *this);
+  }
   void denied(const config::Author& who, const std::string& target) override { denials.push_back(who.name + " " + target); }
 
   std::vector<std::string> secret_files;
   std::map<std::string, std::string> imported;
   std::vector<std::string> denials;
+  ipc::PacketQuery asked;
+  boost::asio::io_context* io = nullptr;
+  std::atomic<int> streams{0};
 
  private:
   // Plain functions: GCC 12 destroys braced temporaries of a coroutine twice.
   [[nodiscard]] json stored(std::uint64_t number) const {
     return {{"version", number}, {"when", "2026-01-31T12:00:00Z"}, {"who", "root"},     {"comment", "why"},
             {"hash", "ab"},      {"document", document},           {"pending", nullptr}};
+  }
+  static ApiFailure no_uplink() {
+    return make_error(ErrorCode::kInvalidConfig, "there is no open uplink none", "simplon status shows the uplinks");
   }
   [[nodiscard]] json probation(std::int64_t seconds) const {
     return {{"version", version}, {"reverts_to", version - 1}, {"deadline", ""}, {"seconds_left", seconds}};
@@ -148,6 +198,7 @@ class FakeBackend final : public ApiBackend {
 class ServedBackend {
  public:
   explicit ServedBackend(ApiServer::Options options = {}) {
+    backend.io = &io_;
     options.socket = (folder_.path() / "api.sock").string();
     auto started = ApiServer::start(io_, backend, options);
     if (!started) throw std::runtime_error(started.error().message());

@@ -106,4 +106,17 @@ inline json changes() {
     "summary": "restarts 1 tunnel"})");
 }
 
+inline json trace() {
+  return json::parse(R"({"from": {"kind": "vpc", "name": "red"}, "packet": "10.20.0.5 -> 9.9.9.9 TCP 49152 -> 443, 40 bytes, TTL 64",
+    "live": false, "generation": 412, "verdict": "dropped",
+    "drop": {"name": "no_route", "reference": "RFC 1812 section 5.2.7.1", "sentence": "The domain has no route to the destination.",
+             "remedy": "add a route to 9.9.9.9, or let the peer announce one: simplon route show --domain prod, simplon bgp show"},
+    "steps": [
+      {"stage": "vxlan_decap", "packet": "packet", "drop": "", "facts": [{"name": "vpc", "value": "vpc:red"},
+        {"name": "packet", "value": "10.20.0.5 -> 9.9.9.9 TCP 49152 -> 443, 40 bytes, TTL 64"}]},
+      {"stage": "ip_forward", "packet": "packet", "drop": "no_route", "facts": [{"name": "domain", "value": "prod"},
+        {"name": "route", "value": "none to 9.9.9.9"}]},
+      {"stage": "icmp_errors", "packet": "icmp-error", "drop": "", "facts": [{"name": "message", "value": "type 3, code 0"}]}]})");
+}
+
 }  // namespace simplon::cli::replies

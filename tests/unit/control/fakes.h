@@ -239,6 +239,10 @@ class FakeForwarder final : public ipc::TableClient {
     co_await next_turn(io_);
     co_return ipc::Stats{};
   }
+  boost::asio::awaitable<Result<ipc::TraceReply>> trace(ipc::TraceRequest) override {
+    co_await next_turn(io_);
+    co_return away();
+  }
   Generation acknowledged() const override { return acknowledged_; }
 
   bool holds(const std::string& key) const { return objects.contains(key); }

@@ -11,6 +11,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "gateway/ipc/capture_stream.h"
 #include "gateway/ipc/table_client.h"
 #include "gateway/ipc/table_server.h"
 #include "platform/sys/unix_socket.h"
@@ -50,10 +51,33 @@ class FakeService final : public TableService {
     stats.routes = 7;
     return stats;
   }
+  asio::awaitable<TraceReply> trace(TraceRequest request) override {
+    TraceReply reply;
+    reply.token = request.token;
+    reply.drop = request.live ? "live" : std::to_string(request.packet.size()) + " bytes";
+    co_return reply;
+  }
+  /// Says how many feeds there are, and gives a packet each time it is asked.
+  struct Feed final : CaptureFeed {
+    explicit Feed(int& count) : open(count) { ++open; }
+    ~Feed() override { --open; }
+    CaptureData take() override {
+      CaptureData data;
+      data.packets.emplace_back().length = 7;
+      data.lost = 3;
+      return data;
+    }
+    int& open;
+  };
+  Result<std::unique_ptr<CaptureFeed>> capture(const CaptureRequest& request) override {
+    if (request.uplink == "none") return fail(ErrorCode::kInvalidConfig, "there is no uplink none", "another one");
+    return std::unique_ptr<CaptureFeed>(std::make_unique<Feed>(feeds));
+  }
 
   std::vector<std::string> log;
   std::chrono::milliseconds settle_after{1};
   int settles = 0;
+  int feeds = 0;
 
  private:
   asio::io_context& io_;
@@ -244,6 +268,50 @@ TEST_F(TableConnectionTest, AMissingForwarderIsNamed) {
   ASSERT_TRUE(run_until([&] { return !losses_.empty(); }));
   EXPECT_THAT(losses_[0].what, ::testing::HasSubstr(path_));
   EXPECT_THAT(losses_[0].hint, ::testing::HasSubstr("simplon-forwarder"));
+}
+
+TEST_F(TableConnectionTest, AnObserverMayTraceAndAProgrammerMayNot) {
+  auto& observer = client(true);
+  ASSERT_TRUE(run_until([&] { return observer.connected(); }));
+  TraceRequest request;
+  request.from = AttachmentRef::vpc(Vni(5));
+  request.packet = {1, 2, 3};
+  const auto reply = wait(observer.trace(request));
+  ASSERT_TRUE(reply) << reply.error().message();
+  EXPECT_EQ(reply->drop, "3 bytes");
+  request.live = true;
+  EXPECT_EQ(wait(observer.trace(request))->drop, "live");
+  auto& programmer = client();
+  ASSERT_TRUE(run_until([&] { return programmer.connected(); }));
+  EXPECT_FALSE(wait(programmer.trace(request)));
+}
+
+TEST_F(TableConnectionTest, ACaptureGoesOnUntilItsClientLeaves) {
+  CaptureRequest request;
+  request.points = 1;
+  auto stream = CaptureStream::create(io_, path_, "test");
+  const auto opened = wait(stream->open(request));
+  ASSERT_TRUE(opened) << opened.error().message();
+  for (int i = 0; i < 3; ++i) {
+    const auto data = wait(stream->next());
+    ASSERT_TRUE(data) << data.error().message();
+    EXPECT_EQ(data->packets.front().length, 7U);
+    EXPECT_EQ(data->lost, 3U);
+  }
+  EXPECT_EQ(service_.feeds, 1);
+  stream.reset();
+  EXPECT_TRUE(run_until([&] { return service_.feeds == 0; }));
+}
+
+TEST_F(TableConnectionTest, ARefusedCaptureSaysWhy) {
+  CaptureRequest request;
+  request.points = 1;
+  request.uplink = "none";
+  auto stream = CaptureStream::create(io_, path_, "test");
+  const auto opened = wait(stream->open(request));
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().what, "there is no uplink none");
+  EXPECT_EQ(opened.error().hint, "another one");
 }
 
 }  // namespace

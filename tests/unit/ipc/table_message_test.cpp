@@ -48,6 +48,77 @@ TEST(TableMessage, EveryMessageSurvivesTheWire) {
   expect_round_trip(StatsRequest{12});
 }
 
+PacketFilter some_filter() {
+  PacketFilter filter;
+  filter.source = IpPrefix(IpAddress::v4(0x0a000000), 8);
+  filter.destination = IpPrefix(kV6, 64);
+  filter.protocol = 0;
+  filter.destination_port = 443;
+  return filter;
+}
+
+TEST(TableMessage, TracesSurviveTheWire) {
+  TraceRequest request;
+  request.token = 4;
+  request.from = AttachmentRef::tunnel(TunnelId(7));
+  request.packet = {0x45, 0, 0};
+  request.from_kernel = true;
+  request.vtep = kV6;
+  expect_round_trip(request);
+  request.live = true;
+  request.filter = some_filter();
+  expect_round_trip(request);
+  TraceReply reply;
+  reply.token = 4;
+  reply.verdict = TraceVerdict::kDropped;
+  reply.drop = "no_route";
+  reply.remedy = "add a route";
+  reply.steps = {{"ip_forward", "packet", "no_route", {{"route", "none", {}, {}}, {"to", "", AttachmentRef::vpc(Vni(5)), {}},
+                                                       {"domain", "", {}, DomainId(3)}}},
+                 {"transmit", "icmp-error", "", {}}};
+  expect_round_trip(reply);
+  TraceReply refused;
+  refused.error = "no";
+  refused.hint = "yes";
+  expect_round_trip(refused);
+}
+
+TEST(TableMessage, CapturesSurviveTheWire) {
+  CaptureRequest request;
+  request.points = 5;
+  expect_round_trip(request);
+  request.attachment = AttachmentRef::vpc(Vni(5001));
+  request.uplink = "eth1";
+  request.drop = "no_route";
+  request.snaplen = 96;
+  request.filter = some_filter();
+  expect_round_trip(request);
+  CaptureData data;
+  data.lost = 9;
+  CapturedPacket packet;
+  packet.time_ns = 1'700'000'000'000'000'000;
+  packet.point = CapturePoint::kDropped;
+  packet.ethernet = true;
+  packet.attachment = AttachmentRef::tunnel(TunnelId(7));
+  packet.uplink = "eth1";
+  packet.drop = "no_route";
+  packet.length = 1500;
+  packet.bytes = {1, 2, 3};
+  data.packets = {packet, {}};
+  expect_round_trip(data);
+}
+
+TEST(TableMessage, NonsenseAboutPacketsIsRefused) {
+  CaptureRequest nowhere;
+  EXPECT_FALSE(through(nowhere));
+  TraceRequest nobody;
+  EXPECT_FALSE(through(nobody));
+  TraceRequest patient;
+  patient.from = AttachmentRef::vpc(Vni(5));
+  patient.wait_seconds = 61;
+  EXPECT_FALSE(through(patient));
+}
+
 TEST(TableMessage, StatisticsSurviveTheWire) {
   Stats stats;
   stats.token = 5;

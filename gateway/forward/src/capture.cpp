@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The worker copies packets into a ring of bytes between two of its stages; the control thread takes them out. One writer, one
+// reader, two counters that only grow: `head_` is how much was written, `tail_` how much was taken. A record that does not
+// fit before the end of the ring begins at its start; what is left there is skipped.
+//
+// Where a packet is its bytes tell what it was: frames are taken before classify, those of an attachment as soon as it is
+// known whose they are and before they are opened, inner packets behind that, and frames to be sent before transmit.
+#include "gateway/forward/capture.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/watch.h"
+#include "platform/wire/ethernet.h"
+#include "platform/wire/ip_protocol.h"
+#include "platform/wire/ipv6.h"
+#include "platform/wire/udp.h"
+
+namespace simplon::forward {
+namespace {
+
+using Bytes = std::span<const std::uint8_t>;
+
+struct RecordHeader {
+  std::uint64_t time_ns;
+  std::uint32_t port;
+  std::uint32_t attachment;
+  std::uint32_t length;
+  std::uint32_t kept;
+  CapturePoint point;
+  bool ethernet;
+  bool dropped;
+  Drop drop;
+  /// Nothing more before the end of the ring.
+  bool skip;
+};
+constexpr std::size_t kAlign = 64;
+[[nodiscard]] constexpr std::size_t room_for(std::size_t kept) noexcept {
+  return (sizeof(RecordHeader) + kept + kAlign - 1) & ~(kAlign - 1);
+}
+static_assert(sizeof(RecordHeader) <= kAlign);
+
+class Ring {
+ public:
+  Ring() : memory_(Capture::kBufferBytes) {}
+
+  /// Of the writer.
+  void put(RecordHeader header, Bytes bytes) noexcept {
+    const std::size_t need = room_for(bytes.size());
+    std::uint64_t head = head_.load(std::memory_order_relaxed);
+    const std::uint64_t tail = tail_.load(std::memory_order_acquire);
+    const std::size_t to_end = memory_.size() - head % memory_.size();
+    const std::size_t skipped = need > to_end ? to_end : 0;
+    if (head + skipped + need - tail > memory_.size()) {
+      lost_.store(lost_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      return;
+    }
+    if (skipped != 0) {
+      RecordHeader skip{};
+      skip.skip = true;
+      std::memcpy(&memory_[head % memory_.size()], &skip, sizeof skip);
+      head += skipped;
+    }
+    header.kept = static_cast<std::uint32_t>(bytes.size());
+    std::uint8_t* at = &memory_[head % memory_.size()];
+    std::memcpy(at, &header, sizeof header);
+    std::copy(bytes.begin(), bytes.end(), at + sizeof header);
+    head_.store(head + need, std::memory_order_release);
+  }
+
+  /// Of the reader.
+  std::optional<Captured> take() {
+    std::uint64_t tail = tail_.load(std::memory_order_relaxed);
+    while (tail != head_.load(std::memory_order_acquire)) {
+      const std::uint8_t* at = &memory_[tail % memory_.size()];
+      RecordHeader header;
+      std::memcpy(&header, at, sizeof header);
+      if (header.skip) {
+        tail += memory_.size() - tail % memory_.size();
+        tail_.store(tail, std::memory_order_release);
+        continue;
+      }
+      Captured packet;
+      packet.time_ns = header.time_ns;
+      packet.point = header.point;
+      packet.ethernet = header.ethernet;
+      packet.port = PortId{header.port};
+      packet.attachment = header.attachment;
+      if (header.dropped) packet.drop = header.drop;
+      packet.length = header.length;
+      packet.bytes.assign(at + sizeof header, at + sizeof header + header.kept);
+      tail_.store(tail + room_for(header.kept), std::memory_order_release);
+      return packet;
+    }
+    return std::nullopt;
+  }
+
+  [[nodiscard]] std::uint64_t lost() const noexcept { return lost_.load(std::memory_order_relaxed); }
+
+ private:
+  std::vector<std::uint8_t> memory_;
+  alignas(64) std::atomic<std::uint64_t> head_{0};
+  std::atomic<std::uint64_t> lost_{0};
+  alignas(64) std::atomic<std::uint64_t> tail_{0};
+};
+
+[[nodiscard]] PacketFilter::Flow flow_of(const InnerPacket& inner) noexcept {
+  const std::uint32_t ports = byteswap(inner.ports);
+  return {inner.source_address().to_ip(),           inner.destination_address().to_ip(),
+          inner.protocol,                           inner.has_ports(),
+          static_cast<std::uint16_t>(ports >> 16), static_cast<std::uint16_t>(ports)};
+}
+
+/// The outer headers of a frame; nothing if it is not IP.
+[[nodiscard]] std::optional<PacketFilter::Flow> flow_of(Bytes frame) noexcept {
+  const wire::EthernetHeader* ethernet = wire::parse_ethernet(frame);
+  if (ethernet == nullptr) return std::nullopt;
+  const Bytes packet = frame.subspan(sizeof *ethernet);
+  PacketFilter::Flow flow;
+  std::size_t l4 = 0;
+  bool fragment = false;
+  if (const auto* ip = ethernet->type.host() == wire::kEtherTypeIpv4 ? wire::parse_ipv4(packet) : nullptr) {
+    flow.source = WireAddress::v4(ip->source.data()).to_ip();
+    flow.destination = WireAddress::v4(ip->destination.data()).to_ip();
+    flow.protocol = ip->protocol;
+    l4 = ip->header_bytes();
+    fragment = ip->fragment_offset() != 0;
+  } else if (const auto* ip6 = ethernet->type.host() == wire::kEtherTypeIpv6 ? wire::parse_ipv6(packet) : nullptr) {
+    flow.source = WireAddress::v6(ip6->source.data()).to_ip();
+    flow.destination = WireAddress::v6(ip6->destination.data()).to_ip();
+    flow.protocol = ip6->next_header;
+    l4 = sizeof *ip6;
+  } else {
+    return std::nullopt;
+  }
+  if (flow.protocol == wire::kProtocolUdp && !fragment && packet.size() >= l4 + sizeof(wire::UdpHeader)) {
+    const auto* udp = reinterpret_cast<const wire::UdpHeader*>(packet.data() + l4);
+    flow.has_ports = true;
+    flow.source_port = udp->source_port.host();
+    flow.destination_port = udp->destination_port.host();
+  }
+  return flow;
+}
+
+}  // namespace
+
+class CaptureTap final : public Watch {
+ public:
+  CaptureTap(const CaptureSpec& spec, std::uint32_t slot) : spec_(spec), slot_(slot), snaplen_(std::min<std::uint32_t>(spec.snaplen, kFrameBytes)) {}
+
+  [[nodiscard]] Ring& ring() noexcept { return ring_; }
+
+  void entering(Burst& burst, Stage stage) noexcept override {
+    running_ = stage;
+    switch (stage) {
+      case Stage::kClassify:
+        received(burst);
+        break;
+      case Stage::kVxlanEncap:
+        inner(burst, burst.to_vpc, CapturePoint::kInnerOut);
+        break;
+      case Stage::kEspEncrypt:
+        inner(burst, burst.to_tunnel, CapturePoint::kInnerOut);
+        break;
+      case Stage::kTransmit:
+        departing(burst);
+        break;
+      default:
+        break;
+    }
+  }
+
+  void passed(Burst& burst, Stage stage) noexcept override {
+    if (stage == Stage::kClassify && slot_ != 0 && wants(CapturePoint::kWireIn)) {
+      for (const unsigned number : burst.vxlan_in) {
+        const Transit& packet = burst.packets[number];
+        if (packet.attachment != nullptr && packet.attachment->slot == slot_) as_received(burst, packet);
+      }
+    }
+    if (stage == Stage::kEspLookup && slot_ != 0 && wants(CapturePoint::kWireIn)) {
+      for (const unsigned number : burst.esp_in) {
+        const Transit& packet = burst.packets[number];
+        if (packet.sa != nullptr && packet.sa->tunnel_slot() == slot_) as_received(burst, packet);
+      }
+    }
+    if (stage == Stage::kEspDecrypt) {
+      inner(burst, burst.inner, CapturePoint::kInnerIn);
+      if (wants(CapturePoint::kHostIn)) inner(burst, burst.resolving, CapturePoint::kHostIn);
+    }
+  }
+
+  void dropped(const Burst& burst, unsigned number, Drop reason) noexcept override {
+    if (!wants(CapturePoint::kDropped) || (spec_.drop && *spec_.drop != reason)) return;
+    const Transit& packet = burst.packets[number];
+    if (slot_ != 0 && packet.ingress != slot_ && packet.egress != slot_) return;
+    const bool is_inner = packet.from_host || running_ > Stage::kEspDecrypt ||
+                          (running_ == Stage::kEspDecrypt && packet.inner.family != 0);
+    RecordHeader header = header_of(burst, packet, CapturePoint::kDropped);
+    header.dropped = true;
+    header.drop = reason;
+    if (is_inner && running_ < Stage::kTransmit) {
+      if (packet.inner.family != 0 && !spec_.filter.passes(flow_of(packet.inner))) return;
+      return put(header, packet.bytes());
+    }
+    if (running_ == Stage::kTransmit) {
+      header.ethernet = packet.inner.family != 0 && !packet.from_host;
+      return put(header, packet.bytes());
+    }
+    if (number >= Burst::kReceived || starts_[number].empty()) return;
+    header.ethernet = is_uplink(burst, packet.port);
+    frame(header, starts_[number]);
+  }
+
+  void ended(const Burst&) noexcept override {
+    std::fill(starts_.begin(), starts_.end(), Bytes());
+    running_ = Stage::kClassify;
+  }
+
+ private:
+  [[nodiscard]] bool wants(CapturePoint point) const noexcept {
+    return (spec_.points & static_cast<std::uint8_t>(point)) != 0;
+  }
+  [[nodiscard]] static bool is_uplink(const Burst& burst, PortId id) noexcept {
+    const Port* port = burst.tables.ports[id.value()].object.load(std::memory_order_acquire);
+    return port == nullptr || port->entry.kind == PortKind::kUplink;
+  }
+  [[nodiscard]] static RecordHeader header_of(const Burst& burst, const Transit& packet, CapturePoint point) noexcept {
+    RecordHeader header{};
+    header.time_ns = burst.now_ns;
+    header.port = packet.port.value();
+    header.attachment = packet.ingress;
+    header.point = point;
+    return header;
+  }
+  void put(RecordHeader header, Bytes bytes) noexcept {
+    header.length = static_cast<std::uint32_t>(bytes.size());
+    ring_.put(header, bytes.first(std::min<std::size_t>(bytes.size(), snaplen_)));
+  }
+  /// Matched by its outer headers.
+  void frame(RecordHeader header, Bytes bytes) noexcept {
+    if (!spec_.filter.empty()) {
+      const auto flow = flow_of(bytes);
+      if (!flow || !spec_.filter.passes(*flow)) return;
+    }
+    put(header, bytes);
+  }
+
+  void received(const Burst& burst) noexcept {
+    for (const unsigned number : burst.received) {
+      const Transit& packet = burst.packets[number];
+      starts_[number] = packet.bytes();
+      if (slot_ != 0 || !wants(CapturePoint::kWireIn) || (spec_.uplink && *spec_.uplink != packet.port)) continue;
+      if (!is_uplink(burst, packet.port)) continue;
+      RecordHeader header = header_of(burst, packet, CapturePoint::kWireIn);
+      header.ethernet = true;
+      frame(header, packet.bytes());
+    }
+  }
+
+  /// Its bytes are still those that came.
+  void as_received(const Burst& burst, const Transit& packet) noexcept {
+    if (packet.outer_family == 0) return;
+    const std::uint8_t* start = packet.outer - sizeof(wire::EthernetHeader);
+    RecordHeader header = header_of(burst, packet, CapturePoint::kWireIn);
+    header.ethernet = true;
+    header.attachment = slot_;
+    frame(header, {start, packet.data + packet.length});
+  }
+
+  void inner(const Burst& burst, const Burst::Queue& queue, CapturePoint point) noexcept {
+    if (!wants(point)) return;
+    for (const unsigned number : queue) {
+      const Transit& packet = burst.packets[number];
+      const std::uint32_t slot = point == CapturePoint::kInnerIn || point == CapturePoint::kHostIn ? packet.ingress : packet.egress;
+      if ((slot_ != 0 && slot != slot_) || packet.inner.family == 0) continue;
+      if (!spec_.filter.passes(flow_of(packet.inner))) continue;
+      RecordHeader header = header_of(burst, packet, point);
+      header.attachment = slot;
+      put(header, packet.bytes());
+    }
+  }
+
+  void departing(const Burst& burst) noexcept {
+    if (wants(CapturePoint::kHostOut)) inner(burst, burst.to_host, CapturePoint::kHostOut);
+    if (!wants(CapturePoint::kWireOut)) return;
+    for (const unsigned number : burst.to_uplink) {
+      const Transit& packet = burst.packets[number];
+      if ((slot_ != 0 && packet.egress != slot_) || (spec_.uplink && *spec_.uplink != packet.port)) continue;
+      RecordHeader header = header_of(burst, packet, CapturePoint::kWireOut);
+      header.ethernet = true;
+      header.attachment = packet.egress;
+      frame(header, packet.bytes());
+    }
+  }
+
+  CaptureSpec spec_;
+  std::uint32_t slot_;
+  std::uint32_t snaplen_;
+  Stage running_ = Stage::kClassify;
+  /// What was received, by number.
+  std::array<Bytes, Burst::kReceived> starts_{};
+  Ring ring_;
+};
+
+Capture::Capture(std::shared_ptr<CaptureTap> tap) : tap_(std::move(tap)) {}
+Capture::~Capture() = default;
+
+Result<std::unique_ptr<Capture>> Capture::create(const Tables& tables, const CaptureSpec& spec) {
+  if (spec.points == 0) return fail(ErrorCode::kInvalidConfig, "a capture that looks nowhere");
+  std::uint32_t slot = 0;
+  if (spec.attachment) {
+    if (!tables.domain_of(*spec.attachment)) {
+      return fail(ErrorCode::kInvalidConfig, "the forwarder does not know " + spec.attachment->to_string(),
+                  "simplon status tells whether it has the current configuration");
+    }
+    slot = tables.slot_of(*spec.attachment);
+  }
+  return std::unique_ptr<Capture>(new Capture(std::make_shared<CaptureTap>(spec, slot)));
+}
+
+std::shared_ptr<Watch> Capture::watch() const { return tap_; }
+
+std::vector<Captured> Capture::take(std::size_t most) {
+  std::vector<Captured> packets;
+  while (packets.size() < most) {
+    auto packet = tap_->ring().take();
+    if (!packet) break;
+    packets.push_back(*std::move(packet));
+  }
+  return packets;
+}
+
+std::uint64_t Capture::lost() const noexcept { return tap_->ring().lost(); }
+
+}  // namespace simplon::forward

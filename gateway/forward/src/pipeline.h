@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <string_view>
+
+#include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/stages.h"
+#include "gateway/forward/src/watch.h"
+
+// The order of the stages, once: for the worker, for a worker that is watched, and for a packet that is only described.
+// A new stage is a line in `Stage`, one in `kStageInfo` and one in `run_stages`. A stage that changes tables or state of
+// its own (not only the burst and what an SA's runtime holds) leaves them alone when `burst.described` is set.
+
+namespace simplon::forward {
+
+struct StageInfo {
+  std::string_view name;
+  /// The queues it takes packets from.
+  std::array<Burst::Queue Burst::*, 2> from;
+};
+
+inline constexpr std::array<StageInfo, 13> kStageInfo = {{
+    {"classify", {&Burst::received, nullptr}},
+    {"vxlan_decap", {&Burst::vxlan_in, nullptr}},
+    {"esp_lookup", {&Burst::esp_in, nullptr}},
+    {"esp_decrypt", {&Burst::esp_in, nullptr}},
+    {"ip_forward", {&Burst::inner, nullptr}},
+    {"resolve", {&Burst::resolving, nullptr}},
+    {"pmtu", {&Burst::to_vpc, &Burst::to_tunnel}},
+    {"icmp_errors", {&Burst::unanswered, nullptr}},
+    {"resolve", {&Burst::resolving, nullptr}},
+    {"pmtu", {&Burst::to_vpc, &Burst::to_tunnel}},
+    {"vxlan_encap", {&Burst::to_vpc, nullptr}},
+    {"esp_encrypt", {&Burst::to_tunnel, nullptr}},
+    {"transmit", {&Burst::to_uplink, &Burst::to_host}},
+}};
+static_assert(kStageInfo.size() == static_cast<std::size_t>(Stage::kTransmit) + 1);
+
+[[nodiscard]] constexpr const StageInfo& stage_info(Stage stage) noexcept {
+  return kStageInfo[static_cast<std::size_t>(stage)];
+}
+
+/// Nobody looks.
+struct Unwatched {
+  void entering(Stage) const noexcept {}
+  void passed(Stage) const noexcept {}
+};
+
+struct Watched {
+  Burst& burst;
+  Watch& watch;
+  void entering(Stage stage) const noexcept { watch.entering(burst, stage); }
+  void passed(Stage stage) const noexcept { watch.passed(burst, stage); }
+};
+
+/// Everything between receiving and transmitting.
+template <class Observer>
+[[gnu::always_inline]] inline void run_stages(Burst& burst, const Observer& observer) noexcept {
+  const auto run = [&](Stage stage, void (*function)(Burst&) noexcept) {
+    observer.entering(stage);
+    function(burst);
+    observer.passed(stage);
+  };
+  run(Stage::kClassify, classify);
+  run(Stage::kVxlanDecap, vxlan_decap);
+  run(Stage::kEspLookup, esp_lookup);
+  run(Stage::kEspDecrypt, esp_decrypt);
+  run(Stage::kIpForward, ip_forward);
+  run(Stage::kResolve, resolve);
+  run(Stage::kPmtu, pmtu);
+  if (!burst.unanswered.empty()) {
+    run(Stage::kIcmpErrors, icmp_errors);
+    run(Stage::kResolveAnswers, resolve);
+    run(Stage::kPmtuAnswers, pmtu);
+  }
+  run(Stage::kVxlanEncap, vxlan_encap);
+  run(Stage::kEspEncrypt, esp_encrypt);
+}
+
+}  // namespace simplon::forward
