@@ -86,6 +86,7 @@ void Worker::forward(Burst& burst) noexcept {
   vxlan_decap(burst);
   esp_decrypt(burst);
   ip_forward(burst);
+  if (!burst.policed.empty()) police(burst);
   resolve(burst);
   pmtu(burst);
   if (!burst.unanswered.empty()) {
