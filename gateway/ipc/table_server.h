@@ -28,7 +28,8 @@ class TableService {
   [[nodiscard]] virtual std::vector<OperationError> sync_end(const SyncEnd& end) = 0;
   /// Returns when every worker forwards with everything applied so far.
   [[nodiscard]] virtual boost::asio::awaitable<void> settled() = 0;
-  [[nodiscard]] virtual Stats stats() = 0;
+  /// With up to `connections` of the connection table.
+  [[nodiscard]] virtual Stats stats(std::uint32_t connections) = 0;
 };
 
 /// Serves the table protocol on a Unix socket: one programming connection (a new one replaces the old one), any number
