@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "gateway/config/policy_model.h"
 #include "platform/base/ids.h"
 #include "platform/net/ip_address.h"
 #include "platform/net/ip_prefix.h"
@@ -65,6 +66,7 @@ struct DomainConfig {
   std::string name;
   std::optional<BgpConfig> bgp;
   std::vector<StaticRouteConfig> static_routes;
+  std::vector<NatRuleConfig> nat;
   friend bool operator==(const DomainConfig&, const DomainConfig&) = default;
 };
 
@@ -85,6 +87,7 @@ struct VpcConfig {
   MacAddress gateway_mac;
   std::uint16_t mtu_bytes = 1450;
   std::vector<EndpointConfig> endpoints;
+  PolicyConfig policy;
   friend bool operator==(const VpcConfig&, const VpcConfig&) = default;
 };
 
@@ -119,6 +122,7 @@ struct TunnelConfig {
   /// Upper bound for the inner MTU; the computed one applies when it is smaller.
   std::optional<std::uint16_t> mtu_bytes;
   bool clamp_mss = true;
+  PolicyConfig policy;
   friend bool operator==(const TunnelConfig&, const TunnelConfig&) = default;
 };
 
@@ -132,6 +136,7 @@ struct GatewayConfig {
   std::vector<DomainConfig> domains;
   std::vector<VpcConfig> vpcs;
   std::vector<TunnelConfig> tunnels;
+  std::vector<AclConfig> acls;
   friend bool operator==(const GatewayConfig&, const GatewayConfig&) = default;
 };
 

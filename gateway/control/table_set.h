@@ -24,6 +24,9 @@ struct TableSet {
   std::map<ipc::AttachmentRef, ipc::HostPort> host_ports;
   std::map<std::pair<Vni, IpAddress>, ipc::Endpoint> endpoints;
   std::map<DomainId, std::unordered_map<IpPrefix, ipc::Route>> routes;
+  std::map<std::string, ipc::Acl> acls;
+  std::map<ipc::AttachmentRef, ipc::Policy> policies;
+  std::map<DomainId, ipc::Nat> nats;
 
   /// Replaces or adds `route`; nothing removes it. Returns the operation, or nothing if that changes nothing.
   std::optional<ipc::Operation> set_route(DomainId domain, const IpPrefix& prefix, std::optional<ipc::Route> route);

@@ -9,6 +9,7 @@
 
 #include "gateway/forward/counters.h"
 #include "gateway/forward/objects.h"
+#include "gateway/forward/policy_objects.h"
 #include "gateway/forward/quiescence.h"
 #include "gateway/forward/sa.h"
 #include "platform/base/result.h"
@@ -51,6 +52,16 @@ class Tables {
   void remove_host_port(AttachmentId attachment);
   Result<void> upsert_route(const RouteEntry& route);
   void remove_route(DomainId domain, const IpPrefix& prefix);
+
+  // Policy. A domain in which no attachment has a policy, and without NAT, costs its packets nothing. Counters of rules go
+  // on while a rule of that name is there; connections and NAT mappings are not touched by a change of rules.
+
+  Result<void> upsert_acl(const AclEntry& acl);
+  void remove_acl(const std::string& name);
+  Result<void> upsert_policy(const PolicyEntry& policy);
+  void remove_policy(AttachmentId attachment);
+  Result<void> upsert_nat(const NatEntry& nat);
+  void remove_nat(DomainId domain);
 
   // Ports. A port's PacketIo is destroyed in `commit` or `reclaim`, after the workers let go of it.
 
@@ -123,6 +134,16 @@ class Tables {
   [[nodiscard]] std::uint32_t slot_of(AttachmentId attachment) const;
   /// Of a configured attachment.
   [[nodiscard]] std::optional<DomainId> domain_of(AttachmentId attachment) const;
+  /// In the order of the rules; empty if there is no such list, or domain with NAT.
+  [[nodiscard]] std::vector<RuleCount> acl_counts(const std::string& name) const;
+  [[nodiscard]] std::vector<RuleCount> nat_counts(DomainId domain) const;
+  /// All of all workers.
+  [[nodiscard]] std::uint32_t connections() const noexcept;
+  [[nodiscard]] std::uint32_t max_connections() const noexcept;
+  /// Those that count against the limit of the attachment.
+  [[nodiscard]] std::uint32_t connections_of(AttachmentId attachment) const;
+  /// At most `limit`. `now` is the workers' time in seconds.
+  [[nodiscard]] std::vector<ConnectionView> list_connections(std::size_t limit, std::uint64_t now) const;
 
   // For the workers.
 

@@ -22,6 +22,7 @@
 #include "gateway/forward/drop.h"
 #include "gateway/forward/tables.h"
 #include "gateway/forwarder/handover.h"
+#include "gateway/forwarder/connection_stats.h"
 #include "gateway/forwarder/host_ports.h"
 #include "gateway/forwarder/inspector.h"
 #include "gateway/forwarder/sa_server.h"
@@ -180,7 +181,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     }
   }
 
-  ipc::Stats stats() override {
+  ipc::Stats stats(std::uint32_t connections) override {
     ipc::Stats stats;
     stats.generation = applier_.generation();
     const auto& counters = worker_->counters();
@@ -205,6 +206,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       }
       entry.host_port_up = host_ports_->up(attachment);
       entry.mtu = tables_.inner_mtu(id);
+      entry.connections = tables_.connections_of(id);
       stats.attachments.push_back(entry);
     }
     stats.uplinks = uplinks_.stats();
@@ -213,6 +215,14 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     const auto counts = tables_.counts();
     stats.routes = counts.routes;
     stats.endpoints = counts.endpoints;
+    stats.acls = applier_.acl_stats();
+    stats.nats = applier_.nat_stats();
+    stats.connections_used = tables_.connections();
+    stats.connections_most = tables_.max_connections();
+    const auto now = std::chrono::duration_cast<std::chrono::seconds>(clock_.now().time_since_epoch()).count();
+    for (const auto& view : tables_.list_connections(connections, static_cast<std::uint64_t>(now))) {
+      stats.connections.push_back(connection_stats(view));
+    }
     return stats;
   }
 

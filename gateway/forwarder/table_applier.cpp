@@ -60,6 +60,9 @@ std::vector<ipc::OperationError> TableApplier::sync_end(Epoch epoch) {
   // From what refers to what is referred to, so that fewer packets meet a dangling reference on the way.
   sweep(routes_, number, [](const auto& e) { return ipc::Route{e.first.domain, e.first.prefix, {}, {}}; });
   sweep(endpoints_, number, [](const auto& e) { return ipc::Endpoint{e.first.vni, e.first.address, {}, {}}; });
+  sweep(policies_, member, object);
+  sweep(acls_, member, object);
+  sweep(nats_, member, object);
   sweep(host_ports_, member, object);
   sweep(tunnels_, member, object);
   sweep(vpcs_, member, object);
@@ -202,6 +205,9 @@ std::vector<std::uint8_t> TableApplier::encode() const {
     if (operations.size() >= at_once) flush();
   };
   constexpr std::size_t kMany = ipc::kMaxOperationsPerUpdate;
+  for (const auto& [name, acl] : acls_) add(acl.object, 1);
+  for (const auto& [attachment, policy] : policies_) add(policy.object, kMany);
+  for (const auto& [domain, nat] : nats_) add(nat.object, 1);
   for (const auto& [id, mark] : domains_) add(ipc::Domain{id, {}}, kMany);
   for (const auto& [interface, mark] : uplinks_) add(ipc::Uplink{interface}, kMany);
   // These may be long: each in an Update of its own.

@@ -12,6 +12,7 @@
 #include "gateway/forward/tables.h"
 #include "gateway/forwarder/port_control.h"
 #include "gateway/ipc/table_protocol.h"
+#include "gateway/ipc/table_stats.h"
 
 namespace simplon::forwarder {
 
@@ -35,6 +36,9 @@ class TableApplier {
   [[nodiscard]] std::vector<std::uint8_t> encode() const;
   /// VPCs and tunnels that exist, for statistics.
   [[nodiscard]] std::vector<ipc::AttachmentRef> attachments() const;
+  /// What counts their rules.
+  [[nodiscard]] std::vector<ipc::AclStats> acl_stats() const;
+  [[nodiscard]] std::vector<ipc::NatStats> nat_stats() const;
 
  private:
   template <class T>
@@ -68,6 +72,9 @@ class TableApplier {
   Result<void> upsert(const ipc::Tunnel& tunnel);
   Result<void> upsert(const ipc::HostPort& port);
   Result<void> upsert(const ipc::Route& route);
+  Result<void> upsert(const ipc::Acl& acl);
+  Result<void> upsert(const ipc::Policy& policy);
+  Result<void> upsert(const ipc::Nat& nat);
   void remove(const ipc::Domain& domain);
   void remove(const ipc::Uplink& uplink);
   void remove(const ipc::Vpc& vpc);
@@ -75,6 +82,9 @@ class TableApplier {
   void remove(const ipc::Tunnel& tunnel);
   void remove(const ipc::HostPort& port);
   void remove(const ipc::Route& route);
+  void remove(const ipc::Acl& acl);
+  void remove(const ipc::Policy& policy);
+  void remove(const ipc::Nat& nat);
   void publish_local_addresses();
 
   forward::Tables& tables_;
@@ -90,6 +100,9 @@ class TableApplier {
   std::map<Vni, Marked<ipc::Vpc>> vpcs_;
   std::map<TunnelId, Marked<ipc::Tunnel>> tunnels_;
   std::map<ipc::AttachmentRef, Marked<ipc::HostPort>> host_ports_;
+  std::map<std::string, Marked<ipc::Acl>> acls_;
+  std::map<ipc::AttachmentRef, Marked<ipc::Policy>> policies_;
+  std::map<DomainId, Marked<ipc::Nat>> nats_;
   std::unordered_map<EndpointKey, std::uint64_t, Hash> endpoints_;
   std::unordered_map<RouteKey, std::uint64_t, Hash> routes_;
 };

@@ -57,6 +57,20 @@ struct SizeEstimate {
     return 160 + h.interface.size() + h.netns.size() + 64 * h.addresses.size();
   }
   std::size_t operator()(const Route& r) const { return 160 + 40 * r.nexthops.size(); }
+  std::size_t operator()(const Acl& a) const {
+    std::size_t bytes = 96 + a.name.size();
+    for (const AclRule& rule : a.rules) {
+      bytes += 192 + rule.name.size() + 64 * (rule.sources.size() + rule.destinations.size()) +
+               32 * (rule.source_ports.size() + rule.destination_ports.size());
+    }
+    return bytes;
+  }
+  std::size_t operator()(const Policy& p) const { return 192 + p.acl.size(); }
+  std::size_t operator()(const Nat& n) const {
+    std::size_t bytes = 96;
+    for (const NatRule& rule : n.rules) bytes += 320 + rule.name.size() + 64 * rule.sources.size();
+    return bytes;
+  }
 };
 
 /// An answer somebody waits for; the timer is the wake-up.
@@ -307,12 +321,12 @@ struct Core : std::enable_shared_from_this<Core> {
     co_return co_await await_ack(self, generation, std::move(waiter));
   }
 
-  static asio::awaitable<Result<Stats>> stats(std::shared_ptr<Core> self) {
+  static asio::awaitable<Result<Stats>> stats(std::shared_ptr<Core> self, std::uint32_t connections) {
     if (!self->connected) co_return Unexpected(not_connected(self->options.socket_path));
     const std::uint64_t token = self->next_token++;
     auto waiter = std::make_shared<Waiter>(self->io);
     self->statistics.emplace(token, waiter);
-    self->post(encode_table_message(StatsRequest{token}));
+    self->post(encode_table_message(StatsRequest{token, connections}));
     auto answer = co_await wait(waiter);
     self->statistics.erase(token);
     if (!answer) co_return Unexpected(answer.error());
@@ -372,10 +386,11 @@ class AsioTableClient final : public TableClient {
     return Core::update(core_, std::move(operations));
   }
   asio::awaitable<Result<Ack>> sync_end(Epoch epoch) override { return Core::sync_end(core_, epoch); }
-  asio::awaitable<Result<Stats>> stats() override { return Core::stats(core_); }
   asio::awaitable<Result<TraceReply>> trace(TraceRequest request) override {
     return Core::trace(core_, std::move(request));
   }
+  using TableClient::stats;
+  asio::awaitable<Result<Stats>> stats(std::uint32_t connections) override { return Core::stats(core_, connections); }
 
  private:
   std::shared_ptr<Core> core_;

@@ -58,9 +58,11 @@ class TableClient {
   [[nodiscard]] virtual boost::asio::awaitable<Result<Ack>> update(std::vector<Operation> operations) = 0;
   /// Removes what was not upserted since `sync_begin`.
   [[nodiscard]] virtual boost::asio::awaitable<Result<Ack>> sync_end(Epoch epoch) = 0;
-  [[nodiscard]] virtual boost::asio::awaitable<Result<Stats>> stats() = 0;
   /// Observers only. One after the other: a live trace may take as long as it waits.
   [[nodiscard]] virtual boost::asio::awaitable<Result<TraceReply>> trace(TraceRequest request) = 0;
+  /// With up to `connections` of the connection table, at most 10,000.
+  [[nodiscard]] virtual boost::asio::awaitable<Result<Stats>> stats(std::uint32_t connections) = 0;
+  [[nodiscard]] boost::asio::awaitable<Result<Stats>> stats() { return stats(0); }
   /// Of the latest Ack.
   [[nodiscard]] virtual Generation acknowledged() const = 0;
 };

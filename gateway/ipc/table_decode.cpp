@@ -82,6 +82,21 @@ class Fields {
     }
     return name;
   }
+  std::vector<IpPrefix> prefixes(const flatbuffers::Vector<flatbuffers::Offset<fb::Prefix>>* given, const char* field) {
+    std::vector<IpPrefix> all;
+    if (given == nullptr) return all;
+    for (const auto* one : *given) all.push_back(prefix(one, field));
+    return all;
+  }
+  std::vector<NumberRange> ranges(const flatbuffers::Vector<flatbuffers::Offset<fb::NumberRange>>* given, const char* field) {
+    std::vector<NumberRange> all;
+    if (given == nullptr) return all;
+    for (const auto* one : *given) {
+      if (one->first() > one->last()) refuse(std::string(field) + " has an empty range");
+      all.push_back({one->first(), one->last()});
+    }
+    return all;
+  }
   void refuse(std::string why) {
     if (error_.empty()) error_ = std::move(why);
   }
@@ -181,6 +196,87 @@ Object decode(const fb::Route& from, bool key_only, Fields& fields) {
   return route;
 }
 
+// From table.fbs and the model of the configuration.
+constexpr std::size_t kMaxAclRules = 256;
+constexpr std::size_t kMaxNatRules = 1000;
+constexpr std::size_t kMaxPolicyName = 64;
+
+AclRule decode_rule(const fb::AclRule& from, Fields& fields) {
+  AclRule rule;
+  rule.name = fields.name(from.name(), "rule name", kMaxPolicyName);
+  rule.allow = from.allow();
+  if (from.direction() != 1 && from.direction() != 2) {
+    fields.refuse("direction " + std::to_string(from.direction()) + " of rule " + rule.name + " is unknown");
+  }
+  rule.direction = static_cast<AclDirection>(from.direction());
+  rule.stateful = from.stateful();
+  if (!from.any_protocol()) rule.protocol = from.protocol();
+  rule.sources = fields.prefixes(from.sources(), "source");
+  rule.destinations = fields.prefixes(from.destinations(), "destination");
+  rule.source_ports = fields.ranges(from.source_ports(), "source_ports");
+  rule.destination_ports = fields.ranges(from.destination_ports(), "destination_ports");
+  return rule;
+}
+
+Object decode(const fb::Acl& from, bool key_only, Fields& fields) {
+  Acl acl;
+  acl.name = fields.name(from.name(), "name", kMaxPolicyName);
+  if (key_only) return acl;
+  acl.allow_by_default = from.allow_by_default();
+  if (from.rules() == nullptr) return acl;
+  if (from.rules()->size() > kMaxAclRules) {
+    fields.refuse(std::to_string(from.rules()->size()) + " rules are over the limit of 256");
+    return acl;
+  }
+  for (const auto* rule : *from.rules()) acl.rules.push_back(decode_rule(*rule, fields));
+  return acl;
+}
+
+Object decode(const fb::Policy& from, bool key_only, Fields& fields) {
+  Policy policy;
+  policy.attachment = fields.attachment(from.kind(), from.id());
+  if (key_only) return policy;
+  policy.domain = fields.id<DomainId>(from.domain(), "domain id");
+  policy.acl = text_of(from.acl());
+  if (!policy.acl.empty()) (void)fields.name(from.acl(), "acl", kMaxPolicyName);
+  if (from.reverse_path() > 2) fields.refuse("reverse_path " + std::to_string(from.reverse_path()) + " is unknown");
+  policy.reverse_path = static_cast<ReversePath>(from.reverse_path());
+  policy.bits_from = from.bits_from();
+  policy.packets_from = from.packets_from();
+  policy.bits_to = from.bits_to();
+  policy.packets_to = from.packets_to();
+  policy.max_connections = from.max_connections();
+  return policy;
+}
+
+NatRule decode_rule(const fb::NatRule& from, Fields& fields) {
+  NatRule rule;
+  rule.name = fields.name(from.name(), "rule name", kMaxPolicyName);
+  if (from.kind() < 1 || from.kind() > 4) fields.refuse("kind " + std::to_string(from.kind()) + " of rule " + rule.name + " is unknown");
+  rule.kind = static_cast<NatKind>(from.kind());
+  if (rule.kind != NatKind::kDestination) rule.attachment = fields.attachment(from.attachment_kind(), from.attachment_id());
+  rule.sources = fields.prefixes(from.sources(), "source");
+  rule.outside = fields.prefix(from.outside(), "outside");
+  if (rule.kind != NatKind::kSource) rule.inside = fields.prefix(from.inside(), "inside");
+  rule.protocol = from.protocol();
+  rule.outside_port = from.outside_port();
+  rule.inside_port = from.inside_port();
+  rule.port_blocks = from.port_blocks();
+  return rule;
+}
+
+Object decode(const fb::Nat& from, bool key_only, Fields& fields) {
+  Nat nat;
+  nat.domain = fields.id<DomainId>(from.domain(), "domain id");
+  if (key_only || from.rules() == nullptr) return nat;
+  if (from.rules()->size() > kMaxNatRules) {
+    fields.refuse(std::to_string(from.rules()->size()) + " rules are over the limit of 1000");
+    return nat;
+  }
+  for (const auto* rule : *from.rules()) nat.rules.push_back(decode_rule(*rule, fields));
+  return nat;
+}
+
 ReceivedOperation decode(const fb::Operation& from) {
   Fields fields;
   Operation operation;
@@ -210,6 +306,15 @@ ReceivedOperation decode(const fb::Operation& from) {
     case fb::Object::Route:
       operation.object = decode(*from.object_as_Route(), key_only, fields);
       break;
+    case fb::Object::Acl:
+      operation.object = decode(*from.object_as_Acl(), key_only, fields);
+      break;
+    case fb::Object::Policy:
+      operation.object = decode(*from.object_as_Policy(), key_only, fields);
+      break;
+    case fb::Object::Nat:
+      operation.object = decode(*from.object_as_Nat(), key_only, fields);
+      break;
     default:
       return fail(ErrorCode::kPeer, "object type " + std::to_string(static_cast<unsigned>(from.object_type())) + " is unknown");
   }
@@ -236,6 +341,58 @@ Result<TableMessage> decode(const fb::Ack& from) {
   return TableMessage(std::move(ack));
 }
 
+std::vector<RuleCount> decode_counts(const flatbuffers::Vector<flatbuffers::Offset<fb::RuleCount>>* from) {
+  std::vector<RuleCount> counts;
+  if (from == nullptr) return counts;
+  for (const auto* count : *from) counts.push_back({text_of(count->name()), count->packets()});
+  return counts;
+}
+
+/// An attachment that is gone has kind kNone.
+AttachmentRef decode_side(fb::AttachmentKind kind, std::uint32_t id, Fields& fields) {
+  return kind == fb::AttachmentKind::None ? AttachmentRef{} : fields.attachment(kind, id);
+}
+
+ConnectionStats decode_connection(const fb::ConnectionStats& s, Fields& fields) {
+  ConnectionStats c;
+  c.domain = DomainId(s.domain());
+  c.protocol = s.protocol();
+  if (s.state() > 2) fields.refuse("connection state " + std::to_string(s.state()) + " is unknown");
+  c.state = static_cast<ConnectionState>(s.state());
+  c.source = fields.address(s.source(), "connection source");
+  c.destination = fields.address(s.destination(), "connection destination");
+  c.source_port = s.source_port();
+  c.destination_port = s.destination_port();
+  c.translated_source = fields.address(s.translated_source(), "translated source");
+  c.translated_destination = fields.address(s.translated_destination(), "translated destination");
+  c.translated_source_port = s.translated_source_port();
+  c.translated_destination_port = s.translated_destination_port();
+  c.from = decode_side(s.from_kind(), s.from_id(), fields);
+  c.to = decode_side(s.to_kind(), s.to_id(), fields);
+  c.packets_out = s.packets_out();
+  c.packets_back = s.packets_back();
+  c.bytes_out = s.bytes_out();
+  c.bytes_back = s.bytes_back();
+  c.age_seconds = s.age_seconds();
+  c.idle_seconds = s.idle_seconds();
+  c.expires_in_seconds = s.expires_in_seconds();
+  return c;
+}
+
+void decode_policy_stats(const fb::Stats& from, Stats& stats, Fields& fields) {
+  if (from.acls() != nullptr) {
+    for (const auto* acl : *from.acls()) stats.acls.push_back({text_of(acl->name()), decode_counts(acl->rules())});
+  }
+  if (from.nats() != nullptr) {
+    for (const auto* nat : *from.nats()) stats.nats.push_back({DomainId(nat->domain()), decode_counts(nat->rules())});
+  }
+  stats.connections_used = from.connections_used();
+  stats.connections_most = from.connections_most();
+  if (from.connections() != nullptr) {
+    for (const auto* one : *from.connections()) stats.connections.push_back(decode_connection(*one, fields));
+  }
+}
+
 Result<TableMessage> decode(const fb::Stats& from) {
   Fields fields;
   Stats stats;
@@ -252,7 +409,8 @@ Result<TableMessage> decode(const fb::Stats& from) {
   if (from.attachments() != nullptr) {
     for (const auto* s : *from.attachments()) {
       stats.attachments.push_back({fields.attachment(s->kind(), s->id()), s->rx_packets(), s->rx_bytes(), s->tx_packets(),
-                                   s->tx_bytes(), s->punted(), s->dropped(), s->host_port_up(), s->mtu()});
+                                   s->tx_bytes(), s->punted(), s->dropped(), s->host_port_up(), s->mtu(),
+                                   s->connections()});
     }
   }
   if (from.uplinks() != nullptr) {
@@ -290,6 +448,7 @@ Result<TableMessage> decode(const fb::Stats& from) {
   }
   stats.routes = from.routes();
   stats.endpoints = from.endpoints();
+  decode_policy_stats(from, stats, fields);
   if (!fields.error().empty()) return fail(ErrorCode::kPeer, "malformed statistics: " + fields.error());
   return TableMessage(std::move(stats));
 }
@@ -426,7 +585,8 @@ Result<TableMessage> decode_verified(const fb::Envelope& envelope) {
     case fb::Body::Ack:
       return decode(*envelope.body_as_Ack());
     case fb::Body::StatsRequest:
-      return TableMessage(StatsRequest{envelope.body_as_StatsRequest()->token()});
+      return TableMessage(
+          StatsRequest{envelope.body_as_StatsRequest()->token(), envelope.body_as_StatsRequest()->connections()});
     case fb::Body::Stats:
       return decode(*envelope.body_as_Stats());
     case fb::Body::TraceRequest:

@@ -90,7 +90,57 @@ struct ObjectEncoder {
                                                static_cast<fb::RouteAction>(route.action), nexthops)
                                    .Union()};
   }
+  Encoded operator()(const Acl& acl) const {
+    const auto name = builder.CreateString(acl.name);
+    const auto rules = vector_of<fb::AclRule>(builder, acl.rules, [&](const AclRule& rule) { return encode(rule); });
+    return {fb::Object::Acl, fb::CreateAcl(builder, name, acl.allow_by_default, rules).Union()};
+  }
+  Encoded operator()(const Policy& policy) const {
+    const auto acl = builder.CreateString(policy.acl);
+    return {fb::Object::Policy,
+            fb::CreatePolicy(builder, kind_of(policy.attachment.kind), policy.attachment.id, policy.domain.value(), acl,
+                             static_cast<std::uint8_t>(policy.reverse_path), policy.bits_from, policy.packets_from,
+                             policy.bits_to, policy.packets_to, policy.max_connections)
+                .Union()};
+  }
+  Encoded operator()(const Nat& nat) const {
+    const auto rules = vector_of<fb::NatRule>(builder, nat.rules, [&](const NatRule& rule) { return encode(rule); });
+    return {fb::Object::Nat, fb::CreateNat(builder, nat.domain.value(), rules).Union()};
+  }
+
+ private:
+  [[nodiscard]] auto prefixes(const std::vector<IpPrefix>& all) const {
+    return vector_of<fb::Prefix>(builder, all,
+                                 [&](const IpPrefix& p) { return prefix_of(builder, p.address(), p.length()); });
+  }
+  [[nodiscard]] auto ranges(const std::vector<NumberRange>& all) const {
+    return vector_of<fb::NumberRange>(
+        builder, all, [&](const NumberRange& r) { return fb::CreateNumberRange(builder, r.first, r.last); });
+  }
+  [[nodiscard]] Offset<fb::AclRule> encode(const AclRule& rule) const {
+    const auto name = builder.CreateString(rule.name);
+    const auto sources = prefixes(rule.sources);
+    const auto destinations = prefixes(rule.destinations);
+    const auto source_ports = ranges(rule.source_ports);
+    const auto destination_ports = ranges(rule.destination_ports);
+    return fb::CreateAclRule(builder, name, rule.allow, static_cast<std::uint8_t>(rule.direction), rule.stateful,
+                             !rule.protocol.has_value(), rule.protocol.value_or(0), sources, destinations, source_ports,
+                             destination_ports);
+  }
+  [[nodiscard]] Offset<fb::NatRule> encode(const NatRule& rule) const {
+    const auto name = builder.CreateString(rule.name);
+    const auto sources = prefixes(rule.sources);
+    const auto outside = prefix_of(builder, rule.outside.address(), rule.outside.length());
+    const auto inside = prefix_of(builder, rule.inside.address(), rule.inside.length());
+    return fb::CreateNatRule(builder, name, static_cast<std::uint8_t>(rule.kind), kind_of(rule.attachment.kind),
+                             rule.attachment.id, sources, outside, inside, rule.protocol, rule.outside_port,
+                             rule.inside_port, rule.port_blocks);
+  }
 };
+
+Offset<fb::RuleCount> encode(Builder& builder, const RuleCount& count) {
+  return fb::CreateRuleCount(builder, builder.CreateString(count.name), count.packets);
+}
 
 Offset<fb::Operation> encode(Builder& builder, const Operation& operation) {
   const Encoded encoded = std::visit(ObjectEncoder{builder}, operation.object);
@@ -103,7 +153,7 @@ Offset<fb::OperationError> encode(Builder& builder, const OperationError& error)
 
 Offset<fb::AttachmentStats> encode(Builder& builder, const AttachmentStats& s) {
   return fb::CreateAttachmentStats(builder, kind_of(s.attachment.kind), s.attachment.id, s.rx_packets, s.rx_bytes,
-                                   s.tx_packets, s.tx_bytes, s.punted, s.dropped, s.host_port_up, s.mtu);
+                                   s.tx_packets, s.tx_bytes, s.punted, s.dropped, s.host_port_up, s.mtu, s.connections);
 }
 
 Offset<fb::DropCount> encode(Builder& builder, const DropCount& drop) {
@@ -174,6 +224,30 @@ Offset<fb::CapturedPacket> encode(Builder& builder, const CapturedPacket& packet
                                   kind_of(attachment.kind), attachment.id, uplink, drop, packet.length, bytes);
 }
 
+Offset<fb::AclStats> encode(Builder& builder, const AclStats& s) {
+  const auto name = builder.CreateString(s.name);
+  const auto rules = vector_of<fb::RuleCount>(builder, s.rules, [&](const RuleCount& r) { return encode(builder, r); });
+  return fb::CreateAclStats(builder, name, rules);
+}
+
+Offset<fb::NatStats> encode(Builder& builder, const NatStats& s) {
+  const auto rules = vector_of<fb::RuleCount>(builder, s.rules, [&](const RuleCount& r) { return encode(builder, r); });
+  return fb::CreateNatStats(builder, s.domain.value(), rules);
+}
+
+Offset<fb::ConnectionStats> encode(Builder& builder, const ConnectionStats& s) {
+  const auto source = bytes_of(builder, s.source);
+  const auto destination = bytes_of(builder, s.destination);
+  const auto translated_source = bytes_of(builder, s.translated_source);
+  const auto translated_destination = bytes_of(builder, s.translated_destination);
+  return fb::CreateConnectionStats(builder, s.domain.value(), s.protocol, static_cast<std::uint8_t>(s.state), source,
+                                   destination, s.source_port, s.destination_port, translated_source,
+                                   translated_destination, s.translated_source_port, s.translated_destination_port,
+                                   kind_of(s.from.kind), s.from.id, kind_of(s.to.kind), s.to.id, s.packets_out,
+                                   s.packets_back, s.bytes_out, s.bytes_back, s.age_seconds, s.idle_seconds,
+                                   s.expires_in_seconds);
+}
+
 template <class T, class Range>
 Offset<flatbuffers::Vector<Offset<T>>> encode_all(Builder& builder, const Range& range) {
   return vector_of<T>(builder, range, [&](const auto& element) { return encode(builder, element); });
@@ -209,7 +283,7 @@ struct BodyEncoder {
     return {fb::Body::Ack, fb::CreateAck(builder, ack.generation.value(), errors).Union()};
   }
   EncodedBody operator()(const StatsRequest& request) const {
-    return {fb::Body::StatsRequest, fb::CreateStatsRequest(builder, request.token).Union()};
+    return {fb::Body::StatsRequest, fb::CreateStatsRequest(builder, request.token, request.connections).Union()};
   }
   EncodedBody operator()(const Stats& s) const {
     const auto accounting = fb::CreateAccounting(builder, s.accounting.received, s.accounting.originated, s.accounting.sent,
@@ -219,8 +293,12 @@ struct BodyEncoder {
     const auto uplinks = encode_all<fb::UplinkStats>(builder, s.uplinks);
     const auto sas = encode_all<fb::SaStats>(builder, s.sas);
     const auto neighbors = encode_all<fb::NeighborStats>(builder, s.neighbors);
+    const auto acls = encode_all<fb::AclStats>(builder, s.acls);
+    const auto nats = encode_all<fb::NatStats>(builder, s.nats);
+    const auto connections = encode_all<fb::ConnectionStats>(builder, s.connections);
     return {fb::Body::Stats, fb::CreateStats(builder, s.token, s.generation.value(), accounting, drops, attachments, uplinks,
-                                             sas, neighbors, s.routes, s.endpoints)
+                                             sas, neighbors, s.routes, s.endpoints, acls, nats, s.connections_used,
+                                             s.connections_most, connections)
                                  .Union()};
   }
   EncodedBody operator()(const TraceRequest& request) const {

@@ -28,6 +28,9 @@ struct Namer {
   std::string operator()(const Route& route) const {
     return "route " + route.prefix.to_string() + " in domain " + std::to_string(route.domain.value());
   }
+  std::string operator()(const Acl& acl) const { return "access list " + acl.name; }
+  std::string operator()(const Policy& policy) const { return "policy of " + words(policy.attachment); }
+  std::string operator()(const Nat& nat) const { return "NAT of domain " + std::to_string(nat.domain.value()); }
 };
 
 }  // namespace

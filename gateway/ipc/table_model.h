@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -95,7 +96,63 @@ struct Route {
   friend bool operator==(const Route&, const Route&) = default;
 };
 
-using Object = std::variant<Domain, Uplink, Vpc, Endpoint, Tunnel, HostPort, Route>;
+struct NumberRange {
+  std::uint16_t first = 0, last = 65535;
+  friend bool operator==(const NumberRange&, const NumberRange&) = default;
+};
+
+enum class AclDirection : std::uint8_t { kFrom = 1, kTo = 2 };
+
+struct AclRule {
+  std::string name;
+  bool allow = false;
+  AclDirection direction = AclDirection::kFrom;
+  bool stateful = true;
+  std::optional<std::uint8_t> protocol;
+  std::vector<IpPrefix> sources, destinations;
+  std::vector<NumberRange> source_ports, destination_ports;
+  friend bool operator==(const AclRule&, const AclRule&) = default;
+};
+
+struct Acl {
+  std::string name;
+  bool allow_by_default = false;
+  std::vector<AclRule> rules;
+  friend bool operator==(const Acl&, const Acl&) = default;
+};
+
+enum class ReversePath : std::uint8_t { kOff = 0, kLoose = 1, kStrict = 2 };
+
+struct Policy {
+  AttachmentRef attachment;
+  DomainId domain;
+  std::string acl;
+  ReversePath reverse_path = ReversePath::kOff;
+  std::uint64_t bits_from = 0, packets_from = 0, bits_to = 0, packets_to = 0;
+  std::uint32_t max_connections = 65536;
+  friend bool operator==(const Policy&, const Policy&) = default;
+};
+
+enum class NatKind : std::uint8_t { kSource = 1, kDestination = 2, kNetmap = 3, kNetmapRemote = 4 };
+
+struct NatRule {
+  std::string name;
+  NatKind kind = NatKind::kSource;
+  AttachmentRef attachment;
+  std::vector<IpPrefix> sources;
+  IpPrefix outside, inside;
+  std::uint8_t protocol = 0;
+  std::uint16_t outside_port = 0, inside_port = 0, port_blocks = 16;
+  friend bool operator==(const NatRule&, const NatRule&) = default;
+};
+
+struct Nat {
+  DomainId domain;
+  std::vector<NatRule> rules;
+  friend bool operator==(const Nat&, const Nat&) = default;
+};
+
+using Object = std::variant<Domain, Uplink, Vpc, Endpoint, Tunnel, HostPort, Route, Acl, Policy, Nat>;
 
 /// Upsert of `object`, or its deletion (only its key fields count then).
 struct Operation {

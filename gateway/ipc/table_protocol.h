@@ -48,6 +48,8 @@ struct Update {
 };
 struct StatsRequest {
   std::uint64_t token = 0;
+  /// How many to list.
+  std::uint32_t connections = 0;
   friend bool operator==(const StatsRequest&, const StatsRequest&) = default;
 };
 

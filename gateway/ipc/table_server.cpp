@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <list>
@@ -146,8 +147,11 @@ asio::awaitable<bool> handle(std::weak_ptr<Shared> weak, std::shared_ptr<Session
     co_return false;
   }
   if (std::holds_alternative<StatsRequest>(message)) {
-    Stats stats = shared->service.stats();
-    stats.token = std::get<StatsRequest>(message).token;
+    // Chosen by us: a Stats message stays well below the limit of a message.
+    constexpr std::uint32_t kMostConnections = 10'000;
+    const StatsRequest request = std::get<StatsRequest>(message);
+    Stats stats = shared->service.stats(std::min(request.connections, kMostConnections));
+    stats.token = request.token;
     auto frame = encode_table_message(std::move(stats));
     const bool sent = co_await send(session, std::move(frame));
     co_return sent;

@@ -36,7 +36,8 @@ class TableService {
   [[nodiscard]] virtual std::vector<OperationError> sync_end(const SyncEnd& end) = 0;
   /// Returns when every worker forwards with everything applied so far.
   [[nodiscard]] virtual boost::asio::awaitable<void> settled() = 0;
-  [[nodiscard]] virtual Stats stats() = 0;
+  /// With up to `connections` of the connection table.
+  [[nodiscard]] virtual Stats stats(std::uint32_t connections) = 0;
   /// What would become of a packet, or what becomes of the next one.
   [[nodiscard]] virtual boost::asio::awaitable<TraceReply> trace(TraceRequest request) = 0;
   [[nodiscard]] virtual Result<std::unique_ptr<CaptureFeed>> capture(const CaptureRequest& request) = 0;

@@ -26,6 +26,8 @@ struct AttachmentStats {
   bool host_port_up = false;
   /// Inner IP bytes that fit now; 0 if unknown.
   std::uint16_t mtu = 0;
+  /// That count against its limit.
+  std::uint32_t connections = 0;
   friend bool operator==(const AttachmentStats&, const AttachmentStats&) = default;
 };
 
@@ -58,6 +60,43 @@ struct NeighborStats {
   friend bool operator==(const NeighborStats&, const NeighborStats&) = default;
 };
 
+/// Packets that the rule decided: of a connection, the first only.
+struct RuleCount {
+  std::string name;
+  std::uint64_t packets = 0;
+  friend bool operator==(const RuleCount&, const RuleCount&) = default;
+};
+
+struct AclStats {
+  std::string name;
+  std::vector<RuleCount> rules;
+  friend bool operator==(const AclStats&, const AclStats&) = default;
+};
+
+struct NatStats {
+  DomainId domain;
+  std::vector<RuleCount> rules;
+  friend bool operator==(const NatStats&, const NatStats&) = default;
+};
+
+enum class ConnectionState : std::uint8_t { kOpening = 0, kOpen = 1, kClosing = 2 };
+
+/// Ends as the first packet had them, and as it left us.
+struct ConnectionStats {
+  DomainId domain;
+  std::uint8_t protocol = 0;
+  ConnectionState state = ConnectionState::kOpening;
+  IpAddress source, destination;
+  std::uint16_t source_port = 0, destination_port = 0;
+  IpAddress translated_source, translated_destination;
+  std::uint16_t translated_source_port = 0, translated_destination_port = 0;
+  /// Kind kNone: it is gone.
+  AttachmentRef from, to;
+  std::uint64_t packets_out = 0, packets_back = 0, bytes_out = 0, bytes_back = 0;
+  std::uint32_t age_seconds = 0, idle_seconds = 0, expires_in_seconds = 0;
+  friend bool operator==(const ConnectionStats&, const ConnectionStats&) = default;
+};
+
 /// received + originated = sent + punted + dropped, exactly.
 struct Accounting {
   std::uint64_t received = 0, originated = 0, sent = 0, punted = 0, dropped = 0;
@@ -74,6 +113,11 @@ struct Stats {
   std::vector<SaStats> sas;
   std::vector<NeighborStats> neighbors;
   std::uint64_t routes = 0, endpoints = 0;
+  std::vector<AclStats> acls;
+  std::vector<NatStats> nats;
+  std::uint32_t connections_used = 0, connections_most = 0;
+  /// As many as were asked for.
+  std::vector<ConnectionStats> connections;
   friend bool operator==(const Stats&, const Stats&) = default;
 };
 

@@ -25,7 +25,10 @@ struct TcpHeader {
 };
 static_assert(sizeof(TcpHeader) == 20 && alignof(TcpHeader) == 1);
 
+inline constexpr std::uint8_t kTcpFin = 0x01;
 inline constexpr std::uint8_t kTcpSyn = 0x02;
+inline constexpr std::uint8_t kTcpRst = 0x04;
+inline constexpr std::uint8_t kTcpAck = 0x10;
 inline constexpr std::uint8_t kTcpOptionEnd = 0;
 inline constexpr std::uint8_t kTcpOptionNop = 1;
 inline constexpr std::uint8_t kTcpOptionMss = 2;  ///< RFC 9293 section 3.7.1; 4 bytes.

@@ -66,13 +66,26 @@ std::string describe_route(const StaticRouteConfig& route) {
   return route.prefix.to_string() + " via " + route.via_tunnel;
 }
 
+/// "web: allow to tcp any -> any ports 443; ..."
+template <class Rules>
+std::string join_rules(const Rules& rules) {
+  std::string text;
+  for (const auto& rule : rules) text += (text.empty() ? "" : "; ") + rule.name + ": " + describe_rule(rule);
+  return text;
+}
+
 Fields fields_of(const DomainConfig& domain) {
   std::vector<std::string> routes;
   for (const auto& route : domain.static_routes) routes.push_back(describe_route(route));
   std::sort(routes.begin(), routes.end());
   return {{"bgp.asn", domain.bgp ? std::to_string(domain.bgp->asn) : "", kRestartSession},
           {"bgp.router-id", domain.bgp ? domain.bgp->router_id.to_string() : "", kRestartSession},
-          {"static-routes", join(routes, kSame), kInPlace}};
+          {"static-routes", join(routes, kSame), kInPlace},
+          {"nat", join_rules(domain.nat), kInPlace}};
+}
+
+Fields fields_of(const AclConfig& acl) {
+  return {{"default", acl.allow_by_default ? "allow" : "deny", kInPlace}, {"rules", join_rules(acl.rules), kInPlace}};
 }
 
 Fields fields_of(const EndpointConfig& endpoint) {
@@ -85,7 +98,8 @@ Fields fields_of(const VpcConfig& vpc) {
           {"prefixes", join(vpc.prefixes, kPrint), kInPlace},
           {"gateway", join(vpc.gateway, kPrint), kInPlace},
           {"gateway-mac", vpc.gateway_mac.to_string(), kInPlace},
-          {"mtu", std::to_string(vpc.mtu_bytes), kInPlace}};
+          {"mtu", std::to_string(vpc.mtu_bytes), kInPlace},
+          {"policy", describe_policy(vpc.policy), kInPlace}};
 }
 
 Fields fields_of(const TunnelConfig& tunnel) {
@@ -107,7 +121,8 @@ Fields fields_of(const TunnelConfig& tunnel) {
           {"replay-window", std::to_string(tunnel.replay_window), kInPlace},
           {"inside", join(tunnel.inside, kPrint), kInPlace},
           {"mtu", tunnel.mtu_bytes ? std::to_string(*tunnel.mtu_bytes) : "", kInPlace},
-          {"clamp-mss", yes_no(tunnel.clamp_mss), kInPlace}};
+          {"clamp-mss", yes_no(tunnel.clamp_mss), kInPlace},
+          {"policy", describe_policy(tunnel.policy), kInPlace}};
 }
 
 class Comparison {
@@ -197,6 +212,10 @@ class Comparison {
       if (change == ChangeKind::kRemoved) words = "the VPC goes, with its endpoints and routes";
       if (change == ChangeKind::kChanged && cost == kReplace)
         words = "the VPC is removed and made anew because " + because + " changes";
+    } else if (kind == "acl") {
+      if (change == ChangeKind::kRemoved) words = "what only it let pass stops";
+      if (change == ChangeKind::kChanged)
+        words = "open connections that the list no longer allows stop with their next packet";
     } else if (kind == "gateway") {
       if (cost == kReplace)
         words = "compute hosts must use the new " + because + ", until then no overlay traffic passes";
@@ -287,6 +306,9 @@ Diff diff(const GatewayConfig& from, const GatewayConfig& to) {
         return tunnel.local.to_string() + " to " + (tunnel.remote ? tunnel.remote->to_string() : tunnel.remote_id);
       },
       nothing);
+  comparison.lists(
+      "acl", from.acls, to.acls, name_of,
+      [](const AclConfig& acl) { return count_of(acl.rules.size(), "rule", "rules"); }, nothing);
   return comparison.take();
 }
 

@@ -118,6 +118,53 @@ void emit_neighbor(Writer& out, const BgpNeighborConfig& neighbor) {
   if (neighbor.max_prefixes != defaults.max_prefixes) out.number("max-prefixes", neighbor.max_prefixes);
 }
 
+std::string protocol_of(const NatRuleConfig& rule) {
+  return format_protocol(rule.protocol == 0 ? std::nullopt : std::optional(rule.protocol));
+}
+
+void emit_nat_rule(Writer& out, const NatRuleConfig& rule) {
+  const NatRuleConfig defaults;
+  out.text("name", rule.name);
+  out.text("type", std::string(to_string(rule.type)));
+  if (!rule.attachment.empty()) out.text("attachment", rule.attachment);
+  if (!rule.source.empty()) out.flow("source", rule.source, kPrint);
+  if (rule.outside) out.text("outside", rule.outside->to_string());
+  if (rule.inside) out.text("inside", rule.inside->to_string());
+  if (rule.protocol != 0) out.text("protocol", protocol_of(rule));
+  if (rule.outside_port != 0) out.number("outside-port", rule.outside_port);
+  if (rule.inside_port != 0) out.number("inside-port", rule.inside_port);
+  if (rule.port_blocks != defaults.port_blocks) out.number("port-blocks", rule.port_blocks);
+}
+
+void emit_acl_rule(Writer& out, const AclRuleConfig& rule) {
+  out.text("name", rule.name);
+  out.text("action", rule.allow ? "allow" : "deny");
+  out.text("direction", rule.to ? "to" : "from");
+  if (rule.protocol) out.text("protocol", format_protocol(rule.protocol));
+  if (!rule.source.empty()) out.flow("source", rule.source, kPrint);
+  if (!rule.destination.empty()) out.flow("destination", rule.destination, kPrint);
+  if (!rule.source_ports.empty()) out.flow("source-ports", rule.source_ports, format_ports);
+  if (!rule.ports.empty()) out.flow("ports", rule.ports, format_ports);
+  if (!rule.icmp_types.empty()) out.flow("icmp-types", rule.icmp_types, format_ports);
+  if (!rule.stateful) out.flag("stateful", false);
+}
+
+void emit_policy(Writer& out, const PolicyConfig& policy) {
+  const PolicyConfig defaults;
+  if (policy == defaults) return;
+  out.map("policy", [&] {
+    if (!policy.acl.empty()) out.text("acl", policy.acl);
+    if (policy.reverse_path != defaults.reverse_path) {
+      out.text("reverse-path", std::string(to_string(policy.reverse_path)));
+    }
+    if (policy.bits_from != 0) out.number("rate-from", policy.bits_from);
+    if (policy.bits_to != 0) out.number("rate-to", policy.bits_to);
+    if (policy.packets_from != 0) out.number("packets-from", policy.packets_from);
+    if (policy.packets_to != 0) out.number("packets-to", policy.packets_to);
+    if (policy.max_connections != defaults.max_connections) out.number("max-connections", policy.max_connections);
+  });
+}
+
 void emit_domain(Writer& out, const DomainConfig& domain) {
   out.text("name", domain.name);
   if (domain.bgp) {
@@ -131,6 +178,7 @@ void emit_domain(Writer& out, const DomainConfig& domain) {
     out.text("prefix", route.prefix.to_string());
     out.text("via", route.via_tunnel);
   });
+  out.list("nat", domain.nat, [&](const NatRuleConfig& rule) { emit_nat_rule(out, rule); });
 }
 
 void emit_vpc(Writer& out, const VpcConfig& vpc) {
@@ -146,6 +194,7 @@ void emit_vpc(Writer& out, const VpcConfig& vpc) {
     out.text("mac", endpoint.mac.to_string());
     out.text("vtep", endpoint.vtep.to_string());
   });
+  emit_policy(out, vpc.policy);
 }
 
 void emit_tunnel(Writer& out, const TunnelConfig& tunnel) {
@@ -173,6 +222,7 @@ void emit_tunnel(Writer& out, const TunnelConfig& tunnel) {
   if (!tunnel.inside.empty()) out.flow("inside", tunnel.inside, kPrint);
   if (tunnel.mtu_bytes) out.number("mtu", *tunnel.mtu_bytes);
   if (tunnel.clamp_mss != defaults.clamp_mss) out.flag("clamp-mss", tunnel.clamp_mss);
+  emit_policy(out, tunnel.policy);
 }
 
 }  // namespace
@@ -188,6 +238,11 @@ std::string emit_document(const GatewayConfig& config) {
   out.list("domains", config.domains, [&](const DomainConfig& domain) { emit_domain(out, domain); });
   out.list("vpcs", config.vpcs, [&](const VpcConfig& vpc) { emit_vpc(out, vpc); });
   out.list("tunnels", config.tunnels, [&](const TunnelConfig& tunnel) { emit_tunnel(out, tunnel); });
+  out.list("acls", config.acls, [&](const AclConfig& acl) {
+    out.text("name", acl.name);
+    if (acl.allow_by_default) out.text("default", "allow");
+    out.list("rules", acl.rules, [&](const AclRuleConfig& rule) { emit_acl_rule(out, rule); });
+  });
   return out.take();
 }
 

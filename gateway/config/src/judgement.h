@@ -29,6 +29,8 @@ struct Judgement {
 };
 
 [[nodiscard]] std::vector<Judgement> judge(const GatewayConfig& config, const ReadOptions& options);
+/// Access lists, policies and NAT: a part of `judge`.
+void judge_policies(const GatewayConfig& config, std::vector<Judgement>& judgements);
 
 /// Tells which judgements stand beside what could not be read.
 class Credibility {

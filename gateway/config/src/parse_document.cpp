@@ -4,6 +4,7 @@
 
 #include "gateway/config/document.h"
 #include "gateway/config/src/object_reader.h"
+#include "gateway/config/src/parse_policy.h"
 #include "gateway/config/src/parsed_document.h"
 #include "gateway/config/validate.h"
 #include "platform/sys/file.h"
@@ -26,6 +27,8 @@ constexpr std::size_t kMaxVpcs = 10'000;
 constexpr std::size_t kMaxPrefixes = 64;
 constexpr std::size_t kMaxEndpoints = 100'000;
 constexpr std::size_t kMaxTunnels = 10'000;
+constexpr std::size_t kMaxAcls = 10'000;
+constexpr std::size_t kMaxNatRules = 1000;
 constexpr std::size_t kMaxProposals = 16;
 constexpr std::size_t kMaxInterfaceAddresses = 2;
 // The smallest datagram every host accepts (RFC 791 section 3.1), and what jumbo frames carry.
@@ -123,6 +126,9 @@ void read_domain(Findings& findings, const YamlNode& node, const std::string& pa
                    [&](const YamlNode& item, const std::string& at) {
                      read_static_route(findings, item, at, ret.static_routes.emplace_back());
                    });
+  reader.read_list("nat", Need::kOptional, kMaxNatRules, [&](const YamlNode& item, const std::string& at) {
+    read_nat_rule(findings, item, at, ret.nat.emplace_back());
+  });
 }
 
 void read_endpoint(Findings& findings, const YamlNode& node, const std::string& path, EndpointConfig& ret) {
@@ -151,6 +157,9 @@ void read_vpc(Findings& findings, const YamlNode& node, const std::string& path,
   reader.read_list("endpoints", Need::kOptional, kMaxEndpoints, [&](const YamlNode& item, const std::string& at) {
     read_endpoint(findings, item, at, ret.endpoints.emplace_back());
   });
+  if (const YamlNode* policy = reader.take("policy", Need::kOptional)) {
+    read_policy(findings, *policy, reader.path_of("policy"), ret.policy);
+  }
 }
 
 void read_tunnel(Findings& findings, const YamlNode& node, const std::string& path, TunnelConfig& ret) {
@@ -190,6 +199,9 @@ void read_tunnel(Findings& findings, const YamlNode& node, const std::string& pa
   reader.read_integer("mtu", Need::kOptional, kMinMtuBytes, kMaxMtuBytes,
                       [&](std::uint64_t value) { ret.mtu_bytes = static_cast<std::uint16_t>(value); });
   reader.read_bool("clamp-mss", ret.clamp_mss);
+  if (const YamlNode* policy = reader.take("policy", Need::kOptional)) {
+    read_policy(findings, *policy, reader.path_of("policy"), ret.policy);
+  }
 }
 
 void read_gateway(Findings& findings, const YamlNode& node, GatewayConfig& ret) {
@@ -219,26 +231,38 @@ void read_document_node(Findings& findings, const YamlNode& node, GatewayConfig&
   reader.read_list("tunnels", Need::kOptional, kMaxTunnels, [&](const YamlNode& item, const std::string& at) {
     read_tunnel(findings, item, at, ret.tunnels.emplace_back());
   });
+  reader.read_list("acls", Need::kOptional, kMaxAcls, [&](const YamlNode& item, const std::string& at) {
+    read_acl(findings, item, at, ret.acls.emplace_back());
+  });
 }
 
 }  // namespace
 
 const std::map<std::string, std::vector<std::string>>& known_keys() {
   static const std::map<std::string, std::vector<std::string>> kKeys = {
-      {"document", {"gateway", "uplinks", "domains", "vpcs", "tunnels"}},
+      {"document", {"gateway", "uplinks", "domains", "vpcs", "tunnels", "acls"}},
       {"gateway", {"name", "vtep", "vxlan-port"}},
       {"uplink", {"interface"}},
-      {"domain", {"name", "bgp", "static-routes"}},
+      {"domain", {"name", "bgp", "static-routes", "nat"}},
       {"bgp", {"asn", "router-id", "neighbors"}},
       {"neighbor",
        {"name", "address", "asn", "password-file", "keepalive", "hold", "bfd", "import", "export", "max-prefixes"}},
       {"static-route", {"prefix", "via"}},
-      {"vpc", {"name", "domain", "vni", "prefixes", "gateway", "gateway-mac", "mtu", "endpoints"}},
+      {"vpc", {"name", "domain", "vni", "prefixes", "gateway", "gateway-mac", "mtu", "endpoints", "policy"}},
       {"endpoint", {"address", "mac", "vtep"}},
       {"tunnel",
        {"name", "domain", "local", "remote", "local-id", "remote-id", "psk-file", "ike-proposals", "esp-proposals",
         "allow-weak", "encapsulation", "initiate", "enabled", "dpd-delay", "ike-rekey", "child-rekey", "replay-window", "inside",
-        "mtu", "clamp-mss"}},
+        "mtu", "clamp-mss", "policy"}},
+      {"acl", {"name", "default", "rules"}},
+      {"acl-rule",
+       {"name", "action", "direction", "protocol", "source", "destination", "source-ports", "ports", "icmp-types",
+        "stateful"}},
+      {"policy",
+       {"acl", "reverse-path", "rate-from", "rate-to", "packets-from", "packets-to", "max-connections"}},
+      {"nat-rule",
+       {"name", "type", "attachment", "source", "outside", "inside", "protocol", "outside-port", "inside-port",
+        "port-blocks"}},
   };
   return kKeys;
 }

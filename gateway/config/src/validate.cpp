@@ -71,6 +71,7 @@ class Judge {
     judge_vpcs();
     judge_tunnels();
     judge_overlaps();
+    judge_policies(config_, judgements_);
     return std::move(judgements_);
   }
 

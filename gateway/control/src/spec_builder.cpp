@@ -73,7 +73,12 @@ Result<bgp::SpeakerSpec> build_speaker_spec(const GatewayConfig& config, const D
     if (vpc.domain == domain.name)
       spec.originate.insert(spec.originate.end(), vpc.prefixes.begin(), vpc.prefixes.end());
   }
+  // What peers see instead of inner addresses has to be reachable too.
+  for (const auto& rule : domain.nat) {
+    if (rule.outside && rule.type != NatType::kNetmapRemote) spec.originate.push_back(*rule.outside);
+  }
   std::sort(spec.originate.begin(), spec.originate.end());
+  spec.originate.erase(std::unique(spec.originate.begin(), spec.originate.end()), spec.originate.end());
   spec.neighbors.reserve(domain.bgp->neighbors.size());
   for (const auto& neighbor : domain.bgp->neighbors) {
     auto& built = spec.neighbors.emplace_back();

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "gateway/config/document.h"
+#include "gateway/control/src/policy_compiler.h"
 
 namespace simplon::control {
 
@@ -153,6 +154,7 @@ TableSet compile_objects(const GatewayConfig& config, const config::IdRegistry& 
         compile_host_port(attachment, tunnel_interface(*id), netns_prefix + tunnel.domain, tunnel.inside,
                           std::min(tunnel.mtu_bytes.value_or(kTunnelHostPortMtu), kTunnelHostPortMtu));
   }
+  compile_policies(config, ids, tables);
   return tables;
 }
 

@@ -59,13 +59,17 @@ std::size_t TableSet::route_count() const {
 
 std::size_t TableSet::size() const {
   return domains.size() + uplinks.size() + vpcs.size() + tunnels.size() + host_ports.size() + endpoints.size() +
-         route_count();
+         route_count() + acls.size() + policies.size() + nats.size();
 }
 
 std::vector<ipc::Operation> difference(const TableSet& from, const TableSet& to) {
   std::vector<ipc::Operation> operations;
   add_upserts(from.domains, to.domains, operations);
   add_upserts(from.uplinks, to.uplinks, operations);
+  // Before the attachments they restrict, so that there is no moment without them.
+  add_upserts(from.acls, to.acls, operations);
+  add_upserts(from.policies, to.policies, operations);
+  add_upserts(from.nats, to.nats, operations);
   add_upserts(from.vpcs, to.vpcs, operations);
   add_upserts(from.tunnels, to.tunnels, operations);
   add_upserts(from.host_ports, to.host_ports, operations);
@@ -77,6 +81,9 @@ std::vector<ipc::Operation> difference(const TableSet& from, const TableSet& to)
   add_removals(from.host_ports, to.host_ports, operations);
   add_removals(from.tunnels, to.tunnels, operations);
   add_removals(from.vpcs, to.vpcs, operations);
+  add_removals(from.policies, to.policies, operations);
+  add_removals(from.acls, to.acls, operations);
+  add_removals(from.nats, to.nats, operations);
   add_removals(from.uplinks, to.uplinks, operations);
   add_removals(from.domains, to.domains, operations);
   return operations;

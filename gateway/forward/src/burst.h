@@ -11,6 +11,7 @@
 #include "gateway/forward/src/early_esp.h"
 #include "gateway/forward/src/esp_jobs.h"
 #include "gateway/forward/src/inner_packet.h"
+#include "gateway/forward/src/nat.h"
 #include "gateway/forward/src/reassembly.h"
 #include "gateway/forward/src/table_state.h"
 #include "gateway/forward/src/watch.h"
@@ -46,6 +47,7 @@ struct alignas(64) Transit {
   bool fixup = false;       ///< Its transport checksum may be partial.
   bool from_host = false;   ///< From a host port: the kernel routed it, its TTL is not touched.
   bool originated = false;  ///< By us: no hop is counted, no ICMP error is sent about it.
+  bool translated = false;  ///< `Burst::originals` has its addresses and ports as they came.
   /// Valid from the stage that parsed it on.
   InnerPacket inner;
 
@@ -57,7 +59,7 @@ struct alignas(64) Transit {
     flow_hash = 0;
     outer_family = 0;
     answer = Answer::kNone;
-    encap = fixup = from_host = originated = false;
+    encap = fixup = from_host = originated = translated = false;
     inner.family = 0;
   }
 
@@ -137,6 +139,7 @@ struct Burst {
   Queue vxlan_in;    // to vxlan_decap
   Queue esp_in;      // to esp_decrypt
   Queue inner;       // to ip_forward
+  Queue policed;     // to police
   Queue resolving;   // to resolve
   Queue to_vpc;      // to pmtu, vxlan_encap
   Queue to_tunnel;   // to pmtu, esp_encrypt
@@ -151,6 +154,9 @@ struct Burst {
   unsigned fitted_vpc = 0;
   unsigned fitted_tunnel = 0;
   std::array<Transit, kCapacity> packets;
+  std::array<Ipv4Ends, kCapacity> originals;
+  /// From one turn to the next.
+  FragmentWays fragments;
   /// Between two packets of an ESP stage; empty between stages.
   EspJobs esp_jobs;
   /// What a PacketIo hands out or takes.
@@ -160,7 +166,7 @@ struct Burst {
     used = 0;
     fitted_vpc = 0;
     fitted_tunnel = 0;
-    for (Queue* queue : {&received, &vxlan_in, &esp_in, &inner, &resolving, &to_vpc, &to_tunnel, &to_host, &to_uplink,
+    for (Queue* queue : {&received, &vxlan_in, &esp_in, &inner, &policed, &resolving, &to_vpc, &to_tunnel, &to_host, &to_uplink,
                          &unanswered}) {
       queue->clear();
     }

@@ -144,6 +144,7 @@ void answer(Burst& burst, unsigned number, Transit& packet) noexcept {
   if (!may_answer(packet) || source.family == 0 || !burst.has_room(packet, front, 0)) {
     return burst.pool.release(packet.data);
   }
+  if (packet.translated) rewrite(packet, burst.originals[number]);  // RFC 5508 section 4.2: its sender knows no other
   if (!burst.icmp.take(burst.now_ns)) {
     burst.counters.icmp_suppressed.add();
     return burst.pool.release(packet.data);

@@ -4,8 +4,8 @@
 // (its header is valid) and what is left to pmtu (the hop is counted when nothing can go wrong any more, so that an
 // ICMP error quotes the packet as it came).
 #include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/routing.h"
 #include "gateway/forward/src/stages.h"
-#include "platform/wire/ip_protocol.h"
 
 namespace simplon::forward {
 namespace {
@@ -36,7 +36,7 @@ void punt(Burst& burst, unsigned number, Transit& packet, std::uint32_t slot) no
   burst.to_host.push(number);
 }
 
-void route(Burst& burst, unsigned number, Transit& packet, RouteValue value) noexcept {
+[[gnu::always_inline]] inline void route(Burst& burst, unsigned number, Transit& packet, RouteValue value) noexcept {
   using Action = RouteValue::Action;
   std::uint32_t slot = value.slot();
   if (value.action() != Action::kForward) {
@@ -67,6 +67,10 @@ void route(Burst& burst, unsigned number, Transit& packet, RouteValue value) noe
 
 }  // namespace
 
+void send_on(Burst& burst, unsigned number, Transit& packet, RouteValue value) noexcept {
+  route(burst, number, packet, value);
+}
+
 void ip_forward(Burst& burst) noexcept {
   for (const unsigned number : burst.inner) {
     const Transit& packet = burst.packets[number];
@@ -88,12 +92,11 @@ void ip_forward(Burst& burst) noexcept {
       continue;
     }
     packet.flow_hash = flow_hash(packet);
-    const AddressWords& destination = packet.inner.destination;
-    const std::uint32_t found =
-        packet.inner.family == 4
-            ? domain.fib4.lookup(fib_key(byteswap(static_cast<std::uint32_t>(destination.low))))
-            : domain.fib6.lookup((static_cast<Uint128>(byteswap(destination.low)) << 64) | byteswap(destination.high));
-    route(burst, number, packet, RouteValue(found));
+    if (domain.policy.load(std::memory_order_acquire) != nullptr) [[unlikely]] {
+      burst.policed.push(number);
+      continue;
+    }
+    route(burst, number, packet, look_up(domain, packet.inner.destination, packet.inner.family));
   }
 }
 

@@ -20,12 +20,13 @@ struct StageInfo {
   std::array<Burst::Queue Burst::*, 2> from;
 };
 
-inline constexpr std::array<StageInfo, 13> kStageInfo = {{
+inline constexpr std::array<StageInfo, 14> kStageInfo = {{
     {"classify", {&Burst::received, nullptr}},
     {"vxlan_decap", {&Burst::vxlan_in, nullptr}},
     {"esp_lookup", {&Burst::esp_in, nullptr}},
     {"esp_decrypt", {&Burst::esp_in, nullptr}},
     {"ip_forward", {&Burst::inner, nullptr}},
+    {"police", {&Burst::policed, nullptr}},
     {"resolve", {&Burst::resolving, nullptr}},
     {"pmtu", {&Burst::to_vpc, &Burst::to_tunnel}},
     {"icmp_errors", {&Burst::unanswered, nullptr}},
@@ -67,6 +68,7 @@ template <class Observer>
   run(Stage::kEspLookup, esp_lookup);
   run(Stage::kEspDecrypt, esp_decrypt);
   run(Stage::kIpForward, ip_forward);
+  if (!burst.policed.empty()) run(Stage::kPolice, police);
   run(Stage::kResolve, resolve);
   run(Stage::kPmtu, pmtu);
   if (!burst.unanswered.empty()) {

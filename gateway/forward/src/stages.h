@@ -16,8 +16,10 @@ void vxlan_decap(Burst& burst) noexcept;
 void esp_lookup(Burst& burst) noexcept;
 /// RFC 4303: is it new, is it authentic? `esp_in` to `inner`.
 void esp_decrypt(Burst& burst) noexcept;
-/// RFC 1812: is it a packet, where does its domain send it? `inner` to `resolving` or `to_host`.
+/// RFC 1812: is it a packet, where does its domain send it? `inner` to `resolving`, `to_host` or `policed`.
 void ip_forward(Burst& burst) noexcept;
+/// Access lists, NAT and rates, in domains that have some: `policed` to `resolving` or `to_host`.
+void police(Burst& burst) noexcept;
 /// Endpoint or SA, and adjacency. `resolving` to `to_vpc`, `to_tunnel` or `to_host`.
 void resolve(Burst& burst) noexcept;
 /// Does it fit? Fragments, MSS, and the hop count last. Filters `to_vpc` and `to_tunnel`.

@@ -13,8 +13,11 @@
 #include "gateway/forward/quiescence.h"
 #include "gateway/forward/sa.h"
 #include "gateway/forward/src/address_key.h"
+#include "gateway/forward/src/connections.h"
 #include "gateway/forward/src/fib.h"
+#include "gateway/forward/src/policy_state.h"
 #include "gateway/forward/src/stable_array.h"
+#include "gateway/forward/src/table_limits.h"
 #include "gateway/forward/src/vxlan_headers.h"
 #include "gateway/forward/src/wait_free_map.h"
 #include "platform/net/mac_address.h"
@@ -25,13 +28,6 @@
 
 namespace simplon::forward {
 
-/// Chosen by us: address space, not memory.
-inline constexpr std::size_t kMaxAttachments = std::size_t{1} << 20;
-inline constexpr std::size_t kMaxDomains = std::size_t{1} << 18;
-inline constexpr std::size_t kMaxAdjacencies = std::size_t{1} << 20;
-inline constexpr std::size_t kMaxGroups = std::size_t{1} << 18;
-inline constexpr std::size_t kMaxPorts = std::size_t{1} << 18;
-inline constexpr std::size_t kVnis = std::size_t{1} << 24;
 /// Counters have a share for each worker and this one more, which nobody reads: that of described packets (trace.h).
 inline constexpr unsigned kDescribedShare = 1;
 
@@ -140,6 +136,8 @@ struct Domain {
   explicit Domain(Quiescence& quiescence) : fib4(quiescence), fib6(quiescence) {}
   /// False while only references to it exist.
   std::atomic<bool> exists{false};
+  /// nullptr: its packets are forwarded without policy.
+  std::atomic<const DomainPolicy*> policy{nullptr};
   Fib<std::uint64_t> fib4;
   Fib<Uint128> fib6;
   /// Slot of some attachment whose host port has an address of the family; 0: none.
@@ -223,8 +221,12 @@ struct TableState {
         adjacencies(kMaxAdjacencies),
         groups(kMaxGroups),
         ports(kMaxPorts),
+        policies(kMaxAttachments),
+        acls(kMaxAcls),
         endpoints(quiescence),
-        inbound(quiescence) {}
+        inbound(quiescence) {
+    for (unsigned i = 0; i < worker_count; ++i) connections.push_back(std::make_unique<ConnectionTable>());
+  }
 
   unsigned workers;
   Quiescence quiescence;
@@ -235,6 +237,12 @@ struct TableState {
   StableArray<std::atomic<const Adjacency*>> adjacencies;
   StableArray<std::atomic<const EcmpGroup*>> groups;
   StableArray<PortSlot> ports;
+  /// By attachment; nullptr: none.
+  StableArray<std::atomic<const AttachmentPolicy*>> policies;
+  /// nullptr: nothing passes.
+  StableArray<std::atomic<const Acl*>> acls;
+  /// One per worker.
+  std::vector<std::unique_ptr<ConnectionTable>> connections;
   WaitFreeMap<EndpointKey, Endpoint, EndpointKeyHash> endpoints;
   /// SPI in host byte order. The Sa outlives its entry by a grace period.
   /// nullptr: expected (EarlyEsp).

@@ -97,6 +97,7 @@ Tables::~Tables() {
   for (const auto& [id, record] : writer_->adjacencies) {
     delete state_->adjacencies[record.slot].load(std::memory_order_relaxed);
   }
+  writer_->destroy_policy();
   for (const auto& [hops, record] : writer_->groups) {
     delete state_->groups[record.slot].load(std::memory_order_relaxed);
   }

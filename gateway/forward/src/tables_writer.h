@@ -23,7 +23,8 @@ class Tables::Writer {
       : state(table_state),
         attachment_slots(kMaxAttachments),
         adjacency_slots(kMaxAdjacencies),
-        group_slots(kMaxGroups) {}
+        group_slots(kMaxGroups),
+        acl_slots(kMaxAcls) {}
 
   struct AttachmentRecord {
     std::uint32_t slot = 0;
@@ -52,6 +53,22 @@ class Tables::Writer {
     std::size_t references = 0;
   };
   using Hops = std::vector<NextHopEntry>;
+  /// One Counter per worker for each rule, by the rule's name.
+  using RuleCounters = std::map<std::string, Counter*>;
+  struct AclRecord {
+    std::uint32_t slot = 0;
+    std::size_t references = 0;  ///< Policies.
+    std::optional<AclEntry> entry;
+    RuleCounters counters;
+  };
+  struct PolicyRecord {
+    PolicyEntry entry;
+    PolicyRuntime* runtime = nullptr;
+  };
+  struct NatRecord {
+    NatEntry entry;
+    RuleCounters counters;
+  };
 
   // Attachments. nullptr: kMaxAttachments are in use.
   AttachmentRecord* attachment(AttachmentId id);
@@ -87,6 +104,19 @@ class Tables::Writer {
   RouteValue compile_route(const RouteEntry& route);
   void drop_route_value(RouteValue value);
 
+  // Policy (tables_policy.cpp).
+  /// nullptr: kMaxAcls are in use.
+  AclRecord* acl(const std::string& name);
+  void settle_acl(const std::string& name);
+  /// 0: kMaxAttachments are in use.
+  std::uint32_t refer_attachment(AttachmentId id);
+  void drop_attachment(AttachmentId id);
+  /// Counters of `names`: those that are there go on, others are new; what is left over is retired.
+  std::vector<Counter*> count_rules(RuleCounters& counters, const std::vector<std::string>& names);
+  void publish_domain_policy(DomainId id);
+  [[nodiscard]] NatRules compile_nat(NatRecord& record);
+  void destroy_policy();
+
   void publish_path(Sa& sa, std::uint32_t adjacency);
   void rebuild_inputs();
   /// True if the set of PacketIos changed.
@@ -101,6 +131,12 @@ class Tables::Writer {
   SlotAllocator attachment_slots;
   SlotAllocator adjacency_slots;
   SlotAllocator group_slots;
+  SlotAllocator acl_slots;
+  std::map<std::string, AclRecord> acls;
+  std::unordered_map<AttachmentId, PolicyRecord> policies;
+  std::map<DomainId, std::size_t> policies_of_domain;
+  std::map<DomainId, NatRecord> nats;
+  std::uint32_t acl_revisions = 0;
   std::unordered_map<AttachmentId, AttachmentRecord> attachments;
   std::unordered_map<std::uint32_t, AttachmentId> attachment_of_slot;
   std::unordered_map<DomainId, DomainRecord> domains;

@@ -16,6 +16,7 @@ enum class Stage : std::uint8_t {
   kEspLookup,
   kEspDecrypt,
   kIpForward,
+  kPolice,
   kResolve,
   kPmtu,
   kIcmpErrors,

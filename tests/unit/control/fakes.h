@@ -235,7 +235,8 @@ class FakeForwarder final : public ipc::TableClient {
     acknowledged_ = Generation(acknowledged_.value() + 1);
     co_return ipc::Ack{acknowledged_, {}};
   }
-  boost::asio::awaitable<Result<ipc::Stats>> stats() override {
+  using TableClient::stats;
+  boost::asio::awaitable<Result<ipc::Stats>> stats(std::uint32_t) override {
     co_await next_turn(io_);
     co_return ipc::Stats{};
   }

@@ -46,7 +46,8 @@ class FakeService final : public TableService {
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
     ++settles;
   }
-  Stats stats() override {
+  Stats stats(std::uint32_t connections) override {
+    asked_connections = connections;
     Stats stats;
     stats.routes = 7;
     return stats;

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/forward/src/nat_ports.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "platform/wire/ip_protocol.h"
+
+namespace simplon::forward {
+namespace {
+
+/// Chosen by us: how many addresses of a pool are tried for one connection.
+constexpr std::uint32_t kTries = 8;
+
+[[nodiscard]] std::uint32_t wire_of(std::uint32_t host) noexcept { return byteswap(host); }
+[[nodiscard]] std::uint32_t source_of(const FlowKey& key) noexcept { return static_cast<std::uint32_t>(key.source.low); }
+
+}  // namespace
+
+NatPorts::NatPorts(std::size_t mappings)
+    : mappings_(mappings), buckets_(std::bit_ceil(mappings)), addresses_(kAddresses * 2), blocks_(kAddresses * kBlocks + 1) {}
+
+unsigned NatPorts::class_of(std::uint8_t protocol) noexcept {
+  switch (protocol) {
+    case wire::kProtocolTcp:
+      return 0;
+    case wire::kProtocolUdp:
+      return 1;
+    case wire::kProtocolIcmp:
+      return 2;
+    default:
+      return kClasses;
+  }
+}
+
+std::uint32_t NatPorts::blocks_of(std::uint32_t domain, std::uint32_t address) noexcept {
+  const std::uint64_t key = (std::uint64_t{domain} << 32) | address;
+  std::size_t at = mix(key, 0) & (addresses_.size() - 1);
+  while (addresses_[at].key != 0 && addresses_[at].key != key) at = (at + 1) & (addresses_.size() - 1);
+  if (addresses_[at].key == key) return addresses_[at].first_block;
+  if (addresses_used_ == kAddresses) return 0;
+  addresses_[at] = {key, addresses_used_++ * kBlocks + 1};
+  return addresses_[at].first_block;
+}
+
+bool NatPorts::take_from(Block& block, unsigned kind, std::uint64_t random, unsigned& index) noexcept {
+  // From a bit of no pattern on (RFC 6056 section 3.3.1), word by word.
+  const auto begin = static_cast<unsigned>(random % kBlockPorts);
+  for (unsigned i = 0; i <= kWords; ++i) {
+    const unsigned word = (begin / 64 + i) % kWords;
+    std::uint64_t free = ~block.taken[kind][word];
+    if (i == 0) free &= ~std::uint64_t{0} << (begin % 64);
+    if (free == 0) continue;
+    const auto bit = static_cast<unsigned>(std::countr_zero(free));
+    block.taken[kind][word] |= std::uint64_t{1} << bit;
+    ++block.used;
+    index = word * 64 + bit;
+    return true;
+  }
+  return false;
+}
+
+std::uint16_t NatPorts::take_port(std::uint32_t first_block, unsigned kind, std::uint32_t owner,
+                                  std::uint16_t blocks_per_owner, std::uint64_t random, std::uint32_t& block) noexcept {
+  unsigned owned = 0;
+  std::uint32_t unowned = 0;
+  unsigned index = 0;
+  const auto port = [&](std::uint32_t at) {
+    block = at;
+    return static_cast<std::uint16_t>(kFirstPort + (at - first_block) * kBlockPorts + index);
+  };
+  for (std::uint32_t at = first_block; at < first_block + kBlocks; ++at) {
+    if (blocks_[at].owner == owner) {
+      if (take_from(blocks_[at], kind, random, index)) return port(at);
+      ++owned;
+    } else if (blocks_[at].owner == 0 && unowned == 0) {
+      unowned = at;
+    }
+  }
+  if (unowned == 0 || owned >= blocks_per_owner) return 0;
+  blocks_[unowned].owner = owner;
+  if (!take_from(blocks_[unowned], kind, random, index)) return 0;
+  return port(unowned);
+}
+
+std::uint32_t NatPorts::add(const FlowKey& key, std::uint32_t outside, std::uint16_t outside_port,
+                            std::uint32_t block) noexcept {
+  std::uint32_t mapping = free_;
+  if (mapping != 0) {
+    free_ = mappings_[mapping].chain;
+  } else if (next_ < mappings_.size()) {
+    mapping = next_++;
+  } else {
+    return 0;
+  }
+  std::uint32_t& head = bucket(key.context, source_of(key), key.source_port());
+  mappings_[mapping] = {key.context, source_of(key), outside, key.source_port(), outside_port, block, 1, head};
+  head = mapping;
+  return mapping;
+}
+
+std::uint32_t NatPorts::take(const FlowKey& key, std::uint32_t owner, const Pool& pool) noexcept {
+  const unsigned kind = class_of(key.protocol());
+  if (kind == kClasses || pool.count == 0) return 0;
+  for (std::uint32_t at = bucket(key.context, source_of(key), key.source_port()); at != 0; at = mappings_[at].chain) {
+    Mapping& mapping = mappings_[at];
+    if (mapping.context == key.context && mapping.source == source_of(key) && mapping.port == key.source_port() &&
+        wire_of(mapping.outside) - pool.first < pool.count) {
+      ++mapping.references;
+      return at;
+    }
+  }
+  const std::uint64_t by_source = mix(key.source.low, key.domain());
+  const std::uint64_t random = mix(by_source, key.hash());
+  for (std::uint32_t i = 0; i < std::min(pool.count, kTries); ++i) {
+    const auto offset = static_cast<std::uint32_t>((by_source + i) % pool.count);
+    const std::uint32_t address = wire_of(pool.first + offset);
+    const std::uint32_t first_block = blocks_of(key.domain(), address);
+    if (first_block == 0) continue;
+    std::uint32_t block = 0;
+    const std::uint16_t port = take_port(first_block, kind, owner, pool.blocks_per_owner, random, block);
+    if (port == 0) continue;
+    const std::uint32_t mapping = add(key, address, port, block);
+    if (mapping == 0) {
+      const unsigned index = (port - kFirstPort) % kBlockPorts;
+      blocks_[block].taken[kind][index / 64] &= ~(std::uint64_t{1} << (index % 64));
+      if (--blocks_[block].used == 0) blocks_[block].owner = 0;
+    }
+    return mapping;
+  }
+  return 0;
+}
+
+std::uint32_t NatPorts::adopt(const FlowKey& key, std::uint32_t owner, std::uint32_t outside,
+                              std::uint16_t outside_port) noexcept {
+  const unsigned kind = class_of(key.protocol());
+  if (kind == kClasses || outside_port < kFirstPort) return 0;
+  for (std::uint32_t at = bucket(key.context, source_of(key), key.source_port()); at != 0; at = mappings_[at].chain) {
+    Mapping& mapping = mappings_[at];
+    if (mapping.context == key.context && mapping.source == source_of(key) && mapping.port == key.source_port() &&
+        mapping.outside == outside && mapping.outside_port == outside_port) {
+      ++mapping.references;
+      return at;
+    }
+  }
+  const std::uint32_t first_block = blocks_of(key.domain(), outside);
+  if (first_block == 0) return 0;
+  const std::uint32_t block = first_block + (outside_port - kFirstPort) / kBlockPorts;
+  const unsigned index = (outside_port - kFirstPort) % kBlockPorts;
+  const std::uint64_t bit = std::uint64_t{1} << (index % 64);
+  if (blocks_[block].owner != 0 && blocks_[block].owner != owner) return 0;
+  if ((blocks_[block].taken[kind][index / 64] & bit) != 0) return 0;
+  const std::uint32_t mapping = add(key, outside, outside_port, block);
+  if (mapping == 0) return 0;
+  blocks_[block].owner = owner;
+  blocks_[block].taken[kind][index / 64] |= bit;
+  ++blocks_[block].used;
+  return mapping;
+}
+
+void NatPorts::release(std::uint32_t mapping) noexcept {
+  Mapping& gone = mappings_[mapping];
+  if (--gone.references > 0) return;
+  std::uint32_t* link = &bucket(gone.context, gone.source, gone.port);
+  while (*link != mapping) link = &mappings_[*link].chain;
+  *link = gone.chain;
+  const unsigned kind = class_of(static_cast<std::uint8_t>(gone.context));
+  const unsigned index = (gone.outside_port - kFirstPort) % kBlockPorts;
+  Block& block = blocks_[gone.block];
+  block.taken[kind][index / 64] &= ~(std::uint64_t{1} << (index % 64));
+  if (--block.used == 0) block.owner = 0;
+  gone.chain = free_;
+  free_ = mapping;
+}
+
+}  // namespace simplon::forward

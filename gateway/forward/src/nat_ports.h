@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "gateway/forward/src/flow.h"
+#include "gateway/forward/src/stable_array.h"
+
+namespace simplon::forward {
+
+/// Which address and port stand for which inner ones (source NAT).
+///
+/// A mapping depends on the inner address and port only, not on who is talked to (RFC 4787 REQ-1), and an inner address
+/// keeps its outer one while that has ports (REQ-2). Ports of an outer address are given away in blocks of 512, and a
+/// block belongs to one VPC: so one VPC cannot take them all, and who used a port can be told from the block.
+///
+/// Bounded: everything is preallocated address space. Threads: the worker's.
+class NatPorts {
+ public:
+  static constexpr unsigned kBlockPorts = 512;
+  static constexpr unsigned kFirstPort = 1024;  // RFC 4787 REQ-3: not the well-known ones
+  static constexpr unsigned kBlocks = (65536 - kFirstPort) / kBlockPorts;
+
+  struct Pool {
+    std::uint32_t first = 0;  ///< Host order.
+    std::uint32_t count = 0;
+    std::uint16_t blocks_per_owner = 0;
+  };
+  struct Mapping {
+    std::uint64_t context = 0;
+    std::uint32_t source = 0;   ///< Bytes as on the wire.
+    std::uint32_t outside = 0;  ///< Bytes as on the wire.
+    std::uint16_t port = 0;     ///< Inner, host order.
+    std::uint16_t outside_port = 0;
+    std::uint32_t block = 0;
+    std::uint32_t references = 0;
+    std::uint32_t chain = 0;
+  };
+
+  explicit NatPorts(std::size_t mappings);
+
+  /// Has it a translation? Then one more reference; else a new one with one reference. 0: no port is left, or the protocol
+  /// has none. `owner`: an attachment's slot.
+  [[nodiscard]] std::uint32_t take(const FlowKey& key, std::uint32_t owner, const Pool& pool) noexcept;
+  /// As `take`, for a translation that another process made. 0: its port is not free.
+  [[nodiscard]] std::uint32_t adopt(const FlowKey& key, std::uint32_t owner, std::uint32_t outside,
+                                    std::uint16_t outside_port) noexcept;
+  void release(std::uint32_t mapping) noexcept;
+  [[nodiscard]] const Mapping& operator[](std::uint32_t mapping) const noexcept { return mappings_[mapping]; }
+
+  /// Can sources of it be translated?
+  [[nodiscard]] static bool translates(std::uint8_t protocol) noexcept { return class_of(protocol) < kClasses; }
+
+ private:
+  static constexpr unsigned kClasses = 3;  // TCP, UDP, ICMP have ports of their own
+  static constexpr std::size_t kAddresses = 4096;
+  static constexpr unsigned kWords = kBlockPorts / 64;
+  struct Block {
+    std::uint32_t owner;
+    std::uint32_t used;
+    std::array<std::array<std::uint64_t, kWords>, kClasses> taken;
+  };
+  struct Address {
+    std::uint64_t key;  ///< Domain and address; 0 is free.
+    std::uint32_t first_block;
+  };
+
+  [[nodiscard]] static unsigned class_of(std::uint8_t protocol) noexcept;
+  /// Blocks of the address, or 0 if there are too many addresses.
+  [[nodiscard]] std::uint32_t blocks_of(std::uint32_t domain, std::uint32_t address) noexcept;
+  /// A port of the address for `owner`; 0: none is left.
+  [[nodiscard]] std::uint16_t take_port(std::uint32_t first_block, unsigned kind, std::uint32_t owner,
+                                        std::uint16_t blocks_per_owner, std::uint64_t random,
+                                        std::uint32_t& block) noexcept;
+  [[nodiscard]] static bool take_from(Block& block, unsigned kind, std::uint64_t random, unsigned& index) noexcept;
+  [[nodiscard]] std::uint32_t add(const FlowKey& key, std::uint32_t outside, std::uint16_t outside_port,
+                                  std::uint32_t block) noexcept;
+  [[nodiscard]] std::uint32_t& bucket(std::uint64_t context, std::uint32_t source, std::uint16_t port) const noexcept {
+    return buckets_[mix(context, (std::uint64_t{source} << 16) | port) & (buckets_.size() - 1)];
+  }
+
+  StableArray<Mapping> mappings_;
+  StableArray<std::uint32_t> buckets_;
+  StableArray<Address> addresses_;
+  StableArray<Block> blocks_;
+  std::uint32_t free_ = 0;
+  std::uint32_t next_ = 1;
+  std::uint32_t addresses_used_ = 0;
+};
+
+}  // namespace simplon::forward

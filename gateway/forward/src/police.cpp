@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Policy: who may talk to whom, at what rate, and under which addresses. The way of a packet through a domain that has
+// policy, in order:
+//
+//   1. netmap of the attachment it came from: from here on it has the domain's addresses
+//   2. reverse path: does its source lead back?
+//   3. its connection, if there is one; else destination NAT
+//   4. the route. What is for us goes to the host port now: neither lists nor rates touch BGP, BFD or a ping to the gateway
+//   5. rates of both attachments
+//   6. access lists of both attachments, unless the connection is covered
+//   7. a new connection, source NAT, the new addresses
+//   8. netmap of the attachment it leaves through
+//
+// Lists see the domain's own addresses: behind destination NAT, in front of source NAT. What the kernel sends through a
+// host port, and our own ICMP errors, do not come by here.
+#include <algorithm>
+#include <array>
+
+#include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/routing.h"
+#include "gateway/forward/src/stages.h"
+#include "platform/wire/icmp.h"
+#include "platform/wire/ip_protocol.h"
+#include "platform/wire/ipv6.h"
+
+namespace simplon::forward {
+namespace {
+
+using Action = RouteValue::Action;
+
+/// One packet in this stage, and what has been found out about it.
+struct Passage {
+  Burst& burst;
+  ConnectionTable& connections;
+  const DomainPolicy& policy;
+  const Domain& domain;
+  unsigned number;
+  Transit& packet;
+  Flow flow;
+  ConnectionTable::Found found;
+  /// Behind destination NAT, in front of source NAT, in the direction of the packet.
+  FlowKey inside;
+  const NatRules::Destination* published = nullptr;
+  std::uint32_t egress = 0;
+
+  [[nodiscard]] const AttachmentPolicy* policy_of(std::uint32_t slot) const noexcept {
+    return burst.tables.policies[slot].load(std::memory_order_acquire);
+  }
+  [[nodiscard]] std::uint32_t now() const noexcept { return static_cast<std::uint32_t>(burst.now_seconds); }
+  void drop(Drop reason) const noexcept { burst.drop(number, reason); }
+  [[nodiscard]] bool is_v4() const noexcept { return packet.inner.family == 4; }
+
+  /// Keeps the addresses as they came, for ICMP errors about the packet.
+  void keep_original() noexcept {
+    if (packet.translated) return;
+    packet.translated = true;
+    burst.originals[number] = ends_of(packet);
+  }
+};
+
+/// The packet gets the addresses and ports of `to`. Of an ICMP error, those of the packet it quotes become the reverse of
+/// `to`, and its own become `own`. False: it was dropped.
+[[nodiscard]] bool translate(Passage& passage, const Ipv4Ends& to, const Ipv4Ends& own) noexcept {
+  if (passage.flow.kind == FlowKind::kIcmpError) {
+    if (rewrite_error(passage.packet, own, to.reversed())) return true;
+    passage.drop(Drop::kIcmpErrorChecksum);
+    return false;
+  }
+  passage.keep_original();
+  rewrite(passage.packet, to);
+  return true;
+}
+
+/// An error comes from somewhere on the way. Its source is hidden where that of the flow is (RFC 5508 REQ-5), else kept.
+[[nodiscard]] bool translate(Passage& passage, const FlowKey& to) noexcept {
+  const Ipv4Ends ends = Ipv4Ends::of(to);
+  Ipv4Ends own = ends;
+  if (to.source == passage.flow.key.source) own.source = static_cast<std::uint32_t>(passage.packet.inner.source.low);
+  return translate(passage, ends, own);
+}
+
+/// Ends of the flow the packet belongs to: of an error, those of the packet it is about, reversed.
+[[nodiscard]] Ipv4Ends flow_ends(const Passage& passage) noexcept {
+  return passage.flow.kind == FlowKind::kIcmpError ? Ipv4Ends::of(passage.flow.key) : ends_of(passage.packet);
+}
+
+void describe(Passage& passage) noexcept {
+  passage.flow = describe_flow(passage.packet.bytes(), passage.packet.inner, passage.policy.domain);
+}
+
+/// 1 and 8: `map` says what becomes of two ends.
+template <class Map>
+[[nodiscard]] bool map_ends(Passage& passage, Map&& map) noexcept {
+  Ipv4Ends ends = flow_ends(passage);
+  Ipv4Ends own = ends_of(passage.packet);
+  const bool flow_changes = map(ends);
+  const bool own_changes = map(own);
+  return (!flow_changes && !own_changes) || translate(passage, ends, own);
+}
+
+[[nodiscard]] bool map_in(Passage& passage) noexcept {
+  const NatRules& nat = passage.policy.nat;
+  if (!passage.is_v4() || nat.netmaps.empty()) return true;
+  const auto map = [&](Ipv4Ends& ends) { return nat.map_in(passage.packet.ingress, ends, passage.burst.worker); };
+  if (!map_ends(passage, map)) return false;
+  describe(passage);
+  return true;
+}
+
+[[nodiscard]] bool map_out(Passage& passage) noexcept {
+  const NatRules& nat = passage.policy.nat;
+  if (!passage.is_v4() || nat.netmaps.empty()) return true;
+  describe(passage);
+  return map_ends(passage, [&](Ipv4Ends& ends) { return nat.map_out(passage.egress, ends, passage.burst.worker); });
+}
+
+[[nodiscard]] bool leads_to(const Burst& burst, RouteValue value, std::uint32_t slot) noexcept {
+  if (value.action() == Action::kForward) return value.slot() == slot;
+  if (value.action() != Action::kGroup) return false;
+  const EcmpGroup* group = burst.tables.groups[value.slot()].load(std::memory_order_acquire);
+  return group != nullptr && std::find(group->slots.begin(), group->slots.end(), slot) != group->slots.end();
+}
+
+/// 2.
+[[nodiscard]] bool reverse_path_ok(const Passage& passage, const AttachmentPolicy* ingress) noexcept {
+  if (ingress == nullptr || ingress->reverse_path == ReversePath::kOff) return true;
+  const InnerPacket& inner = passage.packet.inner;
+  const RouteValue back = look_up(passage.domain, inner.source, inner.family);
+  if (ingress->reverse_path == ReversePath::kStrict) return leads_to(passage.burst, back, passage.packet.ingress);
+  return back.action() == Action::kForward || back.action() == Action::kGroup;
+}
+
+/// 3. False: it was dropped.
+[[nodiscard]] bool find_connection(Passage& passage) noexcept {
+  Flow& flow = passage.flow;
+  passage.inside = flow.key;
+  if (flow.kind != FlowKind::kTracked && flow.kind != FlowKind::kIcmpError) return true;
+  passage.found = passage.connections.find(flow.key, flow.key.hash());
+  if (passage.found.index != 0) {
+    const Connection& connection = passage.connections[passage.found.index];
+    const unsigned direction = passage.found.direction;
+    const FlowKey inside = connection.inside();
+    passage.inside = direction == 0 ? inside : inside.reversed();
+    const FlowKey to = connection.keys[1 - direction].load().reversed();
+    return to == flow.key || translate(passage, to);
+  }
+  if (flow.kind != FlowKind::kTracked || !passage.is_v4()) return true;
+  passage.published = passage.policy.nat.destination(flow.key);
+  if (passage.published == nullptr) return true;
+  const NatRules::Destination& rule = *passage.published;
+  passage.inside.destination.low = rule.inside;
+  if (rule.inside_port != 0) {
+    passage.inside.ports = (passage.inside.ports & 0xffffU) | (std::uint32_t{rule.inside_port} << 16);
+  }
+  return translate(passage, passage.inside);
+}
+
+/// 4. True: it is to leave through `egress`. False: it is for us, or was dropped.
+[[nodiscard]] bool find_egress(Passage& passage) noexcept {
+  const InnerPacket& inner = passage.packet.inner;
+  const RouteValue value = look_up(passage.domain, inner.destination, inner.family);
+  const bool leaves = value.action() == Action::kForward || value.action() == Action::kGroup;
+  if (passage.is_v4() && value.action() != Action::kLocal &&
+      passage.policy.nat.is_outside(static_cast<std::uint32_t>(inner.destination.low))) {
+    passage.drop(Drop::kNatNoMapping);
+    return false;
+  }
+  if (!leaves || inner.hops <= 1) {
+    send_on(passage.burst, passage.number, passage.packet, value);
+    return false;
+  }
+  passage.egress = value.slot();
+  if (value.action() == Action::kForward) return true;
+  const EcmpGroup* group = passage.burst.tables.groups[value.slot()].load(std::memory_order_acquire);
+  if (group == nullptr) {
+    passage.drop(Drop::kNoAttachment);
+    return false;
+  }
+  passage.egress = group->pick(passage.packet.flow_hash);
+  return true;
+}
+
+/// 5.
+[[nodiscard]] bool within_rates(const Passage& passage, const AttachmentPolicy* ingress,
+                                const AttachmentPolicy* egress) noexcept {
+  const std::size_t bytes = passage.packet.length;
+  const std::uint64_t now = passage.burst.now_ns;
+  if (ingress != nullptr && ingress->limited_from && !ingress->runtime->from.admit(ingress->from, bytes, now)) {
+    return false;
+  }
+  return egress == nullptr || !egress->limited_to || egress->runtime->to.admit(egress->to, bytes, now);
+}
+
+[[nodiscard]] AclPacket acl_packet(const Passage& passage) noexcept {
+  const InnerPacket& inner = passage.packet.inner;
+  AclPacket packet{passage.inside.source, passage.inside.destination, inner.family, inner.protocol, 0, 0};
+  if (passage.flow.kind == FlowKind::kIcmpError) {
+    packet.source = inner.source;
+    packet.destination = inner.destination;
+  }
+  if (inner.protocol == (inner.family == 4 ? wire::kProtocolIcmp : wire::kProtocolIcmpv6)) {
+    packet.destination_port = passage.flow.icmp_type;
+  } else if (passage.flow.kind == FlowKind::kTracked) {
+    packet.source_port = passage.inside.source_port();
+    packet.destination_port = passage.inside.destination_port();
+  }
+  return packet;
+}
+
+/// What one attachment's list says.
+struct Verdict {
+  bool pass = true;
+  bool stateful = false;
+  std::uint32_t revision = 0;
+};
+
+[[nodiscard]] Verdict judge(const Passage& passage, const AttachmentPolicy* policy, AclDirection direction,
+                            const AclPacket& packet) noexcept {
+  if (policy == nullptr || policy->acl == 0) return {};
+  const Acl* acl = passage.burst.tables.acls[policy->acl].load(std::memory_order_acquire);
+  if (acl == nullptr) return {false, false, 0};
+  const AclDecision decision = acl->decide(direction, packet, passage.burst.worker);
+  return {decision.allow, decision.stateful, acl->revision()};
+}
+
+/// The list of the attachment on `side` of the connection let all of it pass. If the list is another one by now, the
+/// connection has to please that one as well.
+[[nodiscard]] bool covered(const Passage& passage, Connection& connection, unsigned side, std::uint32_t slot,
+                           const AttachmentPolicy& policy) noexcept {
+  const auto bit = static_cast<std::uint8_t>(1U << side);
+  if ((connection.covered & bit) == 0 || connection.sides[side] != slot) return false;
+  const Acl* acl = passage.burst.tables.acls[policy.acl].load(std::memory_order_acquire);
+  if (acl == nullptr) return false;
+  if (connection.revisions[side] == acl->revision()) return true;
+  const FlowKey first = connection.inside();
+  AclPacket packet{first.source, first.destination, first.family(), first.protocol(), first.source_port(),
+                   first.destination_port()};
+  if (packet.protocol == wire::kProtocolIcmp || packet.protocol == wire::kProtocolIcmpv6) {
+    packet.source_port = 0;
+    packet.destination_port = packet.family == 4 ? wire::kIcmpEcho : wire::kIcmpv6Echo;
+  }
+  const AclDecision decision =
+      acl->decide(side == 0 ? AclDirection::kFrom : AclDirection::kTo, packet, passage.burst.worker);
+  if (!decision.allow || !decision.stateful) {
+    connection.covered = static_cast<std::uint8_t>(connection.covered & ~bit);
+    return false;
+  }
+  connection.revisions[side] = acl->revision();
+  return true;
+}
+
+/// 6, for a packet of a connection.
+[[nodiscard]] bool connection_may_pass(const Passage& passage, const AttachmentPolicy* ingress,
+                                       const AttachmentPolicy* egress) noexcept {
+  Connection& connection = passage.connections[passage.found.index];
+  const unsigned direction = passage.found.direction;
+  if (ingress != nullptr && ingress->acl != 0 &&
+      !covered(passage, connection, direction, passage.packet.ingress, *ingress) &&
+      !judge(passage, ingress, AclDirection::kFrom, acl_packet(passage)).pass) {
+    return false;
+  }
+  return egress == nullptr || egress->acl == 0 ||
+         covered(passage, connection, 1 - direction, passage.egress, *egress) ||
+         judge(passage, egress, AclDirection::kTo, acl_packet(passage)).pass;
+}
+
+[[nodiscard]] bool is_vpc(const Burst& burst, std::uint32_t slot) noexcept {
+  const Attachment* attachment = burst.tables.attachments[slot].object.load(std::memory_order_acquire);
+  return attachment != nullptr && attachment->kind == AttachmentKind::kVpc;
+}
+
+/// 7. False: it was dropped.
+[[nodiscard]] bool begin_connection(Passage& passage, const std::array<Verdict, 2>& verdicts) noexcept {
+  const NatRules& nat = passage.policy.nat;
+  const Transit& packet = passage.packet;
+  const auto source = static_cast<std::uint32_t>(packet.inner.source.low);
+  const bool turns_back = passage.published != nullptr && passage.egress == packet.ingress;
+  const NatRules::Source* rule = nullptr;
+  if (passage.is_v4() && !nat.sources.empty()) {
+    rule = nat.source(passage.egress, source);
+    if (rule == nullptr && turns_back) rule = nat.hairpin(source);
+  }
+  const bool stateful = verdicts[0].stateful || verdicts[1].stateful;
+  if (rule == nullptr && passage.published == nullptr && !stateful) return true;
+  if (!passage.flow.begins) {
+    if (rule == nullptr) return true;  // a RST without connection passes as its rule says
+    passage.drop(Drop::kNatNoMapping);
+    return false;
+  }
+
+  // A VPC pays for its connections, whoever begins them; those without a VPC are the beginner's.
+  const std::uint32_t owner =
+      !is_vpc(passage.burst, packet.ingress) && is_vpc(passage.burst, passage.egress) ? passage.egress : packet.ingress;
+  const AttachmentPolicy* limits = passage.policy_of(owner);
+  ConnectionTable& table = passage.connections;
+  if (limits != nullptr && table.of_owner(owner) >= limits->max_connections) {
+    passage.drop(Drop::kConnectionLimit);
+    return false;
+  }
+  ConnectionTable::Beginning beginning;
+  beginning.keys[0] = passage.flow.key;
+  FlowKey out = passage.inside;
+  if (rule != nullptr) {
+    if (!NatPorts::translates(packet.inner.protocol)) {
+      passage.drop(Drop::kNatProtocol);
+      return false;
+    }
+    beginning.mapping = table.nat().take(passage.flow.key, owner, rule->pool);
+    if (beginning.mapping == 0) {
+      passage.drop(Drop::kNatExhausted);
+      return false;
+    }
+    const NatPorts::Mapping& mapping = table.nat()[beginning.mapping];
+    out.source.low = mapping.outside;
+    out.ports = (out.ports & 0xffff0000U) | byteswap(mapping.outside_port);
+    rule->hits[passage.burst.worker].add();
+  }
+  beginning.keys[1] = out.reversed();
+  // Another connection whose answers look the same: for the one who answers it is the same one, begun anew.
+  if (const auto same = table.find(beginning.keys[1], beginning.keys[1].hash()); same.index != 0) table.remove(same.index);
+  beginning.sides = {packet.ingress, passage.egress};
+  beginning.revisions = {verdicts[0].revision, verdicts[1].revision};
+  beginning.covered = static_cast<std::uint8_t>((verdicts[0].stateful ? 1U : 0U) | (verdicts[1].stateful ? 2U : 0U));
+  beginning.owner = owner;
+  const std::uint32_t made = table.add(beginning, passage.now());
+  if (made == 0) {
+    if (beginning.mapping != 0) table.nat().release(beginning.mapping);
+    passage.drop(Drop::kConnectionTableFull);
+    return false;
+  }
+  if (passage.published != nullptr) passage.published->hits[passage.burst.worker].add();
+  table.note(made, 0, packet.length, passage.flow.tcp_flags, passage.now());
+  return rule == nullptr || translate(passage, out);
+}
+
+/// The identification of a fragment; false if it is not where it usually is.
+[[nodiscard]] bool fragment_key(const Passage& passage, FragmentWays::Key& key) noexcept {
+  const Transit& packet = passage.packet;
+  key.context = passage.flow.key.context;
+  if (passage.is_v4()) {
+    key.id = reinterpret_cast<const wire::Ipv4Header*>(packet.data)->id.host();
+    return true;
+  }
+  const std::size_t at = packet.inner.l4_offset;
+  if (at < sizeof(wire::Ipv6Header) + sizeof(wire::Ipv6FragmentHeader)) return false;
+  key.id = reinterpret_cast<const wire::Ipv6FragmentHeader*>(packet.data + at - sizeof(wire::Ipv6FragmentHeader))->id.host();
+  return true;
+}
+
+/// The first piece passed: the others may follow. `key` has the addresses it came with.
+void remember_way(Passage& passage, FragmentWays::Key key) noexcept {
+  FragmentWays::Way way;
+  if (!fragment_key(passage, key)) return;
+  way.key = key;
+  way.until = passage.now() + FragmentWays::kSeconds;
+  way.egress = passage.egress;
+  way.translated = passage.is_v4();
+  if (way.translated) {
+    way.to = Ipv4Ends::of(FlowKey{passage.packet.inner.source, passage.packet.inner.destination, 0, 0});
+  }
+  passage.burst.fragments.remember(way);
+}
+
+[[nodiscard]] bool asks_for_ports(const Passage& passage, const AttachmentPolicy* ingress,
+                                  const AttachmentPolicy* egress) noexcept {
+  return (ingress != nullptr && ingress->acl != 0) || (egress != nullptr && egress->acl != 0) ||
+         (passage.is_v4() && passage.policy.nat.source(passage.egress, static_cast<std::uint32_t>(
+                                                                           passage.packet.inner.source.low)) != nullptr);
+}
+
+/// It goes the way of the first piece, under whose addresses; where nothing asks for ports it needs no first piece.
+void later_fragment(Passage& passage, FragmentWays::Key key, const AttachmentPolicy* ingress) noexcept {
+  const FragmentWays::Way* way = fragment_key(passage, key) ? passage.burst.fragments.find(key, passage.now()) : nullptr;
+  if (way != nullptr) {
+    if (way->translated && way->to != ends_of(passage.packet) && !translate(passage, way->to, way->to)) return;
+  } else {
+    if (!map_in(passage)) return;
+    if (!reverse_path_ok(passage, ingress)) return passage.drop(Drop::kReversePath);
+  }
+  if (way != nullptr) {
+    passage.egress = way->egress;
+    if (passage.packet.inner.hops <= 1) {
+      return send_on(passage.burst, passage.number, passage.packet, RouteValue(Action::kForward, way->egress));
+    }
+  } else if (!find_egress(passage)) {
+    return;
+  }
+  const AttachmentPolicy* egress = passage.policy_of(passage.egress);
+  if (!within_rates(passage, ingress, egress)) return passage.drop(Drop::kPoliced);
+  if (way == nullptr) {
+    if (asks_for_ports(passage, ingress, egress)) return passage.drop(Drop::kFragmentUnknown);
+    if (!map_out(passage)) return;
+  }
+  send_on(passage.burst, passage.number, passage.packet, RouteValue(Action::kForward, passage.egress));
+}
+
+void pass(Passage& passage) noexcept {
+  Transit& packet = passage.packet;
+  const FragmentWays::Key came_as{packet.inner.source, packet.inner.destination, passage.flow.key.context, 0};
+  const AttachmentPolicy* ingress = passage.policy_of(packet.ingress);
+  if (passage.flow.kind == FlowKind::kTruncated) return passage.drop(Drop::kTransportTruncated);
+  if (passage.flow.kind == FlowKind::kLaterFragment) return later_fragment(passage, came_as, ingress);
+  if (!map_in(passage)) return;
+  if (!reverse_path_ok(passage, ingress)) return passage.drop(Drop::kReversePath);
+  if (!find_connection(passage) || !find_egress(passage)) return;
+  const AttachmentPolicy* egress = passage.policy_of(passage.egress);
+  if (!within_rates(passage, ingress, egress)) return passage.drop(Drop::kPoliced);
+  if (passage.found.index != 0) {
+    if (!connection_may_pass(passage, ingress, egress)) return passage.drop(Drop::kAclDenied);
+    if (passage.flow.kind == FlowKind::kTracked) {
+      passage.connections.note(passage.found.index, passage.found.direction, packet.length, passage.flow.tcp_flags,
+                               passage.now());
+    }
+  } else {
+    const AclPacket seen = acl_packet(passage);
+    const Verdict out = judge(passage, ingress, AclDirection::kFrom, seen);
+    if (!out.pass) return passage.drop(Drop::kAclDenied);
+    const Verdict in = judge(passage, egress, AclDirection::kTo, seen);
+    if (!in.pass) return passage.drop(Drop::kAclDenied);
+    if (passage.flow.kind == FlowKind::kTracked && !begin_connection(passage, {out, in})) return;
+  }
+  if (!map_out(passage)) return;
+  if (packet.inner.fragment) remember_way(passage, came_as);
+  send_on(passage.burst, passage.number, packet, RouteValue(Action::kForward, passage.egress));
+}
+
+}  // namespace
+
+void police(Burst& burst) noexcept {
+  ConnectionTable& connections = *burst.tables.connections[burst.worker];
+  connections.expire(static_cast<std::uint32_t>(burst.now_seconds));
+  std::array<Flow, Burst::kCapacity> flows;
+  for (unsigned i = 0; i < burst.policed.size(); ++i) {
+    const Transit& packet = burst.packets[burst.policed[i]];
+    const DomainPolicy* policy = packet.attachment->domain->policy.load(std::memory_order_acquire);
+    if (policy == nullptr) continue;
+    flows[i] = describe_flow(packet.bytes(), packet.inner, policy->domain);
+    connections.prefetch(flows[i].key.hash());
+  }
+  for (unsigned i = 0; i < burst.policed.size(); ++i) {
+    const unsigned number = burst.policed[i];
+    Transit& packet = burst.packets[number];
+    const Domain& domain = *packet.attachment->domain;
+    const DomainPolicy* policy = domain.policy.load(std::memory_order_acquire);
+    if (policy == nullptr) {  // it went away since ip_forward
+      send_on(burst, number, packet, look_up(domain, packet.inner.destination, packet.inner.family));
+      continue;
+    }
+    Passage passage{burst, connections, *policy, domain, number, packet, flows[i], {}, {}};
+    if (policy->domain != flows[i].key.domain()) describe(passage);  // it came since then
+    pass(passage);
+  }
+}
+
+}  // namespace simplon::forward

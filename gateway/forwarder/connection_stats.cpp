@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "gateway/forwarder/connection_stats.h"
+
+namespace simplon::forwarder {
+namespace {
+
+ipc::AttachmentRef ref_of(forward::AttachmentId id) {
+  if (id.id == 0) return {};
+  return {id.kind == forward::AttachmentKind::kVpc ? ipc::AttachmentKind::kVpc : ipc::AttachmentKind::kTunnel, id.id};
+}
+
+}  // namespace
+
+ipc::ConnectionStats connection_stats(const forward::ConnectionView& view) {
+  ipc::ConnectionStats stats;
+  stats.domain = view.domain;
+  stats.protocol = view.protocol;
+  stats.state = static_cast<ipc::ConnectionState>(view.state);
+  stats.source = view.source;
+  stats.destination = view.destination;
+  stats.source_port = view.source_port;
+  stats.destination_port = view.destination_port;
+  stats.translated_source = view.translated_source;
+  stats.translated_destination = view.translated_destination;
+  stats.translated_source_port = view.translated_source_port;
+  stats.translated_destination_port = view.translated_destination_port;
+  stats.from = ref_of(view.from);
+  stats.to = ref_of(view.to);
+  stats.packets_out = view.packets_out;
+  stats.packets_back = view.packets_back;
+  stats.bytes_out = view.bytes_out;
+  stats.bytes_back = view.bytes_back;
+  stats.age_seconds = view.age_seconds;
+  stats.idle_seconds = view.idle_seconds;
+  stats.expires_in_seconds = view.expires_in_seconds;
+  return stats;
+}
+
+}  // namespace simplon::forwarder

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include "gateway/forward/policy_objects.h"
+#include "gateway/ipc/table_stats.h"
+
+namespace simplon::forwarder {
+
+/// A line of the connection table, as it is shown.
+[[nodiscard]] ipc::ConnectionStats connection_stats(const forward::ConnectionView& view);
+
+}  // namespace simplon::forwarder

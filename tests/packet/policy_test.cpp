@@ -1,0 +1,474 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Access lists, connections, reverse path and rates. In every test the packets are those of topology.h's red domain: a VM in
+// VPC 5001 and a host of the site behind tunnel 7.
+#include <chrono>
+
+#include "tests/packet/rig.h"
+
+namespace simplon::test {
+namespace {
+
+using namespace std::chrono_literals;
+using forward::AclDirection;
+using forward::AclEntry;
+using forward::AclRuleEntry;
+using forward::AttachmentId;
+using forward::NumberRange;
+using forward::PolicyEntry;
+
+constexpr std::uint8_t kFin = 1, kSyn = 2, kRst = 4, kAck = 16;
+
+Bytes segment(std::uint16_t src, std::uint16_t dst, std::uint8_t flags, std::size_t bytes = 0) {
+  Bytes header = tcp({.src = src, .dst = dst}, payload(bytes));
+  header[13] = flags;
+  return header;
+}
+Bytes out_tcp(std::uint8_t flags, std::uint16_t port = 443) {
+  return ipv4({"10.1.0.5", "172.16.0.9", 6}, segment(40000, port, flags));
+}
+Bytes back_tcp(std::uint8_t flags, std::uint16_t port = 443) {
+  return ipv4({"172.16.0.9", "10.1.0.5", 6}, segment(port, 40000, flags));
+}
+Bytes out_udp(std::uint16_t src = 5000, std::uint16_t dst = 53) {
+  return ipv4({"10.1.0.5", "172.16.0.9"}, udp({src, dst}, payload(20)));
+}
+Bytes back_udp(std::uint16_t src = 5000, std::uint16_t dst = 53) {
+  return ipv4({"172.16.0.9", "10.1.0.5"}, udp({dst, src}, payload(20)));
+}
+Bytes echo_reply(const std::string& src, const std::string& dst, std::uint16_t id) {
+  return ipv4({src, dst, 1}, icmp(0, 0, std::uint32_t{id} << 16, payload(8)));
+}
+Bytes echo(const std::string& src, const std::string& dst, std::uint16_t id) {
+  return ipv4({src, dst, 1}, icmp_echo(id, 0, payload(8)));
+}
+
+AclRuleEntry allow(AclDirection direction, bool stateful = true) {
+  AclRuleEntry rule;
+  rule.name = "rule";
+  rule.allow = true;
+  rule.direction = direction;
+  rule.stateful = stateful;
+  return rule;
+}
+
+/// The rig with an access list on VPC 5001.
+struct PolicyRig : Rig {
+  explicit PolicyRig(std::vector<AclRuleEntry> rules, bool allow_by_default = false) {
+    set("vpc", std::move(rules), allow_by_default);
+    PolicyEntry policy;
+    policy.attachment = AttachmentId::vpc(Vni{5001});
+    policy.domain = kRed;
+    policy.acl = "vpc";
+    set(policy);
+  }
+  void set(const std::string& name, std::vector<AclRuleEntry> rules, bool allow_by_default = false) {
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+      if (rules[i].name == "rule") rules[i].name += std::to_string(i);
+    }
+    Topology::must(tables.upsert_acl({name, allow_by_default, std::move(rules)}));
+  }
+  void set(const PolicyEntry& policy) { Topology::must(tables.upsert_policy(policy)); }
+  std::string from_red(const Bytes& inner) { return send(kFabric, from_vm(inner)).summary(); }
+  std::string from_site7(const Bytes& inner) { return send(kWan, from_site(7, inner)).summary(); }
+};
+
+const std::string kToSite = "sent on 1";
+const std::string kToVm = "sent on 0";
+const std::string kDenied = "dropped acl_denied";
+
+// Rules.
+
+TEST(Acl, WithoutRulesTheDefaultDecides) {
+  PolicyRig deny({});
+  EXPECT_EQ(deny.from_red(out_udp()), kDenied);
+  EXPECT_EQ(deny.from_site7(back_udp()), kDenied);
+  PolicyRig allow_all({}, true);
+  EXPECT_EQ(allow_all.from_red(out_udp()), kToSite);
+  EXPECT_EQ(allow_all.from_site7(back_udp()), kToVm);
+  EXPECT_EQ(allow_all.tables.connections(), 0U);
+}
+
+TEST(Acl, AListThatIsNotThereLetsNothingPass) {
+  PolicyRig rig({}, true);
+  rig.tables.remove_acl("vpc");
+  EXPECT_EQ(rig.from_red(out_udp()), kDenied);
+}
+
+TEST(Acl, DirectionsAreThoseOfTheAttachment) {
+  PolicyRig rig({allow(AclDirection::kFrom, false)});
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  EXPECT_EQ(rig.from_site7(back_udp()), kDenied);
+  rig.set("vpc", {allow(AclDirection::kTo, false)});
+  EXPECT_EQ(rig.from_red(out_udp()), kDenied);
+  EXPECT_EQ(rig.from_site7(back_udp()), kToVm);
+}
+
+TEST(Acl, EachConditionCounts) {
+  AclRuleEntry rule = allow(AclDirection::kFrom, false);
+  rule.protocol = 17;
+  rule.sources = {Topology::prefix("10.1.0.0/24")};
+  rule.destinations = {Topology::prefix("172.16.0.8/29"), Topology::prefix("172.19.0.0/16")};
+  rule.source_ports = {{5000, 5009}};
+  rule.destination_ports = {{53, 53}, {100, 200}};
+  PolicyRig rig({rule});
+  EXPECT_EQ(rig.from_red(out_udp(5000, 53)), kToSite);
+  EXPECT_EQ(rig.from_red(out_udp(5009, 100)), kToSite);
+  EXPECT_EQ(rig.from_red(out_udp(5009, 200)), kToSite);
+  EXPECT_EQ(rig.from_red(out_udp(5010, 53)), kDenied);
+  EXPECT_EQ(rig.from_red(out_udp(4999, 53)), kDenied);
+  EXPECT_EQ(rig.from_red(out_udp(5000, 54)), kDenied);
+  EXPECT_EQ(rig.from_red(out_udp(5000, 99)), kDenied);
+  EXPECT_EQ(rig.from_red(out_udp(5000, 201)), kDenied);
+  EXPECT_EQ(rig.from_red(ipv4({"10.1.0.5", "172.16.0.9", 6}, segment(5000, 53, kSyn))), kDenied);
+  EXPECT_EQ(rig.from_red(ipv4({"10.1.1.5", "172.16.0.9"}, udp({5000, 53}, {}))), kDenied);
+  EXPECT_EQ(rig.from_red(ipv4({"10.1.0.5", "172.16.0.16"}, udp({5000, 53}, {}))), kDenied);
+  EXPECT_EQ(rig.from_red(ipv4({"10.1.0.5", "172.19.0.1"}, udp({5000, 53}, {}))), kToSite);
+  EXPECT_EQ(rig.from_red(ipv6({"fd01::5", "fd16::9"}, udp({5000, 53}, {}))), kDenied) << "a rule of IPv4 only";
+  ASSERT_EQ(rig.tables.acl_counts("vpc").size(), 1U);
+  EXPECT_EQ(rig.tables.acl_counts("vpc")[0].packets, 4U);
+}
+
+TEST(Acl, TheFirstRuleThatMatchesDecides) {
+  AclRuleEntry deny = allow(AclDirection::kFrom, false);
+  deny.allow = false;
+  deny.destinations = {Topology::prefix("172.16.0.9/32")};
+  PolicyRig rig({deny, allow(AclDirection::kFrom, false)});
+  EXPECT_EQ(rig.from_red(out_udp()), kDenied);
+  EXPECT_EQ(rig.from_red(ipv4({"10.1.0.5", "172.16.0.10"}, udp({1, 2}, {}))), kToSite);
+  rig.set("vpc", {allow(AclDirection::kFrom, false), deny});
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+}
+
+TEST(Acl, IcmpByType) {
+  AclRuleEntry rule = allow(AclDirection::kFrom, false);
+  rule.protocol = 1;
+  rule.destination_ports = {{8, 8}};
+  PolicyRig rig({rule});
+  EXPECT_EQ(rig.from_red(echo("10.1.0.5", "172.16.0.9", 1)), kToSite);
+  EXPECT_EQ(rig.from_red(echo_reply("10.1.0.5", "172.16.0.9", 1)), kDenied);
+}
+
+TEST(Acl, WhatIsForTheGatewayPasses) {
+  PolicyRig rig({});
+  EXPECT_EQ(rig.from_red(echo("10.1.0.5", "10.1.0.1", 1)), "punted to 10");
+  EXPECT_EQ(rig.send(kHostRedVpc, ipv4({"10.1.0.1", "10.1.0.5"}, udp({1, 2}, {}))).summary(), kToVm);
+}
+
+TEST(Acl, OtherDomainsAreNotTouched) {
+  PolicyRig rig({});
+  const Bytes inner = ipv4({"172.16.0.9", "10.1.0.5"}, udp({1, 2}, payload(20)));
+  EXPECT_EQ(rig.send(kWan, rig.from_site(8, inner)).summary(), kToVm);
+}
+
+TEST(Acl, BothAttachmentsHaveToAgree) {
+  PolicyRig rig({allow(AclDirection::kFrom), allow(AclDirection::kTo)});
+  rig.set("site", {});
+  PolicyEntry policy;
+  policy.attachment = AttachmentId::tunnel(TunnelId{7});
+  policy.domain = kRed;
+  policy.acl = "site";
+  rig.set(policy);
+  EXPECT_EQ(rig.from_red(out_udp()), kDenied);
+  EXPECT_EQ(rig.tables.connections(), 0U);
+  rig.set("site", {allow(AclDirection::kTo, false)});
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  EXPECT_EQ(rig.from_site7(back_udp()), kDenied) << "the tunnel's list is not stateful";
+  rig.set("site", {allow(AclDirection::kTo)});
+  EXPECT_EQ(rig.from_red(out_udp(5001)), kToSite);
+  EXPECT_EQ(rig.from_site7(back_udp(5001)), kToVm);
+}
+
+TEST(Acl, WithoutPolicyAgainNothingIsLeft) {
+  PolicyRig rig({});
+  rig.tables.remove_policy(AttachmentId::vpc(Vni{5001}));
+  rig.tables.remove_acl("vpc");
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  EXPECT_TRUE(rig.tables.acl_counts("vpc").empty());
+}
+
+TEST(Acl, CountersGoOnThroughChanges) {
+  PolicyRig rig({allow(AclDirection::kFrom, false)});
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  AclRuleEntry other = allow(AclDirection::kTo, false);
+  other.name = "other";
+  AclRuleEntry same = allow(AclDirection::kFrom, false);
+  same.name = "rule0";
+  rig.set("vpc", {other, same});
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  const auto counts = rig.tables.acl_counts("vpc");
+  ASSERT_EQ(counts.size(), 2U);
+  EXPECT_EQ(counts[0].packets, 0U);
+  EXPECT_EQ(counts[1].packets, 2U);
+}
+
+TEST(Acl, TruncatedTransportIsNamed) {
+  PolicyRig rig({}, true);
+  EXPECT_EQ(rig.from_red(ipv4({"10.1.0.5", "172.16.0.9", 6}, payload(19))), "dropped transport_truncated");
+  EXPECT_EQ(rig.from_red(ipv4({"10.1.0.5", "172.16.0.9", 17}, payload(7))), "dropped transport_truncated");
+  EXPECT_EQ(rig.from_red(ipv4({"10.1.0.5", "172.16.0.9", 1}, payload(7))), "dropped transport_truncated");
+}
+
+// Connections.
+
+TEST(Connection, AnswersPassAndNothingElse) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  EXPECT_EQ(rig.from_site7(back_tcp(kSyn | kAck)), kDenied);
+  EXPECT_EQ(rig.from_red(out_tcp(kSyn)), kToSite);
+  EXPECT_EQ(rig.from_site7(back_tcp(kSyn | kAck)), kToVm);
+  EXPECT_EQ(rig.from_site7(back_tcp(kAck, 444)), kDenied);
+  EXPECT_EQ(rig.from_site7(ipv4({"172.16.0.8", "10.1.0.5", 6}, segment(443, 40000, kAck))), kDenied);
+  EXPECT_EQ(rig.tables.connections(), 1U);
+  const auto list = rig.tables.list_connections(10, 3600);
+  ASSERT_EQ(list.size(), 1U);
+  EXPECT_EQ(list[0].packets_out, 1U);
+  EXPECT_EQ(list[0].packets_back, 1U);
+  EXPECT_EQ(list[0].source_port, 40000);
+  EXPECT_EQ(list[0].from, AttachmentId::vpc(Vni{5001}));
+  EXPECT_EQ(list[0].to, AttachmentId::tunnel(TunnelId{7}));
+}
+
+TEST(Connection, PacketsAreNotChanged) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  const Outcome outcome = rig.send(kFabric, Rig::from_vm(out_tcp(kSyn)));
+  EXPECT_EQ(to_hex(rig.to_site(7, outcome.sent.at(0))), to_hex(hop(out_tcp(kSyn))));
+}
+
+TEST(Connection, PingIsAnsweredButNotAsked) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  EXPECT_EQ(rig.from_red(echo("10.1.0.5", "172.16.0.9", 77)), kToSite);
+  EXPECT_EQ(rig.from_site7(echo_reply("172.16.0.9", "10.1.0.5", 77)), kToVm);
+  EXPECT_EQ(rig.from_site7(echo_reply("172.16.0.9", "10.1.0.5", 78)), kDenied);
+  EXPECT_EQ(rig.from_site7(echo("172.16.0.9", "10.1.0.5", 77)), kDenied);
+}
+
+TEST(Connection, ErrorsPassWithTheConnectionTheyQuote) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  const auto error = [](const Bytes& quoted, const std::string& to = "10.1.0.5") {
+    return ipv4({"172.16.7.7", to, 1}, icmp(3, 3, 0, quoted));
+  };
+  EXPECT_EQ(rig.from_site7(error(out_udp())), kToVm);
+  EXPECT_EQ(rig.from_site7(error(first(out_udp(), 28))), kToVm);
+  EXPECT_EQ(rig.from_site7(error(first(out_udp(), 27))), kDenied);
+  EXPECT_EQ(rig.from_site7(error(out_udp(5001))), kDenied);
+  EXPECT_EQ(rig.from_site7(error(back_udp())), kDenied) << "it quotes a packet of the other direction";
+  EXPECT_EQ(rig.from_site7(error(out_udp(), "10.1.0.6")), kDenied) << "not to who sent it";
+}
+
+TEST(Connection, Ipv6) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  const Bytes out = ipv6({"fd01::5", "fd16::9"}, udp({1000, 53}, {}));
+  const Bytes back = ipv6({"fd16::9", "fd01::5"}, udp({53, 1000}, {}));
+  EXPECT_EQ(rig.from_site7(back), kDenied);
+  EXPECT_EQ(rig.from_red(out), kToSite);
+  EXPECT_EQ(rig.from_site7(back), kToVm);
+  EXPECT_EQ(rig.from_site7(ipv6({"fd16::1", "fd01::5", 58}, icmpv6(1, 4, 0, out))), kToVm);
+  EXPECT_EQ(rig.from_site7(ipv6({"fd16::1", "fd01::5", 58}, icmpv6(1, 4, 0, back))), kDenied);
+}
+
+TEST(Connection, AnotherListIsAskedAgain) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  AclRuleEntry narrower = allow(AclDirection::kFrom);
+  narrower.destination_ports = {{53, 53}};
+  narrower.protocol = 17;
+  rig.set("vpc", {narrower});
+  EXPECT_EQ(rig.from_site7(back_udp()), kToVm);
+  narrower.destination_ports = {{54, 54}};
+  rig.set("vpc", {narrower});
+  EXPECT_EQ(rig.from_site7(back_udp()), kDenied);
+  EXPECT_EQ(rig.from_red(out_udp()), kDenied);
+}
+
+TEST(Connection, LimitIsOfTheVpc) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  PolicyEntry policy;
+  policy.attachment = AttachmentId::vpc(Vni{5001});
+  policy.domain = kRed;
+  policy.acl = "vpc";
+  policy.max_connections = 2;
+  rig.set(policy);
+  EXPECT_EQ(rig.from_red(out_udp(1)), kToSite);
+  EXPECT_EQ(rig.from_red(out_udp(2)), kToSite);
+  EXPECT_EQ(rig.from_red(out_udp(3)), "dropped connection_limit");
+  EXPECT_EQ(rig.from_red(out_udp(2)), kToSite);
+  EXPECT_EQ(rig.tables.connections_of(AttachmentId::vpc(Vni{5001})), 2U);
+  rig.clock.advance(121s);
+  EXPECT_EQ(rig.from_red(out_udp(3)), kToSite);
+  EXPECT_EQ(rig.tables.connections(), 1U);
+}
+
+/// Opens a connection, waits, and says whether the answer still passes one second before `lifetime` is over and no longer
+/// one after.
+void expect_lifetime(const std::vector<std::pair<bool, Bytes>>& opening, const Bytes& back, std::chrono::seconds lifetime) {
+  for (const bool late : {false, true}) {
+    PolicyRig rig({allow(AclDirection::kFrom)});
+    for (const auto& [from_vm, packet] : opening) {
+      ASSERT_EQ(from_vm ? rig.from_red(packet) : rig.from_site7(packet), from_vm ? kToSite : kToVm);
+    }
+    rig.clock.advance(late ? lifetime + 2s : lifetime - 1s);
+    EXPECT_EQ(rig.from_site7(back), late ? kDenied : kToVm) << lifetime.count();
+    EXPECT_EQ(rig.tables.connections(), late ? 0U : 1U);
+  }
+}
+
+TEST(Connection, LifetimesAreThoseOfTheStandards) {
+  // RFC 4787 REQ-5, RFC 5508 REQ-2, RFC 5382 REQ-5.
+  expect_lifetime({{true, out_udp()}}, back_udp(), 120s);
+  expect_lifetime({{true, out_udp()}, {false, back_udp()}}, back_udp(), 300s);
+  expect_lifetime({{true, echo("10.1.0.5", "172.16.0.9", 1)}}, echo_reply("172.16.0.9", "10.1.0.5", 1), 60s);
+  const std::vector<std::pair<bool, Bytes>> syn = {{true, out_tcp(kSyn)}};
+  expect_lifetime(syn, back_tcp(kSyn | kAck), 240s);
+  auto open = syn;
+  open.emplace_back(false, back_tcp(kSyn | kAck));
+  expect_lifetime(open, back_tcp(kAck), 240s);
+  open.emplace_back(true, out_tcp(kAck));
+  expect_lifetime(open, back_tcp(kAck), 7440s);
+  auto closing = open;
+  closing.emplace_back(true, out_tcp(kFin | kAck));
+  expect_lifetime(closing, back_tcp(kAck), 240s);
+  auto reset = open;
+  reset.emplace_back(false, back_tcp(kRst));
+  expect_lifetime(reset, back_tcp(kAck), 240s);
+  const Bytes gre = ipv4({"10.1.0.5", "172.16.0.9", 47}, payload(20));
+  expect_lifetime({{true, gre}}, ipv4({"172.16.0.9", "10.1.0.5", 47}, payload(20)), 600s);
+}
+
+TEST(Connection, TrafficKeepsItAndAnIdleOneEnds) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  EXPECT_EQ(rig.from_site7(back_udp()), kToVm);
+  for (int i = 0; i < 20; ++i) {
+    rig.clock.advance(299s);
+    EXPECT_EQ(rig.from_site7(back_udp()), kToVm);
+  }
+  rig.clock.advance(302s);
+  EXPECT_EQ(rig.from_site7(back_udp()), kDenied);
+}
+
+TEST(Connection, ThousandsComeAndGo) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  for (std::uint16_t i = 0; i < 2000; ++i) {
+    EXPECT_EQ(rig.from_red(out_udp(static_cast<std::uint16_t>(1 + i), 53)), kToSite);
+    if (i % 100 == 0) rig.clock.advance(1s);
+  }
+  EXPECT_EQ(rig.tables.connections(), 2000U);
+  EXPECT_EQ(rig.from_site7(back_udp(1234)), kToVm);
+  for (int i = 0; i < 20; ++i) {
+    rig.clock.advance(100s);
+    (void)rig.from_site7(back_tcp(kAck));
+  }
+  EXPECT_EQ(rig.tables.connections(), 0U);
+}
+
+TEST(Connection, TheSamePortsAgain) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  EXPECT_EQ(rig.from_red(out_tcp(kSyn)), kToSite);
+  EXPECT_EQ(rig.from_site7(back_tcp(kRst | kAck)), kToVm);
+  EXPECT_EQ(rig.from_red(out_tcp(kSyn)), kToSite);
+  EXPECT_EQ(rig.from_site7(back_tcp(kSyn | kAck)), kToVm);
+  EXPECT_EQ(rig.tables.list_connections(1, 0).at(0).state, forward::ConnectionState::kOpening);
+  EXPECT_EQ(rig.from_red(out_tcp(kAck)), kToSite);
+  EXPECT_EQ(rig.tables.list_connections(1, 0).at(0).state, forward::ConnectionState::kOpen);
+}
+
+// Fragments.
+
+TEST(Fragments, FollowTheirFirst) {
+  AclRuleEntry dns = allow(AclDirection::kFrom);
+  dns.protocol = 17;
+  dns.destination_ports = {{53, 53}};
+  PolicyRig rig({dns});
+  const Bytes datagram = udp({5000, 53}, payload(200));
+  const auto piece = [&](std::uint16_t id, bool is_first) {
+    return ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .id = id, .mf = is_first,
+                 .offset = static_cast<std::uint16_t>(is_first ? 0 : 104), .fill_l4 = false},
+                is_first ? first(datagram, 104) : from(datagram, 104));
+  };
+  EXPECT_EQ(rig.from_red(piece(1, false)), "dropped fragment_unknown");
+  EXPECT_EQ(rig.from_red(piece(1, true)), kToSite);
+  EXPECT_EQ(rig.from_red(piece(1, false)), kToSite);
+  EXPECT_EQ(rig.from_red(piece(2, false)), "dropped fragment_unknown");
+  rig.clock.advance(61s);
+  EXPECT_EQ(rig.from_red(piece(1, false)), "dropped fragment_unknown");
+}
+
+TEST(Fragments, WhereNothingAsksForPortsTheyPass) {
+  PolicyRig rig({}, true);
+  rig.tables.remove_policy(AttachmentId::vpc(Vni{5001}));
+  PolicyEntry policy;
+  policy.attachment = AttachmentId::vpc(Vni{5001});
+  policy.domain = kRed;
+  rig.set(policy);
+  EXPECT_EQ(rig.from_red(ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .offset = 104}, payload(96))), kToSite);
+}
+
+// Reverse path.
+
+TEST(ReversePath, StrictAndLoose) {
+  PolicyRig rig({}, true);
+  PolicyEntry policy;
+  policy.attachment = AttachmentId::tunnel(TunnelId{7});
+  policy.domain = kRed;
+  policy.reverse_path = forward::ReversePath::kStrict;
+  rig.set(policy);
+  const auto from_source = [&](const std::string& source) {
+    return rig.from_site7(ipv4({source, "10.1.0.5"}, udp({1, 2}, {})));
+  };
+  EXPECT_EQ(from_source("172.16.0.9"), kToVm);
+  EXPECT_EQ(from_source("172.18.0.9"), kToVm) << "one of several ways";
+  EXPECT_EQ(from_source("172.19.0.9"), "dropped reverse_path");
+  EXPECT_EQ(from_source("10.1.0.9"), "dropped reverse_path");
+  EXPECT_EQ(from_source("9.9.9.9"), "dropped reverse_path");
+  policy.reverse_path = forward::ReversePath::kLoose;
+  rig.set(policy);
+  EXPECT_EQ(from_source("172.19.0.9"), kToVm);
+  EXPECT_EQ(from_source("9.9.9.9"), "dropped reverse_path");
+  EXPECT_EQ(from_source("172.31.0.9"), "dropped reverse_path") << "unreachable is no way";
+}
+
+// Rates.
+
+/// Offers twice the rate for ten seconds.
+double share_of_rate(const forward::RateEntry& rate, bool from, std::size_t bytes, double packets_per_second) {
+  PolicyRig rig({}, true);
+  PolicyEntry policy;
+  policy.attachment = AttachmentId::vpc(Vni{5001});
+  policy.domain = kRed;
+  (from ? policy.from : policy.to) = rate;
+  rig.set(policy);
+  const Bytes out = ipv4({"10.1.0.5", "172.16.0.9"}, udp({1, 2}, payload(bytes - 28)));
+  const Bytes back = ipv4({"172.16.0.9", "10.1.0.5"}, udp({1, 2}, payload(bytes - 28)));
+  const auto step = std::chrono::nanoseconds(static_cast<std::int64_t>(1e9 / (2 * packets_per_second)));
+  (void)rig.from_red(out);
+  std::uint64_t passed = 0;
+  const int offered = static_cast<int>(20 * packets_per_second);
+  for (int i = 0; i < offered; ++i) {
+    passed += (from ? rig.from_red(out) : rig.from_site7(back)).starts_with("sent") ? 1 : 0;
+    rig.clock.advance(step);
+  }
+  return static_cast<double>(passed) / (10 * packets_per_second);
+}
+
+TEST(Rate, IsKeptWithinFivePercent) {
+  EXPECT_NEAR(share_of_rate({.bits_per_second = 1'000'000}, true, 1000, 125), 1.0, 0.05);
+  EXPECT_NEAR(share_of_rate({.bits_per_second = 1'000'000}, false, 1000, 125), 1.0, 0.05);
+  EXPECT_NEAR(share_of_rate({.packets_per_second = 100}, true, 100, 100), 1.0, 0.05);
+  EXPECT_NEAR(share_of_rate({.packets_per_second = 100}, false, 100, 100), 1.0, 0.05);
+}
+
+TEST(Rate, WhatIsForTheGatewayIsNotLimited) {
+  PolicyRig rig({}, true);
+  PolicyEntry policy;
+  policy.attachment = AttachmentId::vpc(Vni{5001});
+  policy.domain = kRed;
+  policy.from = {.packets_per_second = 1};
+  rig.set(policy);
+  for (int i = 0; i < 10; ++i) (void)rig.from_red(out_udp());
+  EXPECT_EQ(rig.from_red(out_udp()), "dropped policed");
+  EXPECT_EQ(rig.from_red(echo("10.1.0.5", "10.1.0.1", 1)), "punted to 10");
+}
+
+}  // namespace
+}  // namespace simplon::test
