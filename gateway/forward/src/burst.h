@@ -120,7 +120,12 @@ struct Burst {
 
   Burst(const TableState& table_state, FramePool& frame_pool, WorkerCounters& worker_counters, unsigned worker_index,
         IcmpLimiter limiter) noexcept
-      : tables(table_state), pool(frame_pool), counters(worker_counters), worker(worker_index), icmp(limiter) {}
+      : tables(table_state),
+        pool(frame_pool),
+        counters(worker_counters),
+        worker(worker_index),
+        icmp(limiter),
+        connections(worker_index < table_state.workers ? table_state.connections[worker_index].get() : nullptr) {}
 
   const TableState& tables;
   FramePool& pool;
@@ -157,6 +162,8 @@ struct Burst {
   std::array<Ipv4Ends, kCapacity> originals;
   /// From one turn to the next.
   FragmentWays fragments;
+  /// The worker's; of a described packet its own.
+  ConnectionTable* connections;
   /// Between two packets of an ESP stage; empty between stages.
   EspJobs esp_jobs;
   /// What a PacketIo hands out or takes.

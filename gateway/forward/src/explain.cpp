@@ -86,6 +86,9 @@ class Explainer {
       case Stage::kIpForward:
         ip_forward();
         break;
+      case Stage::kPolice:
+        fact("packet", flow(seen_.inner, seen_.length));
+        break;
       case Stage::kResolve:
       case Stage::kResolveAnswers:
         resolve();

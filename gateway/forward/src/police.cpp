@@ -184,6 +184,7 @@ template <class Map>
 /// 5.
 [[nodiscard]] bool within_rates(const Passage& passage, const AttachmentPolicy* ingress,
                                 const AttachmentPolicy* egress) noexcept {
+  if (passage.burst.described) return true;
   const std::size_t bytes = passage.packet.length;
   const std::uint64_t now = passage.burst.now_ns;
   if (ingress != nullptr && ingress->limited_from && !ingress->runtime->from.admit(ingress->from, bytes, now)) {
@@ -428,7 +429,7 @@ void pass(Passage& passage) noexcept {
 }  // namespace
 
 void police(Burst& burst) noexcept {
-  ConnectionTable& connections = *burst.tables.connections[burst.worker];
+  ConnectionTable& connections = *burst.connections;
   connections.expire(static_cast<std::uint32_t>(burst.now_seconds));
   std::array<Flow, Burst::kCapacity> flows;
   for (unsigned i = 0; i < burst.policed.size(); ++i) {

@@ -119,7 +119,7 @@ std::vector<Counter*> Tables::Writer::count_rules(RuleCounters& counters, const 
     auto [entry, is_new] = kept.try_emplace(name, nullptr);
     if (is_new) {
       const auto former = counters.find(name);
-      entry->second = former != counters.end() ? former->second : new Counter[state.workers];
+      entry->second = former != counters.end() ? former->second : new Counter[state.workers + kDescribedShare];
     }
     in_order.push_back(entry->second);
   }

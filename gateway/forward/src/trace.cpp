@@ -27,6 +27,7 @@ namespace {
 
 // Chosen by us: a packet, its ICMP error, its fragments.
 constexpr std::size_t kFrames = 64;
+constexpr std::size_t kConnections = 16;
 // Ours, seen by nobody: the source MAC address of made-up frames.
 constexpr MacAddress kMadeUpMac{{0x02, 0, 0, 0, 0, 1}};
 constexpr std::uint16_t kMadeUpPort = 49152;
@@ -98,6 +99,7 @@ class Bench final : public Watch {
     burst_->now_seconds = now_ns / 1'000'000'000;
     burst_->watch = this;
     burst_->described = true;
+    burst_->connections = &connections_;
   }
 
   Trace run(std::uint8_t* data, std::uint16_t length, PortId port) {
@@ -155,6 +157,8 @@ class Bench final : public Watch {
 
   const Tables& tables_;
   WorkerCounters counters_;
+  /// Empty: a described packet is the first of its connection.
+  ConnectionTable connections_{kConnections};
   std::unique_ptr<Burst> burst_;
   std::unique_ptr<Recorder> recorder_;
   std::vector<std::pair<const Sa*, std::shared_ptr<Sa>>> stand_ins_;
