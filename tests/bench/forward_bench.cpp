@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Nanoseconds of CPU time per packet, in memory: the whole path, each stage, the cipher alone, the FIB, and table updates.
+// Nanoseconds of CPU time per packet, in memory: the whole path, each stage, the cipher alone; the tables:
+// table_cases.cpp.
 //
 //     Path/VxlanToEsp/512/tenants:1000/cold   512-byte inner packets of 1000 random tenants in a 64 MiB packet set
 //     Stage/VxlanToEsp/512/resolve            the share of one stage (one tenant, warm)
 //     Cipher/Seal/512                         ipsec-mb alone, 64 keys in turn
 //
-// "warm": 256 packets written just before. Preparing packets is not measured. Every path first proves itself on a packet with
-// a known answer. Repetitions are interleaved, each with a fixed number of iterations; tables are built once and kept.
+// "warm": 256 packets written just before. Preparing packets is not measured. Every path first proves itself on a
+// packet with a known answer. Repetitions are interleaved, each with a fixed number of iterations; tables are built
+// once and kept.
 #include <benchmark/benchmark.h>
-#include <time.h>
 #include <x86intrin.h>
 
 #include <algorithm>
@@ -20,9 +21,10 @@
 #include <string>
 
 #include "gateway/forward/src/burst.h"
-#include "gateway/forward/src/fib.h"
 #include "gateway/forward/src/stages.h"
 #include "tests/bench/cloud.h"
+#include "tests/bench/measure.h"
+#include "tests/bench/table_cases.h"
 
 namespace simplon::bench {
 namespace {
@@ -32,25 +34,6 @@ using namespace forward;
 
 constexpr std::size_t kWarmSet = 256;
 constexpr std::size_t kColdSet = (std::size_t{64} << 20) / kFrameBytes;
-
-double thread_seconds() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
-/// What a pair of clock readings costs, to be taken off.
-double clock_cost() {
-  static const double cost = [] {
-    double least = 1;
-    for (int i = 0; i < 1000; ++i) {
-      const double start = thread_seconds();
-      least = std::min(least, thread_seconds() - start);
-    }
-    return least;
-  }();
-  return cost;
-}
 
 const char* name_of(Kind kind) {
   return kind == Kind::kVxlanToVxlan ? "VxlanToVxlan" : kind == Kind::kVxlanToEsp ? "VxlanToEsp" : "EspToVxlan";
@@ -90,9 +73,9 @@ struct StageName {
   StageFunction run;
 };
 constexpr StageName kStages[] = {
-    {"classify", classify}, {"vxlan_decap", vxlan_decap}, {"esp_decrypt", esp_decrypt}, {"ip_forward", ip_forward},
-    {"resolve", resolve},   {"pmtu", pmtu},               {"vxlan_encap", vxlan_encap}, {"esp_encrypt", esp_encrypt},
-    {"transmit", transmit}};
+    {"classify", classify},       {"vxlan_decap", vxlan_decap}, {"esp_decrypt", esp_decrypt},
+    {"ip_forward", ip_forward},   {"resolve", resolve},         {"pmtu", pmtu},
+    {"vxlan_encap", vxlan_encap}, {"esp_encrypt", esp_encrypt}, {"transmit", transmit}};
 
 /// The whole path, burst by burst, with the time stamp counter read around one stage.
 void stage(benchmark::State& state, Kind kind, std::size_t bytes, std::size_t measured) {
@@ -101,8 +84,7 @@ void stage(benchmark::State& state, Kind kind, std::size_t bytes, std::size_t me
   target.worker->go_offline();
   target.tables.quiescence().online(0);
   WorkerCounters counters;
-  const auto burst =
-      std::make_unique<Burst>(target.tables.state(), target.pool, counters, 0U, IcmpLimiter(1, 1));
+  const auto burst = std::make_unique<Burst>(target.tables.state(), target.pool, counters, 0U, IcmpLimiter(1, 1));
   // TSC against CPU time over a whole iteration: the share of the stage in ticks, times the iteration's CPU time.
   std::size_t packets = 0;
   for ([[maybe_unused]] auto _ : state) {
@@ -180,109 +162,6 @@ void cipher(benchmark::State& state, std::size_t bytes, bool seal, crypto::AeadB
   state.SetItemsProcessed(done);
 }
 
-template <class Key>
-struct Routes {
-  Quiescence quiescence{1};
-  Fib<Key> fib{quiescence};
-  std::vector<Key> probes;
-};
-
-/// Two thirds /24, the rest /16 to /23, as in the Internet's table; random covered addresses.
-Routes<std::uint64_t>& routes4(std::size_t count) {
-  static std::map<std::size_t, Routes<std::uint64_t>> built;
-  Routes<std::uint64_t>& routes = built[count];
-  std::mt19937_64 random(1);
-  for (std::size_t n = 0; routes.fib.size() < count; ++n) {
-    const auto address = static_cast<std::uint32_t>(random());
-    routes.fib.upsert(fib_key(address), static_cast<unsigned>(random() % 3 != 0 ? 24 : 16 + random() % 8),
-                      static_cast<std::uint32_t>(1 + n % 1000));
-    if (n < 65536) routes.probes.push_back(fib_key(address));
-    if (n % 1024 == 0) routes.quiescence.advance();
-  }
-  return routes;
-}
-
-/// 2000::/3 in /32 to /48, few distinct first 24 bits.
-Routes<Uint128>& routes6(std::size_t count) {
-  static std::map<std::size_t, Routes<Uint128>> built;
-  Routes<Uint128>& routes = built[count];
-  std::mt19937_64 random(1);
-  while (routes.fib.size() < count) {
-    const std::uint64_t high = (std::uint64_t{0x20} << 56) | ((random() % 4096) << 40) | (random() & 0xffffffffffU);
-    const Uint128 key = static_cast<Uint128>(high) << 64;
-    routes.fib.upsert(key, static_cast<unsigned>(32 + random() % 17), 1);
-    if (routes.probes.size() < 65536) routes.probes.push_back(key);
-  }
-  return routes;
-}
-
-template <class Key>
-void fib_lookup(benchmark::State& state, Routes<Key>& routes) {
-  std::mt19937_64 random(2);
-  std::uint64_t sum = 0;
-  for (const Key& probe : routes.probes) sum += routes.fib.lookup(probe);
-  for ([[maybe_unused]] auto _ : state) {
-    std::size_t at = random();
-    const double start = thread_seconds();
-    for (int i = 0; i < 4096; ++i) sum += routes.fib.lookup(routes.probes[at++ % routes.probes.size()]);
-    state.SetIterationTime(std::max(1e-9, thread_seconds() - start - clock_cost()));
-  }
-  benchmark::DoNotOptimize(sum);
-  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * 4096);
-  state.counters["bytes_per_route"] =
-      static_cast<double>(routes.fib.memory_bytes()) / static_cast<double>(routes.fib.size());
-}
-
-void fib_update(benchmark::State& state, std::size_t count) {
-  static std::map<std::size_t, Routes<std::uint64_t>> built;
-  Routes<std::uint64_t>& routes = built[count];
-  Fib<std::uint64_t>& fib = routes.fib;
-  Quiescence& quiescence = routes.quiescence;
-  std::mt19937_64 random(1);
-  while (fib.size() < count) fib.upsert(fib_key(static_cast<std::uint32_t>(random())), 24, 1);
-  quiescence.advance();
-  for ([[maybe_unused]] auto _ : state) {
-    const double start = thread_seconds();
-    for (int i = 0; i < 512; ++i) {
-      const std::uint64_t key = fib_key(static_cast<std::uint32_t>(random()));
-      if (fib.upsert(key, 24, 2) == 0) fib.remove(key, 24);
-    }
-    quiescence.advance();
-    state.SetIterationTime(std::max(1e-9, thread_seconds() - start - clock_cost()));
-  }
-  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * 1024);
-}
-
-void endpoint_update(benchmark::State& state) {
-  Tables tables;
-  std::uint32_t host = 0;
-  for ([[maybe_unused]] auto _ : state) {
-    const double start = thread_seconds();
-    for (int i = 0; i < 1024; ++i) {
-      const auto added = tables.upsert_endpoint({Vni{1}, IpAddress::v4(0x0a000000 + (++host & 0xffffff)),
-                                                 MacAddress{{2, 0, 0, 0, 0, static_cast<std::uint8_t>(host >> 24)}},
-                                                 IpAddress::v4(0xc0000200 + host % 64)});
-      if (!added) return state.SkipWithError("refused");
-    }
-    tables.commit();
-    state.SetIterationTime(std::max(1e-9, thread_seconds() - start - clock_cost()));
-  }
-  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * 1024);
-}
-
-/// Chosen so that a repetition takes some milliseconds of measured time: long enough for the clock, short enough to find a
-/// quiet moment of the machine.
-constexpr benchmark::IterationCount kWarmIterations = 32;
-constexpr benchmark::IterationCount kColdIterations = 1;
-
-template <class Function>
-void add(const std::string& name, benchmark::IterationCount iterations, Function function) {
-  benchmark::RegisterBenchmark(name.c_str(), function)
-      ->UseManualTime()
-      ->Iterations(iterations)
-      ->Unit(benchmark::kNanosecond);
-}
-
 void register_all() {
   constexpr std::size_t kSizes[] = {64, 512, 1420};
   constexpr Kind kKinds[] = {Kind::kVxlanToVxlan, Kind::kVxlanToEsp, Kind::kEspToVxlan};
@@ -322,18 +201,11 @@ void register_all() {
         if (!crypto::available(backend)) continue;
         add(std::string("Cipher/") + (backend == crypto::AeadBackend::kIpsecMb ? "ipsec-mb" : "OpenSSL") +
                 (seal ? "/Seal/" : "/Open/") + std::to_string(bytes),
-            kWarmIterations,
-            [=](benchmark::State& state) { cipher(state, bytes, seal, backend); });
+            kWarmIterations, [=](benchmark::State& state) { cipher(state, bytes, seal, backend); });
       }
     }
   }
-  for (const std::size_t routes : {std::size_t{1000}, std::size_t{100000}, std::size_t{1000000}}) {
-    add("Fib/Lookup4/" + std::to_string(routes), kWarmIterations,
-        [=](benchmark::State& state) { fib_lookup(state, routes4(routes)); });
-  }
-  add("Fib/Lookup6/100000", kWarmIterations, [](benchmark::State& state) { fib_lookup(state, routes6(100000)); });
-  add("Fib/Update4/1024_in_100000", kWarmIterations, [](benchmark::State& state) { fib_update(state, 100000); });
-  add("Endpoint/Update/1024", kWarmIterations, endpoint_update);
+  register_table_cases();
 }
 
 }  // namespace

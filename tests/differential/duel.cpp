@@ -87,6 +87,15 @@ std::uint16_t udp_source_port(const Departure& departure, View frame) {
   return oracle::get16(frame, departure.vpc->vtep.is_v4() ? 34 : 54);
 }
 
+/// Sorted, as the nexthops are.
+std::vector<forward::AttachmentId> choices_of(const std::vector<forward::NextHopEntry>& nexthops) {
+  std::vector<forward::AttachmentId> attachments;
+  for (const auto& hop : nexthops) {
+    if (attachments.empty() || attachments.back() != hop.attachment) attachments.push_back(hop.attachment);
+  }
+  return attachments;
+}
+
 }  // namespace
 
 Tally& Tally::operator+=(const Tally& other) {
@@ -104,15 +113,59 @@ Tally& Tally::operator+=(const Tally& other) {
 }
 
 Duel::Duel(const Limits& limits)
-    : limits_(limits), engine_(limits), oracle_(world_, [this](const auto& hops, const auto& flow) {
-        const auto found = paths_.find({hops, flow});
-        return found == paths_.end() ? std::nullopt : std::optional(found->second);
-      }) {
+    : limits_(limits),
+      engine_(limits),
+      oracle_(world_, [this](const auto& route, const auto& flow) { return known_path(route, flow); }) {
   if (!limits.icmp_errors) return;
   oracle_.bucket.emplace();
   oracle_.bucket->per_second = *limits.icmp_errors;
   oracle_.bucket->capacity = *limits.icmp_errors;
   oracle_.bucket->now = static_cast<std::uint64_t>(FakeClock().now().time_since_epoch().count());
+}
+
+std::vector<forward::AttachmentId> Duel::usable_of(const std::vector<forward::NextHopEntry>& nexthops) const {
+  return world_.usable_of(choices_of(nexthops));
+}
+
+/// A flow stays where it was seen as long as that nexthop is usable, and none has become usable that was not: it may be
+/// the flow's own.
+std::optional<forward::AttachmentId> Duel::known_path(const oracle::RouteEntry& route, const oracle::Flow& flow) const {
+  const auto paths = paths_.find({route.domain, route.prefix});
+  if (paths == paths_.end()) return std::nullopt;
+  const auto found = paths->second.find(flow);
+  if (found == paths->second.end() || found->second.nexthops != route.nexthops) return std::nullopt;
+  const Path& path = found->second;
+  const std::vector<forward::AttachmentId> usable = usable_of(route.nexthops);
+  if (std::find(usable.begin(), usable.end(), path.choice) == usable.end()) return std::nullopt;
+  const bool none_back = std::all_of(usable.begin(), usable.end(), [&path](const forward::AttachmentId id) {
+    return std::find(path.usable.begin(), path.usable.end(), id) != path.usable.end();
+  });
+  return none_back ? std::optional(path.choice) : std::nullopt;
+}
+
+/// A route that only loses nexthops moves the flows of those, and no others.
+void Duel::keep_paths(const oracle::Change& change) {
+  if (const auto* removal = std::get_if<oracle::RemoveRoute>(&change)) {
+    paths_.erase({removal->domain, removal->prefix});
+    return;
+  }
+  const auto* upsert = std::get_if<oracle::RouteEntry>(&change);
+  if (upsert == nullptr) return;
+  const auto paths = paths_.find({upsert->domain, upsert->prefix});
+  if (paths == paths_.end()) return;
+  std::vector<forward::NextHopEntry> nexthops = upsert->nexthops;
+  std::sort(nexthops.begin(), nexthops.end());
+  std::erase_if(paths->second, [&](auto& item) {
+    Path& path = item.second;
+    const bool was_its_own = path.usable.size() == choices_of(path.nexthops).size();
+    const bool only_fewer = std::includes(path.nexthops.begin(), path.nexthops.end(), nexthops.begin(), nexthops.end());
+    const bool stays = std::any_of(nexthops.begin(), nexthops.end(),
+                                   [&path](const auto& hop) { return hop.attachment == path.choice; });
+    if (upsert->action != forward::RouteAction::kForward || !was_its_own || !only_fewer || !stays) return true;
+    path.nexthops = nexthops;
+    path.usable = choices_of(nexthops);
+    return false;
+  });
 }
 
 std::optional<Disagreement> Duel::play(const Event& event) {
@@ -121,6 +174,7 @@ std::optional<Disagreement> Duel::play(const Event& event) {
   ++tally_.changes;
   if (auto wrong = compare_counters()) return wrong;
   if (!engine_.apply(change)) return std::nullopt;
+  keep_paths(change);
   world_.apply(change);
   for (const auto& [attachment, entry] : world_.host_ports) {
     if (const auto domain = world_.domain_of(attachment)) homes_.insert_or_assign(attachment, *domain);
@@ -214,7 +268,8 @@ std::optional<Disagreement> Duel::run(std::vector<Input>& inputs, std::vector<Ou
     endings.front() = &last.endings[possible.front()];
     if (possible.size() == 1) {
       const auto* route = world_.route_to(*world_.domain_of(*last.ingress), last.flow.destination);
-      paths_.insert_or_assign({route->nexthops, last.flow}, last.choices[possible.front()]);
+      paths_[{route->domain, route->prefix}].insert_or_assign(
+          last.flow, Path{route->nexthops, usable_of(route->nexthops), last.choices[possible.front()]});
     }
   } else if (!why.empty()) {
     return disagree(std::move(why));

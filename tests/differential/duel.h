@@ -65,6 +65,19 @@ class Duel {
   using FlowKey = std::tuple<oracle::Origin, std::optional<forward::AttachmentId>, bool, oracle::Flow>;
   using SourcePorts = std::map<FlowKey, std::uint16_t>;
 
+  using RouteKey = std::pair<DomainId, IpPrefix>;
+  /// What was seen of a flow over a route with several nexthops, and when.
+  struct Path {
+    std::vector<forward::NextHopEntry> nexthops;
+    std::vector<forward::AttachmentId> usable;
+    forward::AttachmentId choice;
+  };
+  [[nodiscard]] std::optional<forward::AttachmentId> known_path(const oracle::RouteEntry& route,
+                                                                const oracle::Flow& flow) const;
+  /// Before the world knows the change: what of `paths_` will still be so.
+  void keep_paths(const oracle::Change& change);
+  [[nodiscard]] std::vector<forward::AttachmentId> usable_of(const std::vector<forward::NextHopEntry>& nexthops) const;
+
   [[nodiscard]] std::optional<Disagreement> play_burst(const Burst& burst);
   [[nodiscard]] std::optional<Disagreement> run(std::vector<Input>& inputs, std::vector<oracle::Outcome>& outcomes,
                                                 std::optional<std::size_t> accept);
@@ -79,7 +92,7 @@ class Duel {
   Engine engine_;
   oracle::World world_;
   oracle::Oracle oracle_;
-  std::map<std::pair<std::vector<forward::NextHopEntry>, oracle::Flow>, forward::AttachmentId> paths_;
+  std::map<RouteKey, std::map<oracle::Flow, Path>> paths_;
   SourcePorts source_ports_;
   std::map<forward::AttachmentId, DomainId> homes_;
   Tally tally_;

@@ -32,8 +32,7 @@ TEST(VxlanToEsp, UdpEncapsulatedAes256Esn) {
 TEST(VxlanToEsp, RawAes128Esn) {
   Rig rig;
   const Bytes inner = datagram("10.1.0.5", "172.16.0.9");
-  const Outcome outcome =
-      rig.send(kFabric, Rig::from_vm({5002, "192.0.2.12", kBlueGatewayMac, kBlueVmMac}, inner));
+  const Outcome outcome = rig.send(kFabric, Rig::from_vm({5002, "192.0.2.12", kBlueGatewayMac, kBlueVmMac}, inner));
   ASSERT_EQ(outcome.summary(), "sent on 1");
   EXPECT_EQ(rig.to_site(8, outcome.sent[0]), hop(inner));
 }
@@ -93,8 +92,8 @@ TEST(VxlanToEsp, SequenceNumbersGoOnOverPathChangesAndTableUpdates) {
     Topology::must(rig.tables.upsert_tunnel({TunnelId{7}, kRed, static_cast<std::uint16_t>(1300 + expected), true}));
     Topology::must(rig.tables.set_outbound(TunnelId{7}, nullptr));
     Topology::must(rig.tables.set_outbound(TunnelId{7}, rig.topology.sa7_out));
-    Topology::must(rig.tables.set_adjacency(
-        Topology::ip("203.0.113.1"), {true, kWan, Topology::mac(kWanMac), Topology::mac(kIspMac), 1500}));
+    Topology::must(rig.tables.set_adjacency(Topology::ip("203.0.113.1"),
+                                            {true, kWan, Topology::mac(kWanMac), Topology::mac(kIspMac), 1500}));
     rig.tables.commit();
   }
   EXPECT_EQ(rig.topology.sa7_out->usage().sequence, 20U);
@@ -275,6 +274,24 @@ TEST(Ecmp, AFlowStaysOnItsTunnelAndFlowsUseBoth) {
   for (const auto& [length, flows] : tunnels) EXPECT_GT(flows, 60);
 }
 
+TEST(Ecmp, FlowsOfATunnelWithoutSaUseTheOtherUntilItIsBack) {
+  Rig rig;
+  const auto length_of = [&rig](std::uint16_t port) {
+    const Outcome outcome =
+        rig.send(kFabric, Rig::from_vm(ipv4({"10.1.0.5", "172.18.0.9"}, udp({port, 2000}, payload(10)))));
+    EXPECT_EQ(outcome.summary(), "sent on 1");
+    return outcome.sent.empty() ? 0 : outcome.sent[0].bytes.size();
+  };
+  std::map<std::uint16_t, std::size_t> before;
+  for (std::uint16_t port = 1; port <= 50; ++port) before[port] = length_of(port);
+  Topology::must(rig.tables.set_outbound(TunnelId{9}, nullptr));
+  std::set<std::size_t> lengths;
+  for (const auto& [port, length] : before) lengths.insert(length_of(port));
+  EXPECT_EQ(lengths.size(), 1U) << "only tunnel 7 has an SA";
+  Topology::must(rig.tables.set_outbound(TunnelId{9}, rig.topology.sa9_out));
+  for (const auto& [port, length] : before) EXPECT_EQ(length_of(port), length) << port;
+}
+
 TEST(Ecmp, FragmentsOfOneDatagramGoOneWay) {
   Rig rig;
   for (std::uint16_t id = 1; id < 30; ++id) {
@@ -325,8 +342,8 @@ TEST(Checksum, PartialOnesAreCompletedOnPortsThatAskForIt) {
   Outcome outcome = rig.send(kFabric, Rig::from_vm(partial(whole_udp, 6)));
   EXPECT_EQ(rig.to_site(7, outcome.sent.at(0)), hop(partial(whole_udp, 6))) << "not asked for";
 
-  Topology::must(rig.tables.upsert_port(
-      {kFabric, forward::PortKind::kUplink, Topology::mac(kFabricMac), true, {rig.uplinks}}));
+  Topology::must(
+      rig.tables.upsert_port({kFabric, forward::PortKind::kUplink, Topology::mac(kFabricMac), true, {rig.uplinks}}));
   outcome = rig.send(kFabric, Rig::from_vm(partial(whole_udp, 6)));
   EXPECT_EQ(rig.to_site(7, outcome.sent.at(0)), hop(whole_udp));
   outcome = rig.send(kFabric, Rig::from_vm(partial(whole_tcp, 16)));
@@ -379,8 +396,8 @@ TEST(Rekey, BothInboundSasWorkAndTheOutboundOneIsSwitched) {
   const Bytes in = datagram("172.16.0.9", "10.1.0.5");
   EXPECT_EQ(rig.send(kWan, rig.from_site(7, in)).summary(), "sent on 0");
   const Bytes esp = esp_seal({new_in.spi, new_in.key, true}, {}, in);
-  EXPECT_EQ(rig.send(kWan, ethernet({kWanMac, kIspMac}, ipv4({"203.0.113.1", "198.51.100.1"},
-                                                             udp({4500, 4500, std::nullopt, false}, esp))))
+  EXPECT_EQ(rig.send(kWan, ethernet({kWanMac, kIspMac},
+                                    ipv4({"203.0.113.1", "198.51.100.1"}, udp({4500, 4500, std::nullopt, false}, esp))))
                 .summary(),
             "sent on 0");
   const Bytes out = datagram("10.1.0.5", "172.16.0.9");

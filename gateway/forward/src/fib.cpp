@@ -1,212 +1,373 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/forward/src/fib.h"
 
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
 #include <new>
+#include <utility>
+#include <vector>
 
 #include "platform/base/result.h"
 
 namespace simplon::forward {
 
-using fib_detail::below;
-
 namespace {
 
-std::size_t node_bytes(std::uint64_t shorter, std::uint64_t exact, std::uint64_t child) noexcept {
-  return sizeof(fib_detail::Node) + static_cast<std::size_t>(std::popcount(child)) * sizeof(void*) +
-         static_cast<std::size_t>(std::popcount(shorter) + std::popcount(exact)) * sizeof(std::uint32_t);
+/// How many bits the array of a large table is indexed by, and for how many routes. Chosen by us: the array is to cost
+/// less than the routes, and a table at a border is not to change with every route.
+struct Size {
+  unsigned bits;
+  std::size_t least;
+  std::size_t most;
+};
+constexpr Size kSizes[] = {{0, kMostSmallRoutes / 2, 4096}, {12, 2048, 65536}, {18, 32768, ~std::size_t{0}}};
+
+constexpr std::align_val_t kLine{64};
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+LargeFib::Slot* make_slots(std::size_t count) {
+  const std::size_t bytes = count * sizeof(LargeFib::Slot);
+  void* memory = ::operator new (bytes, std::align_val_t{bytes < kHugePage ? 64 : kHugePage});
+  if (bytes >= kHugePage) static_cast<void>(::madvise(memory, bytes, MADV_HUGEPAGE));
+  auto* slots = static_cast<LargeFib::Slot*>(memory);
+  for (std::size_t i = 0; i < count; ++i) new (slots + i) LargeFib::Slot{};
+  return slots;
 }
 
-void destroy_node(void* node) { ::operator delete(node); }
-
-void destroy_tree(fib_detail::Node* node) {
-  if (node == nullptr) return;
-  for (unsigned i = 0; i < node->children(); ++i) destroy_tree(node->links()[i].load(std::memory_order_relaxed));
-  destroy_node(node);
+void destroy_slots(LargeFib::Slot* slots, std::size_t count) noexcept {
+  const std::size_t bytes = count * sizeof(LargeFib::Slot);
+  ::operator delete (static_cast<void*>(slots), std::align_val_t{bytes < kHugePage ? 64 : kHugePage});
 }
 
-template <class Key>
-unsigned chunk_at(Key key, unsigned depth) noexcept {
-  return static_cast<unsigned>((key << (6 * depth)) >> (sizeof(Key) * 8 - 6));
+void destroy_below(FibArena& arena, std::uint32_t entry) noexcept {
+  if (!FibEntry::is_node(entry)) return;
+  const FibNode& node = arena.at(FibEntry::number(entry));
+  for (unsigned i = 0; i < node.count(); ++i) destroy_below(arena, node.entries()[i].load(std::memory_order_relaxed));
+  arena.destroy(FibEntry::number(entry));
 }
 
-}  // namespace
-
-/// Where a prefix of a certain length stands in its node: a bit of `shorter` or of `exact`.
-template <class Key>
-struct Fib<Key>::Position {
-  unsigned depth;
-  bool exact;
-  unsigned bit;
-
-  Position(Key key, unsigned length) noexcept : depth((length - 1) / 6), exact(length % 6 == 0), bit(0) {
-    const unsigned r = length - 6 * depth;
-    const unsigned chunk = chunk_at(key, depth);
-    bit = exact ? chunk : ((1U << r) - 2) + (chunk >> (6 - r));
+struct RetiredLarge {
+  FibArena& arena;
+  LargeFib* form;
+  ~RetiredLarge() {
+    const std::size_t count = std::size_t{1} << form->bits;
+    for (std::size_t i = 0; i < count; ++i) destroy_below(arena, form->slots[i].entry.load(std::memory_order_relaxed));
+    destroy_slots(form->slots, count);
+    delete form;
   }
-  [[nodiscard]] bool present(const Node& node) const noexcept {
-    return (((exact ? node.exact : node.shorter) >> bit) & 1) != 0;
-  }
-  [[nodiscard]] std::atomic<std::uint32_t>& value(const Node& node) const noexcept {
-    const int index = exact ? std::popcount(node.shorter) + std::popcount(node.exact & below(bit))
-                            : std::popcount(node.shorter & below(bit));
-    return node.values()[index];
+};
+
+/// A small form without routes, shared by all tables that have none.
+template <class Key>
+struct EmptyForm {
+  typename SmallFib<Key>::Head head;
+  FibPalette palette{};
+  typename SmallFib<Key>::Leaf leaf;
+  EmptyForm() noexcept {
+    std::memset(static_cast<void*>(&leaf), 0, sizeof leaf);
+    for (unsigned i = 0; i < SmallFib<Key>::kSeparators; ++i) SmallFib<Key>::set_bound(head.separators, i, Key{0});
   }
 };
 
 template <class Key>
-Fib<Key>::~Fib() {
-  destroy_tree(root_.load(std::memory_order_relaxed));
-}
-
-template <class Key>
-fib_detail::Node* Fib<Key>::make(std::uint64_t shorter, std::uint64_t exact, std::uint64_t child) {
-  const std::size_t bytes = node_bytes(shorter, exact, child);
-  auto* node = new (::operator new(bytes)) Node{shorter, exact, child};
-  for (unsigned i = 0; i < node->children(); ++i) new (node->links() + i) std::atomic<Node*>(nullptr);
-  for (unsigned i = 0; i < node->results(); ++i) new (node->values() + i) std::atomic<std::uint32_t>(0);
-  bytes_ += bytes;
-  return node;
-}
-
-template <class Key>
-void Fib<Key>::retire(Node* node) {
-  bytes_ -= node_bytes(node->shorter, node->exact, node->child);
-  quiescence_.retire(node, &destroy_node);
-}
-
-namespace {
-
-/// Copies what both nodes have; what only `to` has stays zero.
-void carry_over(const fib_detail::Node& from, fib_detail::Node& to) noexcept {
-  for (std::uint64_t left = from.child & to.child; left != 0; left &= left - 1) {
-    const auto chunk = static_cast<unsigned>(std::countr_zero(left));
-    to.link(chunk).store(from.link(chunk).load(std::memory_order_relaxed), std::memory_order_relaxed);
-  }
-  const auto value = [](const fib_detail::Node& node, bool exact, unsigned bit) -> std::atomic<std::uint32_t>& {
-    return node.values()[exact ? std::popcount(node.shorter) + std::popcount(node.exact & below(bit))
-                               : std::popcount(node.shorter & below(bit))];
-  };
-  for (const bool exact : {false, true}) {
-    for (std::uint64_t left = exact ? from.exact & to.exact : from.shorter & to.shorter; left != 0; left &= left - 1) {
-      const auto bit = static_cast<unsigned>(std::countr_zero(left));
-      value(to, exact, bit).store(value(from, exact, bit).load(std::memory_order_relaxed), std::memory_order_relaxed);
-    }
-  }
+std::uintptr_t empty_form() noexcept {
+  static const EmptyForm<Key> empty;
+  return FibWord::small(&empty, 1);
 }
 
 }  // namespace
 
 template <class Key>
-std::uint32_t Fib<Key>::upsert(Key key, unsigned length, std::uint32_t value) {
-  SIMPLON_CHECK(value != 0);
-  if (length == 0) {
-    const std::uint32_t old = default_.exchange(value, std::memory_order_acq_rel);
-    if (old == 0) ++size_;
-    return old;
-  }
-  const Position position(key, length);
-  std::atomic<Node*>* link = &root_;
-  unsigned depth = 0;
-  Node* node = link->load(std::memory_order_relaxed);
-  // Down to the node itself, or to the last one on its path.
-  while (node != nullptr && depth < position.depth && ((node->child >> chunk_at(key, depth)) & 1) != 0) {
-    link = &node->link(chunk_at(key, depth));
-    node = link->load(std::memory_order_relaxed);
-    ++depth;
-  }
-  if (node != nullptr && depth == position.depth && position.present(*node)) {
-    return position.value(*node).exchange(value, std::memory_order_acq_rel);
-  }
+Fib<Key>::Fib(FibArena& arena) noexcept : form_(empty_form<Key>()), arena_(arena) {}
 
-  // The nodes missing below, made from the bottom up before anything of them can be seen.
-  const std::uint64_t bit = std::uint64_t{1} << position.bit;
-  Node* made = nullptr;
-  const unsigned first_new = node == nullptr ? depth : depth + 1;
-  for (unsigned d = position.depth + 1; d > first_new; --d) {
-    if (made == nullptr) {
-      made = make(position.exact ? 0 : bit, position.exact ? bit : 0, 0);
-      position.value(*made).store(value, std::memory_order_relaxed);
-    } else {
-      Node* parent = make(0, 0, std::uint64_t{1} << chunk_at(key, d - 1));
-      parent->links()[0].store(made, std::memory_order_relaxed);
-      made = parent;
-    }
+template <class Key>
+Fib<Key>::~Fib() {
+  const std::uintptr_t form = form_.load(std::memory_order_relaxed);
+  if (large_ != nullptr) {
+    const RetiredLarge now{arena_, large_};
+  } else if (form != empty_form<Key>()) {
+    ::operator delete(const_cast<void*>(FibWord::block(form)), kLine);
   }
-  if (node != nullptr) {
-    Node* copy = nullptr;
-    if (depth == position.depth) {
-      copy = make(node->shorter | (position.exact ? 0 : bit), node->exact | (position.exact ? bit : 0), node->child);
-      carry_over(*node, *copy);
-      position.value(*copy).store(value, std::memory_order_relaxed);
-    } else {
-      copy = make(node->shorter, node->exact, node->child | (std::uint64_t{1} << chunk_at(key, depth)));
-      carry_over(*node, *copy);
-      copy->link(chunk_at(key, depth)).store(made, std::memory_order_relaxed);
-    }
-    made = copy;
-  }
-  link->store(made, std::memory_order_release);
-  if (node != nullptr) retire(node);
-  ++size_;
-  return 0;
 }
 
 template <class Key>
-std::uint32_t Fib<Key>::remove(Key key, unsigned length) {
-  if (length == 0) {
-    const std::uint32_t old = default_.exchange(0, std::memory_order_acq_rel);
-    if (old != 0) --size_;
-    return old;
-  }
-  const Position position(key, length);
-  std::atomic<Node*>* links[sizeof(Key) * 8 / 6 + 2];
-  Node* nodes[sizeof(Key) * 8 / 6 + 2];
-  links[0] = &root_;
-  nodes[0] = root_.load(std::memory_order_relaxed);
-  for (unsigned depth = 0; depth < position.depth; ++depth) {
-    const Node* node = nodes[depth];
-    if (node == nullptr || ((node->child >> chunk_at(key, depth)) & 1) == 0) return 0;
-    links[depth + 1] = &node->link(chunk_at(key, depth));
-    nodes[depth + 1] = links[depth + 1]->load(std::memory_order_relaxed);
-  }
-  unsigned depth = position.depth;
-  Node* node = nodes[depth];
-  if (node == nullptr || !position.present(*node)) return 0;
-  const std::uint32_t old = position.value(*node).load(std::memory_order_relaxed);
-
-  const std::uint64_t bit = ~(std::uint64_t{1} << position.bit);
-  std::uint64_t shorter = position.exact ? node->shorter : node->shorter & bit;
-  std::uint64_t exact = position.exact ? node->exact & bit : node->exact;
-  std::uint64_t child = node->child;
-  // Nodes that become empty go with it.
-  while ((shorter | exact | child) == 0 && depth > 0) {
-    --depth;
-    shorter = nodes[depth]->shorter;
-    exact = nodes[depth]->exact;
-    child = nodes[depth]->child & ~(std::uint64_t{1} << chunk_at(key, depth));
-  }
-  Node* copy = nullptr;
-  if ((shorter | exact | child) != 0) {
-    copy = make(shorter, exact, child);
-    carry_over(*nodes[depth], *copy);
-  }
-  links[depth]->store(copy, std::memory_order_release);
-  for (unsigned d = depth; d <= position.depth; ++d) retire(nodes[d]);
-  --size_;
+std::uint32_t Fib<Key>::upsert(Key key, unsigned length, std::uint32_t value) {
+  SIMPLON_CHECK(value <= kMostValue);
+  const std::uint32_t old = routes_.upsert(key, length, value);
+  if (old != value) changed(key, length);
   return old;
 }
 
 template <class Key>
-std::uint32_t Fib<Key>::exact(Key key, unsigned length) const noexcept {
-  if (length == 0) return default_.load(std::memory_order_acquire);
-  const Position position(key, length);
-  const Node* node = root_.load(std::memory_order_acquire);
-  for (unsigned depth = 0; depth < position.depth && node != nullptr; ++depth) {
-    if (((node->child >> chunk_at(key, depth)) & 1) == 0) return 0;
-    node = node->link(chunk_at(key, depth)).load(std::memory_order_acquire);
+std::uint32_t Fib<Key>::remove(Key key, unsigned length) {
+  const std::uint32_t old = routes_.remove(key, length);
+  if (old != 0) changed(key, length);
+  return old;
+}
+
+template <class Key>
+bool Fib<Key>::form_fits() const noexcept {
+  if (large_ == nullptr) return false;
+  return std::any_of(std::begin(kSizes), std::end(kSizes), [this](const Size& size) {
+    return size.bits == large_->bits && size.least <= routes_.size() && routes_.size() <= size.most;
+  });
+}
+
+template <class Key>
+void Fib<Key>::changed(Key key, unsigned length) {
+  if (stale_) return;
+  if (!form_fits()) {
+    stale_ = true;
+    return;
   }
-  if (node == nullptr || !position.present(*node)) return 0;
-  return position.value(*node).load(std::memory_order_acquire);
+  if (length == 0) {
+    large_->fallback.store(routes_.shortest(), std::memory_order_release);
+    return;
+  }
+  const unsigned bits = large_->bits;
+  const auto slot = static_cast<std::size_t>(key >> 1 >> (Tree::kKeyBits - 1 - bits));
+  if (length > bits) {
+    std::atomic<std::uint32_t>& entry = large_->slots[slot].entry;
+    const std::uint32_t old = entry.load(std::memory_order_relaxed);
+    const std::uint32_t now = refresh(old, routes_.node_at(key, bits), bits, 0, key, length);
+    if (now != old) entry.store(now, std::memory_order_release);
+    return;
+  }
+  const std::size_t covered = std::size_t{1} << (bits - length);
+  const std::size_t first = slot & ~(covered - 1);
+  for (std::size_t i = first; i < first + covered; ++i) {
+    const Key at = static_cast<Key>(i) << (Tree::kKeyBits - bits);
+    large_->slots[i].cover.store(routes_.longest(at, bits), std::memory_order_release);
+  }
+}
+
+template <class Key>
+void Fib<Key>::publish() {
+  if (!stale_) return;
+  stale_ = false;
+  bytes_ = 0;
+  std::uintptr_t form = empty_form<Key>();
+  large_ = nullptr;
+  if (routes_.size() > kMostSmallRoutes) {
+    const auto* size = std::find_if(std::begin(kSizes), std::end(kSizes),
+                                    [this](const Size& candidate) { return routes_.size() <= candidate.most; });
+    form = make_large(size->bits);
+  } else if (routes_.size() > 0) {
+    form = make_small();
+  }
+  retire_form(form_.exchange(form, std::memory_order_acq_rel));
+}
+
+template <class Key>
+void Fib<Key>::retire_form(std::uintptr_t form) {
+  if (FibWord::is_large(form)) {
+    arena_.quiescence().retire(new RetiredLarge{arena_, const_cast<LargeFib*>(&FibWord::large(form))});
+  } else if (form != empty_form<Key>()) {
+    arena_.quiescence().retire(const_cast<void*>(FibWord::block(form)), [](void* p) { ::operator delete(p, kLine); });
+  }
+}
+
+// Small.
+
+template <class Key>
+struct Fib<Key>::Intervals {
+  std::vector<Interval> list;
+  void add(Key start, std::uint32_t value) {
+    if (list.empty() || list.back().value != value) list.push_back({start, value});
+  }
+};
+
+template <class Key>
+void Fib<Key>::collect(const Node* node, unsigned depth, Key start, std::uint32_t inherited, Intervals& intervals) {
+  if (node == nullptr) return intervals.add(start, inherited);
+  // At the end of an address a chunk has fewer bits than the key has places for: nothing is stored there, so the
+  // surplus chunks repeat the one before and are merged into it.
+  for (unsigned chunk = 0; chunk < 64; ++chunk) {
+    const std::uint32_t here = node->longest(chunk);
+    const std::uint32_t value = here != 0 ? here : inherited;
+    Key at = start;
+    if (depth + Tree::kStride <= Tree::kKeyBits) {
+      at |= static_cast<Key>(chunk) << (Tree::kKeyBits - Tree::kStride - depth);
+    } else {
+      const unsigned missing = depth + Tree::kStride - Tree::kKeyBits;
+      if ((chunk & ((1U << missing) - 1)) != 0) continue;
+      at |= static_cast<Key>(chunk >> missing);
+    }
+    if (const Node* child = node->child_at(chunk)) {
+      collect(child, depth + Tree::kStride, at, value, intervals);
+    } else {
+      intervals.add(at, value);
+    }
+  }
+}
+
+template <class Key>
+std::uintptr_t Fib<Key>::make_small() {
+  constexpr std::size_t kLeaf = Small::kBounds + 1;
+  Intervals intervals;
+  intervals.list.reserve(2 * kMostSmallRoutes + 1);
+  collect(routes_.node_at(Key{0}, 0), 0, Key{0}, routes_.shortest(), intervals);
+  const std::vector<Interval>& list = intervals.list;
+  const std::size_t leaves = (list.size() + kLeaf - 1) / kLeaf;
+  SIMPLON_CHECK(leaves <= Small::kSeparators + 1);
+
+  std::vector<std::uint32_t> palette;
+  for (const Interval& interval : list) palette.push_back(interval.value);
+  std::sort(palette.begin(), palette.end());
+  palette.erase(std::unique(palette.begin(), palette.end()), palette.end());
+  const std::size_t palette_lines = (palette.size() + kPaletteLine - 1) / kPaletteLine;
+
+  bytes_ = sizeof(typename Small::Head) + palette_lines * sizeof(FibPalette) + leaves * sizeof(typename Small::Leaf);
+  void* block = ::operator new(bytes_, kLine);
+  std::memset(block, 0, bytes_);
+  auto* head = static_cast<typename Small::Head*>(block);
+  auto* values = reinterpret_cast<FibPalette*>(head + 1);
+  auto* leaf = reinterpret_cast<typename Small::Leaf*>(values + palette_lines);
+  for (std::size_t i = 0; i < palette.size(); ++i) values[i / kPaletteLine].values[i % kPaletteLine] = palette[i];
+  for (unsigned i = 0; i < Small::kSeparators; ++i) {
+    const std::size_t first = (i + 1) * kLeaf;
+    Small::set_bound(head->separators, i, first < list.size() ? list[first].start : Key{0});
+  }
+  for (std::size_t i = 0; i < leaves * kLeaf; ++i) {
+    typename Small::Leaf& place = leaf[i / kLeaf];
+    const auto at = static_cast<unsigned>(i % kLeaf);
+    if (at > 0) Small::set_bound(place.bounds, at - 1, i < list.size() ? list[i].start : Key{0});
+    if (i >= list.size()) continue;
+    const auto index = std::lower_bound(palette.begin(), palette.end(), list[i].value) - palette.begin();
+    place.values[at] = static_cast<std::uint8_t>(index);
+  }
+  return FibWord::small(block, palette_lines);
+}
+
+// Large.
+
+template <class Key>
+std::uintptr_t Fib<Key>::make_large(unsigned bits) {
+  const std::size_t count = std::size_t{1} << bits;
+  large_ = new LargeFib{make_slots(count), arena_.base(), bits, {}};
+  bytes_ = sizeof(LargeFib) + count * sizeof(LargeFib::Slot);
+  large_->fallback.store(routes_.shortest(), std::memory_order_relaxed);
+  const Node* root = routes_.node_at(Key{0}, 0);
+  if (bits == 0) {
+    large_->slots[0].entry.store(compile(root, 0, 0), std::memory_order_relaxed);
+  } else {
+    fill(*large_, root, 0, 0, 0);
+  }
+  return FibWord::of(large_);
+}
+
+/// Slots from `first` on, for a node above the array's depth.
+template <class Key>
+void Fib<Key>::fill(LargeFib& form, const Node* node, unsigned depth, std::size_t first, std::uint32_t inherited) {
+  const unsigned below = form.bits - depth - Tree::kStride;
+  for (unsigned chunk = 0; chunk < 64; ++chunk) {
+    const std::size_t at = first + (std::size_t{chunk} << below);
+    const std::uint32_t here = node == nullptr ? 0 : node->longest(chunk);
+    const std::uint32_t value = here != 0 ? here : inherited;
+    const Node* child = node == nullptr ? nullptr : node->child_at(chunk);
+    if (below == 0) {
+      form.slots[at].cover.store(value, std::memory_order_relaxed);
+      form.slots[at].entry.store(compile(child, form.bits, 0), std::memory_order_relaxed);
+    } else if (child != nullptr) {
+      fill(form, child, depth + Tree::kStride, at, value);
+    } else if (value != 0) {
+      for (std::size_t i = at; i < at + (std::size_t{1} << below); ++i) {
+        form.slots[i].cover.store(value, std::memory_order_relaxed);
+      }
+    }
+  }
+}
+
+template <class Key>
+std::uint32_t Fib<Key>::pack(const std::uint32_t (&entries)[64]) {
+  std::uint64_t starts = 1;
+  for (unsigned chunk = 1; chunk < 64; ++chunk) {
+    if (entries[chunk] != entries[chunk - 1]) starts |= std::uint64_t{1} << chunk;
+  }
+  if (starts == 1 && !FibEntry::is_node(entries[0])) return entries[0];
+  const std::uint32_t number = arena_.make(starts);
+  const FibNode& node = arena_.at(number);
+  unsigned at = 0;
+  for (std::uint64_t left = starts; left != 0; left &= left - 1) {
+    node.entries()[at++].store(entries[std::countr_zero(left)], std::memory_order_relaxed);
+  }
+  bytes_ += FibArena::units(at) * FibArena::kUnitBytes;
+  return FibEntry::node(number);
+}
+
+template <class Key>
+std::uint32_t Fib<Key>::compile(const Node* node, unsigned depth, std::uint32_t inherited) {
+  if (node == nullptr) return inherited;
+  std::uint32_t entries[64];
+  for (unsigned chunk = 0; chunk < 64; ++chunk) {
+    const std::uint32_t here = node->longest(chunk);
+    const std::uint32_t value = here != 0 ? here : inherited;
+    const Node* child = node->child_at(chunk);
+    entries[chunk] = child == nullptr ? value : compile(child, depth + Tree::kStride, value);
+  }
+  return pack(entries);
+}
+
+template <class Key>
+std::uint32_t Fib<Key>::refresh(std::uint32_t old, const Node* node, unsigned depth, std::uint32_t inherited, Key key,
+                                unsigned length) {
+  if (node == nullptr) {
+    retire_below(old);
+    return inherited;
+  }
+  if (!FibEntry::is_node(old)) return compile(node, depth, inherited);
+  const FibNode& was = arena_.at(FibEntry::number(old));
+
+  // The chunks that the route covers or, if it is longer, leads through.
+  const unsigned last_bit = depth + Tree::kStride;
+  const bool deeper = length > last_bit;
+  const unsigned covered = length <= depth ? 64 : deeper ? 1 : 1U << (last_bit - length);
+  const unsigned first = length <= depth ? 0 : Tree::chunk_at(key, depth) & ~(covered - 1);
+  const auto value_at = [&](unsigned chunk) {
+    const std::uint32_t here = node->longest(chunk);
+    return here != 0 ? here : inherited;
+  };
+
+  // Only something below changed, and its entry is not shared: this node stays.
+  const bool alone = ((was.starts >> first) & 1) != 0 && (first == 63 || ((was.starts >> (first + 1)) & 1) != 0);
+  const Node* through = node->child_at(first);
+  if (deeper && alone && through != nullptr) {
+    std::atomic<std::uint32_t>& entry = was.entry(first);
+    const std::uint32_t before = entry.load(std::memory_order_relaxed);
+    const std::uint32_t now = refresh(before, through, last_bit, value_at(first), key, length);
+    if (now != before) entry.store(now, std::memory_order_release);
+    return old;
+  }
+
+  std::uint32_t entries[64];
+  for (unsigned chunk = 0; chunk < 64; ++chunk) {
+    const std::uint32_t before = was.entry(chunk).load(std::memory_order_relaxed);
+    const bool touched = chunk - first < covered;
+    const Node* child = node->child_at(chunk);
+    if (!touched) {
+      entries[chunk] = before;
+    } else if (child != nullptr) {
+      entries[chunk] = refresh(before, child, last_bit, value_at(chunk), key, length);
+    } else {
+      retire_below(before);
+      entries[chunk] = value_at(chunk);
+    }
+  }
+  bytes_ -= FibArena::units(was.count()) * FibArena::kUnitBytes;
+  arena_.retire(FibEntry::number(old));
+  return pack(entries);
+}
+
+template <class Key>
+void Fib<Key>::retire_below(std::uint32_t entry) {
+  if (!FibEntry::is_node(entry)) return;
+  const FibNode& node = arena_.at(FibEntry::number(entry));
+  for (unsigned i = 0; i < node.count(); ++i) retire_below(node.entries()[i].load(std::memory_order_relaxed));
+  bytes_ -= FibArena::units(node.count()) * FibArena::kUnitBytes;
+  arena_.retire(FibEntry::number(entry));
 }
 
 template class Fib<std::uint64_t>;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What a router does with a packet (RFC 1812 section 5.2.1), less what has been done by whoever took it out of its tunnel
-// (its header is valid) and what is left to pmtu (the hop is counted when nothing can go wrong any more, so that an
-// ICMP error quotes the packet as it came).
+// What a router does with a packet (RFC 1812 section 5.2.1), less what has been done by whoever took it out of its
+// tunnel (its header is valid) and what is left to pmtu (the hop is counted when nothing can go wrong any more, so that
+// an ICMP error quotes the packet as it came).
+#include <array>
+
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/routing.h"
 #include "gateway/forward/src/stages.h"
@@ -15,16 +17,16 @@ namespace {
   const InnerPacket& inner = packet.inner;
   const std::uint64_t ports = (std::uint64_t{inner.ports} << 8) | inner.protocol;
   const std::uint64_t hash = inner.family == 4 ? mix((inner.source.low << 32) | inner.destination.low, ports)
-                                         : mix(mix(inner.source.low, inner.source.high) ^ inner.destination.low,
-                                               inner.destination.high ^ ports);
+                                               : mix(mix(inner.source.low, inner.source.high) ^ inner.destination.low,
+                                                     inner.destination.high ^ ports);
   return static_cast<std::uint32_t>(hash >> 32);
 }
 
 /// RFC 4301 section 5.2, step 4, for an SA that does not carry everything.
 [[nodiscard, gnu::noinline]] bool selected(const Transit& packet) noexcept {
   const std::uint32_t ports = byteswap(packet.inner.ports);
-  return packet.sa->selects(packet.inner.source_address().to_ip(), packet.inner.destination_address().to_ip(), packet.inner.protocol,
-                            packet.inner.has_ports(), static_cast<std::uint16_t>(ports >> 16),
+  return packet.sa->selects(packet.inner.source_address().to_ip(), packet.inner.destination_address().to_ip(),
+                            packet.inner.protocol, packet.inner.has_ports(), static_cast<std::uint16_t>(ports >> 16),
                             static_cast<std::uint16_t>(ports));
 }
 
@@ -72,22 +74,37 @@ void send_on(Burst& burst, unsigned number, Transit& packet, RouteValue value) n
 }
 
 void ip_forward(Burst& burst) noexcept {
-  for (const unsigned number : burst.inner) {
-    const Transit& packet = burst.packets[number];
-    if (packet.inner.family == 4) {
-      packet.attachment->domain->fib4.prefetch();
-    } else {
-      packet.attachment->domain->fib6.prefetch();
-    }
-  }
+  std::array<FibQuery<std::uint64_t>, Burst::kCapacity> queries4;
+  std::array<FibQuery<Uint128>, Burst::kCapacity> queries6;
+  unsigned count4 = 0;
+  unsigned count6 = 0;
   for (const unsigned number : burst.inner) {
     Transit& packet = burst.packets[number];
+    const Domain& domain = *packet.attachment->domain;
+    const AddressWords& destination = packet.inner.destination;
+    if (packet.inner.family == 4) {
+      const std::uintptr_t form = domain.fib4.form();
+      __builtin_prefetch(FibWord::block(form));
+      queries4[count4++] = {form, fib_key(byteswap(static_cast<std::uint32_t>(destination.low))), 0};
+    } else {
+      const std::uintptr_t form = domain.fib6.form();
+      __builtin_prefetch(FibWord::block(form));
+      queries6[count6++] = {form, (static_cast<Uint128>(byteswap(destination.low)) << 64) | byteswap(destination.high),
+                            0};
+    }
+  }
+  fib_lookup(queries4.data(), count4);
+  fib_lookup(queries6.data(), count6);
+  const auto* found4 = queries4.data();
+  const auto* found6 = queries6.data();
+  for (const unsigned number : burst.inner) {
+    Transit& packet = burst.packets[number];
+    const RouteValue found(packet.inner.family == 4 ? (found4++)->found : (found6++)->found);
     if (packet.sa != nullptr && !packet.sa->any_to_any(packet.inner.family) && !selected(packet)) {
       burst.drop(number, Drop::kEspSelector);
       continue;
     }
-    const Domain& domain = *packet.attachment->domain;
-    if (!domain.exists.load(std::memory_order_acquire)) {
+    if (!packet.attachment->domain->exists.load(std::memory_order_acquire)) {
       burst.drop(number, Drop::kNoDomain);
       continue;
     }
@@ -96,7 +113,7 @@ void ip_forward(Burst& burst) noexcept {
       burst.policed.push(number);
       continue;
     }
-    route(burst, number, packet, look_up(domain, packet.inner.destination, packet.inner.family));
+    route(burst, number, packet, found);
   }
 }
 

@@ -72,8 +72,8 @@ class AddressSet {
 
 struct Domain;
 
-/// A VPC or tunnel as configured. One cache line for every packet, the next for what comes out of a VPC, `headers4` for what
-/// goes into one.
+/// A VPC or tunnel as configured. One cache line for every packet, the next for what comes out of a VPC, `headers4` for
+/// what goes into one.
 struct alignas(64) Attachment {
   AttachmentKind kind;
   bool clamp_mss = false;  // tunnels
@@ -132,8 +132,8 @@ struct AttachmentSlot {
   std::atomic<TrafficCounters*> counters;
 };
 
-struct Domain {
-  explicit Domain(Quiescence& quiescence) : fib4(quiescence), fib6(quiescence) {}
+struct alignas(64) Domain {
+  explicit Domain(FibArena& arena) : fib4(arena), fib6(arena) {}
   /// False while only references to it exist.
   std::atomic<bool> exists{false};
   /// nullptr: its packets are forwarded without policy.
@@ -197,15 +197,15 @@ struct InputList {
   std::vector<std::vector<PacketIo*>> of_worker;
 };
 
-/// A FIB value: what to do, and a slot.
+/// A FIB value: what to do, and a slot. The highest bit is not used.
 class RouteValue {
  public:
   enum class Action : std::uint8_t { kNone = 0, kForward = 1, kGroup = 2, kLocal = 3, kUnreachable = 4 };
   constexpr RouteValue(Action action, std::uint32_t slot) noexcept
-      : raw_((static_cast<std::uint32_t>(action) << 29) | slot) {}
+      : raw_((static_cast<std::uint32_t>(action) << 28) | slot) {}
   constexpr explicit RouteValue(std::uint32_t raw) noexcept : raw_(raw) {}
-  [[nodiscard]] constexpr Action action() const noexcept { return static_cast<Action>(raw_ >> 29); }
-  [[nodiscard]] constexpr std::uint32_t slot() const noexcept { return raw_ & 0x1fffffffU; }
+  [[nodiscard]] constexpr Action action() const noexcept { return static_cast<Action>(raw_ >> 28); }
+  [[nodiscard]] constexpr std::uint32_t slot() const noexcept { return raw_ & 0x0fffffffU; }
   [[nodiscard]] constexpr std::uint32_t raw() const noexcept { return raw_; }
 
  private:
@@ -223,6 +223,7 @@ struct TableState {
         ports(kMaxPorts),
         policies(kMaxAttachments),
         acls(kMaxAcls),
+        fib_arena(quiescence),
         endpoints(quiescence),
         inbound(quiescence) {
     for (unsigned i = 0; i < worker_count; ++i) connections.push_back(std::make_unique<ConnectionTable>());
@@ -243,6 +244,7 @@ struct TableState {
   StableArray<std::atomic<const Acl*>> acls;
   /// One per worker.
   std::vector<std::unique_ptr<ConnectionTable>> connections;
+  FibArena fib_arena;
   WaitFreeMap<EndpointKey, Endpoint, EndpointKeyHash> endpoints;
   /// SPI in host byte order. The Sa outlives its entry by a grace period.
   /// nullptr: expected (EarlyEsp).

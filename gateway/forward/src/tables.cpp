@@ -98,7 +98,7 @@ Tables::~Tables() {
     delete state_->adjacencies[record.slot].load(std::memory_order_relaxed);
   }
   writer_->destroy_policy();
-  for (const auto& [hops, record] : writer_->groups) {
+  for (const auto& [key, record] : writer_->groups) {
     delete state_->groups[record.slot].load(std::memory_order_relaxed);
   }
   for (const auto& [id, record] : writer_->domains) delete record.object;
@@ -155,8 +155,8 @@ Result<void> Tables::upsert_port(const PortEntry& port) {
   }
   if (port.queues.size() != state_->workers ||
       std::any_of(port.queues.begin(), port.queues.end(), [](const auto& io) { return io == nullptr; })) {
-    return fail(ErrorCode::kInvalidConfig, name + " needs one PacketIo for each of " +
-                                               std::to_string(state_->workers) + " workers");
+    return fail(ErrorCode::kInvalidConfig,
+                name + " needs one PacketIo for each of " + std::to_string(state_->workers) + " workers");
   }
   PortSlot& slot = state_->ports[port.id.value()];
   if (slot.counters.load(std::memory_order_relaxed) == nullptr) {
@@ -233,8 +233,7 @@ Result<void> Tables::set_adjacency(const IpAddress& destination, const Adjacency
     object->port = adjacency.port;
     object->path_mtu = adjacency.path_mtu;
   }
-  const Adjacency* old =
-      state_->adjacencies[found->second.slot].exchange(object.release(), std::memory_order_acq_rel);
+  const Adjacency* old = state_->adjacencies[found->second.slot].exchange(object.release(), std::memory_order_acq_rel);
   state_->quiescence.retire(const_cast<Adjacency*>(old));
   return {};
 }
@@ -311,6 +310,7 @@ Result<void> Tables::set_outbound(TunnelId tunnel, std::shared_ptr<Sa> sa) {
                                                " is not an outbound SA of tunnel " + std::to_string(tunnel.value()));
   }
   const AttachmentId id = AttachmentId::tunnel(tunnel);
+  if (sa == nullptr) writer_->publish_routes();
   if (sa == nullptr && writer_->find_attachment(id) == nullptr) return {};
   Writer::AttachmentRecord* record = writer_->attachment(id);
   if (record == nullptr) return fail(ErrorCode::kExhausted, "no free attachment for " + id.to_string());
@@ -324,8 +324,14 @@ Result<void> Tables::set_outbound(TunnelId tunnel, std::shared_ptr<Sa> sa) {
     sa->tunnel_slot_ = record->slot;
     writer_->publish_path(*sa, adjacency);
   }
-  state_->attachments[record->slot].outbound.store(sa.get(), std::memory_order_release);
+  Sa* const active = sa.get();
   std::shared_ptr<Sa> before = std::exchange(record->outbound, std::move(sa));
+  if (active == nullptr) {
+    // Whatever can leave through another attachment does, before this one is closed.
+    writer_->regroup(*record);
+  }
+  state_->attachments[record->slot].outbound.store(active, std::memory_order_release);
+  if (before == nullptr) writer_->regroup(*record);
   if (before != nullptr) {
     writer_->drop_adjacency(before->path().destination);
     writer_->retire_shared(std::move(before));
@@ -342,8 +348,8 @@ std::shared_ptr<Sa> Tables::outbound(TunnelId tunnel) const {
 Result<void> Tables::set_path(Sa& sa, const SaPath& path) {
   if (path == sa.path_) return {};
   if (path.source.family() != path.destination.family()) {
-    return fail(ErrorCode::kInvalidConfig, path.source.to_string() + " and " + path.destination.to_string() +
-                                               " are of different families");
+    return fail(ErrorCode::kInvalidConfig,
+                path.source.to_string() + " and " + path.destination.to_string() + " are of different families");
   }
   const bool active_outbound = sa.direction() == SaDirection::kOutbound && outbound(sa.tunnel()).get() == &sa;
   std::uint32_t adjacency = 0;
@@ -359,13 +365,17 @@ Result<void> Tables::set_path(Sa& sa, const SaPath& path) {
 
 // Grace periods.
 
-Quiescence::Token Tables::commit() { return state_->quiescence.advance(); }
+Quiescence::Token Tables::commit() {
+  writer_->publish_routes();
+  return state_->quiescence.advance();
+}
 bool Tables::applied(Quiescence::Token token) const noexcept { return state_->quiescence.passed(token); }
 
 void Tables::reclaim() {
   constexpr std::size_t kBucketsPerCall = 4096;
   state_->endpoints.go_on_growing(kBucketsPerCall);
   state_->inbound.go_on_growing(kBucketsPerCall);
+  writer_->publish_routes();
   state_->quiescence.advance();
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Domains, VPCs, endpoints, tunnels, host ports and routes.
+// Domains, VPCs, endpoints, tunnels and host ports. Routes: tables_routes.cpp.
 //
 // Order matters wherever two stores make one change: what is led to is published before what leads to it, and the other
 // way round on removal. Everything unlinked goes through Quiescence.
@@ -20,8 +20,7 @@ namespace simplon::forward {
 namespace {
 
 constexpr std::uint16_t kLeastMtu = 68;  // RFC 791 section 3.2
-constexpr std::size_t kMostHops = 64;
-constexpr std::uint8_t kOuterTtl = 64;  // RFC 1700's default
+constexpr std::uint8_t kOuterTtl = 64;   // RFC 1700's default
 
 std::uint64_t word_mask(unsigned length, unsigned word) {
   std::uint8_t bytes[8] = {};
@@ -48,17 +47,6 @@ bool same(const VpcEntry& a, const VpcEntry& b) {
 
 bool same(const TunnelEntry& a, const TunnelEntry& b) {
   return a.id == b.id && a.domain == b.domain && a.mtu == b.mtu && a.clamp_mss == b.clamp_mss;
-}
-
-Unexpected full(const char* what, std::size_t limit) {
-  return fail(ErrorCode::kExhausted, std::string(what) + ": all " + std::to_string(limit - 1) + " are in use");
-}
-
-/// Both families behind one call: `use(fib, key)`.
-template <class Use>
-auto with_fib(Domain& domain, const IpPrefix& prefix, Use&& use) {
-  if (prefix.address().is_v4()) return use(domain.fib4, fib_key(prefix.address().v4_value()));
-  return use(domain.fib6, fib_key(prefix.address().bytes().data()));
 }
 
 }  // namespace
@@ -151,8 +139,7 @@ void Tables::Writer::settle_attachment(AttachmentId id) {
   attachments.erase(id);
 }
 
-void Tables::Writer::publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object,
-                                        DomainId in) {
+void Tables::Writer::publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object, DomainId in) {
   AttachmentSlot& slot = state.attachments[record.slot];
   object->slot = record.slot;
   object->counters = slot.counters.load(std::memory_order_relaxed);
@@ -162,19 +149,23 @@ void Tables::Writer::publish_attachment(AttachmentRecord& record, std::unique_pt
 }
 
 void Tables::Writer::withdraw_attachment(AttachmentRecord& record) {
+  publish_routes();
+  record.entry = std::monostate{};
+  regroup(record);
   const Attachment* old = state.attachments[record.slot].object.exchange(nullptr, std::memory_order_acq_rel);
   state.quiescence.retire(const_cast<Attachment*>(old));
 }
 
 Tables::Writer::DomainRecord& Tables::Writer::domain(DomainId id) {
   DomainRecord& record = domains[id];
-  if (record.object == nullptr) record.object = new Domain(state.quiescence);
+  if (record.object == nullptr) record.object = new Domain(state.fib_arena);
   return record;
 }
 
 void Tables::Writer::settle_domain(DomainId id) {
   const auto found = domains.find(id);
   if (found == domains.end() || found->second.exists || found->second.references > 0) return;
+  std::erase(unpublished, found->second.object);
   state.quiescence.retire(found->second.object);
   domains.erase(found);
 }
@@ -326,6 +317,7 @@ Result<void> Tables::upsert_vpc(const VpcEntry& vpc) {
   if (before != vpc.domain) writer_->refer_domain(vpc.domain);
   writer_->publish_attachment(*record, compile(vpc), vpc.domain);
   record->entry = vpc;
+  if (before == DomainId{}) writer_->regroup(*record);
   if (before == vpc.domain) return {};
   if (before.value() != 0) writer_->leave_domain(before, *record);
   writer_->join_domain(vpc.domain, *record);
@@ -339,7 +331,6 @@ void Tables::remove_vpc(Vni vni) {
   const DomainId domain = record->domain();
   state_->vnis[vni.value()].store(nullptr, std::memory_order_release);
   writer_->withdraw_attachment(*record);
-  record->entry = std::monostate{};
   writer_->leave_domain(domain, *record);
   writer_->settle_attachment(id);
 }
@@ -360,6 +351,7 @@ Result<void> Tables::upsert_tunnel(const TunnelEntry& tunnel) {
   if (before != tunnel.domain) writer_->refer_domain(tunnel.domain);
   writer_->publish_attachment(*record, compile(tunnel), tunnel.domain);
   record->entry = tunnel;
+  if (before == DomainId{}) writer_->regroup(*record);
   if (before == tunnel.domain) return {};
   if (before.value() != 0) writer_->leave_domain(before, *record);
   writer_->join_domain(tunnel.domain, *record);
@@ -372,7 +364,6 @@ void Tables::remove_tunnel(TunnelId id) {
   if (record == nullptr || !record->configured()) return;
   const DomainId domain = record->domain();
   writer_->withdraw_attachment(*record);
-  record->entry = std::monostate{};
   writer_->leave_domain(domain, *record);
   writer_->settle_attachment(attachment);
 }
@@ -414,6 +405,7 @@ void Tables::remove_endpoint(Vni vni, const IpAddress& address) {
   const Endpoint* present = state_->endpoints.find(key);
   if (present == nullptr) return;
   const IpAddress vtep = present->vtep_address().to_ip();
+  writer_->publish_routes();
   state_->endpoints.erase(key);
   writer_->drop_adjacency(vtep);
 }
@@ -448,177 +440,13 @@ Result<void> Tables::upsert_host_port(const HostPortEntry& entry) {
 void Tables::remove_host_port(AttachmentId attachment) {
   Writer::AttachmentRecord* record = writer_->find_attachment(attachment);
   if (record == nullptr || !record->host_port) return;
+  writer_->publish_routes();
   writer_->untie_port(*record);
-  const HostPort* old =
-      state_->attachments[record->slot].host_port.exchange(nullptr, std::memory_order_acq_rel);
+  const HostPort* old = state_->attachments[record->slot].host_port.exchange(nullptr, std::memory_order_acq_rel);
   state_->quiescence.retire(const_cast<HostPort*>(old));
   record->host_port.reset();
   writer_->note_addresses(record->domain());
   writer_->settle_attachment(attachment);
-}
-
-// Routes.
-
-namespace {
-
-std::unique_ptr<EcmpGroup> spread(const std::vector<std::pair<std::uint32_t, std::uint32_t>>& slot_weights) {
-  auto group = std::make_unique<EcmpGroup>();
-  std::uint64_t total = 0;
-  for (const auto& [slot, weight] : slot_weights) total += weight;
-  // Every hop has a bucket; the rest by weight, cumulatively rounded so that all buckets are used.
-  const std::uint64_t shared = EcmpGroup::kBuckets - slot_weights.size();
-  std::uint64_t sum = 0;
-  std::size_t at = 0;
-  std::size_t hops = 0;
-  for (const auto& [slot, weight] : slot_weights) {
-    sum += weight;
-    ++hops;
-    const std::size_t end = hops + static_cast<std::size_t>(shared * sum / total);
-    while (at < end) group->slots[at++] = slot;
-  }
-  return group;
-}
-
-}  // namespace
-
-RouteValue Tables::Writer::compile_route(const RouteEntry& route) {
-  using Action = RouteValue::Action;
-  if (route.action == RouteAction::kUnreachable) return {Action::kUnreachable, 0};
-  Hops hops = route.nexthops;
-  std::sort(hops.begin(), hops.end());
-  for (const NextHopEntry& hop : hops) {
-    AttachmentRecord* record = attachment(hop.attachment);
-    if (record == nullptr) {
-      for (const NextHopEntry& referred : hops) {
-        if (&referred == &hop) break;
-        --attachments.at(referred.attachment).references;
-        settle_attachment(referred.attachment);
-      }
-      return {Action::kNone, 0};
-    }
-    ++record->references;
-  }
-  const std::uint32_t first = attachments.at(hops.front().attachment).slot;
-  if (route.action == RouteAction::kLocal) return {Action::kLocal, first};
-  if (hops.size() == 1) return {Action::kForward, first};
-
-  const auto [place, is_new] = groups.try_emplace(hops);
-  if (is_new) {
-    place->second.slot = group_slots.allocate();
-    if (place->second.slot == 0) {
-      groups.erase(place);
-      for (const NextHopEntry& hop : hops) {
-        --attachments.at(hop.attachment).references;
-        settle_attachment(hop.attachment);
-      }
-      return {Action::kNone, 0};
-    }
-    group_of_slot[place->second.slot] = place;
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> slot_weights;
-    for (const NextHopEntry& hop : hops) slot_weights.emplace_back(attachments.at(hop.attachment).slot, hop.weight);
-    state.groups[place->second.slot].store(spread(slot_weights).release(), std::memory_order_release);
-  } else {
-    // The group refers to them already.
-    for (const NextHopEntry& hop : hops) --attachments.at(hop.attachment).references;
-  }
-  ++place->second.references;
-  return {Action::kGroup, place->second.slot};
-}
-
-void Tables::Writer::drop_route_value(RouteValue value) {
-  using Action = RouteValue::Action;
-  const auto drop_attachment = [this](AttachmentId id) {
-    --attachments.at(id).references;
-    settle_attachment(id);
-  };
-  switch (value.action()) {
-    case Action::kNone:
-    case Action::kUnreachable:
-      return;
-    case Action::kForward:
-    case Action::kLocal:
-      drop_attachment(attachment_of_slot.at(value.slot()));
-      return;
-    case Action::kGroup:
-      break;
-  }
-  const auto place = group_of_slot.at(value.slot());
-  if (--place->second.references > 0) return;
-  const EcmpGroup* old = state.groups[value.slot()].exchange(nullptr, std::memory_order_acq_rel);
-  state.quiescence.retire(const_cast<EcmpGroup*>(old));
-  group_slots.release(value.slot(), state.quiescence);
-  group_of_slot.erase(value.slot());
-  const Hops hops = place->first;
-  groups.erase(place);
-  for (const NextHopEntry& hop : hops) drop_attachment(hop.attachment);
-}
-
-Result<void> Tables::upsert_route(const RouteEntry& route) {
-  const auto name = [&] { return "route " + route.prefix.to_string(); };
-  if (route.domain.value() == 0) return fail(ErrorCode::kInvalidConfig, name() + ": domain 0 is not a domain");
-  if (route.action == RouteAction::kForward && (route.nexthops.empty() || route.nexthops.size() > kMostHops)) {
-    return fail(ErrorCode::kInvalidConfig,
-                name() + ": " + std::to_string(route.nexthops.size()) + " nexthops, must be 1 to 64");
-  }
-  if (route.action == RouteAction::kLocal && route.nexthops.size() != 1) {
-    return fail(ErrorCode::kInvalidConfig, name() + ": a local route names exactly one attachment");
-  }
-  for (const NextHopEntry& hop : route.nexthops) {
-    if (hop.weight == 0) {
-      return fail(ErrorCode::kInvalidConfig, name() + ": " + hop.attachment.to_string() + " has weight 0");
-    }
-  }
-  if (writer_->domains.size() + 2 >= kMaxDomains) return full("domains", kMaxDomains);
-  const RouteValue value = writer_->compile_route(route);
-  if (value.action() == RouteValue::Action::kNone) return full("attachments or ECMP groups", kMaxAttachments);
-  Writer::DomainRecord& record = writer_->domain(route.domain);
-  const std::uint32_t old = with_fib(*record.object, route.prefix, [&](auto& fib, auto key) {
-    return fib.upsert(key, route.prefix.length(), value.raw());
-  });
-  if (old == 0) {
-    ++record.references;
-    ++writer_->routes;
-  } else {
-    writer_->drop_route_value(RouteValue(old));
-  }
-  return {};
-}
-
-std::optional<RouteEntry> Tables::route(DomainId domain, const IpPrefix& prefix) const {
-  using Action = RouteValue::Action;
-  const auto found = writer_->domains.find(domain);
-  if (found == writer_->domains.end()) return std::nullopt;
-  const RouteValue value(with_fib(*found->second.object, prefix,
-                                  [&](auto& fib, auto key) { return fib.exact(key, prefix.length()); }));
-  RouteEntry route{domain, prefix, RouteAction::kForward, {}};
-  switch (value.action()) {
-    case Action::kNone:
-      return std::nullopt;
-    case Action::kUnreachable:
-      route.action = RouteAction::kUnreachable;
-      return route;
-    case Action::kGroup:
-      route.nexthops = writer_->group_of_slot.at(value.slot())->first;
-      return route;
-    case Action::kLocal:
-      route.action = RouteAction::kLocal;
-      break;
-    case Action::kForward:
-      break;
-  }
-  route.nexthops = {{writer_->attachment_of_slot.at(value.slot()), 1}};
-  return route;
-}
-
-void Tables::remove_route(DomainId domain, const IpPrefix& prefix) {
-  const auto found = writer_->domains.find(domain);
-  if (found == writer_->domains.end()) return;
-  const std::uint32_t old = with_fib(*found->second.object, prefix,
-                                     [&](auto& fib, auto key) { return fib.remove(key, prefix.length()); });
-  if (old == 0) return;
-  --writer_->routes;
-  writer_->drop_route_value(RouteValue(old));
-  writer_->drop_domain(domain);
 }
 
 }  // namespace simplon::forward

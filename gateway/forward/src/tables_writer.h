@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <variant>
@@ -13,6 +15,10 @@
 #include "gateway/forward/tables.h"
 
 namespace simplon::forward {
+
+[[nodiscard]] inline Unexpected full(const char* what, std::size_t limit) {
+  return fail(ErrorCode::kExhausted, std::string(what) + ": all " + std::to_string(limit - 1) + " are in use");
+}
 
 /// What only the writer needs: who refers to which slot, and the entries as they were given.
 ///
@@ -35,6 +41,10 @@ class Tables::Writer {
     std::shared_ptr<Sa> outbound;
 
     [[nodiscard]] bool configured() const noexcept { return entry.index() != 0; }
+    /// Packets can leave through it, as far as is known here.
+    [[nodiscard]] bool usable() const noexcept {
+      return configured() && (outbound != nullptr || !std::holds_alternative<TunnelEntry>(entry));
+    }
     [[nodiscard]] DomainId domain() const noexcept;
   };
   struct DomainRecord {
@@ -48,11 +58,19 @@ class Tables::Writer {
     std::size_t references = 0;  ///< Endpoints and active outbound SAs.
     AdjacencyEntry entry;
   };
+  using Hops = std::vector<NextHopEntry>;
+  /// An ECMP group while all its members are usable. Which member has which buckets depends on what the group was made
+  /// from (compile_route), so two groups of the same members may differ in it.
+  struct GroupKey {
+    Hops hops;  ///< Sorted.
+    std::array<std::uint8_t, EcmpGroup::kBuckets> members{};
+    friend auto operator<=>(const GroupKey&, const GroupKey&) noexcept = default;
+  };
   struct GroupRecord {
     std::uint32_t slot = 0;
     std::size_t references = 0;
   };
-  using Hops = std::vector<NextHopEntry>;
+  using Groups = std::map<GroupKey, GroupRecord>;
   /// One Counter per worker for each rule, by the rule's name.
   using RuleCounters = std::map<std::string, Counter*>;
   struct AclRecord {
@@ -100,9 +118,19 @@ class Tables::Writer {
   std::uint32_t refer_adjacency(const IpAddress& destination);
   void drop_adjacency(const IpAddress& destination);
 
-  /// kNone if slots ran out. Refers to the attachments.
-  RouteValue compile_route(const RouteEntry& route);
+  /// kNone if slots ran out. Refers to the attachments. `before` is what the prefix has now: flows stay on their
+  /// nexthops as far as the new weights allow.
+  RouteValue compile_route(const RouteEntry& route, RouteValue before);
   void drop_route_value(RouteValue value);
+  /// Counts a reference to the group, and makes it if it is new. 0: kMaxGroups are in use.
+  std::uint32_t refer_group(GroupKey key);
+  /// The workers' view of a group: buckets of members that are not usable go to those that are.
+  [[nodiscard]] std::unique_ptr<EcmpGroup> compile_group(const GroupKey& key) const;
+  /// The attachment became usable, or is no longer: every group with it is made anew.
+  void regroup(const AttachmentRecord& record);
+  /// All routes show, and what they had before is let go of. Before anything is taken away that a worker with older
+  /// routes might still look for.
+  void publish_routes();
 
   // Policy (tables_policy.cpp).
   /// nullptr: kMaxAcls are in use.
@@ -141,8 +169,13 @@ class Tables::Writer {
   std::unordered_map<std::uint32_t, AttachmentId> attachment_of_slot;
   std::unordered_map<DomainId, DomainRecord> domains;
   std::unordered_map<IpAddress, AdjacencyRecord> adjacencies;
-  std::map<Hops, GroupRecord> groups;
-  std::unordered_map<std::uint32_t, std::map<Hops, GroupRecord>::iterator> group_of_slot;
+  Groups groups;
+  std::unordered_map<std::uint32_t, Groups::iterator> group_of_slot;
+  /// By the slot of an attachment: the slots of the groups it is in.
+  std::unordered_map<std::uint32_t, std::unordered_set<std::uint32_t>> groups_with;
+  /// Domains whose routes changed in a form that is made anew, and what replaced or removed routes had.
+  std::vector<Domain*> unpublished;
+  std::vector<RouteValue> replaced;
   std::unordered_map<std::uint32_t, std::shared_ptr<Sa>> inbound;
   std::unordered_map<PortId, PortEntry> ports;
   /// How many ports a PacketIo serves, per worker, in order of appearance.

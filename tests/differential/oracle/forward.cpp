@@ -56,8 +56,10 @@ void Oracle::route(Inside packet, Outcome& outcome) const {
   for (const auto& hop : route->nexthops) {
     if (choices.empty() || choices.back() != hop.attachment) choices.push_back(hop.attachment);
   }
+  // One of several nexthops that cannot take packets leaves them to the others.
+  if (const auto usable = world_.usable_of(choices); !usable.empty()) choices = usable;
   if (choices.size() > 1) {
-    if (const auto known = known_path_(route->nexthops, packet.ip.flow)) choices = {*known};
+    if (const auto known = known_path_(*route, packet.ip.flow)) choices = {*known};
   }
   for (const AttachmentId choice : choices) leave(packet, choice, outcome.endings.emplace_back());
   outcome.choices = std::move(choices);

@@ -89,9 +89,8 @@ struct Bucket {
   std::uint64_t since_ = 0;
 };
 
-/// Which of `hops` this flow takes, if that is known.
-using KnownPath =
-    std::function<std::optional<AttachmentId>(const std::vector<forward::NextHopEntry>& hops, const Flow& flow)>;
+/// Which nexthop of the route this flow takes, if that is known.
+using KnownPath = std::function<std::optional<AttachmentId>(const RouteEntry& route, const Flow& flow)>;
 
 /// The forwarding function of the gateway, written to be read: one packet in, what becomes of it out. Nothing is fast
 /// here. Follow `receive`; docs/life-of-a-packet.md tells the same in words.

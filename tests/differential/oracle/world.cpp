@@ -117,6 +117,16 @@ bool World::mentioned(AttachmentId attachment) const {
   return false;
 }
 
+std::vector<AttachmentId> World::usable_of(const std::vector<AttachmentId>& attachments) const {
+  std::vector<AttachmentId> usable;
+  for (const AttachmentId attachment : attachments) {
+    if (!domain_of(attachment)) continue;
+    if (attachment.kind == forward::AttachmentKind::kTunnel && !outbound.contains(TunnelId{attachment.id})) continue;
+    usable.push_back(attachment);
+  }
+  return usable;
+}
+
 bool World::wanted(const IpAddress& outer_destination) const {
   for (const auto& [key, endpoint] : endpoints) {
     if (endpoint.vtep == outer_destination) return true;

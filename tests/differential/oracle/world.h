@@ -144,6 +144,8 @@ struct World {
 
   /// Configured, or mentioned by a route, a host port or an SA.
   [[nodiscard]] bool mentioned(AttachmentId attachment) const;
+  /// Those that are configured and, if tunnels, have an outbound SA.
+  [[nodiscard]] std::vector<AttachmentId> usable_of(const std::vector<AttachmentId>& attachments) const;
   [[nodiscard]] bool wanted(const IpAddress& outer_destination) const;
   /// Of a configured attachment.
   [[nodiscard]] std::optional<DomainId> domain_of(AttachmentId attachment) const;

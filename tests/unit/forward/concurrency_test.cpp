@@ -15,63 +15,112 @@
 namespace simplon::forward {
 namespace {
 
+/// Tables of each form, and a map.
+struct Shared {
+  Quiescence quiescence{2};
+  FibArena arena{quiescence};
+  Fib<std::uint64_t> small{arena};
+  Fib<std::uint64_t> large{arena};
+  Fib<Uint128> large6{arena};
+  /// Small and large in turn.
+  Fib<std::uint64_t> border{arena};
+  WaitFreeMap<std::uint32_t, std::uint64_t, SpiHash> map{quiescence, 4};
+
+  template <class Change>
+  void each4(Change&& change) {
+    for (Fib<std::uint64_t>* fib : {&small, &large, &border}) change(*fib);
+  }
+};
+
+Uint128 key6(std::uint64_t below) {
+  return (static_cast<Uint128>(0xfd00000000000000U | (below & 0xffffffU)) << 64) | below;
+}
+
 TEST(Concurrency, LookupsSeeOldOrNewNeverNothing) {
-  Quiescence quiescence(2);
-  Fib<std::uint64_t> fib(quiescence);
-  WaitFreeMap<std::uint32_t, std::uint64_t, SpiHash> map(quiescence, 4);
+  Shared shared;
   // Always there, while everything around them changes.
-  fib.upsert(fib_key(0x0a000000U), 8, 1);
-  for (std::uint32_t key = 0; key < 64; ++key) map.upsert(key, key);
+  shared.each4([](auto& fib) { fib.upsert(fib_key(0x0a000000U), 8, 1); });
+  shared.large6.upsert(key6(0), 8, 1);
+  std::mt19937_64 random(99);
+  for (int i = 0; i < 5000; ++i) {
+    shared.large.upsert(fib_key(0x0b000000U | (random() & 0xffffffU)), 24, 7);
+    shared.large6.upsert(key6(random()) ^ (Uint128{1} << 120), 64, 7);
+  }
+  for (int i = 0; i < 108; ++i)
+    shared.border.upsert(fib_key(0x0b000000U + (static_cast<std::uint32_t>(i) << 8)), 24, 7);
+  for (std::uint32_t key = 0; key < 64; ++key) shared.map.upsert(key, key);
+  shared.each4([](auto& fib) { fib.publish(); });
+  shared.large6.publish();
 
   std::atomic<bool> stop{false};
   std::atomic<std::uint64_t> wrong{0};
   const auto read = [&](unsigned worker) {
-    std::mt19937 random(worker);
-    quiescence.online(worker);
+    std::mt19937_64 mine(worker);
+    shared.quiescence.online(worker);
     for (unsigned turn = 0; !stop.load(std::memory_order_relaxed); ++turn) {
-      for (int i = 0; i < 64; ++i) {
-        const std::uint32_t found = fib.lookup(fib_key(0x0a000000U | (random() & 0xffffffU)));
+      FibQuery<std::uint64_t> queries[63];
+      for (unsigned i = 0; i < 63; ++i) {
+        const auto& fib = i % 3 == 0 ? shared.small : i % 3 == 1 ? shared.large : shared.border;
+        queries[i] = {fib.form(), fib_key(0x0a000000U | (mine() & 0xffffffU)), 0};
+      }
+      fib_lookup(queries, 63);
+      for (const auto& query : queries) {
+        if (query.found == 0 || query.found > 100) wrong.fetch_add(1);
+      }
+      for (int i = 0; i < 16; ++i) {
+        const std::uint32_t found = shared.large6.lookup(key6(mine()));
         if (found == 0 || found > 100) wrong.fetch_add(1);
-        const auto key = static_cast<std::uint32_t>(random() % 64);
-        const std::uint64_t* value = map.find(key);
+        const auto key = static_cast<std::uint32_t>(mine() % 64);
+        const std::uint64_t* value = shared.map.find(key);
         if (value == nullptr || *value % 1000 != key) wrong.fetch_add(1);
       }
       if (turn % 64 == 63) {
-        quiescence.offline(worker);
-        quiescence.online(worker);
+        shared.quiescence.offline(worker);
+        shared.quiescence.online(worker);
       } else {
-        quiescence.quiescent(worker);
+        shared.quiescence.quiescent(worker);
       }
     }
-    quiescence.offline(worker);
+    shared.quiescence.offline(worker);
   };
   std::thread one(read, 0U);
   std::thread two(read, 1U);
-  std::mt19937 random(99);
-  for (int step = 0; step < 30000; ++step) {
+  for (int step = 0; step < 20000; ++step) {
     const auto length = static_cast<unsigned>(9 + random() % 24);
     const std::uint64_t key = fib_key(0x0a000000U | (random() & 0xffffffU));
-    if (random() % 2 == 0) {
-      fib.upsert(key, length, 2 + static_cast<std::uint32_t>(random() % 99));
+    const Uint128 wide = key6(random());
+    const auto length6 = static_cast<unsigned>(9 + random() % 120);
+    if (random() % 2 == 0 && shared.small.size() < 100) {
+      const auto value = 2 + static_cast<std::uint32_t>(random() % 99);
+      shared.each4([&](auto& fib) { fib.upsert(key, length, value); });
+      shared.large6.upsert(wide, length6, value);
     } else {
-      fib.remove(key, length);
+      shared.each4([&](auto& fib) { fib.remove(key, length); });
+      shared.large6.remove(wide, length6);
+    }
+    if (shared.border.size() > 140) {
+      for (std::uint32_t low = 0; low < 64; ++low) shared.border.remove(fib_key(0x0b000000U + (low << 8)), 24);
     }
     const auto entry = static_cast<std::uint32_t>(random() % 4000);
     if (entry < 64) {
-      map.upsert(entry, entry + 1000 * (random() % 1000));
+      shared.map.upsert(entry, entry + 1000 * (random() % 1000));
     } else if (random() % 2 == 0) {
-      map.upsert(entry, 0);
+      shared.map.upsert(entry, 0);
     } else {
-      map.erase(entry);
+      shared.map.erase(entry);
     }
-    if (step % 16 == 0) quiescence.advance();
+    if (step % 4 == 0) {
+      shared.each4([](auto& fib) { fib.publish(); });
+      shared.large6.publish();
+    }
+    if (step % 16 == 0) shared.quiescence.advance();
   }
   stop = true;
   one.join();
   two.join();
   EXPECT_EQ(wrong.load(), 0U);
-  quiescence.advance();
-  EXPECT_EQ(quiescence.waiting(), 0U);
+  shared.quiescence.advance();
+  EXPECT_EQ(shared.quiescence.waiting(), 0U);
 }
 
 /// Sends the same packet again and again, and counts what comes back.
@@ -84,7 +133,7 @@ class LoopIo final : public PacketIo {
       std::uint8_t* frame = pool_.allocate();
       if (frame == nullptr) break;
       // From a host port: an IPv4 packet from 10.0.0.1 to 10.0.0.5 without a checksum error.
-      static constexpr std::uint8_t kPacket[20] = {0x45, 0,    0,    20, 0, 0, 0, 0,  64, 253,
+      static constexpr std::uint8_t kPacket[20] = {0x45, 0,    0,  20, 0, 0, 0,  0, 64, 253,
                                                    0x65, 0xe8, 10, 0,  0, 1, 10, 0, 0,  5};
       std::copy(std::begin(kPacket), std::end(kPacket), frame + 256);
       burst[count] = {frame + 256, 20, PortId{2}};
@@ -108,8 +157,14 @@ TEST(Concurrency, AWorkerForwardsWhileEverythingIsReplaced) {
   const auto mac = [](const char* text) { return MacAddress::parse(text).value(); };
   const auto io = std::make_shared<LoopIo>(pool);
   const auto vpc = [&](std::uint16_t mtu) {
-    return VpcEntry{Vni{1}, DomainId{1}, ip("192.0.2.1"), 4789, mac("02:00:00:00:00:01"),
-                    {IpPrefix::parse("10.0.0.0/8").value()}, {ip("192.0.2.11")}, mtu};
+    return VpcEntry{Vni{1},
+                    DomainId{1},
+                    ip("192.0.2.1"),
+                    4789,
+                    mac("02:00:00:00:00:01"),
+                    {IpPrefix::parse("10.0.0.0/8").value()},
+                    {ip("192.0.2.11")},
+                    mtu};
   };
   SaSpec spec;
   spec.direction = SaDirection::kOutbound;

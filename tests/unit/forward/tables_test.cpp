@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <random>
 
@@ -17,8 +19,14 @@ IpPrefix prefix(const std::string& text) { return IpPrefix::parse(text).value();
 MacAddress mac(const char* text) { return MacAddress::parse(text).value(); }
 
 VpcEntry vpc(std::uint32_t vni, std::uint32_t domain = 1) {
-  return {Vni{vni}, DomainId{domain}, ip("192.0.2.1"), 4789, mac("02:00:00:00:00:01"), {prefix("10.0.0.0/8")},
-          {ip("192.0.2.11")}, 1450};
+  return {Vni{vni},
+          DomainId{domain},
+          ip("192.0.2.1"),
+          4789,
+          mac("02:00:00:00:00:01"),
+          {prefix("10.0.0.0/8")},
+          {ip("192.0.2.11")},
+          1450};
 }
 RouteEntry route(const std::string& to, std::vector<NextHopEntry> hops, std::uint32_t domain = 1) {
   return {DomainId{domain}, prefix(to), RouteAction::kForward, std::move(hops)};
@@ -118,17 +126,31 @@ TEST(Tables, RandomUpdatesLeaveNothingBehind) {
     const auto parsed = IpPrefix::parse(to);
     const IpPrefix target = parsed ? *parsed : IpPrefix(ip("10.0.0.0"), 8);
     switch (random() % 12) {
-      case 0: tables.upsert_domain(DomainId{number(3)}); break;
-      case 1: tables.remove_domain(DomainId{number(3)}); break;
-      case 2: tables.upsert_vpc(vpc(number(5), number(3))); break;
-      case 3: tables.remove_vpc(Vni{number(5)}); break;
-      case 4: tables.upsert_tunnel({TunnelId{tunnel.id}, DomainId{number(3)}, 0, random() % 2 == 0}); break;
-      case 5: tables.remove_tunnel(TunnelId{tunnel.id}); break;
+      case 0:
+        tables.upsert_domain(DomainId{number(3)});
+        break;
+      case 1:
+        tables.remove_domain(DomainId{number(3)});
+        break;
+      case 2:
+        tables.upsert_vpc(vpc(number(5), number(3)));
+        break;
+      case 3:
+        tables.remove_vpc(Vni{number(5)});
+        break;
+      case 4:
+        tables.upsert_tunnel({TunnelId{tunnel.id}, DomainId{number(3)}, 0, random() % 2 == 0});
+        break;
+      case 5:
+        tables.remove_tunnel(TunnelId{tunnel.id});
+        break;
       case 6:
         tables.upsert_endpoint({Vni{number(5)}, ip("10.0.0." + std::to_string(number(9))), mac("02:00:00:00:00:05"),
                                 ip("192.0.2." + std::to_string(number(9)))});
         break;
-      case 7: tables.remove_endpoint(Vni{number(5)}, ip("10.0.0." + std::to_string(number(9)))); break;
+      case 7:
+        tables.remove_endpoint(Vni{number(5)}, ip("10.0.0." + std::to_string(number(9))));
+        break;
       case 8: {
         RouteEntry entry{DomainId{number(3)}, target, RouteAction::kForward, {{any, 1}}};
         if (random() % 2 == 0) entry.nexthops.push_back({tunnel, static_cast<std::uint16_t>(number(9))});
@@ -136,9 +158,15 @@ TEST(Tables, RandomUpdatesLeaveNothingBehind) {
         tables.upsert_route(entry);
         break;
       }
-      case 9: tables.remove_route(DomainId{number(3)}, target); break;
-      case 10: tables.upsert_host_port({any, PortId{number(4)}, {ip("10.0.0.1")}}); break;
-      case 11: tables.remove_host_port(any); break;
+      case 9:
+        tables.remove_route(DomainId{number(3)}, target);
+        break;
+      case 10:
+        tables.upsert_host_port({any, PortId{number(4)}, {ip("10.0.0.1")}});
+        break;
+      case 11:
+        tables.remove_host_port(any);
+        break;
     }
     if (step % 50 == 0) tables.commit();
   }
@@ -243,6 +271,114 @@ TEST(EcmpGroup, SpreadsByWeight) {
   ASSERT_EQ(share.size(), 2U);
   EXPECT_NEAR(share.begin()->second, 256, 8);
   EXPECT_NEAR(share.rbegin()->second, 768, 8);
+}
+
+/// What workers see of the group in a slot: a slot of an attachment for each bucket.
+std::array<std::uint32_t, EcmpGroup::kBuckets> buckets(const Tables& tables, std::uint32_t slot) {
+  const EcmpGroup* group = tables.state().groups[slot].load();
+  return group == nullptr ? decltype(EcmpGroup::slots){} : group->slots;
+}
+
+/// Of the one route with several nexthops, after a commit.
+std::array<std::uint32_t, EcmpGroup::kBuckets> only_group(const Tables& tables) {
+  std::uint32_t slot = 1;
+  while (tables.state().groups[slot].load() == nullptr) ++slot;
+  return buckets(tables, slot);
+}
+
+int moved(const decltype(EcmpGroup::slots)& before, const decltype(EcmpGroup::slots)& after) {
+  int count = 0;
+  for (std::size_t i = 0; i < before.size(); ++i) count += before[i] != after[i] ? 1 : 0;
+  return count;
+}
+
+int share(const decltype(EcmpGroup::slots)& slots, std::uint32_t of) {
+  return static_cast<int>(std::count(slots.begin(), slots.end(), of));
+}
+
+NextHopEntry hop(std::uint32_t tunnel, std::uint16_t weight = 1) {
+  return {AttachmentId::tunnel(TunnelId{tunnel}), weight};
+}
+
+TEST(EcmpGroup, OnlyFlowsOfANexthopThatLeftMoveAndANewOneTakesItsShare) {
+  Tables tables;
+  tables.upsert_route(route("10.0.0.0/8", {hop(1), hop(2), hop(3), hop(4)}));
+  tables.commit();
+  const auto four = buckets(tables, 1);
+  tables.upsert_route(route("10.0.0.0/8", {hop(1), hop(2), hop(4)}));
+  tables.commit();
+  const auto three = buckets(tables, 2);
+  const std::uint32_t gone = four[128];  // the third quarter
+  for (std::size_t i = 0; i < four.size(); ++i) {
+    EXPECT_TRUE(four[i] == gone || three[i] == four[i]) << i;
+    EXPECT_NE(three[i], gone) << i;
+  }
+  for (const std::size_t bucket : {0U, 64U, 192U}) EXPECT_NEAR(share(three, four[bucket]), 256.0 / 3, 1);
+
+  // A route that goes from one nexthop to two keeps half of its flows where they are.
+  tables.upsert_route(route("10.0.0.0/8", {hop(2)}));
+  tables.upsert_route(route("10.0.0.0/8", {hop(2), hop(9)}));
+  tables.commit();
+  const auto two = only_group(tables);
+  EXPECT_EQ(share(two, four[64]), 128);
+  tables.upsert_route(route("10.0.0.0/8", {hop(2), hop(5), hop(9)}));
+  tables.commit();
+  EXPECT_NEAR(moved(two, only_group(tables)), 256.0 / 3, 1);
+
+  // The same nexthops again change nothing, and another route shares the group.
+  const auto before = tables.quiescence().waiting();
+  tables.upsert_route(route("10.0.0.0/8", {hop(9), hop(5), hop(2)}));
+  EXPECT_EQ(tables.quiescence().waiting(), before);
+}
+
+TEST(EcmpGroup, WeightsHoldWhenANexthopLeaves) {
+  Tables tables;
+  tables.upsert_route(route("10.0.0.0/8", {hop(1, 1), hop(2, 3), hop(3, 4)}));
+  const auto all = buckets(tables, 1);
+  tables.upsert_route(route("10.0.0.0/8", {hop(1, 1), hop(2, 3)}));
+  const auto rest = buckets(tables, 2);
+  EXPECT_NEAR(share(rest, all[0]), 64, 2);
+  EXPECT_NEAR(share(rest, all[100]), 192, 2);
+  EXPECT_EQ(moved(all, rest), share(all, all[255]));
+}
+
+TEST(EcmpGroup, AMemberThatCannotSendLeavesItsFlowsToTheOthersUntilItCan) {
+  Tables tables;
+  std::vector<std::shared_ptr<Sa>> sas;
+  for (std::uint32_t i = 1; i <= 4; ++i) {
+    tables.upsert_tunnel({TunnelId{i}, DomainId{1}, 0, true});
+    sas.push_back(sa(SaDirection::kOutbound, 400 + i, i, "192.0.2.9"));
+    tables.set_outbound(TunnelId{i}, sas.back());
+  }
+  tables.upsert_route(route("10.0.0.0/8", {hop(1), hop(2), hop(3), hop(4)}));
+  tables.commit();
+  const auto all = buckets(tables, 1);
+  const auto slot_of = [&](std::uint32_t tunnel) { return all[(tunnel - 1) * 64]; };
+  const auto expect_without = [&](const std::vector<std::uint32_t>& gone) {
+    const auto now = buckets(tables, 1);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const bool lost = std::find(gone.begin(), gone.end(), all[i]) != gone.end();
+      EXPECT_TRUE(lost || now[i] == all[i]) << i;
+      EXPECT_EQ(std::find(gone.begin(), gone.end(), now[i]), gone.end()) << i;
+    }
+    return now;
+  };
+  tables.set_outbound(TunnelId{2}, nullptr);
+  const auto without_2 = expect_without({slot_of(2)});
+  for (const std::uint32_t other : {1U, 3U, 4U}) EXPECT_GT(share(without_2, slot_of(other)), 64 + 8);
+  // The second failure moves only what was with it.
+  tables.remove_tunnel(TunnelId{3});
+  const auto without_2_3 = expect_without({slot_of(2), slot_of(3)});
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    EXPECT_TRUE(without_2[i] == slot_of(3) || without_2_3[i] == without_2[i]) << i;
+  }
+  tables.upsert_tunnel({TunnelId{3}, DomainId{1}, 0, true});
+  EXPECT_EQ(buckets(tables, 1), without_2);
+  // None is left: each keeps its own, and what comes is dropped with a name.
+  for (const std::uint32_t tunnel : {1U, 3U, 4U}) tables.set_outbound(TunnelId{tunnel}, nullptr);
+  EXPECT_EQ(buckets(tables, 1), all);
+  for (std::uint32_t i = 1; i <= 4; ++i) tables.set_outbound(TunnelId{i}, sas[i - 1]);
+  EXPECT_EQ(buckets(tables, 1), all);
 }
 
 }  // namespace
