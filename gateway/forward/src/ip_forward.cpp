@@ -104,7 +104,8 @@ void ip_forward(Burst& burst) noexcept {
       burst.drop(number, Drop::kEspSelector);
       continue;
     }
-    if (!packet.attachment->domain->exists.load(std::memory_order_acquire)) {
+    const Domain& domain = *packet.attachment->domain;
+    if (!domain.exists.load(std::memory_order_acquire)) {
       burst.drop(number, Drop::kNoDomain);
       continue;
     }
