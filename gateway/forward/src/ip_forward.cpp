@@ -3,7 +3,10 @@
 // What a router does with a packet (RFC 1812 section 5.2.1), less what has been done by whoever took it out of its tunnel
 // (its header is valid) and what is left to pmtu (the hop is counted when nothing can go wrong any more, so that an
 // ICMP error quotes the packet as it came).
+#include "gateway/forward/src/ip_forward.h"
+
 #include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/host_frame.h"
 #include "gateway/forward/src/stages.h"
 #include "platform/wire/ip_protocol.h"
 
@@ -28,11 +31,20 @@ namespace {
                             static_cast<std::uint16_t>(ports));
 }
 
+[[nodiscard]] inline RouteValue look_up(const Domain& domain, const InnerPacket& inner) noexcept {
+  const AddressWords& destination = inner.destination;
+  return RouteValue(
+      inner.family == 4
+          ? domain.fib4.lookup(fib_key(byteswap(static_cast<std::uint32_t>(destination.low))))
+          : domain.fib6.lookup((static_cast<Uint128>(byteswap(destination.low)) << 64) | byteswap(destination.high)));
+}
+
 void punt(Burst& burst, unsigned number, Transit& packet, std::uint32_t slot) noexcept {
   const HostPort* host_port = burst.tables.attachments[slot].host_port.load(std::memory_order_acquire);
   if (host_port == nullptr) return burst.drop(number, Drop::kNoHostPort);
   packet.egress = slot;
   packet.port = host_port->port;
+  if (!host_port->mac.is_zero()) put_host_frame(packet, *host_port);
   burst.to_host.push(number);
 }
 
@@ -88,13 +100,17 @@ void ip_forward(Burst& burst) noexcept {
       continue;
     }
     packet.flow_hash = flow_hash(packet);
-    const AddressWords& destination = packet.inner.destination;
-    const std::uint32_t found =
-        packet.inner.family == 4
-            ? domain.fib4.lookup(fib_key(byteswap(static_cast<std::uint32_t>(destination.low))))
-            : domain.fib6.lookup((static_cast<Uint128>(byteswap(destination.low)) << 64) | byteswap(destination.high));
-    route(burst, number, packet, RouteValue(found));
+    route(burst, number, packet, look_up(domain, packet.inner));
   }
+}
+
+std::uint32_t exit_towards(const TableState& tables, const Domain& domain, const InnerPacket& inner) noexcept {
+  using Action = RouteValue::Action;
+  const RouteValue value = look_up(domain, inner);
+  if (value.action() == Action::kForward) return value.slot();
+  if (value.action() != Action::kGroup) return 0;
+  const EcmpGroup* group = tables.groups[value.slot()].load(std::memory_order_acquire);
+  return group == nullptr ? 0 : group->pick(0);
 }
 
 }  // namespace simplon::forward

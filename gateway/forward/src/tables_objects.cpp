@@ -64,7 +64,8 @@ auto with_fib(Domain& domain, const IpPrefix& prefix, Use&& use) {
 }  // namespace
 
 std::string AttachmentId::to_string() const {
-  return (kind == AttachmentKind::kVpc ? "vpc " : "tunnel ") + std::to_string(id);
+  const char* name = kind == AttachmentKind::kVpc ? "vpc " : kind == AttachmentKind::kTunnel ? "tunnel " : "circuit ";
+  return name + std::to_string(id);
 }
 
 AddressSet::AddressSet(const std::vector<IpAddress>& addresses) {
@@ -118,6 +119,7 @@ bool Attachment::owns(const WireAddress& source) const noexcept {
 DomainId Tables::Writer::AttachmentRecord::domain() const noexcept {
   if (const auto* vpc = std::get_if<VpcEntry>(&entry)) return vpc->domain;
   if (const auto* tunnel = std::get_if<TunnelEntry>(&entry)) return tunnel->domain;
+  if (const auto* circuit = std::get_if<CircuitEntry>(&entry)) return circuit->domain;
   return DomainId{};
 }
 
@@ -146,9 +148,11 @@ void Tables::Writer::settle_attachment(AttachmentId id) {
   AttachmentSlot& slot = state.attachments[record->slot];
   state.quiescence.retire(slot.counters.exchange(nullptr, std::memory_order_acq_rel),
                           [](void* p) { delete[] static_cast<TrafficCounters*>(p); });
+  if (id.kind == kViaKind) withdraw_attachment(*record);
   attachment_of_slot.erase(record->slot);
   attachment_slots.release(record->slot, state.quiescence);
   attachments.erase(id);
+  if (id.kind == kViaKind) forget_via(id);
 }
 
 void Tables::Writer::publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object,
@@ -430,6 +434,7 @@ Result<void> Tables::upsert_host_port(const HostPortEntry& entry) {
   if (record == nullptr) return full("attachments", kMaxAttachments);
   auto object = std::make_unique<HostPort>();
   object->port = entry.port;
+  object->mac = entry.mac;
   object->all = entry.addresses;
   for (const IpAddress& address : entry.addresses) {
     WireAddress& place = address.is_v4() ? object->v4 : object->v6;
@@ -486,19 +491,25 @@ RouteValue Tables::Writer::compile_route(const RouteEntry& route) {
   if (route.action == RouteAction::kUnreachable) return {Action::kUnreachable, 0};
   Hops hops = route.nexthops;
   std::sort(hops.begin(), hops.end());
+  std::vector<AttachmentId> targets;
+  const auto drop_targets = [&] {
+    for (const AttachmentId& target : targets) {
+      --attachments.at(target).references;
+      settle_attachment(target);
+    }
+  };
   for (const NextHopEntry& hop : hops) {
-    AttachmentRecord* record = attachment(hop.attachment);
+    const AttachmentId target = target_of(hop);
+    AttachmentRecord* record = attachment(target);
     if (record == nullptr) {
-      for (const NextHopEntry& referred : hops) {
-        if (&referred == &hop) break;
-        --attachments.at(referred.attachment).references;
-        settle_attachment(referred.attachment);
-      }
+      drop_targets();
+      if (target.kind == kViaKind) forget_via(target);
       return {Action::kNone, 0};
     }
-    ++record->references;
+    if (++record->references == 1 && target.kind == kViaKind) publish_via(via_of.at(target.id));
+    targets.push_back(target);
   }
-  const std::uint32_t first = attachments.at(hops.front().attachment).slot;
+  const std::uint32_t first = attachments.at(targets.front()).slot;
   if (route.action == RouteAction::kLocal) return {Action::kLocal, first};
   if (hops.size() == 1) return {Action::kForward, first};
 
@@ -507,19 +518,16 @@ RouteValue Tables::Writer::compile_route(const RouteEntry& route) {
     place->second.slot = group_slots.allocate();
     if (place->second.slot == 0) {
       groups.erase(place);
-      for (const NextHopEntry& hop : hops) {
-        --attachments.at(hop.attachment).references;
-        settle_attachment(hop.attachment);
-      }
+      drop_targets();
       return {Action::kNone, 0};
     }
     group_of_slot[place->second.slot] = place;
     std::vector<std::pair<std::uint32_t, std::uint32_t>> slot_weights;
-    for (const NextHopEntry& hop : hops) slot_weights.emplace_back(attachments.at(hop.attachment).slot, hop.weight);
+    for (std::size_t i = 0; i < hops.size(); ++i) slot_weights.emplace_back(attachments.at(targets[i]).slot, hops[i].weight);
     state.groups[place->second.slot].store(spread(slot_weights).release(), std::memory_order_release);
   } else {
     // The group refers to them already.
-    for (const NextHopEntry& hop : hops) --attachments.at(hop.attachment).references;
+    for (const AttachmentId& target : targets) --attachments.at(target).references;
   }
   ++place->second.references;
   return {Action::kGroup, place->second.slot};
@@ -550,7 +558,7 @@ void Tables::Writer::drop_route_value(RouteValue value) {
   group_of_slot.erase(value.slot());
   const Hops hops = place->first;
   groups.erase(place);
-  for (const NextHopEntry& hop : hops) drop_attachment(hop.attachment);
+  for (const NextHopEntry& hop : hops) drop_attachment(target_of(hop));
 }
 
 Result<void> Tables::upsert_route(const RouteEntry& route) {
@@ -566,6 +574,12 @@ Result<void> Tables::upsert_route(const RouteEntry& route) {
   for (const NextHopEntry& hop : route.nexthops) {
     if (hop.weight == 0) {
       return fail(ErrorCode::kInvalidConfig, name() + ": " + hop.attachment.to_string() + " has weight 0");
+    }
+    if (hop.gateway && hop.attachment.kind != AttachmentKind::kCircuit) {
+      return fail(ErrorCode::kInvalidConfig, name() + ": " + hop.attachment.to_string() + " has no gateways");
+    }
+    if (hop.gateway && (hop.gateway->is_unspecified() || hop.gateway->is_multicast())) {
+      return fail(ErrorCode::kInvalidConfig, name() + ": " + hop.gateway->to_string() + " cannot be a gateway");
     }
   }
   if (writer_->domains.size() + 2 >= kMaxDomains) return full("domains", kMaxDomains);
@@ -606,7 +620,7 @@ std::optional<RouteEntry> Tables::route(DomainId domain, const IpPrefix& prefix)
     case Action::kForward:
       break;
   }
-  route.nexthops = {{writer_->attachment_of_slot.at(value.slot()), 1}};
+  route.nexthops = {writer_->hop_to(writer_->attachment_of_slot.at(value.slot()), 1)};
   return route;
 }
 

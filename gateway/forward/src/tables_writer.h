@@ -6,6 +6,7 @@
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -29,7 +30,7 @@ class Tables::Writer {
     std::uint32_t slot = 0;
     /// Routes, groups and inbound SAs that lead here.
     std::size_t references = 0;
-    std::variant<std::monostate, VpcEntry, TunnelEntry> entry;
+    std::variant<std::monostate, VpcEntry, TunnelEntry, CircuitEntry> entry;
     std::optional<HostPortEntry> host_port;
     std::shared_ptr<Sa> outbound;
 
@@ -52,6 +53,10 @@ class Tables::Writer {
     std::size_t references = 0;
   };
   using Hops = std::vector<NextHopEntry>;
+  /// A circuit and a gateway on it. In the tables it is an attachment like others, under an id that only the writer knows, so
+  /// that routes and groups lead to slots and know nothing of gateways.
+  using Via = std::pair<CircuitId, IpAddress>;
+  static constexpr AttachmentKind kViaKind{255};
 
   // Attachments. nullptr: kMaxAttachments are in use.
   AttachmentRecord* attachment(AttachmentId id);
@@ -62,6 +67,18 @@ class Tables::Writer {
   void publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object, DomainId in);
   /// Removes it.
   void withdraw_attachment(AttachmentRecord& record);
+
+  /// What a nexthop leads to; makes the id of a circuit with a gateway.
+  [[nodiscard]] AttachmentId target_of(const NextHopEntry& hop);
+  /// And back.
+  [[nodiscard]] NextHopEntry hop_to(AttachmentId target, std::uint16_t weight) const;
+  /// Puts the circuit, or its absence, into the slot of each of its gateways.
+  void publish_vias(CircuitId circuit);
+  void publish_via(const Via& via);
+  /// Its slot is free again.
+  void forget_via(AttachmentId id);
+  /// Whether another circuit has the VLAN.
+  [[nodiscard]] Result<void> claim_vlan(const CircuitEntry& circuit, const AttachmentRecord& record) const;
 
   /// The port of its host port leads to it no longer, unless it leads elsewhere already.
   void untie_port(const AttachmentRecord& record);
@@ -105,6 +122,10 @@ class Tables::Writer {
   std::unordered_map<std::uint32_t, AttachmentId> attachment_of_slot;
   std::unordered_map<DomainId, DomainRecord> domains;
   std::unordered_map<IpAddress, AdjacencyRecord> adjacencies;
+  std::map<Via, AttachmentId> vias;
+  std::unordered_map<std::uint32_t, Via> via_of;  ///< By the number in the id.
+  std::uint32_t next_via = 1;
+  NeighborListener neighbor_listener;
   std::map<Hops, GroupRecord> groups;
   std::unordered_map<std::uint32_t, std::map<Hops, GroupRecord>::iterator> group_of_slot;
   std::unordered_map<std::uint32_t, std::shared_ptr<Sa>> inbound;
