@@ -33,7 +33,7 @@ class TableApplier {
   void set_generation(Generation generation) noexcept { generation_ = generation; }
   /// Everything that was upserted and is there, as a stream of Updates (table_protocol.h) that makes the same of empty tables.
   [[nodiscard]] std::vector<std::uint8_t> encode() const;
-  /// VPCs and tunnels that exist, for statistics.
+  /// VPCs, tunnels and circuits that exist, for statistics.
   [[nodiscard]] std::vector<ipc::AttachmentRef> attachments() const;
 
  private:
@@ -66,6 +66,7 @@ class TableApplier {
   Result<void> upsert(const ipc::Vpc& vpc);
   Result<void> upsert(const ipc::Endpoint& endpoint);
   Result<void> upsert(const ipc::Tunnel& tunnel);
+  Result<void> upsert(const ipc::Circuit& circuit);
   Result<void> upsert(const ipc::HostPort& port);
   Result<void> upsert(const ipc::Route& route);
   void remove(const ipc::Domain& domain);
@@ -73,6 +74,7 @@ class TableApplier {
   void remove(const ipc::Vpc& vpc);
   void remove(const ipc::Endpoint& endpoint);
   void remove(const ipc::Tunnel& tunnel);
+  void remove(const ipc::Circuit& circuit);
   void remove(const ipc::HostPort& port);
   void remove(const ipc::Route& route);
   void publish_local_addresses();
@@ -89,6 +91,7 @@ class TableApplier {
   std::map<std::string, std::uint64_t> uplinks_;
   std::map<Vni, Marked<ipc::Vpc>> vpcs_;
   std::map<TunnelId, Marked<ipc::Tunnel>> tunnels_;
+  std::map<CircuitId, Marked<ipc::Circuit>> circuits_;
   std::map<ipc::AttachmentRef, Marked<ipc::HostPort>> host_ports_;
   std::unordered_map<EndpointKey, std::uint64_t, Hash> endpoints_;
   std::unordered_map<RouteKey, std::uint64_t, Hash> routes_;

@@ -265,9 +265,16 @@ void Uplinks::close(Uplink& uplink) {
 
 std::optional<Uplinks::Open> Uplinks::find(std::uint32_t interface_index) const {
   for (const auto& [name, uplink] : uplinks_) {
-    if (uplink.index == interface_index && interface_index != 0) return Open{uplink.port, name, uplink.mac, uplink.mtu_bytes};
+    if (uplink.index == interface_index && interface_index != 0) return find(name);
   }
   return std::nullopt;
+}
+
+std::optional<Uplinks::Open> Uplinks::find(const std::string& interface) const {
+  const auto found = uplinks_.find(interface);
+  if (found == uplinks_.end() || found->second.index == 0) return std::nullopt;
+  const Uplink& uplink = found->second;
+  return Open{uplink.port, interface, uplink.mac, uplink.mtu_bytes, uplink.index};
 }
 
 std::vector<int> Uplinks::descriptors() const {

@@ -52,8 +52,10 @@ class Uplinks {
     std::string name;
     MacAddress mac;
     std::uint32_t mtu_bytes = 0;
+    std::uint32_t index = 0;
   };
   [[nodiscard]] std::optional<Open> find(std::uint32_t interface_index) const;
+  [[nodiscard]] std::optional<Open> find(const std::string& interface) const;
   [[nodiscard]] std::vector<int> descriptors() const;
   [[nodiscard]] std::vector<ipc::UplinkStats> stats() const;
 
