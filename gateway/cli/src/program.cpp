@@ -53,6 +53,7 @@ void declare(Commands& commands, CLI::App& app) {
   declare_audit(commands);
   declare_tunnel(commands);
   declare_vpc(commands);
+  declare_circuit(commands);
   declare_doctor(commands);
   name_arguments(app);
 }
