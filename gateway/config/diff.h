@@ -26,7 +26,7 @@ enum class ChangeKind : std::uint8_t { kAdded, kRemoved, kChanged };
 /// One field of one object. For an added or removed object there is one change with an empty field.
 struct Change {
   ChangeKind kind = ChangeKind::kChanged;
-  /// "tunnel", "neighbor", "domain", "vpc", "endpoint", "uplink", "gateway", "acl".
+  /// "tunnel", "neighbor", "domain", "vpc", "endpoint", "circuit", "uplink", "gateway", "acl".
   std::string kind_of_object;
   /// "paris", "prod/paris-router" (neighbor), "red/10.20.0.5" (endpoint).
   std::string name;

@@ -15,7 +15,7 @@
 
 namespace simplon::config {
 
-/// Ids of domains and tunnels by name, kept in a file of the state directory (`ids`).
+/// Ids of domains, tunnels and circuits by name, kept in a file of the state directory (`ids`).
 ///
 /// An id stays with its name over restarts (it is the if_id of live SAs and part of interface names), is never 0, and
 /// is never given to another name afterwards: numbers only grow. Threads: one. Blocks on the disk (one small file) when
@@ -25,7 +25,7 @@ class IdRegistry {
   /// Errors: kUnavailable, or kInvalidConfig if the file is damaged (it is never guessed anew: wrong ids mix tunnels).
   [[nodiscard]] static Result<IdRegistry> open(const std::filesystem::path& state_directory);
 
-  /// Gives an id to each domain and tunnel of `config` that has none; persisted before it returns.
+  /// Gives an id to each domain, tunnel and circuit of `config` that has none; persisted before it returns.
   /// Errors: kExhausted (no numbers left), kUnavailable; then nothing changed.
   [[nodiscard]] Result<void> assign(const GatewayConfig& config);
   /// Forgets names that are not in `config`; call when their objects are gone from charon and the forwarder.
@@ -35,9 +35,11 @@ class IdRegistry {
   struct Snapshot {
     std::map<std::string, std::uint32_t, std::less<>> domains;
     std::map<std::string, std::uint32_t, std::less<>> tunnels;
+    std::map<std::string, std::uint32_t, std::less<>> circuits;
     /// Next numbers to give.
     std::uint32_t next_domain = 1;
     std::uint32_t next_tunnel = 1;
+    std::uint32_t next_circuit = 1;
 
     friend bool operator==(const Snapshot&, const Snapshot&) = default;
   };
@@ -48,11 +50,12 @@ class IdRegistry {
 
   [[nodiscard]] std::optional<DomainId> domain(std::string_view name) const;
   [[nodiscard]] std::optional<TunnelId> tunnel(std::string_view name) const;
+  [[nodiscard]] std::optional<CircuitId> circuit(std::string_view name) const;
   [[nodiscard]] std::optional<std::string> domain_name(DomainId id) const;
   /// Also those that are not configured any more but not forgotten yet (`retain`).
   [[nodiscard]] std::vector<std::string> domain_names() const {
     std::vector<std::string> names;
-    for (const auto& [name, number] : domains_.by_name) names.push_back(name);
+    for (const auto& [name, number] : tables_.domains.by_name) names.push_back(name);
     return names;
   }
   [[nodiscard]] std::optional<std::string> tunnel_name(TunnelId id) const;
@@ -65,11 +68,16 @@ class IdRegistry {
   };
 
   explicit IdRegistry(std::filesystem::path file) : file_(std::move(file)) {}
-  Result<void> store(const Table& domains, const Table& tunnels);
+  struct Tables {
+    Table domains;
+    Table tunnels;
+    Table circuits;
+    friend bool operator==(const Tables&, const Tables&) = default;
+  };
+  Result<void> store(const Tables& tables);
 
   std::filesystem::path file_;
-  Table domains_;
-  Table tunnels_;
+  Tables tables_;
 };
 
 }  // namespace simplon::config

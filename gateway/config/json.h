@@ -28,6 +28,7 @@ namespace simplon::config {
 /// All fields, defaults included; files of secrets by path, never their contents.
 [[nodiscard]] nlohmann::json to_json(const TunnelConfig& tunnel);
 [[nodiscard]] nlohmann::json to_json(const VpcConfig& vpc);
+[[nodiscard]] nlohmann::json to_json(const CircuitConfig& circuit);
 [[nodiscard]] nlohmann::json to_json(const EndpointConfig& endpoint);
 [[nodiscard]] nlohmann::json to_json(const BgpNeighborConfig& neighbor);
 /// Without its neighbors.

@@ -5,17 +5,18 @@ import json
 import pathlib
 import sys
 
-LISTS = {"uplinks": "uplink", "domains": "domain", "vpcs": "vpc", "tunnels": "tunnel"}
+LISTS = {"uplinks": "uplink", "domains": "domain", "vpcs": "vpc", "tunnels": "tunnel", "circuits": "circuit"}
 ABOUT = {
     "gateway": "The gateway itself.",
     "uplink": "A network interface of the host that the forwarder receives from and sends to.",
-    "domain": "A routing domain: tunnels and VPCs of one domain reach each other, those of two domains never.",
+    "domain": "A routing domain: tunnels, circuits and VPCs of one domain reach each other, those of two domains never.",
     "bgp": "The routing daemon of a domain.",
-    "neighbor": "A BGP neighbor, reached through a tunnel.",
+    "neighbor": "A BGP neighbor, reached through a tunnel or circuit.",
     "static-route": "A route that nobody has to announce.",
     "vpc": "A virtual network of the cloud, carried in VXLAN.",
     "endpoint": "A VM: its address, and the compute host that it is behind.",
     "tunnel": "An IPsec tunnel to a site.",
+    "circuit": "One path of a private line: a VLAN, or one inside another, on an uplink.",
 }
 
 

@@ -126,6 +126,38 @@ struct TunnelConfig {
   friend bool operator==(const TunnelConfig&, const TunnelConfig&) = default;
 };
 
+/// Type of the outer tag of what we send.
+enum class OuterTag : std::uint8_t {
+  k8021ad,  ///< 0x88a8
+  k8021q,   ///< 0x8100, as many providers want it
+};
+
+enum class CircuitPath : std::uint8_t { kPrimary, kSecondary };
+
+/// One path of a private line: a VLAN on an uplink with the provider's router at the other end. A line with two paths is two
+/// of these with one service key.
+struct CircuitConfig {
+  std::string name;
+  std::string domain;
+  /// Interface of an uplink.
+  std::string uplink;
+  std::uint16_t vlan = 0;
+  /// The provider's tag in front of it (QinQ).
+  std::optional<std::uint16_t> outer_vlan;
+  OuterTag outer_type = OuterTag::k8021ad;
+  /// Ours on the circuit, with the length of the link (192.168.15.1/30); at most one of each family.
+  std::vector<InterfaceAddress> addresses;
+  /// IP bytes.
+  std::uint16_t mtu_bytes = 1500;
+  bool clamp_mss = true;
+  bool enabled = true;
+  /// What the provider calls the line, a GUID in lower case; not a secret.
+  std::optional<std::string> service_key;
+  CircuitPath path = CircuitPath::kPrimary;
+  PolicyConfig policy;
+  friend bool operator==(const CircuitConfig&, const CircuitConfig&) = default;
+};
+
 /// The whole document.
 struct GatewayConfig {
   std::string name;
@@ -137,6 +169,7 @@ struct GatewayConfig {
   std::vector<VpcConfig> vpcs;
   std::vector<TunnelConfig> tunnels;
   std::vector<AclConfig> acls;
+  std::vector<CircuitConfig> circuits;
   friend bool operator==(const GatewayConfig&, const GatewayConfig&) = default;
 };
 

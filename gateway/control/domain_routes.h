@@ -20,7 +20,7 @@ namespace simplon::control {
 /// Where a route comes from, most preferred first: of several for one prefix the first that resolves is forwarded on.
 enum class RouteSource : std::uint8_t {
   kLocal,      ///< an address of ours
-  kConnected,  ///< inside link of a tunnel, prefix of a VPC
+  kConnected,  ///< inside link of a tunnel, link of a circuit, prefix of a VPC
   kStatic,
   kBgp,
 };

@@ -19,6 +19,7 @@ namespace simplon::control {
 /// Host port names; at most 15 characters for any id.
 [[nodiscard]] std::string tunnel_interface(TunnelId id);
 [[nodiscard]] std::string vpc_interface(Vni vni);
+[[nodiscard]] std::string circuit_interface(CircuitId id);
 
 /// MTU of a tunnel's host port when none is configured: what fits through ESP-in-UDP over IPv6 on a 1500-byte path.
 /// Only our own packets (BGP, ping) see it; forwarded ones are measured against the computed MTU of the SA.

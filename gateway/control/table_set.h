@@ -21,6 +21,7 @@ struct TableSet {
   std::map<std::string, ipc::Uplink> uplinks;
   std::map<Vni, ipc::Vpc> vpcs;
   std::map<TunnelId, ipc::Tunnel> tunnels;
+  std::map<CircuitId, ipc::Circuit> circuits;
   std::map<ipc::AttachmentRef, ipc::HostPort> host_ports;
   std::map<std::pair<Vni, IpAddress>, ipc::Endpoint> endpoints;
   std::map<DomainId, std::unordered_map<IpPrefix, ipc::Route>> routes;

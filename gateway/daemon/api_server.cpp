@@ -197,6 +197,8 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
       }
       case ipc::ApiCall::kVpcs:
         co_return co_await backend.vpcs();
+      case ipc::ApiCall::kCircuits:
+        co_return co_await backend.circuits();
       case ipc::ApiCall::kRoutes:
         co_return co_await backend.routes(std::move(request.domain));
       case ipc::ApiCall::kBgp:

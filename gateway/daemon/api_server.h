@@ -88,6 +88,7 @@ class ApiBackend {
   virtual boost::asio::awaitable<ApiResult> tunnel_action(config::Author who, std::string name,
                                                        TunnelAction action) = 0;
   virtual boost::asio::awaitable<ApiResult> vpcs() = 0;
+  virtual boost::asio::awaitable<ApiResult> circuits() = 0;
   /// `domain`: empty for all.
   virtual boost::asio::awaitable<ApiResult> routes(std::string domain) = 0;
   virtual boost::asio::awaitable<ApiResult> bgp() = 0;

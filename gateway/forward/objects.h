@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,9 +21,9 @@
 
 namespace simplon::forward {
 
-enum class AttachmentKind : std::uint8_t { kVpc = 1, kTunnel = 2 };
+enum class AttachmentKind : std::uint8_t { kVpc = 1, kTunnel = 2, kCircuit = 3 };
 
-/// A VPC by its VNI or a tunnel by its id.
+/// A VPC by its VNI, a tunnel or a circuit by its id.
 struct AttachmentId {
   AttachmentKind kind = AttachmentKind::kVpc;
   std::uint32_t id = 0;
@@ -31,7 +32,10 @@ struct AttachmentId {
   [[nodiscard]] static constexpr AttachmentId tunnel(TunnelId id) noexcept {
     return {AttachmentKind::kTunnel, id.value()};
   }
-  /// "vpc 5001", "tunnel 7".
+  [[nodiscard]] static constexpr AttachmentId circuit(CircuitId id) noexcept {
+    return {AttachmentKind::kCircuit, id.value()};
+  }
+  /// "vpc 5001", "tunnel 7", "circuit 3".
   [[nodiscard]] std::string to_string() const;
   friend constexpr auto operator<=>(const AttachmentId&, const AttachmentId&) noexcept = default;
 };
@@ -68,12 +72,40 @@ struct TunnelEntry {
   bool clamp_mss = true;
 };
 
+/// A VLAN on an uplink, or one inside another (QinQ), with routers on it.
+struct CircuitEntry {
+  CircuitId id;  ///< Key. Below 2^24.
+  DomainId domain;
+  /// The uplink; kNoPort: it is not open, the circuit is down.
+  PortId port = kNoPort;
+  /// 1 to 4094.
+  std::uint16_t vlan = 0;
+  /// The tag in front of it; 0: none.
+  std::uint16_t outer_vlan = 0;
+  /// Type of the outer tag as we send it; both are accepted.
+  std::uint16_t outer_type = 0x88a8;
+  /// Ours on the circuit: Ethernet source of what we send, unicast destination of what we accept.
+  MacAddress mac;
+  /// IP bytes.
+  std::uint16_t mtu = 1500;
+  bool clamp_mss = true;
+};
+
+/// A router or host on a circuit that answered.
+struct NeighborEntry {
+  CircuitId circuit;  ///< Key, with the address.
+  IpAddress address;
+  MacAddress mac;
+};
+
 /// Ties an attachment to the port its kernel interface is.
 struct HostPortEntry {
   AttachmentId attachment;  ///< Key.
   PortId port;
   /// Source addresses of ICMP errors, one per family at most is used.
   std::vector<IpAddress> addresses;
+  /// Of the kernel's interface; needed if the port carries frames.
+  MacAddress mac{};
 };
 
 enum class RouteAction : std::uint8_t {
@@ -85,6 +117,8 @@ enum class RouteAction : std::uint8_t {
 struct NextHopEntry {
   AttachmentId attachment;
   std::uint16_t weight = 1;
+  /// Circuits only: the neighbor that the packets are sent to; unset: to the neighbor they are for.
+  std::optional<IpAddress> gateway{};
   friend auto operator<=>(const NextHopEntry&, const NextHopEntry&) noexcept = default;
 };
 
@@ -118,6 +152,8 @@ struct PortEntry {
   bool fixup = false;
   /// One per worker. Shared by all ports it serves; destroyed when no port has it and no worker can see it.
   std::vector<std::shared_ptr<PacketIo>> queues;
+  /// A host port that carries Ethernet frames (TAP), not bare IP packets (TUN).
+  bool frames = false;
 };
 
 }  // namespace simplon::forward

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "gateway/forward/asked_neighbors.h"
 #include "gateway/forward/counters.h"
 #include "gateway/forward/objects.h"
 #include "gateway/forward/policy_objects.h"
@@ -48,6 +49,9 @@ class Tables {
   void remove_endpoint(Vni vni, const IpAddress& address);
   Result<void> upsert_tunnel(const TunnelEntry& tunnel);
   void remove_tunnel(TunnelId id);
+  /// Errors also: kConflict if another circuit has the VLAN on that port.
+  Result<void> upsert_circuit(const CircuitEntry& circuit);
+  void remove_circuit(CircuitId id);
   Result<void> upsert_host_port(const HostPortEntry& host_port);
   void remove_host_port(AttachmentId attachment);
   Result<void> upsert_route(const RouteEntry& route);
@@ -78,6 +82,19 @@ class Tables {
   Result<void> set_adjacency(const IpAddress& destination, const AdjacencyEntry& adjacency);
   [[nodiscard]] std::vector<IpAddress> wanted_adjacencies() const;
 
+  // Neighbors on circuits. One that a route names as gateway is wanted while there is such a route, whether it is known or not;
+  // the listener hears of each once when it becomes wanted and once when it no longer is. Of others the workers say when they
+  // have a packet for one that is not known (`take_asked`).
+
+  using NeighborListener = std::function<void(CircuitId circuit, const IpAddress& neighbor, bool wanted)>;
+  /// Calls back at once for those already wanted.
+  void on_neighbor(NeighborListener listener);
+  Result<void> upsert_neighbor(const NeighborEntry& neighbor);
+  void remove_neighbor(CircuitId circuit, const IpAddress& address);
+  /// Those that packets were dropped for since the last call; a few of them if there are many. Only addresses and circuits
+  /// of packets, that is: not trusted.
+  [[nodiscard]] std::vector<AskedNeighbor> take_asked();
+
   // Security associations.
 
   /// Errors: kConflict if another Sa has the SPI. Installing an installed one again changes nothing.
@@ -105,7 +122,8 @@ class Tables {
   // Reading.
 
   struct Counts {
-    std::uint64_t domains = 0, vpcs = 0, endpoints = 0, tunnels = 0, routes = 0, adjacencies = 0, inbound_sas = 0;
+    std::uint64_t domains = 0, vpcs = 0, endpoints = 0, tunnels = 0, circuits = 0, neighbors = 0, routes = 0, adjacencies = 0,
+                  inbound_sas = 0;
   };
   [[nodiscard]] Counts counts() const noexcept;
   /// Empty if there is no such attachment.

@@ -7,10 +7,13 @@
 //     uplink --> classify --> vxlan_decap --+                                  +--> vxlan_encap --+
 //                    |                      +--> ip_forward --> resolve, pmtu -+                  +--> transmit --> uplink
 //                    +------> esp_decrypt --+        |              ^   |      +--> esp_encrypt --+
+//                    +----> circuit_decap --+        |              |   |      +-> circuit_encap --+
 //     host port ---> classify -----------------------|--------------+   |
 //                                                    +--> transmit --> host port (packets for us)
 //                                                    |                  |
 //                                                    +--> icmp_errors <-+   back out of where the packet came from
+//
+// Frames of circuits that are the kernel's business go between circuit_decap or classify and transmit directly.
 //
 // Packets of one flow stay in order: queues are first in, first out, and a flow takes one path. ICMP errors take a second
 // turn through resolve and pmtu; they are never answered themselves, so there is no third.

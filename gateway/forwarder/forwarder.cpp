@@ -3,6 +3,7 @@
 //     simplond --table protocol--> TableApplier --+--> Tables <-- worker thread (AF_XDP, TUN)
 //     charon   --SA protocol-----> SaStore -------+       ^
 //     kernel   --netlink---------> Underlay, Uplinks -----+
+//     kernel of a domain --netlink--> Circuits -----------+
 //
 // Everything on the left runs on the one io_context thread, so no two of them write at the same time and none takes a
 // lock. The worker never waits for any of them. What has to happen after a write (resolve new destinations, tell the
@@ -21,6 +22,7 @@
 
 #include "gateway/forward/drop.h"
 #include "gateway/forward/tables.h"
+#include "gateway/forwarder/circuits.h"
 #include "gateway/forwarder/handover.h"
 #include "gateway/forwarder/connection_stats.h"
 #include "gateway/forwarder/host_ports.h"
@@ -51,6 +53,8 @@ constexpr unsigned kTicksPerRetry = 4;
 constexpr unsigned kTicksPerRefresh = 40;
 // Route and link changes come in bursts.
 constexpr auto kDebounce = 20ms;
+// How long a packet to an unknown neighbor may wait until the neighbor is asked for.
+constexpr auto kAskInterval = 50ms;
 
 class LiveForwarder final : public Forwarder, public ipc::TableService, public PortControl {
  public:
@@ -63,12 +67,17 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
         steering_(std::move(steering)),
         uplinks_(tables_, pool_, ids_, *netlink_, *steering_),
         underlay_(tables_, *netlink_, uplinks_),
+        circuits_(io, tables_, uplinks_, *steering_,
+                  [this](CircuitId circuit, const MacAddress& mac) {
+                    host_ports_->set_mac(ipc::AttachmentRef::circuit(circuit), mac);
+                  }),
         applier_(tables_, *this),
         sas_(tables_, clock_, instance, [this](std::vector<std::uint8_t> event) {
           if (sa_server_) sa_server_->send_event(std::move(event));
         }),
         tick_timer_(io),
-        debounce_timer_(io) {}
+        debounce_timer_(io),
+        asked_timer_(io) {}
 
   ~LiveForwarder() override {
     // Nothing more comes in; then the worker ends; then ports may close.
@@ -77,6 +86,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     monitor_.reset();
     tick_timer_.cancel();
     debounce_timer_.cancel();
+    asked_timer_.cancel();
     *alive_ = false;
     worker_.reset();
     inspector_.reset();
@@ -88,7 +98,9 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     auto tuns = TunIo::create(pool_);
     if (!tuns) return Unexpected(tuns.error());
     tuns_ = *std::move(tuns);
-    host_ports_ = std::make_unique<HostPorts>(tables_, ids_, tuns_);
+    host_ports_ = std::make_unique<HostPorts>(tables_, ids_, tuns_, [this](const ipc::HostPort& port) {
+      circuits_.watch(CircuitId(port.attachment.id), port.netns, port.interface);
+    });
 
     // Before anything is looked up, so that no change is missed.
     netlink::Monitor::Events events;
@@ -212,6 +224,8 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     stats.uplinks = uplinks_.stats();
     stats.sas = sas_.stats();
     stats.neighbors = underlay_.stats();
+    const auto on_circuits = circuits_.stats();
+    stats.neighbors.insert(stats.neighbors.end(), on_circuits.begin(), on_circuits.end());
     const auto counts = tables_.counts();
     stats.routes = counts.routes;
     stats.endpoints = counts.endpoints;
@@ -244,7 +258,18 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     uplinks_changed_ = true;
   }
   Result<void> upsert_host_port(const ipc::HostPort& port) override { return host_ports_->upsert(port); }
-  void remove_host_port(const ipc::AttachmentRef& attachment) override { host_ports_->remove(attachment); }
+  void remove_host_port(const ipc::AttachmentRef& attachment) override {
+    if (attachment.kind == ipc::AttachmentKind::kCircuit) circuits_.unwatch(CircuitId(attachment.id));
+    host_ports_->remove(attachment);
+  }
+  void upsert_circuit(const ipc::Circuit& circuit) override {
+    circuits_.upsert(circuit);
+    circuits_changed_ = true;
+  }
+  void remove_circuit(CircuitId id) override {
+    circuits_.remove(id);
+    circuits_changed_ = true;
+  }
   void set_local_addresses(const std::set<LocalVtep>& vteps, const std::set<IpAddress>& ipsec) override {
     std::set<xdp::VtepKey> keys;
     for (const auto& vtep : vteps) keys.insert({vtep.address, vtep.port});
@@ -311,11 +336,29 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       uplinks_.refresh();
       publish_descriptors();
       underlay_.refresh();
+      circuits_changed_ = true;
     }
+    if (std::exchange(circuits_changed_, false)) circuits_.refresh();
     catch_up();
+    if (!circuits_.empty() && !asking_) ask_for_neighbors();
   }
 
-  void catch_up() { underlay_.catch_up(); }
+  void catch_up() {
+    underlay_.catch_up();
+    circuits_.catch_up();
+  }
+
+  /// Workers cannot wake this thread up: while there are circuits it looks for itself what they miss.
+  void ask_for_neighbors() {
+    asking_ = !circuits_.empty();
+    if (!asking_) return;
+    asked_timer_.expires_after(kAskInterval);
+    asked_timer_.async_wait([this](const error_code& error) {
+      if (error) return;
+      circuits_.catch_up();
+      ask_for_neighbors();
+    });
+  }
 
   void look_again() {
     if (std::exchange(looking_, true)) return;
@@ -323,7 +366,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     debounce_timer_.async_wait([this](const error_code& error) {
       if (error) return;
       looking_ = false;
-      if (uplinks_.refresh()) publish_descriptors();
+      if (uplinks_.refresh()) {
+        publish_descriptors();
+        circuits_.refresh();
+      }
       underlay_.refresh();
     });
   }
@@ -340,8 +386,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
         if (uplinks_.refresh()) {
           publish_descriptors();
           underlay_.refresh();
+          circuits_.refresh();
         }
         underlay_.retry();
+        circuits_.retry();
         host_ports_->repair();
       }
       if (ticks_ % kTicksPerRefresh == 0) underlay_.refresh();
@@ -365,6 +413,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   Uplinks uplinks_;
   std::unique_ptr<HostPorts> host_ports_;
   Underlay underlay_;
+  Circuits circuits_;
   TableApplier applier_;
   SaStore sas_;
   std::unique_ptr<ipc::TableServer> table_server_;
@@ -372,9 +421,12 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   std::unique_ptr<netlink::Monitor> monitor_;
   asio::steady_timer tick_timer_;
   asio::steady_timer debounce_timer_;
+  asio::steady_timer asked_timer_;
   unsigned ticks_ = 0;
   bool looking_ = false;
   bool uplinks_changed_ = false;
+  bool circuits_changed_ = false;
+  bool asking_ = false;
 };
 
 }  // namespace

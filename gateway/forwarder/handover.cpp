@@ -386,8 +386,8 @@ Result<Handover> decode_handover(std::span<const std::uint8_t> bytes) {
   }
   for (std::uint32_t left = from.count("host ports", kMaxHostPorts); left > 0 && from.good(); --left) {
     const auto kind = from.number<std::uint8_t>("kind of a host port");
-    if (kind != static_cast<std::uint8_t>(ipc::AttachmentKind::kVpc) &&
-        kind != static_cast<std::uint8_t>(ipc::AttachmentKind::kTunnel)) {
+    if (kind < static_cast<std::uint8_t>(ipc::AttachmentKind::kVpc) ||
+        kind > static_cast<std::uint8_t>(ipc::AttachmentKind::kCircuit)) {
       from.refuse("a host port of kind " + std::to_string(kind));
     }
     handover.host_ports.push_back({static_cast<ipc::AttachmentKind>(kind), from.number<std::uint32_t>("host port")});

@@ -16,6 +16,8 @@
 namespace simplon::forwarder {
 namespace {
 
+bool is_tap(const ipc::HostPort& port) { return port.attachment.kind == ipc::AttachmentKind::kCircuit; }
+
 /// FRR resets a BGP session over IPv6 whose interface has no link-local address, and the kernel is told to make none of its
 /// own (it would be random). With the interface identifier of the inside address the two ends of a link differ, also between
 /// two gateways: the kernel takes no route via an address of its own.
@@ -31,6 +33,13 @@ Result<void> configure(const ipc::HostPort& wanted) {
   static_cast<void>(sys::set_net_sysctl(wanted.netns, ipv6 + "addr_gen_mode", "1"));
   static_cast<void>(sys::set_net_sysctl(wanted.netns, ipv6 + "router_solicitations", "0"));
   static_cast<void>(sys::set_net_sysctl(wanted.netns, "ipv4/conf/" + wanted.interface + "/rp_filter", "0"));
+  if (is_tap(wanted)) {
+    // The other end of a circuit is a stranger: it sets up no addresses and routes here, and hears of no address but those
+    // of the circuit.
+    static_cast<void>(sys::set_net_sysctl(wanted.netns, ipv6 + "accept_ra", "0"));
+    static_cast<void>(sys::set_net_sysctl(wanted.netns, "ipv4/conf/" + wanted.interface + "/arp_ignore", "1"));
+    static_cast<void>(sys::set_net_sysctl(wanted.netns, "ipv4/conf/" + wanted.interface + "/arp_announce", "2"));
+  }
   auto netlink = netlink::Netlink::open(wanted.netns);
   if (!netlink) return Unexpected(netlink.error());
   auto addresses = wanted.addresses;
@@ -39,8 +48,8 @@ Result<void> configure(const ipc::HostPort& wanted) {
   return netlink::configure_interface(**netlink, wanted.interface, addresses, wanted.mtu);
 }
 
-forward::HostPortEntry entry_of(const ipc::HostPort& wanted, forward::PortId id) {
-  forward::HostPortEntry entry{attachment_of(wanted.attachment), id, {}};
+forward::HostPortEntry entry_of(const ipc::HostPort& wanted, forward::PortId id, const MacAddress& mac) {
+  forward::HostPortEntry entry{attachment_of(wanted.attachment), id, {}, mac};
   for (const auto& address : wanted.addresses) entry.addresses.push_back(address.address);
   return entry;
 }
@@ -48,12 +57,12 @@ forward::HostPortEntry entry_of(const ipc::HostPort& wanted, forward::PortId id)
 }  // namespace
 
 forward::AttachmentId attachment_of(const ipc::AttachmentRef& ref) {
-  return ref.kind == ipc::AttachmentKind::kTunnel ? forward::AttachmentId::tunnel(TunnelId(ref.id))
-                                                  : forward::AttachmentId::vpc(Vni(ref.id));
+  // The two enumerations have the same values.
+  return {static_cast<forward::AttachmentKind>(ref.kind), ref.id};
 }
 
-HostPorts::HostPorts(forward::Tables& tables, PortIds& ids, std::shared_ptr<TunIo> tuns)
-    : tables_(tables), ids_(ids), tuns_(std::move(tuns)) {}
+HostPorts::HostPorts(forward::Tables& tables, PortIds& ids, std::shared_ptr<TunIo> tuns, TapOpened tap_opened)
+    : tables_(tables), ids_(ids), tuns_(std::move(tuns)), tap_opened_(std::move(tap_opened)) {}
 
 HostPorts::~HostPorts() {
   for (const auto& [attachment, port] : ports_) close(port, false);
@@ -68,13 +77,13 @@ Result<void> HostPorts::upsert(const ipc::HostPort& wanted) {
     if (port.config.interface == wanted.interface && port.config.netns == wanted.netns) {
       if (auto ok = configure(wanted); !ok) return ok;
       port.config = wanted;
-      return tables_.upsert_host_port(entry_of(wanted, port.id));
+      return tables_.upsert_host_port(entry_of(wanted, port.id, port.mac));
     }
     remove(wanted.attachment);
   }
   auto tun = take_or_open(wanted);
   if (!tun) return Unexpected(tun.error());
-  Port port{wanted, ids_.take()};
+  Port port{wanted, ids_.take(), {}};
   if (auto ok = tuns_->add(port.id, *std::move(tun)); !ok) {
     ids_.give_back(port.id);
     return ok;
@@ -83,19 +92,30 @@ Result<void> HostPorts::upsert(const ipc::HostPort& wanted) {
   entry.id = port.id;
   entry.kind = forward::PortKind::kHost;
   entry.queues = {tuns_};
+  entry.frames = is_tap(wanted);
   auto installed = tables_.upsert_port(entry);
-  if (installed) installed = tables_.upsert_host_port(entry_of(wanted, port.id));
+  if (installed) installed = tables_.upsert_host_port(entry_of(wanted, port.id, port.mac));
   if (!installed) {
     close(port, false);
     return installed;
   }
   ports_.emplace(wanted.attachment, std::move(port));
+  if (is_tap(wanted)) tap_opened_(wanted);
   return {};
+}
+
+void HostPorts::set_mac(const ipc::AttachmentRef& attachment, const MacAddress& mac) {
+  const auto found = ports_.find(attachment);
+  if (found == ports_.end() || found->second.mac == mac) return;
+  found->second.mac = mac;
+  if (auto ok = tables_.upsert_host_port(entry_of(found->second.config, found->second.id, mac)); !ok) {
+    spdlog::warn("host port {}: {}", found->second.config.interface, ok.error().message());
+  }
 }
 
 Result<sys::UniqueFd> HostPorts::take_or_open(const ipc::HostPort& wanted) {
   if (auto inherited = inherited_.extract(wanted.attachment); !inherited.empty()) return std::move(inherited.mapped());
-  auto tun = sys::open_tun(wanted.netns, wanted.interface);
+  auto tun = is_tap(wanted) ? sys::open_tap(wanted.netns, wanted.interface) : sys::open_tun(wanted.netns, wanted.interface);
   if (!tun) return tun;
   if (auto ok = configure(wanted); !ok) return Unexpected(ok.error());
   return tun;

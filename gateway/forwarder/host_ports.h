@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
@@ -14,11 +15,13 @@
 
 namespace simplon::forwarder {
 
-/// Host ports: TUN devices in the namespaces of the domains. A device outlives the forwarder, with its addresses and the
+/// Host ports: TUN devices, and TAP devices for circuits, in the namespaces of the domains. A device outlives the forwarder, with its addresses and the
 /// sockets bound to them; it is deleted when the host port is removed. Threads: the control thread's.
 class HostPorts {
  public:
-  HostPorts(forward::Tables& tables, PortIds& ids, std::shared_ptr<TunIo> tuns);
+  /// `tap_opened`: the TAP of a circuit is there, or again.
+  using TapOpened = std::function<void(const ipc::HostPort& port)>;
+  HostPorts(forward::Tables& tables, PortIds& ids, std::shared_ptr<TunIo> tuns, TapOpened tap_opened);
   ~HostPorts();
 
   /// Creates or adopts the device and gives it addresses and MTU. Errors: those of sys::open_tun and netlink.
@@ -33,6 +36,8 @@ class HostPorts {
   void forget_inherited() { inherited_.clear(); }
   /// All of them, with their descriptors appended in the same order; they stay ours.
   [[nodiscard]] std::vector<ipc::AttachmentRef> hand_over(std::vector<int>& descriptors) const;
+  /// The device of a circuit has this address now; frames to it need it.
+  void set_mac(const ipc::AttachmentRef& attachment, const MacAddress& mac);
   /// Once a second: makes devices again that were deleted under us, with their namespace for example.
   void repair();
 
@@ -40,6 +45,7 @@ class HostPorts {
   struct Port {
     ipc::HostPort config;
     forward::PortId id = forward::kNoPort;
+    MacAddress mac;
   };
 
   [[nodiscard]] Result<sys::UniqueFd> take_or_open(const ipc::HostPort& wanted);
@@ -48,6 +54,7 @@ class HostPorts {
   forward::Tables& tables_;
   PortIds& ids_;
   std::shared_ptr<TunIo> tuns_;
+  TapOpened tap_opened_;
   std::map<ipc::AttachmentRef, Port> ports_;
   std::map<ipc::AttachmentRef, sys::UniqueFd> inherited_;
   /// Deleted under us and not made again yet.

@@ -30,6 +30,9 @@ class PortControl {
   /// Errors: kUnavailable or kConflict; the host port does not work then.
   [[nodiscard]] virtual Result<void> upsert_host_port(const ipc::HostPort& port) = 0;
   virtual void remove_host_port(const ipc::AttachmentRef& attachment) = 0;
+  /// Always accepted, as uplinks are.
+  virtual void upsert_circuit(const ipc::Circuit& circuit) = 0;
+  virtual void remove_circuit(CircuitId id) = 0;
   /// Our own addresses: what the XDP program shall take.
   virtual void set_local_addresses(const std::set<LocalVtep>& vteps, const std::set<IpAddress>& ipsec) = 0;
 };

@@ -64,6 +64,7 @@ std::vector<ipc::OperationError> TableApplier::sync_end(Epoch epoch) {
   sweep(acls_, member, object);
   sweep(nats_, member, object);
   sweep(host_ports_, member, object);
+  sweep(circuits_, member, object);
   sweep(tunnels_, member, object);
   sweep(vpcs_, member, object);
   sweep(domains_, number, [](const auto& e) { return ipc::Domain{e.first, {}}; });
@@ -149,6 +150,17 @@ void TableApplier::remove(const ipc::Tunnel& tunnel) {
   local_addresses_changed_ = true;
 }
 
+Result<void> TableApplier::upsert(const ipc::Circuit& circuit) {
+  const auto found = circuits_.find(circuit.id);
+  if (found == circuits_.end() || found->second.object != circuit) ports_.upsert_circuit(circuit);
+  circuits_[circuit.id] = {circuit, mark_};
+  return {};
+}
+
+void TableApplier::remove(const ipc::Circuit& circuit) {
+  if (circuits_.erase(circuit.id) != 0) ports_.remove_circuit(circuit.id);
+}
+
 Result<void> TableApplier::upsert(const ipc::HostPort& port) {
   const auto found = host_ports_.find(port.attachment);
   if (found != host_ports_.end()) {
@@ -171,7 +183,7 @@ Result<void> TableApplier::upsert(const ipc::Route& route) {
   entry.domain = route.domain;
   entry.prefix = route.prefix;
   entry.action = static_cast<forward::RouteAction>(route.action);
-  for (const auto& hop : route.nexthops) entry.nexthops.push_back({attachment_of(hop.attachment), hop.weight});
+  for (const auto& hop : route.nexthops) entry.nexthops.push_back({attachment_of(hop.attachment), hop.weight, hop.gateway});
   if (auto ok = tables_.upsert_route(entry); !ok) return ok;
   if (found == routes_.end()) routes_.emplace(RouteKey{route.domain, route.prefix}, mark_);
   return {};
@@ -213,6 +225,7 @@ std::vector<std::uint8_t> TableApplier::encode() const {
   // These may be long: each in an Update of its own.
   for (const auto& [vni, vpc] : vpcs_) add(vpc.object, 1);
   for (const auto& [id, tunnel] : tunnels_) add(tunnel.object, kMany);
+  for (const auto& [id, circuit] : circuits_) add(circuit.object, kMany);
   for (const auto& [attachment, port] : host_ports_) add(port.object, kMany);
   for (const auto& [key, mark] : endpoints_) {
     if (const auto entry = tables_.endpoint(key.vni, key.address)) {
@@ -224,8 +237,9 @@ std::vector<std::uint8_t> TableApplier::encode() const {
     if (!entry) continue;
     ipc::Route route{key.domain, key.prefix, static_cast<ipc::RouteAction>(entry->action), {}};
     for (const auto& hop : entry->nexthops) {
-      const bool vpc = hop.attachment.kind == forward::AttachmentKind::kVpc;
-      route.nexthops.push_back({{vpc ? ipc::AttachmentKind::kVpc : ipc::AttachmentKind::kTunnel, hop.attachment.id}, hop.weight});
+      // The two enumerations have the same values.
+      const auto kind = static_cast<ipc::AttachmentKind>(hop.attachment.kind);
+      route.nexthops.push_back({{kind, hop.attachment.id}, hop.weight, hop.gateway});
     }
     add(std::move(route), kMany);
   }
@@ -237,6 +251,7 @@ std::vector<ipc::AttachmentRef> TableApplier::attachments() const {
   std::vector<ipc::AttachmentRef> all;
   for (const auto& [vni, vpc] : vpcs_) all.push_back(ipc::AttachmentRef::vpc(vni));
   for (const auto& [id, tunnel] : tunnels_) all.push_back(ipc::AttachmentRef::tunnel(id));
+  for (const auto& [id, circuit] : circuits_) all.push_back(ipc::AttachmentRef::circuit(id));
   return all;
 }
 

@@ -34,7 +34,7 @@ class TableApplier {
   void set_generation(Generation generation) noexcept { generation_ = generation; }
   /// Everything that was upserted and is there, as a stream of Updates (table_protocol.h) that makes the same of empty tables.
   [[nodiscard]] std::vector<std::uint8_t> encode() const;
-  /// VPCs and tunnels that exist, for statistics.
+  /// VPCs, tunnels and circuits that exist, for statistics.
   [[nodiscard]] std::vector<ipc::AttachmentRef> attachments() const;
   /// What counts their rules.
   [[nodiscard]] std::vector<ipc::AclStats> acl_stats() const;
@@ -70,6 +70,7 @@ class TableApplier {
   Result<void> upsert(const ipc::Vpc& vpc);
   Result<void> upsert(const ipc::Endpoint& endpoint);
   Result<void> upsert(const ipc::Tunnel& tunnel);
+  Result<void> upsert(const ipc::Circuit& circuit);
   Result<void> upsert(const ipc::HostPort& port);
   Result<void> upsert(const ipc::Route& route);
   Result<void> upsert(const ipc::Acl& acl);
@@ -80,6 +81,7 @@ class TableApplier {
   void remove(const ipc::Vpc& vpc);
   void remove(const ipc::Endpoint& endpoint);
   void remove(const ipc::Tunnel& tunnel);
+  void remove(const ipc::Circuit& circuit);
   void remove(const ipc::HostPort& port);
   void remove(const ipc::Route& route);
   void remove(const ipc::Acl& acl);
@@ -99,6 +101,7 @@ class TableApplier {
   std::map<std::string, std::uint64_t> uplinks_;
   std::map<Vni, Marked<ipc::Vpc>> vpcs_;
   std::map<TunnelId, Marked<ipc::Tunnel>> tunnels_;
+  std::map<CircuitId, Marked<ipc::Circuit>> circuits_;
   std::map<ipc::AttachmentRef, Marked<ipc::HostPort>> host_ports_;
   std::map<std::string, Marked<ipc::Acl>> acls_;
   std::map<ipc::AttachmentRef, Marked<ipc::Policy>> policies_;

@@ -265,7 +265,7 @@ void Uplinks::close(Uplink& uplink) {
 
 std::optional<Uplinks::Open> Uplinks::find(std::uint32_t interface_index) const {
   for (const auto& [name, uplink] : uplinks_) {
-    if (uplink.index == interface_index && interface_index != 0) return Open{uplink.port, name, uplink.mac, uplink.mtu_bytes};
+    if (uplink.index == interface_index && interface_index != 0) return find(name);
   }
   return std::nullopt;
 }
@@ -281,6 +281,13 @@ std::optional<forward::PortId> Uplinks::port_of(const std::string& interface) co
   const auto found = uplinks_.find(interface);
   if (found == uplinks_.end() || found->second.port == forward::kNoPort) return std::nullopt;
   return found->second.port;
+}
+
+std::optional<Uplinks::Open> Uplinks::find(const std::string& interface) const {
+  const auto found = uplinks_.find(interface);
+  if (found == uplinks_.end() || found->second.index == 0) return std::nullopt;
+  const Uplink& uplink = found->second;
+  return Open{uplink.port, interface, uplink.mac, uplink.mtu_bytes, uplink.index};
 }
 
 std::vector<int> Uplinks::descriptors() const {

@@ -52,11 +52,13 @@ class Uplinks {
     std::string name;
     MacAddress mac;
     std::uint32_t mtu_bytes = 0;
+    std::uint32_t index = 0;
   };
   [[nodiscard]] std::optional<Open> find(std::uint32_t interface_index) const;
   /// Of open ones; empty and nothing if there is none.
   [[nodiscard]] std::string name_of(forward::PortId port) const;
   [[nodiscard]] std::optional<forward::PortId> port_of(const std::string& interface) const;
+  [[nodiscard]] std::optional<Open> find(const std::string& interface) const;
   [[nodiscard]] std::vector<int> descriptors() const;
   [[nodiscard]] std::vector<ipc::UplinkStats> stats() const;
 

@@ -38,7 +38,7 @@
 //    "uplinks": [{"interface": str, "up": bool, "mode": str, "queues": int, "error": str,
 //                 "rx_packets": int, "rx_bytes": int, "tx_packets": int, "tx_bytes": int}, ...],
 //    "counts": {"tunnels": int, "tunnels_up": int, "bgp_neighbors": int, "bgp_established": int,
-//               "vpcs": int, "endpoints": int, "domains": int},
+//               "vpcs": int, "endpoints": int, "domains": int, "circuits": int},
 //    "problems": [{"object": "tunnel paris", "what": str, "hint": str}, ...]}
 //   PENDING    {"version": int, "reverts_to": int, "deadline": time, "seconds_left": int, "window_seconds": int,
 //               "confirm_required": bool, "gates": [{"gate": "bgp:prod/paris", "healthy": bool? (not looked at yet),
@@ -107,12 +107,19 @@
 //      "tx_bytes",
 //                     "punted", "dropped"}?}, ...]}
 //
+// GET /v1/circuits
+//   {"generation": int?, "circuits": [{
+//      "name": str, "id": int, "interface": str (its TAP in the namespace of the domain), "config": {...},
+//      "observed": {"state": "up" | "no-neighbor" | "down" | "disabled",
+//                   "neighbors": [{"address": str, "mac": str, "resolved": bool}, ...], "problem": str, "hint": str},
+//      "programmed": {... as of a VPC}?}, ...]}
+//
 // GET /v1/routes[?domain=NAME]
 //   {"generation": int?, "current": bool, "domains": [{
 //      "name": str, "id": int, "synchronized": bool,
 //      "routes": [{"prefix": str, "origin": "local" | "inside" | "vpc" | "static" | "bgp",
 //                  "action": "forward" | "local" | "unreachable", "metric": int,
-//                  "nexthops": [{"kind": "tunnel" | "vpc" | "unresolved", "name": str, "gateway": str?, "weight": int,
+//                  "nexthops": [{"kind": "tunnel" | "vpc" | "circuit" | "unresolved", "name": str, "gateway": str?, "weight": int,
 //                                "problem": str (unresolved)}, ...],
 //                  "resolved": bool, "selected": bool (the best one of its prefix), "programmed": bool,
 //                  "reason": str (why it is not in use)}, ...]}, ...]}

@@ -23,7 +23,7 @@ struct Path {
   ApiCall call;
 };
 
-constexpr std::array<Path, 19> kPaths = {{
+constexpr std::array<Path, 20> kPaths = {{
     {"GET", "/v1/status", ApiCall::kStatus},
     {"GET", "/v1/config", ApiCall::kConfig},
     {"GET", "/v1/config/history", ApiCall::kHistory},
@@ -34,6 +34,7 @@ constexpr std::array<Path, 19> kPaths = {{
     {"POST", "/v1/config/undo", ApiCall::kUndo},
     {"GET", "/v1/tunnels", ApiCall::kTunnels},
     {"GET", "/v1/vpcs", ApiCall::kVpcs},
+    {"GET", "/v1/circuits", ApiCall::kCircuits},
     {"GET", "/v1/routes", ApiCall::kRoutes},
     {"GET", "/v1/bgp", ApiCall::kBgp},
     {"GET", "/v1/drops", ApiCall::kDrops},
@@ -377,6 +378,7 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
     case ApiCall::kTunnelUp:
     case ApiCall::kTunnelDown:
     case ApiCall::kVpcs:
+    case ApiCall::kCircuits:
     case ApiCall::kBgp:
     case ApiCall::kDrops:
       break;

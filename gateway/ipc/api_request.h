@@ -26,6 +26,7 @@ enum class ApiCall : std::uint8_t {
   kTunnelDown,
   kTunnelRekey,
   kVpcs,
+  kCircuits,
   kRoutes,
   kBgp,
   kDrops,

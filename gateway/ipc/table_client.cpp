@@ -53,10 +53,11 @@ struct SizeEstimate {
   }
   std::size_t operator()(const Endpoint&) const { return 160; }
   std::size_t operator()(const Tunnel& t) const { return 160 + t.name.size(); }
+  std::size_t operator()(const Circuit& c) const { return 160 + c.name.size() + c.interface.size(); }
   std::size_t operator()(const HostPort& h) const {
     return 160 + h.interface.size() + h.netns.size() + 64 * h.addresses.size();
   }
-  std::size_t operator()(const Route& r) const { return 160 + 40 * r.nexthops.size(); }
+  std::size_t operator()(const Route& r) const { return 160 + 64 * r.nexthops.size(); }
   std::size_t operator()(const Acl& a) const {
     std::size_t bytes = 96 + a.name.size();
     for (const AclRule& rule : a.rules) {

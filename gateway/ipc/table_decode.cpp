@@ -68,7 +68,7 @@ class Fields {
     return Id(value);
   }
   AttachmentRef attachment(fb::AttachmentKind kind, std::uint32_t id) {
-    if (kind != fb::AttachmentKind::Vpc && kind != fb::AttachmentKind::Tunnel) {
+    if (kind < fb::AttachmentKind::Vpc || kind > fb::AttachmentKind::Circuit) {
       refuse("attachment kind " + std::to_string(static_cast<unsigned>(kind)) + " is unknown");
     } else if (id == 0) {
       refuse("attachment id is 0");
@@ -109,6 +109,8 @@ class Fields {
 // Given by the kernel: IFNAMSIZ without the terminator, NAME_MAX.
 constexpr std::size_t kMaxInterfaceName = 15;
 constexpr std::size_t kMaxNetnsName = 200;
+// Given by IEEE 802.1Q clause 9.6.
+constexpr std::uint16_t kMaxVlan = 4094;
 
 Object decode(const fb::Domain& domain, bool, Fields& fields) {
   return Domain{fields.id<DomainId>(domain.id(), "domain id"), text_of(domain.name())};
@@ -162,6 +164,29 @@ Object decode(const fb::Tunnel& from, bool key_only, Fields& fields) {
   return tunnel;
 }
 
+std::uint16_t vlan_of(std::uint16_t vlan, std::uint16_t least, const char* field, Fields& fields) {
+  if (vlan < least || vlan > kMaxVlan) fields.refuse(std::string(field) + " is " + std::to_string(vlan));
+  return vlan;
+}
+
+Object decode(const fb::Circuit& from, bool key_only, Fields& fields) {
+  Circuit circuit;
+  circuit.id = fields.id<CircuitId>(from.id(), "circuit id");
+  if (key_only) return circuit;
+  circuit.name = text_of(from.name());
+  circuit.domain = fields.id<DomainId>(from.domain(), "domain id");
+  circuit.interface = fields.name(from.interface(), "interface", kMaxInterfaceName);
+  circuit.vlan = vlan_of(from.vlan(), 1, "vlan", fields);
+  circuit.outer_vlan = vlan_of(from.outer_vlan(), 0, "outer vlan", fields);
+  circuit.outer_type = from.outer_type();
+  if (circuit.outer_type != 0x8100 && circuit.outer_type != 0x88a8) {
+    fields.refuse("outer type is " + std::to_string(circuit.outer_type));
+  }
+  circuit.mtu = from.mtu();
+  circuit.clamp_mss = from.clamp_mss();
+  return circuit;
+}
+
 Object decode(const fb::HostPort& from, bool key_only, Fields& fields) {
   HostPort port;
   port.attachment = fields.attachment(from.kind(), from.id());
@@ -190,7 +215,8 @@ Object decode(const fb::Route& from, bool key_only, Fields& fields) {
       return route;
     }
     for (const auto* hop : *from.nexthops()) {
-      route.nexthops.push_back({fields.attachment(hop->kind(), hop->id()), hop->weight()});
+      NextHop& added = route.nexthops.emplace_back(NextHop{fields.attachment(hop->kind(), hop->id()), hop->weight()});
+      if (hop->gateway() != nullptr) added.gateway = fields.address(hop->gateway(), "gateway");
     }
   }
   return route;
@@ -314,6 +340,9 @@ ReceivedOperation decode(const fb::Operation& from) {
       break;
     case fb::Object::Nat:
       operation.object = decode(*from.object_as_Nat(), key_only, fields);
+      break;
+    case fb::Object::Circuit:
+      operation.object = decode(*from.object_as_Circuit(), key_only, fields);
       break;
     default:
       return fail(ErrorCode::kPeer, "object type " + std::to_string(static_cast<unsigned>(from.object_type())) + " is unknown");
@@ -443,7 +472,7 @@ Result<TableMessage> decode(const fb::Stats& from) {
   if (from.neighbors() != nullptr) {
     for (const auto* s : *from.neighbors()) {
       stats.neighbors.push_back({fields.address(s->destination(), "neighbor destination"), text_of(s->interface()),
-                                 fields.mac(s->mac(), "neighbor mac"), s->resolved(), s->mtu()});
+                                 fields.mac(s->mac(), "neighbor mac"), s->resolved(), s->mtu(), CircuitId(s->circuit())});
     }
   }
   stats.routes = from.routes();

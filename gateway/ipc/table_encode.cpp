@@ -72,6 +72,14 @@ struct ObjectEncoder {
                                                  tunnel.mtu, tunnel.clamp_mss)
                                     .Union()};
   }
+  Encoded operator()(const Circuit& circuit) const {
+    const auto name = builder.CreateString(circuit.name);
+    const auto interface = builder.CreateString(circuit.interface);
+    return {fb::Object::Circuit,
+            fb::CreateCircuit(builder, circuit.id.value(), name, circuit.domain.value(), interface, circuit.vlan,
+                              circuit.outer_vlan, circuit.outer_type, circuit.mtu, circuit.clamp_mss)
+                .Union()};
+  }
   Encoded operator()(const HostPort& port) const {
     const auto interface = builder.CreateString(port.interface);
     const auto netns = builder.CreateString(port.netns);
@@ -84,7 +92,8 @@ struct ObjectEncoder {
   Encoded operator()(const Route& route) const {
     const auto prefix = prefix_of(builder, route.prefix.address(), route.prefix.length());
     const auto nexthops = vector_of<fb::NextHop>(builder, route.nexthops, [&](const NextHop& hop) {
-      return fb::CreateNextHop(builder, kind_of(hop.attachment.kind), hop.attachment.id, hop.weight);
+      const Bytes gateway = hop.gateway ? bytes_of(builder, *hop.gateway) : Bytes{};
+      return fb::CreateNextHop(builder, kind_of(hop.attachment.kind), hop.attachment.id, hop.weight, gateway);
     });
     return {fb::Object::Route, fb::CreateRoute(builder, route.domain.value(), prefix,
                                                static_cast<fb::RouteAction>(route.action), nexthops)
@@ -183,7 +192,7 @@ Offset<fb::NeighborStats> encode(Builder& builder, const NeighborStats& s) {
   const auto destination = bytes_of(builder, s.destination);
   const auto interface = builder.CreateString(s.interface);
   const auto mac = bytes_of(builder, s.mac);
-  return fb::CreateNeighborStats(builder, destination, interface, mac, s.resolved, s.mtu);
+  return fb::CreateNeighborStats(builder, destination, interface, mac, s.resolved, s.mtu, s.circuit.value());
 }
 
 Offset<fb::PacketFilter> encode(Builder& builder, const PacketFilter& filter) {

@@ -10,6 +10,8 @@ std::string words(const AttachmentRef& attachment) {
       return "vpc " + std::to_string(attachment.id);
     case AttachmentKind::kTunnel:
       return "tunnel " + std::to_string(attachment.id);
+    case AttachmentKind::kCircuit:
+      return "circuit " + std::to_string(attachment.id);
     case AttachmentKind::kNone:
       break;
   }
@@ -24,6 +26,7 @@ struct Namer {
     return "endpoint " + endpoint.address.to_string() + " in vpc " + std::to_string(endpoint.vni.value());
   }
   std::string operator()(const Tunnel& tunnel) const { return "tunnel " + std::to_string(tunnel.id.value()); }
+  std::string operator()(const Circuit& circuit) const { return "circuit " + std::to_string(circuit.id.value()); }
   std::string operator()(const HostPort& port) const { return "host port of " + words(port.attachment); }
   std::string operator()(const Route& route) const {
     return "route " + route.prefix.to_string() + " in domain " + std::to_string(route.domain.value());

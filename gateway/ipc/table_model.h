@@ -59,15 +59,29 @@ struct Tunnel {
   friend bool operator==(const Tunnel&, const Tunnel&) = default;
 };
 
-enum class AttachmentKind : std::uint8_t { kNone = 0, kVpc = 1, kTunnel = 2 };
+struct Circuit {
+  CircuitId id;
+  std::string name;
+  DomainId domain;
+  std::string interface;
+  std::uint16_t vlan = 0;
+  std::uint16_t outer_vlan = 0;
+  std::uint16_t outer_type = 0x88a8;
+  std::uint16_t mtu = 1500;
+  bool clamp_mss = true;
+  friend bool operator==(const Circuit&, const Circuit&) = default;
+};
 
-/// Names an attachment: a VNI or a tunnel id, by kind.
+enum class AttachmentKind : std::uint8_t { kNone = 0, kVpc = 1, kTunnel = 2, kCircuit = 3 };
+
+/// Names an attachment: a VNI, a tunnel or a circuit id, by kind.
 struct AttachmentRef {
   AttachmentKind kind = AttachmentKind::kNone;
   std::uint32_t id = 0;
 
   [[nodiscard]] static AttachmentRef vpc(Vni vni) { return {AttachmentKind::kVpc, vni.value()}; }
   [[nodiscard]] static AttachmentRef tunnel(TunnelId tunnel) { return {AttachmentKind::kTunnel, tunnel.value()}; }
+  [[nodiscard]] static AttachmentRef circuit(CircuitId circuit) { return {AttachmentKind::kCircuit, circuit.value()}; }
   friend auto operator<=>(const AttachmentRef&, const AttachmentRef&) = default;
 };
 
@@ -85,6 +99,7 @@ enum class RouteAction : std::uint8_t { kNone = 0, kForward = 1, kLocal = 2, kUn
 struct NextHop {
   AttachmentRef attachment;
   std::uint16_t weight = 1;
+  std::optional<IpAddress> gateway{};
   friend auto operator<=>(const NextHop&, const NextHop&) = default;
 };
 
@@ -152,7 +167,7 @@ struct Nat {
   friend bool operator==(const Nat&, const Nat&) = default;
 };
 
-using Object = std::variant<Domain, Uplink, Vpc, Endpoint, Tunnel, HostPort, Route, Acl, Policy, Nat>;
+using Object = std::variant<Domain, Uplink, Vpc, Endpoint, Tunnel, HostPort, Route, Circuit, Acl, Policy, Nat>;
 
 /// Upsert of `object`, or its deletion (only its key fields count then).
 struct Operation {

@@ -18,7 +18,7 @@
 
 namespace simplon::ipc {
 
-inline constexpr std::uint32_t kTableProtocolVersion = 1;
+inline constexpr std::uint32_t kTableProtocolVersion = 2;
 /// Chosen by us: a full Update of 100,000 routes fits, and a lying length cannot exhaust memory.
 inline constexpr std::size_t kMaxTableMessageBytes = std::size_t{16} << 20;
 /// Operations in one Update that stay well below the limit whatever they are.

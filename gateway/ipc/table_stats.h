@@ -57,6 +57,8 @@ struct NeighborStats {
   MacAddress mac;
   bool resolved = false;
   std::uint16_t mtu = 0;
+  /// 0: of the underlay.
+  CircuitId circuit{0};
   friend bool operator==(const NeighborStats&, const NeighborStats&) = default;
 };
 

@@ -7,6 +7,8 @@
 
 #include <array>
 #include <cerrno>
+#include <iterator>
+#include <vector>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
@@ -19,12 +21,12 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr int kGroups[] = {RTNLGRP_LINK,        RTNLGRP_NEIGH,      RTNLGRP_IPV4_IFADDR,
-                           RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE};
+constexpr int kGroups[] = {RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR};
+constexpr int kRouteGroups[] = {RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE};
 // A full BGP table may arrive in one burst; losing events only costs a fresh look.
 constexpr int kReceiveBuffer = 4 << 20;
 
-Result<sys::UniqueFd> open_socket(const std::optional<std::string>& netns) {
+Result<sys::UniqueFd> open_socket(const std::optional<std::string>& netns, bool routes) {
   constexpr int kType = SOCK_RAW | SOCK_NONBLOCK;
   auto opened = [&]() -> Result<sys::UniqueFd> {
     if (netns) return sys::open_socket_in_netns(*netns, AF_NETLINK, kType, NETLINK_ROUTE);
@@ -39,7 +41,9 @@ Result<sys::UniqueFd> open_socket(const std::optional<std::string>& netns) {
   if (::bind(opened->get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     return fail_errno("cannot bind a netlink socket", errno);
   }
-  for (const int group : kGroups) {
+  std::vector<int> groups(std::begin(kGroups), std::end(kGroups));
+  if (routes) groups.insert(groups.end(), std::begin(kRouteGroups), std::end(kRouteGroups));
+  for (const int group : groups) {
     if (::setsockopt(opened->get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) {
       return fail_errno("cannot join netlink group " + std::to_string(group), errno);
     }
@@ -118,7 +122,7 @@ class AsioMonitor final : public Monitor {
 
 Result<std::unique_ptr<Monitor>> Monitor::open(asio::io_context& io, Events events,
                                                const std::optional<std::string>& netns) {
-  auto fd = open_socket(netns);
+  auto fd = open_socket(netns, events.on_route != nullptr);
   if (!fd) return Unexpected(fd.error());
   return std::unique_ptr<Monitor>(std::make_unique<AsioMonitor>(io, fd->release(), std::move(events)));
 }

@@ -25,6 +25,7 @@ class Monitor {
     std::function<void(const Neighbor&)> on_neighbor;
     /// A link or an address changed.
     std::function<void()> on_link;
+    /// Unset: changes of routes are not listened to at all.
     std::function<void()> on_route;
     std::function<void()> on_resync;
   };

@@ -190,6 +190,20 @@ Result<std::optional<Neighbor>> Netlink::neighbor(std::uint32_t interface, const
   return neighbor;
 }
 
+Result<std::vector<Neighbor>> Netlink::neighbors(std::uint32_t interface) {
+  std::vector<Neighbor> found;
+  for (const std::uint8_t family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}}) {
+    ndmsg header{};
+    header.ndm_family = family;
+    const int error = impl_->exchange(make_request(RTM_GETNEIGH, NLM_F_DUMP, header), [&](const nlmsghdr& reply) {
+      const auto neighbor = parse_neighbor(reply);
+      if (neighbor && neighbor->interface == interface) found.push_back(*neighbor);
+    });
+    if (error != 0) return fail_errno("cannot list neighbors", error);
+  }
+  return found;
+}
+
 Result<void> Netlink::resolve(std::uint32_t interface, const IpAddress& address) {
   auto known = neighbor(interface, address);
   if (known && known->has_value() && (*known)->fixed) return {};
@@ -244,6 +258,16 @@ Result<void> Netlink::delete_address(std::uint32_t interface, const InterfaceAdd
 Result<void> Netlink::set_up(std::uint32_t interface, bool up) {
   const int error = impl_->exchange(link_request(interface, up ? IFF_UP : 0, IFF_UP));
   if (error != 0) return fail_errno("cannot set interface " + std::to_string(interface) + (up ? " up" : " down"), error);
+  return {};
+}
+
+Result<void> Netlink::set_mac(std::uint32_t interface, const MacAddress& mac) {
+  auto message = link_request(interface, 0, 0);
+  SIMPLON_CHECK(nla_put(message.get(), IFLA_ADDRESS, static_cast<int>(mac.bytes.size()), mac.bytes.data()) == 0);
+  const int error = impl_->exchange(std::move(message));
+  if (error != 0) {
+    return fail_errno("cannot set address " + mac.to_string() + " on interface " + std::to_string(interface), error);
+  }
   return {};
 }
 

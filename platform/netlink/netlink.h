@@ -75,6 +75,8 @@ class Netlink {
 
   /// nullopt if the kernel does not know it.
   [[nodiscard]] Result<std::optional<Neighbor>> neighbor(std::uint32_t interface, const IpAddress& address);
+  /// All of an interface.
+  [[nodiscard]] Result<std::vector<Neighbor>> neighbors(std::uint32_t interface);
   /// Makes the kernel resolve (or confirm) a neighbor as if it had a packet for it; the result comes from the monitor.
   /// A fixed neighbor is left alone (NTF_USE would take its permanence away).
   [[nodiscard]] Result<void> resolve(std::uint32_t interface, const IpAddress& address);
@@ -83,6 +85,7 @@ class Netlink {
   [[nodiscard]] Result<void> add_address(std::uint32_t interface, const InterfaceAddress& address);
   [[nodiscard]] Result<void> delete_address(std::uint32_t interface, const InterfaceAddress& address);
   [[nodiscard]] Result<void> set_up(std::uint32_t interface, bool up);
+  [[nodiscard]] Result<void> set_mac(std::uint32_t interface, const MacAddress& mac);
   [[nodiscard]] Result<void> set_mtu(std::uint32_t interface, std::uint32_t mtu_bytes);
 
  private:

@@ -15,7 +15,9 @@ namespace simplon::sys {
 namespace {
 
 // Runs inside the namespace: the kernel creates or looks up the device in the namespace of the calling thread at TUNSETIFF.
-Result<UniqueFd> attach(const std::string& interface) {
+// `kind`: IFF_TUN or IFF_TAP.
+Result<UniqueFd> attach(const std::string& interface, short kind) {
+  const std::string name = kind == IFF_TAP ? "TAP device " : "TUN device ";
   if (interface.empty() || interface.size() >= IFNAMSIZ) {
     return fail(ErrorCode::kInvalidConfig, "'" + interface + "' cannot be an interface name", "use 1 to 15 characters");
   }
@@ -23,39 +25,42 @@ Result<UniqueFd> attach(const std::string& interface) {
   if (!fd.valid()) return fail_errno("cannot open /dev/net/tun", errno, "load the tun module: modprobe tun");
   struct ifreq request {};
   std::memcpy(request.ifr_name, interface.c_str(), interface.size());
-  request.ifr_flags = IFF_TUN | IFF_NO_PI;
+  request.ifr_flags = static_cast<short>(kind | IFF_NO_PI);
   if (::ioctl(fd.get(), TUNSETIFF, &request) != 0) {
     const int error = errno;
     if (error == EINVAL || error == EBUSY) {
       return fail(ErrorCode::kConflict,
-                  error == EBUSY ? "TUN device " + interface + " is held by another process"
-                                 : interface + " exists and is not a TUN device",
+                  error == EBUSY ? name + interface + " is held by another process"
+                                 : interface + " exists and is not a " + (kind == IFF_TAP ? "TAP device" : "TUN device"),
                   error == EBUSY ? "is another simplon-forwarder running?" : "rename or remove it");
     }
-    return fail_errno("cannot create TUN device " + interface, error,
+    return fail_errno("cannot create " + name + interface, error,
                       error == EPERM ? "CAP_NET_ADMIN is needed" : "");
   }
   return fd;
 }
 
-}  // namespace
-
-Result<UniqueFd> open_tun(const std::string& netns, const std::string& interface) {
+Result<UniqueFd> open(const std::string& netns, const std::string& interface, short kind) {
   return call_in_netns<UniqueFd>(netns, [&]() -> Result<UniqueFd> {
-    auto fd = attach(interface);
+    auto fd = attach(interface, kind);
     if (!fd) return fd;
     if (::ioctl(fd->get(), TUNSETPERSIST, 1) != 0) {
-      return fail_errno("cannot make TUN device " + interface + " persistent", errno);
+      return fail_errno("cannot make device " + interface + " persistent", errno);
     }
     return fd;
   });
 }
 
+}  // namespace
+
+Result<UniqueFd> open_tun(const std::string& netns, const std::string& interface) { return open(netns, interface, IFF_TUN); }
+Result<UniqueFd> open_tap(const std::string& netns, const std::string& interface) { return open(netns, interface, IFF_TAP); }
+
 Result<void> delete_tun(const std::string& netns, const std::string& interface) {
   if (!netns_exists(netns)) return {};
   return run_in_netns(netns, [&]() -> Result<void> {
     if (::if_nametoindex(interface.c_str()) == 0) return {};
-    auto fd = attach(interface);
+    auto fd = attach(interface, IFF_TUN);
     if (!fd) return Unexpected(fd.error());
     if (::ioctl(fd->get(), TUNSETPERSIST, 0) != 0) return fail_errno("cannot remove TUN device " + interface, errno);
     return {};

@@ -14,6 +14,9 @@ namespace simplon::sys {
 /// /dev/net/tun or the namespace is missing.
 [[nodiscard]] Result<UniqueFd> open_tun(const std::string& netns, const std::string& interface);
 
+/// The same for a TAP device (IFF_TAP), which carries Ethernet frames.
+[[nodiscard]] Result<UniqueFd> open_tap(const std::string& netns, const std::string& interface);
+
 /// Idempotent. Errors: kConflict if `interface` is not a TUN device or is held open.
 [[nodiscard]] Result<void> delete_tun(const std::string& netns, const std::string& interface);
 

@@ -30,4 +30,12 @@ struct simplon_xdp_vtep {
   __u16 reserved;
 };
 
+/* A frame with these VLAN tags on an interface (its index); outer 0: one tag. `vlan` 0 stands for every tag inside the outer
+ * one, so that what is in nobody's VLAN there is dropped by the forwarder, with a count. */
+struct simplon_xdp_circuit {
+  __u32 interface;
+  __u16 outer_vlan;
+  __u16 vlan;
+};
+
 #endif

@@ -7,6 +7,7 @@
 //     ESP to one of our IPsec addresses
 //     UDP 4500 to one of our IPsec addresses whose first word is not zero (RFC 3948 section 2.2: zero is the non-ESP
 //     marker, IKE) and that is longer than 4 bytes (section 2.3: a keepalive is one byte)
+//     every frame in the VLAN of a circuit
 //
 // so IKE, keepalives, ARP, ND, ICMP, BGP of the underlay, and all other fragments (which the kernel may reassemble) pass.
 // Only UAPI structs are used: no BTF of the running kernel is needed.
@@ -20,6 +21,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "platform/xdp/circuit_steering.bpf.h"
 #include "platform/xdp/steering_keys.h"
 #include "platform/xdp/fragments.bpf.h"
 
@@ -119,6 +121,8 @@ int simplon_uplink(struct xdp_md* context) {
     } else {
       ours = is_ours(&destination, ip->nexthdr, ip + 1, end);
     }
+  } else if (is_tagged(ethernet->h_proto)) {
+    ours = is_circuit(ethernet, end, context->ingress_ifindex);
   }
   if (!ours) return XDP_PASS;
   // Without a socket on this queue the kernel gets it, and answers as for a closed port.

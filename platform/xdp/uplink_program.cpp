@@ -42,6 +42,10 @@ struct simplon_xdp_vtep key_of(const VtepKey& vtep) {
   return key;
 }
 
+struct simplon_xdp_circuit key_of(const CircuitKey& circuit) {
+  return {circuit.interface_index, circuit.outer_vlan, circuit.vlan};
+}
+
 template <class Key>
 Result<void> make_equal(int map, std::set<Key>& present, const std::set<Key>& wanted) {
   const std::uint8_t one = 1;
@@ -94,7 +98,8 @@ Result<std::unique_ptr<Steering>> Steering::create() {
   if (steering->vteps_fd_ >= 0) {
     steering->ipsec_fd_ = make_map("ipsec_addresses", sizeof(struct simplon_xdp_address));
   }
-  if (steering->vteps_fd_ < 0 || steering->ipsec_fd_ < 0) {
+  if (steering->ipsec_fd_ >= 0) steering->circuits_fd_ = make_map("circuits", sizeof(struct simplon_xdp_circuit));
+  if (steering->vteps_fd_ < 0 || steering->ipsec_fd_ < 0 || steering->circuits_fd_ < 0) {
     const int error = errno;
     return fail_errno("cannot create a BPF map", error,
                       error == EPERM ? "run as root or with CAP_BPF and CAP_NET_ADMIN"
@@ -106,12 +111,22 @@ Result<std::unique_ptr<Steering>> Steering::create() {
 Steering::~Steering() {
   if (vteps_fd_ >= 0) ::close(vteps_fd_);
   if (ipsec_fd_ >= 0) ::close(ipsec_fd_);
+  if (circuits_fd_ >= 0) ::close(circuits_fd_);
 }
 
 Result<void> Steering::set_vteps(const std::set<VtepKey>& wanted) { return make_equal(vteps_fd_, vteps_, wanted); }
 
 Result<void> Steering::set_ipsec_addresses(const std::set<IpAddress>& wanted) {
   return make_equal(ipsec_fd_, ipsec_, wanted);
+}
+
+Result<void> Steering::set_circuits(const std::set<CircuitKey>& wanted) {
+  std::set<CircuitKey> keys;
+  for (CircuitKey circuit : wanted) {
+    if (circuit.outer_vlan != 0) circuit.vlan = 0;
+    keys.insert(circuit);
+  }
+  return make_equal(circuits_fd_, circuits_, keys);
 }
 
 struct UplinkProgram::Impl {
@@ -133,7 +148,8 @@ Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering&
   impl->skeleton = uplink_bpf__open();
   if (impl->skeleton == nullptr) return fail_errno("cannot open the XDP program", errno);
   if (bpf_map__reuse_fd(impl->skeleton->maps.vteps, steering.vteps_fd_) != 0 ||
-      bpf_map__reuse_fd(impl->skeleton->maps.ipsec_addresses, steering.ipsec_fd_) != 0) {
+      bpf_map__reuse_fd(impl->skeleton->maps.ipsec_addresses, steering.ipsec_fd_) != 0 ||
+      bpf_map__reuse_fd(impl->skeleton->maps.circuits, steering.circuits_fd_) != 0) {
     return fail_errno("cannot share the maps of the XDP program", errno);
   }
   if (const int error = uplink_bpf__load(impl->skeleton); error != 0) {

@@ -20,6 +20,14 @@ struct VtepKey {
   friend auto operator<=>(const VtepKey&, const VtepKey&) = default;
 };
 
+/// VLAN tags of a circuit on an interface; outer 0: one tag.
+struct CircuitKey {
+  std::uint32_t interface_index = 0;
+  std::uint16_t outer_vlan = 0;
+  std::uint16_t vlan = 0;
+  friend auto operator<=>(const CircuitKey&, const CircuitKey&) = default;
+};
+
 /// Which packets are ours: BPF maps that the programs of all uplinks share. Threads: one.
 class Steering {
  public:
@@ -32,14 +40,18 @@ class Steering {
   /// Makes the maps hold exactly these; what is already there is not touched. Errors: kExhausted over 4096 entries.
   [[nodiscard]] Result<void> set_vteps(const std::set<VtepKey>& wanted);
   [[nodiscard]] Result<void> set_ipsec_addresses(const std::set<IpAddress>& wanted);
+  /// All of an outer VLAN is ours if one VLAN in it is.
+  [[nodiscard]] Result<void> set_circuits(const std::set<CircuitKey>& wanted);
 
  private:
   friend class UplinkProgram;
   Steering() = default;
   int vteps_fd_ = -1;
   int ipsec_fd_ = -1;
+  int circuits_fd_ = -1;
   std::set<VtepKey> vteps_;
   std::set<IpAddress> ipsec_;
+  std::set<CircuitKey> circuits_;
 };
 
 enum class AttachMode : std::uint8_t { kNative, kGeneric };

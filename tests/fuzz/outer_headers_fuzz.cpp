@@ -15,6 +15,7 @@
 #include "platform/wire/ipv6.h"
 #include "platform/wire/tcp.h"
 #include "platform/wire/udp.h"
+#include "platform/wire/vlan.h"
 #include "platform/wire/vxlan.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -24,6 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!holds) std::abort();
   };
   if (const auto* ethernet = parse_ethernet(bytes)) static_cast<void>(ethernet->type.host());
+  if (VlanTags tags; parse_vlan_tags(bytes, tags)) must(sizeof(EthernetHeader) + tags.bytes <= size && tags.bytes <= 8);
   if (const auto* ip = parse_ipv4(bytes)) {
     must(ip->total_length.host() <= size && ip->header_bytes() <= ip->total_length.host());
     static_cast<void>(ipv4_checksum_ok(*ip));

@@ -6,6 +6,9 @@
 // Input: records of one byte "where", two bytes length (big endian) and the bytes.
 //   where 0, 1, 10 to 13   as they are, on that port
 //   where 0x40             an inner packet from the VM of vpc 5001, behind valid VXLAN headers
+//   where 14               as they are, on the TAP of circuit 3 (VLAN 100 on the WAN uplink)
+//   where 0x20             an inner packet from the router of circuit 3
+//   where 0x21             what follows the addresses of a frame to us on the WAN uplink: tags, type, and what is in them
 //   where 0x80             an inner packet through tunnel 8, sealed; the last byte is taken as the next header
 #include <algorithm>
 #include <chrono>
@@ -35,6 +38,7 @@ class Gateway {
         peer_(crypto::AeadKey::create(crypto::AeadSuite::kAes128Gcm16,
                                       std::span(topology_.in8.key).first(topology_.in8.key.size() - 4))
                   .value()) {
+    add_circuits();
     worker_.go_online();
   }
   ~Gateway() { worker_.go_offline(); }
@@ -42,7 +46,9 @@ class Gateway {
   void send(std::uint8_t where, std::span<const std::uint8_t> bytes) {
     if (where == 0x40) return inject(test::kFabric, behind_vxlan(bytes));
     if (where == 0x80) return inject(test::kWan, sealed(bytes));
-    if (where > 1 && (where < 10 || where > 13)) return;
+    if (where == 0x20) return inject(test::kWan, tagged({0x81, 0, 0, 100, inner_type(bytes), inner_type_low(bytes)}, bytes));
+    if (where == 0x21) return inject(test::kWan, tagged({}, bytes));
+    if (where > 1 && (where < 10 || where > 14)) return;
     inject(forward::PortId{where}, {bytes.begin(), bytes.end()});
   }
 
@@ -59,6 +65,41 @@ class Gateway {
   }
 
  private:
+  void add_circuits() {
+    using test::Topology;
+    using forward::AttachmentId;
+    const auto mac = Topology::mac(test::kWanMac);
+    const AttachmentId id = AttachmentId::circuit(CircuitId{3});
+    const forward::PortId tap{14};
+    Topology::must(tables_.upsert_port({tap, forward::PortKind::kHost, {}, false, {hosts_}, true}));
+    Topology::must(tables_.upsert_circuit({CircuitId{3}, test::kRed, test::kWan, 100, 0, 0x88a8, mac, 1500, true}));
+    Topology::must(tables_.upsert_circuit({CircuitId{4}, test::kRed, test::kWan, 7, 300, 0x88a8, mac, 1300, true}));
+    Topology::must(tables_.upsert_host_port({id, tap, {Topology::ip("192.168.15.1"), Topology::ip("fd15::1")}, mac}));
+    Topology::must(tables_.upsert_neighbor({CircuitId{3}, Topology::ip("192.168.15.2"), Topology::mac(test::kIspMac)}));
+    Topology::must(tables_.upsert_neighbor({CircuitId{4}, Topology::ip("fd16:1::2"), Topology::mac(test::kIspMac)}));
+    const auto route = [this](const char* to, forward::RouteAction action, forward::NextHopEntry hop) {
+      Topology::must(tables_.upsert_route({test::kRed, Topology::prefix(to), action, {hop}}));
+    };
+    route("192.168.15.0/30", forward::RouteAction::kForward, {id, 1});
+    route("192.168.15.1/32", forward::RouteAction::kLocal, {id, 1});
+    route("fd15::1/128", forward::RouteAction::kLocal, {id, 1});
+    route("10.50.0.0/16", forward::RouteAction::kForward, {id, 1, Topology::ip("192.168.15.2")});
+    route("10.60.0.0/16", forward::RouteAction::kForward, {AttachmentId::circuit(CircuitId{4}), 1, Topology::ip("fd16:1::2")});
+    tables_.commit();
+  }
+  static bool is_v6(std::span<const std::uint8_t> inner) { return !inner.empty() && inner[0] >> 4 == 6; }
+  static std::uint8_t inner_type(std::span<const std::uint8_t> inner) {
+    return is_v6(inner) ? std::uint8_t{0x86} : std::uint8_t{8};
+  }
+  static std::uint8_t inner_type_low(std::span<const std::uint8_t> inner) {
+    return is_v6(inner) ? std::uint8_t{0xdd} : std::uint8_t{0};
+  }
+  static std::vector<std::uint8_t> tagged(const std::vector<std::uint8_t>& tags, std::span<const std::uint8_t> bytes) {
+    std::vector<std::uint8_t> frame = {2, 0, 0, 0, 0, 0xf1, 2, 0, 0, 0, 2, 1};
+    frame.insert(frame.end(), tags.begin(), tags.end());
+    frame.insert(frame.end(), bytes.begin(), bytes.end());
+    return frame;
+  }
   void inject(forward::PortId port, const std::vector<std::uint8_t>& bytes) {
     // At the end of the frame, so that reading behind the packet leaves the frame; every other one with usual headroom.
     const std::size_t headroom = (++count_ % 2) != 0 || bytes.size() + 256 > forward::kFrameBytes

@@ -251,6 +251,20 @@ std::vector<Case> cases() {
   add({"put together", Drop::kOuterReassembled, kWan, [](Rig&) { return Bytes{}; }});  // see reassembly_test.cpp
   add({"port removed", Drop::kPortMissing, kFabric, [](Rig&) { return Rig::from_vm(kGood); },
        [](Rig& rig) { rig.tables.remove_port(kWan); }});
+  // Circuits: all of them in circuit_test.cpp.
+  const Bytes tag100 = {0, 100, 0x08, 0};
+  const auto circuit = [](Rig& rig) {
+    Topology::must(rig.tables.upsert_circuit({CircuitId{3}, kRed, kWan, 100, 0, 0x88a8, Topology::mac(kWanMac), 1500, true}));
+    Topology::must(rig.tables.upsert_route(
+        {kRed, Topology::prefix("10.50.0.0/16"), forward::RouteAction::kForward, {{forward::AttachmentId::circuit(CircuitId{3}), 1}}}));
+  };
+  add({"tag cut short", Drop::kVlanTruncated, kWan, [](Rig&) { return ethernet({kWanMac, kIspMac, 0x8100}, {0, 100}); }});
+  add({"nobody's VLAN", Drop::kVlanUnknown, kWan, [=](Rig&) { return ethernet({kWanMac, kIspMac, 0x8100}, tag100 + kGood); }});
+  add({"to another station", Drop::kCircuitWrongMac, kWan,
+       [=](Rig&) { return ethernet({kFabricMac, kIspMac, 0x8100}, tag100 + kGood); }, circuit});
+  add({"MPLS in a circuit", Drop::kCircuitType, kWan,
+       [=](Rig&) { return ethernet({kWanMac, kIspMac, 0x8100}, Bytes{0, 100, 0x88, 0x47} + kGood); }, circuit});
+  add(from_vm_case("neighbor on a circuit away", Drop::kNeighborUnresolved, ipv4({"10.1.0.5", "10.50.0.9"}, {}), circuit));
   add(from_vm_case("ring full", Drop::kTxRefused, kGood, [](Rig& rig) { rig.uplinks->accept_only(0); }));
   return list;
 }

@@ -94,6 +94,7 @@ TEST(TraceOfAFrame, SaysWhatTheWorkerSaysForEveryDrop) {
     Rig rig;
     if (c.prepare) c.prepare(rig);
     const Bytes packet = c.packet(rig);
+    if (packet.empty()) continue;
     const auto trace = forward::trace_received(rig.tables, rig.clock, c.port, packet);
     ASSERT_TRUE(trace.has_value());
     const bool sealed = find(*trace, "esp_decrypt", "packet") != nullptr && trace->drop == Drop::kEspAuthentication;

@@ -21,6 +21,8 @@ enum class Values : std::uint8_t {
   kFiles,
   kTunnels,
   kVpcs,
+  kCircuits,
+  kUplinks,
   kDomains,
   kVersions,
   kVersionsOrFiles,
@@ -104,6 +106,7 @@ void declare_config(Commands& commands);  // config, apply, confirm
 void declare_tunnel(Commands& commands);
 void declare_vpc(Commands& commands);  // vpc, endpoint
 void declare_inspect(Commands& commands);  // trace, capture
+void declare_circuit(Commands& commands);
 void declare_doctor(Commands& commands);
 
 }  // namespace simplon::cli

@@ -131,7 +131,7 @@ class Completion {
     Candidates found;
     const json status = reply("/v1/status");
     for (const auto& uplink : list(status, "uplinks")) {
-      found.push_back({"uplink:" + text(uplink, "interface"), flag(uplink, "up") ? "up" : "down"});
+      found.push_back({text(uplink, "interface"), flag(uplink, "up") ? "up" : "down"});
     }
     return found;
   }
@@ -145,6 +145,10 @@ class Completion {
         return named("/v1/tunnels", "tunnels", [](const json& tunnel) { return text(at(tunnel, "observed"), "state"); });
       case Values::kVpcs:
         return named("/v1/vpcs", "vpcs", [](const json& vpc) { return "VNI " + std::to_string(number(vpc, "vni")); });
+      case Values::kCircuits:
+        return named("/v1/circuits", "circuits", [](const json& circuit) { return text(at(circuit, "observed"), "state"); });
+      case Values::kUplinks:
+        return uplinks();
       case Values::kDomains:
         return domains();
       case Values::kDrops:

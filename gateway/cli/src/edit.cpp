@@ -100,6 +100,43 @@ Result<void> remove_tunnel(GatewayConfig& config, const std::string& name) {
   return {};
 }
 
+Result<void> add_circuit(GatewayConfig& config, const CircuitOptions& options) {
+  if (find_name(config.circuits, options.name) != config.circuits.end()) return exists("circuit", options.name);
+  const auto check_vlan = [](const char* option, std::uint32_t vlan) -> Result<void> {
+    if (vlan >= 1 && vlan <= 4094) return {};
+    return fail(ErrorCode::kInvalidConfig, std::string(option) + ": " + std::to_string(vlan) + " is not a VLAN", "1 to 4094");
+  };
+  CircuitConfig circuit;
+  circuit.name = options.name;
+  circuit.domain = options.domain;
+  circuit.uplink = options.uplink;
+  if (auto ok = check_vlan("--vlan", options.vlan); !ok) return ok;
+  circuit.vlan = static_cast<std::uint16_t>(options.vlan);
+  if (options.outer_vlan) {
+    if (auto ok = check_vlan("--outer-vlan", *options.outer_vlan); !ok) return ok;
+    circuit.outer_vlan = static_cast<std::uint16_t>(*options.outer_vlan);
+  }
+  if (options.outer_type) {
+    if (*options.outer_type != "802.1ad" && *options.outer_type != "802.1q") {
+      return fail(ErrorCode::kInvalidConfig, "--outer-type: '" + *options.outer_type + "' is not known", "802.1ad or 802.1q");
+    }
+    circuit.outer_type = *options.outer_type == "802.1q" ? OuterTag::k8021q : OuterTag::k8021ad;
+  }
+  if (auto ok = read_list("--address", options.addresses, InterfaceAddress::parse, circuit.addresses); !ok) return ok;
+  if (options.mtu) circuit.mtu_bytes = *options.mtu;
+  circuit.service_key = options.service_key;
+  circuit.path = options.secondary ? CircuitPath::kSecondary : CircuitPath::kPrimary;
+  config.circuits.push_back(std::move(circuit));
+  return {};
+}
+
+Result<void> remove_circuit(GatewayConfig& config, const std::string& name) {
+  const auto found = find_name(config.circuits, name);
+  if (found == config.circuits.end()) return no_such("circuit", name, names_of(config.circuits));
+  config.circuits.erase(found);
+  return {};
+}
+
 Result<void> add_vpc(GatewayConfig& config, const VpcOptions& options) {
   if (find_name(config.vpcs, options.name) != config.vpcs.end()) return exists("VPC", options.name);
   VpcConfig vpc;

@@ -38,6 +38,19 @@ struct VpcOptions {
 [[nodiscard]] Result<void> add_vpc(GatewayConfig& config, const VpcOptions& options);
 [[nodiscard]] Result<void> remove_vpc(GatewayConfig& config, const std::string& name);
 
+/// Options of `circuit add`, as typed.
+struct CircuitOptions {
+  std::string name, domain, uplink;
+  std::uint32_t vlan = 0;
+  std::optional<std::uint32_t> outer_vlan;
+  std::optional<std::string> outer_type, service_key;
+  std::vector<std::string> addresses;
+  std::optional<std::uint16_t> mtu;
+  bool secondary = false;
+};
+[[nodiscard]] Result<void> add_circuit(GatewayConfig& config, const CircuitOptions& options);
+[[nodiscard]] Result<void> remove_circuit(GatewayConfig& config, const std::string& name);
+
 struct EndpointOptions {
   std::string vpc, address, mac, vtep;
 };

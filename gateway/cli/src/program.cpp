@@ -54,6 +54,7 @@ void declare(Commands& commands, CLI::App& app) {
   declare_tunnel(commands);
   declare_vpc(commands);
   declare_inspect(commands);
+  declare_circuit(commands);
   declare_doctor(commands);
   name_arguments(app);
 }

@@ -25,6 +25,8 @@ struct Page {
 [[nodiscard]] Page render_tunnel(const nlohmann::json& tunnel, Style style);
 [[nodiscard]] Page render_vpcs(const nlohmann::json& reply, Style style);
 [[nodiscard]] Page render_vpc(const nlohmann::json& vpc, Style style);
+[[nodiscard]] Page render_circuits(const nlohmann::json& reply, Style style);
+[[nodiscard]] Page render_circuit(const nlohmann::json& circuit, Style style);
 /// Endpoints of all VPCs, or of those in `reply`.
 [[nodiscard]] Page render_endpoints(const nlohmann::json& reply, Style style);
 [[nodiscard]] Page render_routes(const nlohmann::json& reply, Style style);

@@ -205,6 +205,7 @@ Page render_status(const json& reply, Style style) {
                of("bgp_established", "bgp_neighbors", "established") + ", " +
                plural(number(counts, "domains"), "domain") + ", " + plural(number(counts, "vpcs"), "VPC") + ", " +
                plural(number(counts, "endpoints"), "endpoint") +
+               (number(counts, "circuits") > 0 ? ", " + plural(number(counts, "circuits"), "circuit") : "") +
                (has(programmed, "routes") ? ", " + plural(number(programmed, "routes"), "route") : "") + "\n";
 
   Table table({}, kIndent);
@@ -379,6 +380,84 @@ Page render_vpc(const json& vpc, Style style) {
   if (programmed.is_null())
     page.text +=
         problem_lines({}, "the forwarder does not know it", "simplon status tells how the forwarder is", style);
+  return page;
+}
+
+namespace {
+
+std::string tags_of(const json& config) {
+  const std::string vlan = number_or_dash(config, "vlan");
+  return has(config, "outer-vlan") ? vlan + " in " + number_or_dash(config, "outer-vlan") : vlan;
+}
+
+/// What is wrong with a circuit, as lines; `name`: what they begin with.
+std::string circuit_problems(const std::string& name, const json& circuit, Style style) {
+  const json& observed = at(circuit, "observed");
+  std::string lines = problem_lines(name, text(observed, "problem"), text(observed, "hint"), style);
+  if (at(circuit, "programmed").is_null() && !is_off(circuit))
+    lines += problem_lines(name, "the forwarder does not know it", "simplon status tells how the forwarder is", style);
+  return lines;
+}
+
+}  // namespace
+
+Page render_circuits(const json& reply, Style style) {
+  Page page;
+  const json& circuits = list(reply, "circuits");
+  if (circuits.empty()) {
+    page.text = "there are no circuits\n  hint: simplon circuit add --help\n";
+    return page;
+  }
+  std::string problems;
+  std::size_t up = 0;
+  Table table({"NAME", "STATE", "DOMAIN", "UPLINK", "VLAN", "ADDRESSES", "MTU", "IN", "OUT"}, kIndent);
+  for (const auto& circuit : circuits) {
+    const json& config = at(circuit, "config");
+    const json& programmed = at(circuit, "programmed");
+    if (is_up(circuit)) ++up;
+    table.add({text(circuit, "name"), text(at(circuit, "observed"), "state"), text(config, "domain"),
+               text(config, "uplink"), tags_of(config), joined(config, "addresses"), number_or_dash(programmed, "mtu"),
+               programmed.is_object() ? format_count(number(programmed, "rx_packets")) : "-",
+               programmed.is_object() ? format_count(number(programmed, "tx_packets")) : "-"});
+    problems += circuit_problems("circuit " + text(circuit, "name"), circuit, style);
+  }
+  page.degraded = !problems.empty();
+  page.text = colored(std::to_string(up) + " of " + plural(circuits.size(), "circuit") + " up",
+                      page.degraded ? Mood::kBad : Mood::kGood, style) +
+              "\n" + table.render() + problems;
+  return page;
+}
+
+Page render_circuit(const json& circuit, Style style) {
+  Page page;
+  const json& config = at(circuit, "config");
+  const json& observed = at(circuit, "observed");
+  const json& programmed = at(circuit, "programmed");
+  const std::string problems = circuit_problems({}, circuit, style);
+  page.degraded = !problems.empty();
+  page.text = headline({text(circuit, "name"),
+                        colored(upper(text(observed, "state")), page.degraded ? Mood::kBad : Mood::kGood, style),
+                        "domain " + text(config, "domain"), programmed_words(programmed)},
+                       style);
+  Table table({}, kIndent);
+  table.add({"VLAN", tags_of(config) + " on " + text(config, "uplink")});
+  table.add({"addresses", joined(config, "addresses") + " on " + text(circuit, "interface")});
+  if (has(config, "service-key")) table.add({"line", text(config, "service-key") + ", " + text(config, "path") + " path"});
+  table.add({"MTU", number_or_dash(config, "mtu") +
+                        (programmed.is_object() ? ", programmed " + number_or_dash(programmed, "mtu") : "")});
+  if (programmed.is_object()) {
+    table.add({"host port", up_or_down(flag(programmed, "host_port_up"))});
+    table.add({"in", traffic(programmed, "rx_packets", "rx_bytes")});
+    table.add({"out", traffic(programmed, "tx_packets", "tx_bytes") + ", dropped " +
+                          plural(number(programmed, "dropped"), "packet")});
+  }
+  page.text += table.render();
+  Table neighbors({"NEIGHBOR", "MAC"}, kIndent);
+  for (const auto& neighbor : list(observed, "neighbors")) {
+    neighbors.add({text(neighbor, "address"), flag(neighbor, "resolved") ? text(neighbor, "mac") : "does not answer"});
+  }
+  if (!list(observed, "neighbors").empty()) page.text += neighbors.render();
+  page.text += problems;
   return page;
 }
 

@@ -99,8 +99,10 @@ json body_of(const Archive& archive) {
           {"ids",
            {{"domains", archive.ids.domains},
             {"tunnels", archive.ids.tunnels},
+            {"circuits", archive.ids.circuits},
             {"next_domain", archive.ids.next_domain},
-            {"next_tunnel", archive.ids.next_tunnel}}},
+            {"next_tunnel", archive.ids.next_tunnel},
+            {"next_circuit", archive.ids.next_circuit}}},
           {"history", std::move(history)}};
 }
 
@@ -150,8 +152,15 @@ bool read_snapshot(const json& object, IdRegistry::Snapshot& ids) {
     return false;
   ids.next_domain = static_cast<std::uint32_t>(*next_domain);
   ids.next_tunnel = static_cast<std::uint32_t>(*next_tunnel);
-  return read_ids(object, "domains", ids.domains, ids.next_domain) &&
-         read_ids(object, "tunnels", ids.tunnels, ids.next_tunnel);
+  if (!read_ids(object, "domains", ids.domains, ids.next_domain) || !read_ids(object, "tunnels", ids.tunnels, ids.next_tunnel)) {
+    return false;
+  }
+  // Archives of releases without circuits have none.
+  if (!object.contains("circuits")) return true;
+  const auto next_circuit = number_at(object, "next_circuit");
+  if (!next_circuit || *next_circuit == 0 || *next_circuit > kLargest) return false;
+  ids.next_circuit = static_cast<std::uint32_t>(*next_circuit);
+  return read_ids(object, "circuits", ids.circuits, ids.next_circuit);
 }
 
 bool read_version(const json& object, StoredDocument& stored) {

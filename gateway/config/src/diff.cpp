@@ -125,6 +125,27 @@ Fields fields_of(const TunnelConfig& tunnel) {
           {"policy", describe_policy(tunnel.policy), kInPlace}};
 }
 
+Fields fields_of(const CircuitConfig& circuit) {
+  return {{"domain", circuit.domain, kReplace},
+          {"uplink", circuit.uplink, kRestartSession},
+          {"vlan", std::to_string(circuit.vlan), kRestartSession},
+          {"outer-vlan", circuit.outer_vlan ? std::to_string(*circuit.outer_vlan) : "", kRestartSession},
+          {"outer-type", circuit.outer_type == OuterTag::k8021q ? "802.1q" : "802.1ad", kRestartSession},
+          {"addresses", join(circuit.addresses, kPrint), kRestartSession},
+          {"mtu", std::to_string(circuit.mtu_bytes), kInPlace},
+          {"clamp-mss", yes_no(circuit.clamp_mss), kInPlace},
+          {"enabled", yes_no(circuit.enabled), kRestartSession},
+          {"service-key", circuit.service_key.value_or(""), kInPlace},
+          {"path", circuit.path == CircuitPath::kSecondary ? "secondary" : "primary", kInPlace},
+          {"policy", describe_policy(circuit.policy), kInPlace}};
+}
+
+std::string describe_circuit(const CircuitConfig& circuit) {
+  std::string text = "VLAN " + std::to_string(circuit.vlan);
+  if (circuit.outer_vlan) text += " in " + std::to_string(*circuit.outer_vlan);
+  return text + " on " + circuit.uplink + ", " + join(circuit.addresses, kPrint);
+}
+
 class Comparison {
  public:
   Diff take() { return std::move(diff_); }
@@ -196,6 +217,14 @@ class Comparison {
         words = "IKE is negotiated again because " + because + " changes: traffic stops meanwhile";
       if (change == ChangeKind::kChanged && cost == kReplace)
         words = "the tunnel is closed and made anew because " + because + " changes";
+    } else if (kind == "circuit") {
+      if (change == ChangeKind::kAdded) words = "a new circuit is opened";
+      if (change == ChangeKind::kRemoved) words = "the circuit is closed, and its routes and BGP sessions go";
+      if (change == ChangeKind::kChanged && cost == kInPlace) words = "no packet is lost";
+      if (cost == kRestartSession)
+        words = "traffic and BGP sessions stop until the provider's side agrees, because " + because + " changes";
+      if (change == ChangeKind::kChanged && cost == kReplace)
+        words = "the circuit is closed and made anew because " + because + " changes";
     } else if (kind == "neighbor") {
       if (change == ChangeKind::kAdded) words = "a new BGP session is opened";
       if (change == ChangeKind::kRemoved) words = "the BGP session is closed, and its routes go";
@@ -309,6 +338,7 @@ Diff diff(const GatewayConfig& from, const GatewayConfig& to) {
   comparison.lists(
       "acl", from.acls, to.acls, name_of,
       [](const AclConfig& acl) { return count_of(acl.rules.size(), "rule", "rules"); }, nothing);
+  comparison.lists("circuit", from.circuits, to.circuits, name_of, describe_circuit, nothing);
   return comparison.take();
 }
 
@@ -324,15 +354,22 @@ std::string Diff::summary() const {
   const auto goes = [](const Impact& one) { return one.kind == ChangeKind::kRemoved; };
   const auto comes = [](const Impact& one) { return one.kind == ChangeKind::kAdded; };
   std::vector<std::string> parts;
-  const auto part = [&](const char* verb, std::size_t tunnels, std::size_t sessions) {
-    std::string text;
-    if (tunnels > 0) text = count_of(tunnels, "tunnel", "tunnels");
-    if (sessions > 0) text += (text.empty() ? "" : " and ") + count_of(sessions, "BGP session", "BGP sessions");
-    if (!text.empty()) parts.push_back(verb + text);
+  const auto part = [&](const char* verb, auto matches) {
+    std::vector<std::string> counts;
+    const auto add = [&](std::size_t number, const char* one, const char* many) {
+      if (number > 0) counts.push_back(count_of(number, one, many));
+    };
+    add(count("tunnel", matches), "tunnel", "tunnels");
+    add(count("circuit", matches), "circuit", "circuits");
+    add(count("neighbor", matches), "BGP session", "BGP sessions");
+    if (counts.empty()) return;
+    const std::string last = counts.back();
+    counts.pop_back();
+    parts.push_back(verb + join(counts, kSame) + (counts.empty() ? "" : " and ") + last);
   };
-  part("opens ", count("tunnel", comes), count("neighbor", comes));
-  part("restarts ", count("tunnel", restarts), count("neighbor", restarts));
-  part("closes ", count("tunnel", goes), count("neighbor", goes));
+  part("opens ", comes);
+  part("restarts ", restarts);
+  part("closes ", goes);
   if (const auto domains = count("domain", restarts); domains > 0) {
     parts.push_back("resets all BGP sessions of " + count_of(domains, "domain", "domains"));
   }

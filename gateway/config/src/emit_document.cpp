@@ -225,6 +225,23 @@ void emit_tunnel(Writer& out, const TunnelConfig& tunnel) {
   emit_policy(out, tunnel.policy);
 }
 
+void emit_circuit(Writer& out, const CircuitConfig& circuit) {
+  const CircuitConfig defaults;
+  out.text("name", circuit.name);
+  out.text("domain", circuit.domain);
+  out.text("uplink", circuit.uplink);
+  out.number("vlan", circuit.vlan);
+  if (circuit.outer_vlan) out.number("outer-vlan", *circuit.outer_vlan);
+  if (circuit.outer_type != defaults.outer_type) out.text("outer-type", "802.1q");
+  if (!circuit.addresses.empty()) out.flow("addresses", circuit.addresses, kPrint);
+  if (circuit.mtu_bytes != defaults.mtu_bytes) out.number("mtu", circuit.mtu_bytes);
+  if (circuit.clamp_mss != defaults.clamp_mss) out.flag("clamp-mss", circuit.clamp_mss);
+  if (circuit.enabled != defaults.enabled) out.flag("enabled", circuit.enabled);
+  if (circuit.service_key) out.text("service-key", *circuit.service_key);
+  if (circuit.path != defaults.path) out.text("path", "secondary");
+  emit_policy(out, circuit.policy);
+}
+
 }  // namespace
 
 std::string emit_document(const GatewayConfig& config) {
@@ -238,6 +255,7 @@ std::string emit_document(const GatewayConfig& config) {
   out.list("domains", config.domains, [&](const DomainConfig& domain) { emit_domain(out, domain); });
   out.list("vpcs", config.vpcs, [&](const VpcConfig& vpc) { emit_vpc(out, vpc); });
   out.list("tunnels", config.tunnels, [&](const TunnelConfig& tunnel) { emit_tunnel(out, tunnel); });
+  out.list("circuits", config.circuits, [&](const CircuitConfig& circuit) { emit_circuit(out, circuit); });
   out.list("acls", config.acls, [&](const AclConfig& acl) {
     out.text("name", acl.name);
     if (acl.allow_by_default) out.text("default", "allow");

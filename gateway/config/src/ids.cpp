@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <map>
 #include <set>
 #include <sstream>
 #include <system_error>
@@ -49,8 +50,7 @@ Result<IdRegistry> IdRegistry::open(const std::filesystem::path& state_directory
   };
   std::istringstream lines(*text);
   int number = 0;
-  std::set<std::uint32_t> used_domains;
-  std::set<std::uint32_t> used_tunnels;
+  std::map<const Table*, std::set<std::uint32_t>> used;
   for (std::string line; std::getline(lines, line);) {
     ++number;
     std::istringstream words(line);
@@ -59,17 +59,19 @@ Result<IdRegistry> IdRegistry::open(const std::filesystem::path& state_directory
     std::uint32_t id = 0;
     const auto [end, bad] = std::from_chars(digits.data(), digits.data() + digits.size(), id);
     if (bad != std::errc{} || end != digits.data() + digits.size() || id == 0 || words >> rest) return damaged(number);
-    const bool is_domain = kind == "domain";
-    if (!is_domain && kind != "tunnel") return damaged(number);
-    Table& table = is_domain ? registry.domains_ : registry.tunnels_;
+    Tables& tables = registry.tables_;
+    Table* table = kind == "domain"    ? &tables.domains
+                   : kind == "tunnel"  ? &tables.tunnels
+                   : kind == "circuit" ? &tables.circuits
+                                       : nullptr;
+    if (table == nullptr) return damaged(number);
     if (name == "*") {  // the next number to give
-      table.next = id;
-    } else if (!is_valid_name(name) || !(is_domain ? used_domains : used_tunnels).insert(id).second ||
-               !table.by_name.emplace(name, id).second) {
+      table->next = id;
+    } else if (!is_valid_name(name) || !used[table].insert(id).second || !table->by_name.emplace(name, id).second) {
       return damaged(number);
     }
   }
-  for (const Table* table : {&registry.domains_, &registry.tunnels_}) {
+  for (const Table* table : {&registry.tables_.domains, &registry.tables_.tunnels, &registry.tables_.circuits}) {
     for (const auto& [name, id] : table->by_name) {
       if (id >= table->next) return damaged(number);
     }
@@ -77,44 +79,46 @@ Result<IdRegistry> IdRegistry::open(const std::filesystem::path& state_directory
   return registry;
 }
 
-Result<void> IdRegistry::store(const Table& domains, const Table& tunnels) {
+Result<void> IdRegistry::store(const Tables& tables) {
   std::ostringstream text;
   const auto print = [&](const char* kind, const Table& table) {
     text << kind << " * " << table.next << "\n";
     for (const auto& [name, id] : table.by_name) text << kind << " " << name << " " << id << "\n";
   };
-  print("domain", domains);
-  print("tunnel", tunnels);
+  print("domain", tables.domains);
+  print("tunnel", tables.tunnels);
+  // A release without circuits can read the file as long as there never was one.
+  if (tables.circuits.next != 1) print("circuit", tables.circuits);
   if (auto ok = sys::write_file_atomically(file_.string(), text.str(), 0600); !ok) return ok;
-  domains_ = domains;
-  tunnels_ = tunnels;
+  tables_ = tables;
   return {};
 }
 
 Result<void> IdRegistry::assign(const GatewayConfig& config) {
-  Table domains = domains_;
-  Table tunnels = tunnels_;
-  const auto name = [](Table& table, const std::string& wanted) {
-    if (table.by_name.contains(wanted)) return true;
-    if (table.next > kMaxId) return false;
-    table.by_name.emplace(wanted, table.next++);
-    return true;
+  Tables tables = tables_;
+  const auto name_all = [](Table& table, const auto& objects) {
+    return std::all_of(objects.begin(), objects.end(), [&](const auto& object) {
+      if (table.by_name.contains(object.name)) return true;
+      if (table.next > kMaxId) return false;
+      table.by_name.emplace(object.name, table.next++);
+      return true;
+    });
   };
-  const bool fits = std::all_of(config.domains.begin(), config.domains.end(),
-                                [&](const auto& domain) { return name(domains, domain.name); }) &&
-                    std::all_of(config.tunnels.begin(), config.tunnels.end(),
-                                [&](const auto& tunnel) { return name(tunnels, tunnel.name); });
+  const bool fits = name_all(tables.domains, config.domains) && name_all(tables.tunnels, config.tunnels) &&
+                    name_all(tables.circuits, config.circuits);
   if (!fits) return fail(ErrorCode::kExhausted, "no ids are left in " + file_.string());
-  if (domains == domains_ && tunnels == tunnels_) return {};
-  return store(domains, tunnels);
+  if (tables == tables_) return {};
+  return store(tables);
 }
 
 IdRegistry::Snapshot IdRegistry::snapshot() const {
   Snapshot made;
-  made.domains = domains_.by_name;
-  made.tunnels = tunnels_.by_name;
-  made.next_domain = domains_.next;
-  made.next_tunnel = tunnels_.next;
+  made.domains = tables_.domains.by_name;
+  made.tunnels = tables_.tunnels.by_name;
+  made.circuits = tables_.circuits.by_name;
+  made.next_domain = tables_.domains.next;
+  made.next_tunnel = tables_.tunnels.next;
+  made.next_circuit = tables_.circuits.next;
   return made;
 }
 
@@ -132,40 +136,44 @@ Result<void> IdRegistry::adopt(const Snapshot& other, const GatewayConfig& confi
     }
     table.next = std::max(table.next, std::min(next, kMaxId + 1));
   };
-  Table domains = domains_;
-  Table tunnels = tunnels_;
-  take(domains, config.domains, other.domains, other.next_domain);
-  take(tunnels, config.tunnels, other.tunnels, other.next_tunnel);
-  if (domains != domains_ || tunnels != tunnels_) {
-    if (auto ok = store(domains, tunnels); !ok) return ok;
+  Tables tables = tables_;
+  take(tables.domains, config.domains, other.domains, other.next_domain);
+  take(tables.tunnels, config.tunnels, other.tunnels, other.next_tunnel);
+  take(tables.circuits, config.circuits, other.circuits, other.next_circuit);
+  if (tables != tables_) {
+    if (auto ok = store(tables); !ok) return ok;
   }
   return assign(config);
 }
 
 Result<void> IdRegistry::retain(const GatewayConfig& config) {
-  std::set<std::string, std::less<>> domain_names;
-  std::set<std::string, std::less<>> tunnel_names;
-  for (const auto& domain : config.domains) domain_names.insert(domain.name);
-  for (const auto& tunnel : config.tunnels) tunnel_names.insert(tunnel.name);
-  Table domains = domains_;
-  Table tunnels = tunnels_;
-  std::erase_if(domains.by_name, [&](const auto& entry) { return !domain_names.contains(entry.first); });
-  std::erase_if(tunnels.by_name, [&](const auto& entry) { return !tunnel_names.contains(entry.first); });
-  if (domains == domains_ && tunnels == tunnels_) return {};
-  return store(domains, tunnels);
+  Tables tables = tables_;
+  const auto keep = [](Table& table, const auto& objects) {
+    std::set<std::string, std::less<>> names;
+    for (const auto& object : objects) names.insert(object.name);
+    std::erase_if(table.by_name, [&](const auto& entry) { return !names.contains(entry.first); });
+  };
+  keep(tables.domains, config.domains);
+  keep(tables.tunnels, config.tunnels);
+  keep(tables.circuits, config.circuits);
+  if (tables == tables_) return {};
+  return store(tables);
 }
 
 std::optional<DomainId> IdRegistry::domain(std::string_view name) const {
-  return find_id<DomainId>(domains_.by_name, name);
+  return find_id<DomainId>(tables_.domains.by_name, name);
 }
 std::optional<TunnelId> IdRegistry::tunnel(std::string_view name) const {
-  return find_id<TunnelId>(tunnels_.by_name, name);
+  return find_id<TunnelId>(tables_.tunnels.by_name, name);
+}
+std::optional<CircuitId> IdRegistry::circuit(std::string_view name) const {
+  return find_id<CircuitId>(tables_.circuits.by_name, name);
 }
 std::optional<std::string> IdRegistry::domain_name(DomainId id) const {
-  return find_name(domains_.by_name, id.value());
+  return find_name(tables_.domains.by_name, id.value());
 }
 std::optional<std::string> IdRegistry::tunnel_name(TunnelId id) const {
-  return find_name(tunnels_.by_name, id.value());
+  return find_name(tables_.tunnels.by_name, id.value());
 }
 
 }  // namespace simplon::config

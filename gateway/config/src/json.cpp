@@ -121,6 +121,24 @@ json to_json(const TunnelConfig& tunnel) {
   return out;
 }
 
+json to_json(const CircuitConfig& circuit) {
+  json out = {{"name", circuit.name},
+              {"domain", circuit.domain},
+              {"uplink", circuit.uplink},
+              {"vlan", circuit.vlan},
+              {"outer-vlan", nullptr},
+              {"outer-type", circuit.outer_type == OuterTag::k8021q ? "802.1q" : "802.1ad"},
+              {"addresses", strings(circuit.addresses)},
+              {"mtu", circuit.mtu_bytes},
+              {"clamp-mss", circuit.clamp_mss},
+              {"enabled", circuit.enabled},
+              {"service-key", nullptr},
+              {"path", circuit.path == CircuitPath::kSecondary ? "secondary" : "primary"}};
+  if (circuit.outer_vlan) out["outer-vlan"] = *circuit.outer_vlan;
+  if (circuit.service_key) out["service-key"] = *circuit.service_key;
+  return out;
+}
+
 json to_json(const EndpointConfig& endpoint) {
   return {{"address", endpoint.address.to_string()},
           {"mac", endpoint.mac.to_string()},

@@ -31,6 +31,9 @@ class PolicyJudge {
     for (std::size_t i = 0; i < config_.tunnels.size(); ++i) {
       judge_policy(config_.tunnels[i].policy, at("tunnels", i) + ".policy");
     }
+    for (std::size_t i = 0; i < config_.circuits.size(); ++i) {
+      judge_policy(config_.circuits[i].policy, at("circuits", i) + ".policy");
+    }
     for (std::size_t i = 0; i < config_.domains.size(); ++i) judge_nat(config_.domains[i], at("domains", i) + ".nat");
   }
 
@@ -150,7 +153,7 @@ class PolicyJudge {
       return;
     }
     if (rule.attachment.empty()) {
-      error(path, {}, "is missing", "name the tunnel or VPC through which the translated packets leave");
+      error(path, {}, "is missing", "name the tunnel, circuit or VPC through which the translated packets leave");
       return;
     }
     std::vector<std::string> names;
@@ -163,16 +166,17 @@ class PolicyJudge {
       if (in != domain.name) other = in;
     };
     for (const auto& tunnel : config_.tunnels) look(tunnel.name, tunnel.domain);
+    for (const auto& circuit : config_.circuits) look(circuit.name, circuit.domain);
     for (const auto& vpc : config_.vpcs) look(vpc.name, vpc.domain);
     if (found == 1) return;
     if (found > 1) {
-      conflict(path, rule.attachment, quoted(rule.attachment) + " is a tunnel and a VPC", "give one of them another name");
+      conflict(path, rule.attachment, quoted(rule.attachment) + " is the name of several attachments", "give each a name of its own");
     } else if (!other.empty()) {
       conflict(path, rule.attachment, quoted(rule.attachment) + " belongs to domain " + quoted(other),
                "domains are isolated: use one of " + quoted(domain.name));
     } else {
       const std::string guess = closest_match(rule.attachment, names);
-      error(path, rule.attachment, "there is no tunnel or VPC " + quoted(rule.attachment),
+      error(path, rule.attachment, "there is no tunnel, circuit or VPC " + quoted(rule.attachment),
             guess.empty() ? "" : "did you mean " + quoted(guess) + "?")
           .premise = Judgement::Premise::kTunnelNames;
     }

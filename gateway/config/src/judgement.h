@@ -20,7 +20,7 @@ struct Judgement {
     kPath,         ///< `premise_path` and what is below it
     kDomainNames,  ///< the names of all domains
     kTunnelNames,  ///< the names and domains of all tunnels
-    kInsideLinks,  ///< the inside addresses and domains of all tunnels
+    kInsideLinks,  ///< the inside addresses and domains of all tunnels, addresses and domains of all circuits
   };
 
   Issue issue;

@@ -29,6 +29,7 @@ constexpr std::size_t kMaxEndpoints = 100'000;
 constexpr std::size_t kMaxTunnels = 10'000;
 constexpr std::size_t kMaxAcls = 10'000;
 constexpr std::size_t kMaxNatRules = 1000;
+constexpr std::size_t kMaxCircuits = 4000;
 constexpr std::size_t kMaxProposals = 16;
 constexpr std::size_t kMaxInterfaceAddresses = 2;
 // The smallest datagram every host accepts (RFC 791 section 3.1), and what jumbo frames carry.
@@ -204,6 +205,57 @@ void read_tunnel(Findings& findings, const YamlNode& node, const std::string& pa
   }
 }
 
+Result<OuterTag> parse_outer_type(const std::string& text) {
+  if (text == "802.1ad") return OuterTag::k8021ad;
+  if (text == "802.1q") return OuterTag::k8021q;
+  return fail(ErrorCode::kInvalidConfig, "unknown outer tag '" + text + "'", "802.1ad or 802.1q");
+}
+
+Result<CircuitPath> parse_circuit_path(const std::string& text) {
+  if (text == "primary") return CircuitPath::kPrimary;
+  if (text == "secondary") return CircuitPath::kSecondary;
+  return fail(ErrorCode::kInvalidConfig, "unknown path '" + text + "'", "primary or secondary");
+}
+
+Result<std::string> parse_service_key(const std::string& text) {
+  constexpr std::string_view kShape = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+  std::string key = text;
+  bool good = key.size() == kShape.size();
+  for (std::size_t i = 0; good && i < key.size(); ++i) {
+    if (key[i] >= 'A' && key[i] <= 'F') key[i] = static_cast<char>(key[i] - 'A' + 'a');
+    const bool is_digit = (key[i] >= '0' && key[i] <= '9') || (key[i] >= 'a' && key[i] <= 'f');
+    good = kShape[i] == '-' ? key[i] == '-' : is_digit;
+  }
+  if (good) return key;
+  return fail(ErrorCode::kInvalidConfig, "'" + text + "' is not a service key",
+              "32 hexadecimal digits as in 9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d");
+}
+
+void read_circuit(Findings& findings, const YamlNode& node, const std::string& path, CircuitConfig& ret) {
+  ObjectReader reader(findings, node, path, "circuit");
+  const auto set = [](auto& field) { return [&field](auto value) { field = std::move(value); }; };
+  reader.read_parsed("name", Need::kRequired, parse_name, set(ret.name));
+  reader.read_parsed("domain", Need::kRequired, parse_name, set(ret.domain));
+  reader.read_parsed("uplink", Need::kRequired, parse_interface, set(ret.uplink));
+  // IEEE 802.1Q clause 9.6: 0 is no VLAN, 4095 is reserved.
+  reader.read_integer("vlan", Need::kRequired, 1, 4094,
+                      [&](std::uint64_t value) { ret.vlan = static_cast<std::uint16_t>(value); });
+  reader.read_integer("outer-vlan", Need::kOptional, 1, 4094,
+                      [&](std::uint64_t value) { ret.outer_vlan = static_cast<std::uint16_t>(value); });
+  reader.read_parsed("outer-type", Need::kOptional, parse_outer_type, set(ret.outer_type));
+  reader.read_parsed_list("addresses", Need::kRequired, kMaxInterfaceAddresses, InterfaceAddress::parse,
+                          [&](InterfaceAddress value) { ret.addresses.push_back(value); });
+  reader.read_integer("mtu", Need::kOptional, kMinMtuBytes, kMaxMtuBytes,
+                      [&](std::uint64_t value) { ret.mtu_bytes = static_cast<std::uint16_t>(value); });
+  reader.read_bool("clamp-mss", ret.clamp_mss);
+  reader.read_bool("enabled", ret.enabled);
+  reader.read_parsed("service-key", Need::kOptional, parse_service_key, set(ret.service_key));
+  reader.read_parsed("path", Need::kOptional, parse_circuit_path, set(ret.path));
+  if (const YamlNode* policy = reader.take("policy", Need::kOptional)) {
+    read_policy(findings, *policy, reader.path_of("policy"), ret.policy);
+  }
+}
+
 void read_gateway(Findings& findings, const YamlNode& node, GatewayConfig& ret) {
   ObjectReader reader(findings, node, "gateway", "gateway");
   reader.read_parsed("name", Need::kRequired, parse_gateway_name,
@@ -234,13 +286,16 @@ void read_document_node(Findings& findings, const YamlNode& node, GatewayConfig&
   reader.read_list("acls", Need::kOptional, kMaxAcls, [&](const YamlNode& item, const std::string& at) {
     read_acl(findings, item, at, ret.acls.emplace_back());
   });
+  reader.read_list("circuits", Need::kOptional, kMaxCircuits, [&](const YamlNode& item, const std::string& at) {
+    read_circuit(findings, item, at, ret.circuits.emplace_back());
+  });
 }
 
 }  // namespace
 
 const std::map<std::string, std::vector<std::string>>& known_keys() {
   static const std::map<std::string, std::vector<std::string>> kKeys = {
-      {"document", {"gateway", "uplinks", "domains", "vpcs", "tunnels", "acls"}},
+      {"document", {"gateway", "uplinks", "domains", "vpcs", "tunnels", "circuits", "acls"}},
       {"gateway", {"name", "vtep", "vxlan-port"}},
       {"uplink", {"interface"}},
       {"domain", {"name", "bgp", "static-routes", "nat"}},
@@ -254,6 +309,9 @@ const std::map<std::string, std::vector<std::string>>& known_keys() {
        {"name", "domain", "local", "remote", "local-id", "remote-id", "psk-file", "ike-proposals", "esp-proposals",
         "allow-weak", "encapsulation", "initiate", "enabled", "dpd-delay", "ike-rekey", "child-rekey", "replay-window", "inside",
         "mtu", "clamp-mss", "policy"}},
+      {"circuit",
+       {"name", "domain", "uplink", "vlan", "outer-vlan", "outer-type", "addresses", "mtu", "clamp-mss", "enabled", "service-key",
+        "path", "policy"}},
       {"acl", {"name", "default", "rules"}},
       {"acl-rule",
        {"name", "action", "direction", "protocol", "source", "destination", "source-ports", "ports", "icmp-types",

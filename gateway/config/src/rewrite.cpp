@@ -293,7 +293,8 @@ std::optional<std::string> rewrite_document(const std::string& text, const Gatew
   }
   if (!rewrite_list(rewriter, "domains", &GatewayConfig::domains, compare(before.domains, after.domains, equal)) ||
       !rewrite_list(rewriter, "vpcs", &GatewayConfig::vpcs, compare(before.vpcs, after.vpcs, same_vpc)) ||
-      !rewrite_list(rewriter, "tunnels", &GatewayConfig::tunnels, compare(before.tunnels, after.tunnels, equal))) {
+      !rewrite_list(rewriter, "tunnels", &GatewayConfig::tunnels, compare(before.tunnels, after.tunnels, equal)) ||
+      !rewrite_list(rewriter, "circuits", &GatewayConfig::circuits, compare(before.circuits, after.circuits, equal))) {
     return std::nullopt;
   }
   std::string rewritten = rewriter.text();

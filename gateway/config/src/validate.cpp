@@ -70,6 +70,7 @@ class Judge {
     judge_domains();
     judge_vpcs();
     judge_tunnels();
+    judge_circuits();
     judge_overlaps();
     judge_policies(config_, judgements_);
     return std::move(judgements_);
@@ -201,29 +202,46 @@ class Judge {
     }
   }
 
-  void judge_neighbor_address(const DomainConfig& domain, const IpAddress& address, const std::string& path) {
-    std::string links;
+  struct Link {
+    InterfaceAddress ours;
+    const char* kind;
+    const std::string* name;
+  };
+
+  /// Where a BGP neighbor may be.
+  [[nodiscard]] std::vector<Link> links_of(const DomainConfig& domain) const {
+    std::vector<Link> links;
     for (const auto& tunnel : config_.tunnels) {
       if (tunnel.domain != domain.name) continue;
-      for (const auto& inside : tunnel.inside) {
-        if (!inside.network().contains(address)) {
-          if (links.size() < 200)
-            links += (links.empty() ? "" : ", ") + inside.network().to_string() + " (" + tunnel.name + ")";
-          continue;
-        }
-        if (inside.address == address) {
-          conflict(path, address.to_string(),
-                   address.to_string() + " is our own address in tunnel " + quoted(tunnel.name),
-                   "name the peer's address");
-        } else if (is_network_or_broadcast(address, inside.length)) {
-          error(path, address.to_string(),
-                address.to_string() + " is not the address of a host in " + inside.network().to_string());
-        }
-        return;
+      for (const auto& inside : tunnel.inside) links.push_back({inside, "tunnel ", &tunnel.name});
+    }
+    for (const auto& circuit : config_.circuits) {
+      if (circuit.domain != domain.name) continue;
+      for (const auto& address : circuit.addresses) links.push_back({address, "circuit ", &circuit.name});
+    }
+    return links;
+  }
+
+  void judge_neighbor_address(const DomainConfig& domain, const IpAddress& address, const std::string& path) {
+    std::string links;
+    for (const auto& link : links_of(domain)) {
+      if (!link.ours.network().contains(address)) {
+        if (links.size() < 200)
+          links += (links.empty() ? "" : ", ") + link.ours.network().to_string() + " (" + *link.name + ")";
+        continue;
       }
+      if (link.ours.address == address) {
+        conflict(path, address.to_string(),
+                 address.to_string() + " is our own address in " + link.kind + quoted(*link.name),
+                 "name the peer's address");
+      } else if (is_network_or_broadcast(address, link.ours.length)) {
+        error(path, address.to_string(),
+              address.to_string() + " is not the address of a host in " + link.ours.network().to_string());
+      }
+      return;
     }
     error(path, address.to_string(), address.to_string() + " is in no inside link of domain " + quoted(domain.name),
-          links.empty() ? "give a tunnel of this domain an 'inside' address" : "the links are " + links)
+          links.empty() ? "give a tunnel of this domain an 'inside' address, or add a circuit" : "the links are " + links)
         .premise = Judgement::Premise::kInsideLinks;
   }
 
@@ -495,6 +513,103 @@ class Judge {
     }
   }
 
+  void judge_circuits() {
+    Names names;
+    std::map<std::tuple<std::string, std::uint16_t, std::uint16_t>, std::string> places;
+    for (std::size_t i = 0; i < config_.circuits.size(); ++i) {
+      const auto& circuit = config_.circuits[i];
+      const std::string path = at("circuits", i);
+      unique(names, circuit.name, path + ".name", "circuit");
+      reference_domain(circuit.domain, path + ".domain");
+      judge_circuit_uplink(circuit, path);
+      if (circuit.vlan != 0 && !circuit.uplink.empty()) {
+        const auto [first, is_new] =
+            places.emplace(std::tuple(circuit.uplink, circuit.outer_vlan.value_or(0), circuit.vlan), circuit.name);
+        if (!is_new) {
+          const std::string outer = circuit.outer_vlan ? " in VLAN " + std::to_string(*circuit.outer_vlan) : "";
+          conflict(path + ".vlan", std::to_string(circuit.vlan),
+                   "VLAN " + std::to_string(circuit.vlan) + outer + " on " + circuit.uplink + " belongs to circuit " +
+                       quoted(first->second),
+                   "each circuit has a VLAN of its own on its uplink");
+        }
+      }
+      if (circuit.outer_type != OuterTag::k8021ad && !circuit.outer_vlan) {
+        error(path + ".outer-type", "802.1q", "has no meaning without 'outer-vlan'", "add 'outer-vlan', or remove it");
+      }
+      judge_circuit_addresses(circuit, path);
+    }
+    judge_service_keys();
+  }
+
+  void judge_circuit_uplink(const CircuitConfig& circuit, const std::string& path) {
+    if (circuit.uplink.empty()) return;
+    std::vector<std::string> interfaces;
+    for (const auto& uplink : config_.uplinks) interfaces.push_back(uplink.interface);
+    if (std::find(interfaces.begin(), interfaces.end(), circuit.uplink) != interfaces.end()) return;
+    const std::string guess = closest_match(circuit.uplink, interfaces);
+    auto& judgement = error(path + ".uplink", circuit.uplink, "there is no uplink " + quoted(circuit.uplink),
+                            guess.empty() ? "add it to 'uplinks'" : "did you mean " + quoted(guess) + "?");
+    judgement.premise = Judgement::Premise::kPath;
+    judgement.premise_path = "uplinks";
+  }
+
+  void judge_circuit_addresses(const CircuitConfig& circuit, const std::string& path) {
+    if (circuit.addresses.empty()) {
+      error(path + ".addresses", {}, "circuit " + quoted(circuit.name) + " has no address",
+            "add ours of the link, like 192.168.15.1/30");
+    }
+    one_of_each_family(circuit.addresses, path + ".addresses");
+    for (std::size_t i = 0; i < circuit.addresses.size(); ++i) {
+      const auto& ours = circuit.addresses[i];
+      const std::string where = at(path + ".addresses", i);
+      if (!is_host_address(ours.address) || is_network_or_broadcast(ours.address, ours.length) ||
+          (ours.address.is_v6() && ours.address.is_link_local())) {
+        error(where, ours.to_string(), ours.to_string() + " is not the address of a host");
+      } else if (ours.length == ours.address.bits()) {
+        error(where, ours.to_string(), ours.to_string() + " leaves no address for the provider's router",
+              "a link usually is a /30 or a /126");
+      }
+      if (ours.address.is_v6() && circuit.mtu_bytes < 1280) {
+        error(path + ".mtu", std::to_string(circuit.mtu_bytes), "is too small for IPv6",
+              "at least 1280 (RFC 8200 section 5)");
+      }
+      claims_[circuit.domain].push_back({ours.network(), where, "circuit " + quoted(circuit.name), false});
+    }
+  }
+
+  /// The paths of one line: of one domain, and each path once.
+  void judge_service_keys() {
+    std::map<std::string, std::vector<std::size_t>> lines;
+    for (std::size_t i = 0; i < config_.circuits.size(); ++i) {
+      if (config_.circuits[i].service_key) lines[*config_.circuits[i].service_key].push_back(i);
+    }
+    for (const auto& [key, members] : lines) {
+      const CircuitConfig& first = config_.circuits[members.front()];
+      if (members.size() == 1) {
+        warning(at("circuits", members.front()) + ".service-key", key,
+                "circuit " + quoted(first.name) + " is the only path of its line: a fault of it stops all traffic",
+                "add the other path with the same service key");
+      }
+      std::map<CircuitPath, std::string> paths{{first.path, first.name}};
+      for (auto member = members.begin() + 1; member != members.end(); ++member) {
+        const CircuitConfig& circuit = config_.circuits[*member];
+        const std::string path = at("circuits", *member);
+        if (circuit.domain != first.domain) {
+          conflict(path + ".domain", circuit.domain,
+                   "circuit " + quoted(first.name) + " with the same service key is in domain " + quoted(first.domain),
+                   "both paths of a line belong to one domain")
+              .premise = Judgement::Premise::kDomainNames;
+        }
+        const auto [other, is_new] = paths.emplace(circuit.path, circuit.name);
+        if (!is_new) {
+          conflict(path + ".path", circuit.path == CircuitPath::kPrimary ? "primary" : "secondary",
+                   "circuit " + quoted(other->second) + " is this path of the line already",
+                   "one is 'path: primary', the other 'path: secondary'");
+        }
+      }
+    }
+  }
+
   void judge_overlaps() {
     for (auto& [domain, claims] : claims_) {
       if (domain.empty()) continue;
@@ -544,7 +659,8 @@ Credibility::Credibility(const Findings& findings)
     : broken_(&findings.broken),
       domain_names_(!is_list_broken("domains", {"name"})),
       tunnel_names_(!is_list_broken("tunnels", {"name", "domain"})),
-      inside_links_(!is_list_broken("tunnels", {"inside", "domain"})) {}
+      inside_links_(!is_list_broken("tunnels", {"inside", "domain"}) &&
+                    !is_list_broken("circuits", {"addresses", "domain"})) {}
 
 bool Credibility::is_broken(const std::string& path) const {
   if (broken_->contains("")) return true;

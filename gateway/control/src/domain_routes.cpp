@@ -2,7 +2,7 @@
 //
 // Resolution is deliberately flat. zebra has already followed recursive nexthops to an interface of the domain's
 // namespace, and each interface there is the host port of exactly one attachment, so "which attachment" is one map
-// look-up by interface name. Nothing here depends on another learned route; that is why one changed route costs one
+// look-up by interface name. The gateway matters on a circuit only, where many neighbors are behind one interface. Nothing here depends on another learned route; that is why one changed route costs one
 // look-up.
 //
 // A prefix may have a route from each source. The first source (in the order of RouteSource) with a nexthop that
@@ -18,14 +18,17 @@ namespace simplon::control {
 
 namespace {
 
-/// Merges hops over the same attachment (their weights add up) and bounds the set.
-void add_hop(std::vector<ipc::NextHop>& hops, ipc::AttachmentRef attachment, std::uint16_t weight) {
+/// Merges hops over the same attachment (their weights add up) and bounds the set. Only on a circuit there is more than one
+/// gateway.
+void add_hop(std::vector<ipc::NextHop>& hops, ipc::AttachmentRef attachment, std::uint16_t weight,
+             std::optional<IpAddress> gateway = {}) {
+  if (attachment.kind != ipc::AttachmentKind::kCircuit) gateway.reset();
   for (auto& hop : hops) {
-    if (hop.attachment != attachment) continue;
+    if (hop.attachment != attachment || hop.gateway != gateway) continue;
     hop.weight = static_cast<std::uint16_t>(std::min<unsigned>(65535U, unsigned{hop.weight} + weight));
     return;
   }
-  if (hops.size() < kMaxNextHops) hops.push_back({attachment, weight});
+  if (hops.size() < kMaxNextHops) hops.push_back({attachment, weight, gateway});
 }
 
 /// The order must not depend on the order in which they were learned, or equal sets would look different.
@@ -153,7 +156,7 @@ std::optional<ipc::Route> DomainRoutes::resolve_learned(const bgp::LearnedRoute&
   for (const auto& nexthop : route.nexthops) {
     const auto port = layout_.ports.find(nexthop.interface);
     if (port != layout_.ports.end()) {
-      add_hop(resolved.nexthops, port->second.attachment, std::max<std::uint16_t>(nexthop.weight, 1));
+      add_hop(resolved.nexthops, port->second.attachment, std::max<std::uint16_t>(nexthop.weight, 1), nexthop.gateway);
     }
   }
   if (resolved.nexthops.empty()) return std::nullopt;

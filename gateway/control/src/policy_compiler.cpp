@@ -51,6 +51,10 @@ std::optional<ipc::AttachmentRef> find_attachment(const GatewayConfig& config, c
     const auto id = ids.tunnel(name);
     if (tunnel.name == name && tunnel.domain == domain && id) return ipc::AttachmentRef::tunnel(*id);
   }
+  for (const auto& circuit : config.circuits) {
+    const auto id = ids.circuit(name);
+    if (circuit.name == name && circuit.domain == domain && id) return ipc::AttachmentRef::circuit(*id);
+  }
   for (const auto& vpc : config.vpcs) {
     if (vpc.name == name && vpc.domain == domain) return ipc::AttachmentRef::vpc(vpc.vni);
   }
@@ -104,6 +108,10 @@ void compile_policies(const GatewayConfig& config, const config::IdRegistry& ids
   for (const auto& tunnel : config.tunnels) {
     const auto id = ids.tunnel(tunnel.name);
     if (tunnel.enabled && id) add(tunnel.policy, ipc::AttachmentRef::tunnel(*id), tunnel.domain, false);
+  }
+  for (const auto& circuit : config.circuits) {
+    const auto id = ids.circuit(circuit.name);
+    if (circuit.enabled && id) add(circuit.policy, ipc::AttachmentRef::circuit(*id), circuit.domain, false);
   }
   for (const auto& acl : config.acls) {
     if (!used.contains(acl.name)) continue;

@@ -4,7 +4,7 @@
 // neighbors' (frequent, one route at a time). The first compiles a whole TableSet and compares it with the one that was
 // sent; the second looks up one prefix. Both end as the same operations, and a test keeps the two ways equal.
 //
-// A disabled tunnel is not in the tables at all: no host port, so its BGP session ends by itself; its id is kept.
+// A disabled tunnel or circuit is not in the tables at all: no host port, so its BGP session ends by itself; its id is kept.
 
 #include "gateway/control/table_compiler.h"
 
@@ -42,6 +42,18 @@ void add_vpc(DomainLayout& layout, const VpcConfig& vpc) {
   for (const auto& gateway : vpc.gateway) add_own_address(layout, gateway, attachment, vpc.name);
   for (const auto& prefix : vpc.prefixes) {
     layout.routes.push_back({prefix, RouteSource::kConnected, attachment, vpc.name, {}});
+  }
+}
+
+void add_circuit(DomainLayout& layout, const CircuitConfig& circuit, CircuitId id) {
+  if (!circuit.enabled) return;
+  const auto attachment = ipc::AttachmentRef::circuit(id);
+  layout.ports[circuit_interface(id)] = {attachment, circuit.name};
+  for (const auto& own : circuit.addresses) {
+    add_own_address(layout, own, attachment, circuit.name);
+    if (own.length < own.address.bits()) {
+      layout.routes.push_back({own.network(), RouteSource::kConnected, attachment, circuit.name, {}});
+    }
   }
 }
 
@@ -95,6 +107,7 @@ ipc::HostPort compile_host_port(ipc::AttachmentRef attachment, std::string inter
 
 std::string tunnel_interface(TunnelId id) { return "tun" + std::to_string(id.value()); }
 std::string vpc_interface(Vni vni) { return "vpc" + std::to_string(vni.value()); }
+std::string circuit_interface(CircuitId id) { return "cir" + std::to_string(id.value()); }
 
 std::map<std::string, DomainLayout> domain_layouts(const GatewayConfig& config, const config::IdRegistry& ids) {
   std::map<std::string, DomainLayout> layouts;
@@ -110,6 +123,11 @@ std::map<std::string, DomainLayout> domain_layouts(const GatewayConfig& config, 
     const auto layout = layouts.find(tunnel.domain);
     const auto id = ids.tunnel(tunnel.name);
     if (layout != layouts.end() && id) add_tunnel(layout->second, tunnel, *id);
+  }
+  for (const auto& circuit : config.circuits) {
+    const auto layout = layouts.find(circuit.domain);
+    const auto id = ids.circuit(circuit.name);
+    if (layout != layouts.end() && id) add_circuit(layout->second, circuit, *id);
   }
   for (const auto& vpc : config.vpcs) {
     const auto layout = layouts.find(vpc.domain);
@@ -155,6 +173,26 @@ TableSet compile_objects(const GatewayConfig& config, const config::IdRegistry& 
                           std::min(tunnel.mtu_bytes.value_or(kTunnelHostPortMtu), kTunnelHostPortMtu));
   }
   compile_policies(config, ids, tables);
+
+  for (const auto& circuit : config.circuits) {
+    const auto domain = ids.domain(circuit.domain);
+    const auto id = ids.circuit(circuit.name);
+    if (!circuit.enabled || !domain || !id) continue;
+    ipc::Circuit compiled;
+    compiled.id = *id;
+    compiled.name = circuit.name;
+    compiled.domain = *domain;
+    compiled.interface = circuit.uplink;
+    compiled.vlan = circuit.vlan;
+    compiled.outer_vlan = circuit.outer_vlan.value_or(0);
+    compiled.outer_type = circuit.outer_type == OuterTag::k8021q ? 0x8100 : 0x88a8;
+    compiled.mtu = circuit.mtu_bytes;
+    compiled.clamp_mss = circuit.clamp_mss;
+    tables.circuits[*id] = std::move(compiled);
+    const auto attachment = ipc::AttachmentRef::circuit(*id);
+    tables.host_ports[attachment] = compile_host_port(attachment, circuit_interface(*id), netns_prefix + circuit.domain,
+                                                      circuit.addresses, circuit.mtu_bytes);
+  }
   return tables;
 }
 

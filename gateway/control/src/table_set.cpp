@@ -58,8 +58,8 @@ std::size_t TableSet::route_count() const {
 }
 
 std::size_t TableSet::size() const {
-  return domains.size() + uplinks.size() + vpcs.size() + tunnels.size() + host_ports.size() + endpoints.size() +
-         route_count() + acls.size() + policies.size() + nats.size();
+  return domains.size() + uplinks.size() + vpcs.size() + tunnels.size() + circuits.size() + host_ports.size() +
+         endpoints.size() + route_count() + acls.size() + policies.size() + nats.size();
 }
 
 std::vector<ipc::Operation> difference(const TableSet& from, const TableSet& to) {
@@ -72,6 +72,7 @@ std::vector<ipc::Operation> difference(const TableSet& from, const TableSet& to)
   add_upserts(from.nats, to.nats, operations);
   add_upserts(from.vpcs, to.vpcs, operations);
   add_upserts(from.tunnels, to.tunnels, operations);
+  add_upserts(from.circuits, to.circuits, operations);
   add_upserts(from.host_ports, to.host_ports, operations);
   add_upserts(from.endpoints, to.endpoints, operations);
   for (const auto& [domain, routes] : to.routes) add_upserts(routes_of(from, domain), routes, operations);
@@ -79,6 +80,7 @@ std::vector<ipc::Operation> difference(const TableSet& from, const TableSet& to)
   for (const auto& [domain, routes] : from.routes) add_removals(routes, routes_of(to, domain), operations);
   add_removals(from.endpoints, to.endpoints, operations);
   add_removals(from.host_ports, to.host_ports, operations);
+  add_removals(from.circuits, to.circuits, operations);
   add_removals(from.tunnels, to.tunnels, operations);
   add_removals(from.vpcs, to.vpcs, operations);
   add_removals(from.policies, to.policies, operations);

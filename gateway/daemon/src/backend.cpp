@@ -95,7 +95,10 @@ asio::awaitable<ApiResult> Backend::status() {
     add_bgp_problems(domain, *speaker, problems);
   }
   add_tunnel_problems(config, statuses, problems);
-  if (stats) add_forwarder_problems(config, *stats, problems);
+  if (stats) {
+    add_forwarder_problems(config, *stats, problems);
+    add_circuit_problems(config, parts_.ids, *stats, problems);
+  }
   if (const auto& problem = parts_.audit.problem()) problems.push_back({"audit log", problem->what, problem->hint});
   // The same fact may have been noted by the reconciler and observed by the part itself.
   std::vector<control::Problem> once;
@@ -138,7 +141,8 @@ asio::awaitable<ApiResult> Backend::status() {
                    {"bgp_established", established},
                    {"vpcs", config.vpcs.size()},
                    {"endpoints", endpoints},
-                   {"domains", config.domains.size()}}},
+                   {"domains", config.domains.size()},
+                   {"circuits", config.circuits.size()}}},
                  {"problems", problems_json(once)}};
 }
 
@@ -214,6 +218,19 @@ asio::awaitable<ApiResult> Backend::vpcs() {
   for (const auto& vpc : parts_.reconciler.config().vpcs) list.push_back(vpc_json(vpc, programmed));
   co_return json{{"generation", programmed ? json(programmed->stats.generation.value()) : json(nullptr)},
                  {"vpcs", std::move(list)}};
+}
+
+asio::awaitable<ApiResult> Backend::circuits() {
+  auto stats = co_await ask_forwarder();
+  std::optional<Programmed> programmed;
+  if (stats) programmed = Programmed{*std::move(stats), parts_.reconciler.programmed()};
+  const auto& config = parts_.reconciler.config();
+  json list = json::array();
+  for (const auto& circuit : config.circuits) {
+    list.push_back(circuit_json(circuit, parts_.ids.circuit(circuit.name).value_or(CircuitId{0}), config, programmed));
+  }
+  co_return json{{"generation", programmed ? json(programmed->stats.generation.value()) : json(nullptr)},
+                 {"circuits", std::move(list)}};
 }
 
 asio::awaitable<ApiResult> Backend::routes(std::string domain) {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "gateway/config/json.h"
+#include "gateway/control/table_compiler.h"
 #include "gateway/ipc/table_model.h"
 
 namespace simplon::daemon {
@@ -29,8 +30,74 @@ const ipc::AttachmentStats* find_attachment(const ipc::Stats& stats, ipc::Attach
 
 const ipc::NeighborStats* find_neighbor(const ipc::Stats& stats, const IpAddress& destination) {
   const auto found = std::find_if(stats.neighbors.begin(), stats.neighbors.end(),
-                                  [&](const auto& candidate) { return candidate.destination == destination; });
+                                  [&](const auto& candidate) {
+                                    return candidate.circuit.value() == 0 && candidate.destination == destination;
+                                  });
   return found == stats.neighbors.end() ? nullptr : &*found;
+}
+
+/// What is to be known of a circuit besides its counters.
+struct CircuitObservation {
+  const char* state = "up";
+  json neighbors = json::array();
+  std::string problem;
+  std::string hint;
+};
+
+/// BGP neighbors of the domain that are on the circuit.
+std::vector<IpAddress> expected_on(const CircuitConfig& circuit, const GatewayConfig& config) {
+  std::vector<IpAddress> expected;
+  for (const auto& domain : config.domains) {
+    if (domain.name != circuit.domain || !domain.bgp) continue;
+    for (const auto& neighbor : domain.bgp->neighbors) {
+      const bool here = std::any_of(circuit.addresses.begin(), circuit.addresses.end(), [&](const auto& ours) {
+        return ours.network().contains(neighbor.address);
+      });
+      if (here) expected.push_back(neighbor.address);
+    }
+  }
+  return expected;
+}
+
+CircuitObservation observe(const CircuitConfig& circuit, CircuitId id, const GatewayConfig& config,
+                           const ipc::Stats* stats) {
+  CircuitObservation seen;
+  if (!circuit.enabled) {
+    seen.state = "disabled";
+    return seen;
+  }
+  if (stats == nullptr) {
+    seen.state = "down";
+    seen.problem = "the forwarder is away";
+    seen.hint = "simplon status";
+    return seen;
+  }
+  const auto uplink = std::find_if(stats->uplinks.begin(), stats->uplinks.end(),
+                                   [&](const auto& candidate) { return candidate.interface == circuit.uplink; });
+  if (uplink == stats->uplinks.end() || !uplink->up) {
+    seen.state = "down";
+    seen.problem = "its uplink " + circuit.uplink + " is down";
+    seen.hint = "ip link show " + circuit.uplink;
+  }
+  std::set<IpAddress> resolved;
+  std::set<IpAddress> silent;
+  for (const auto& neighbor : stats->neighbors) {
+    if (neighbor.circuit != id) continue;
+    (neighbor.resolved ? resolved : silent).insert(neighbor.destination);
+    seen.neighbors.push_back({{"address", neighbor.destination.to_string()},
+                              {"mac", neighbor.mac.to_string()},
+                              {"resolved", neighbor.resolved}});
+  }
+  for (const auto& expected : expected_on(circuit, config)) {
+    if (!resolved.contains(expected)) silent.insert(expected);
+  }
+  if (!silent.empty() && seen.problem.empty()) {
+    seen.state = "no-neighbor";
+    seen.problem = silent.begin()->to_string() + " does not answer " + (silent.begin()->is_v4() ? "ARP" : "neighbor discovery");
+    seen.hint = "has the other end the same VLAN? ip netns exec the domain's namespace tcpdump -i " +
+                control::circuit_interface(id);
+  }
+  return seen;
 }
 
 json attachment_json(const ipc::AttachmentStats& attachment, const Programmed& programmed) {
@@ -200,6 +267,27 @@ json vpc_json(const VpcConfig& vpc, const std::optional<Programmed>& programmed)
           {"programmed", std::move(confirmed)}};
 }
 
+json circuit_json(const CircuitConfig& circuit, CircuitId id, const GatewayConfig& config,
+                  const std::optional<Programmed>& programmed) {
+  auto seen = observe(circuit, id, config, programmed ? &programmed->stats : nullptr);
+  json confirmed = nullptr;
+  if (programmed) {
+    if (const auto* attachment = find_attachment(programmed->stats, ipc::AttachmentRef::circuit(id))) {
+      confirmed = attachment_json(*attachment, *programmed);
+    }
+  }
+  return {{"name", circuit.name},
+          {"id", id.value()},
+          {"interface", control::circuit_interface(id)},
+          {"config", config::to_json(circuit)},
+          {"observed",
+           {{"state", seen.state},
+            {"neighbors", std::move(seen.neighbors)},
+            {"problem", seen.problem},
+            {"hint", seen.hint}}},
+          {"programmed", std::move(confirmed)}};
+}
+
 json route_json(const control::RouteView& route, DomainId domain, const control::TableProgrammer::Status& status) {
   json nexthops = json::array();
   for (const auto& hop : route.hops) {
@@ -207,7 +295,10 @@ json route_json(const control::RouteView& route, DomainId domain, const control:
                   {"gateway", hop.gateway ? json(hop.gateway->to_string()) : json(nullptr)},
                   {"weight", hop.weight}};
     if (hop.attachment) {
-      entry["kind"] = hop.attachment->kind == ipc::AttachmentKind::kVpc ? "vpc" : "tunnel";
+      const auto kind = hop.attachment->kind;
+      entry["kind"] = kind == ipc::AttachmentKind::kVpc       ? "vpc"
+                      : kind == ipc::AttachmentKind::kCircuit ? "circuit"
+                                                              : "tunnel";
     } else {
       entry["kind"] = "unresolved";
       if (entry["name"].get<std::string>().empty()) entry["name"] = hop.attachment_name;
@@ -309,6 +400,16 @@ void add_forwarder_problems(const GatewayConfig& config, const ipc::Stats& stats
   for (const auto& vtep : unresolved) {
     problems.push_back({"vtep " + vtep.to_string(), "there is no route or no neighbor for it",
                         "is the compute host up? (ip route get " + vtep.to_string() + "; ip neigh)"});
+  }
+}
+
+void add_circuit_problems(const GatewayConfig& config, const config::IdRegistry& ids, const ipc::Stats& stats,
+                          std::vector<control::Problem>& problems) {
+  for (const auto& circuit : config.circuits) {
+    const auto id = ids.circuit(circuit.name);
+    if (!id) continue;
+    const auto seen = observe(circuit, *id, config, &stats);
+    if (!seen.problem.empty()) problems.push_back({"circuit " + circuit.name, seen.problem, seen.hint});
   }
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bgp/speaker.h"
+#include "gateway/config/ids.h"
 #include "gateway/config/model.h"
 #include "gateway/control/reconciler.h"
 #include "gateway/ipc/table_stats.h"
@@ -32,6 +33,9 @@ struct Programmed {
                                          const ipsec::TunnelStatus* status,
                                          const std::optional<Programmed>& programmed);
 [[nodiscard]] nlohmann::json vpc_json(const VpcConfig& vpc, const std::optional<Programmed>& programmed);
+/// `config`: the whole document, for its uplinks and neighbors.
+[[nodiscard]] nlohmann::json circuit_json(const CircuitConfig& circuit, CircuitId id, const GatewayConfig& config,
+                                          const std::optional<Programmed>& programmed);
 [[nodiscard]] nlohmann::json route_json(const control::RouteView& route, DomainId domain,
                                         const control::TableProgrammer::Status& status);
 [[nodiscard]] nlohmann::json domain_bgp_json(const DomainConfig& domain, const bgp::SpeakerStatus& status);
@@ -43,5 +47,7 @@ void add_bgp_problems(const DomainConfig& domain, const bgp::SpeakerStatus& stat
                       std::vector<control::Problem>& problems);
 void add_forwarder_problems(const GatewayConfig& config, const ipc::Stats& stats,
                             std::vector<control::Problem>& problems);
+void add_circuit_problems(const GatewayConfig& config, const config::IdRegistry& ids, const ipc::Stats& stats,
+                          std::vector<control::Problem>& problems);
 
 }  // namespace simplon::daemon

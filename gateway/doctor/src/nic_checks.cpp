@@ -112,9 +112,16 @@ Finding check_offloads(const Nic& nic) {
   return {id, Verdict::kOk, "no offload of " + nic.name + " is in the way", ""};
 }
 
-Finding check_vlans(const Nic& nic) {
+Finding check_vlans(const Nic& nic, const std::vector<CircuitConfig>& circuits) {
   const std::string id = "nic." + nic.name + ".vlan";
   const auto strips = nic.features.find("rx-vlan-hw-parse");
+  const auto circuit = std::find_if(circuits.begin(), circuits.end(), [&](const auto& one) { return one.uplink == nic.name; });
+  if (circuit != circuits.end() && strips != nic.features.end() && strips->second) {
+    return {id, Verdict::kWarning,
+            nic.name + " takes VLAN tags out of the frames before XDP sees them: circuit " + circuit->name +
+                " receives nothing (the forwarder switches that off when it can)",
+            "ethtool -K " + nic.name + " rxvlan off"};
+  }
   if (nic.vlans.empty() || strips == nic.features.end() || !strips->second) {
     return {id, Verdict::kOk, nic.vlans.empty() ? "no VLANs above " + nic.name : nic.name + " leaves VLAN tags in the frames", ""};
   }
@@ -175,6 +182,26 @@ void check_tunnel_mtu(const Facts& facts, Findings& findings) {
   }
 }
 
+/// An Ethernet device has room for one tag beside its MTU.
+void check_circuit_mtu(const Facts& facts, Findings& findings) {
+  constexpr std::uint32_t kTagBytes = 4;
+  for (const auto& circuit : facts.gateway.config.circuits) {
+    const auto nic = std::find_if(facts.nics.begin(), facts.nics.end(), [&](const auto& one) { return one.name == circuit.uplink; });
+    if (nic == facts.nics.end() || !nic->present || !circuit.enabled) continue;
+    const std::string id = "mtu.circuit." + circuit.name;
+    const std::uint32_t needed = circuit.mtu_bytes + (circuit.outer_vlan ? kTagBytes : 0);
+    const std::string sum = "circuit " + circuit.name + " carries packets of " + std::to_string(circuit.mtu_bytes) + " bytes";
+    if (needed > nic->mtu_bytes) {
+      findings.push_back({id, Verdict::kWarning,
+                          sum + ", but " + nic->name + " has room for " +
+                              std::to_string(nic->mtu_bytes - (needed - circuit.mtu_bytes)) + " only: that is its MTU",
+                          "ip link set " + nic->name + " mtu " + std::to_string(needed) + ", or lower the MTU of the circuit at both ends"});
+    } else {
+      findings.push_back({id, Verdict::kOk, sum + ": " + nic->name + " has room for them", ""});
+    }
+  }
+}
+
 }  // namespace
 
 void judge_nics(const Facts& facts, Findings& findings) {
@@ -188,11 +215,12 @@ void judge_nics(const Facts& facts, Findings& findings) {
     findings.push_back(check_xdp(nic));
     findings.push_back(check_queues(nic));
     findings.push_back(check_offloads(nic));
-    findings.push_back(check_vlans(nic));
+    findings.push_back(check_vlans(nic, facts.gateway.config.circuits));
     findings.push_back(check_mtu(nic));
   }
   check_overlay_mtu(facts, findings);
   check_tunnel_mtu(facts, findings);
+  check_circuit_mtu(facts, findings);
 }
 
 }  // namespace simplon::doctor

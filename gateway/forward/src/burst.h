@@ -29,7 +29,10 @@ struct alignas(64) Transit {
   const std::uint8_t* outer = nullptr;
   /// What it came in through (until ip_forward), or leaves through.
   const Attachment* attachment = nullptr;
-  const Endpoint* endpoint = nullptr;
+  union {
+    const Endpoint* endpoint = nullptr;
+    const Neighbor* neighbor;  ///< On a circuit.
+  };
   const Adjacency* adjacency = nullptr;
   PortId port = kNoPort;
   std::uint16_t length = 0;
@@ -143,11 +146,13 @@ struct Burst {
   Queue received;    // to classify
   Queue vxlan_in;    // to vxlan_decap
   Queue esp_in;      // to esp_decrypt
+  Queue circuit_in;  // to circuit_decap
   Queue inner;       // to ip_forward
   Queue policed;     // to police
   Queue resolving;   // to resolve
   Queue to_vpc;      // to pmtu, vxlan_encap
   Queue to_tunnel;   // to pmtu, esp_encrypt
+  Queue to_circuit;  // to pmtu, circuit_encap
   Queue to_host;     // to transmit, as they are
   Queue to_uplink;   // to transmit, framed
   Queue unanswered;  // to icmp_errors
@@ -155,9 +160,10 @@ struct Burst {
   EarlyEsp early;
   Reassembly reassembly;
   bool reassembles = true;
-  /// How many of `to_vpc` and `to_tunnel` pmtu has seen.
+  /// How many of `to_vpc`, `to_tunnel` and `to_circuit` pmtu has seen.
   unsigned fitted_vpc = 0;
   unsigned fitted_tunnel = 0;
+  unsigned fitted_circuit = 0;
   std::array<Transit, kCapacity> packets;
   std::array<Ipv4Ends, kCapacity> originals;
   /// From one turn to the next.
@@ -173,8 +179,9 @@ struct Burst {
     used = 0;
     fitted_vpc = 0;
     fitted_tunnel = 0;
-    for (Queue* queue : {&received, &vxlan_in, &esp_in, &inner, &policed, &resolving, &to_vpc, &to_tunnel, &to_host, &to_uplink,
-                         &unanswered}) {
+    fitted_circuit = 0;
+    for (Queue* queue : {&received, &vxlan_in, &esp_in, &circuit_in, &inner, &policed, &resolving, &to_vpc, &to_tunnel, &to_circuit,
+                         &to_host, &to_uplink, &unanswered}) {
       queue->clear();
     }
   }

@@ -10,6 +10,7 @@
 #include "platform/wire/ipv4.h"
 #include "platform/wire/ipv6.h"
 #include "platform/wire/udp.h"
+#include "platform/wire/vlan.h"
 #include "platform/wire/vxlan.h"
 
 namespace simplon::forward {
@@ -142,10 +143,11 @@ struct UdpFrame {
 [[gnu::noinline]] void classify_frame(Burst& burst, unsigned number, Transit& packet, const Port& port) noexcept {
   const wire::EthernetHeader* ethernet = wire::parse_ethernet(packet.bytes());
   if (ethernet == nullptr) return burst.drop(number, Drop::kEthernetTruncated);
+  const std::uint16_t type = ethernet->type.host();
+  if (wire::is_vlan_type(type)) return burst.circuit_in.push(number);
   if (!port.entry.mac.is_zero() && ethernet->destination != port.entry.mac) {
     return burst.drop(number, Drop::kEthernetNotForUs);
   }
-  const std::uint16_t type = ethernet->type.host();
   strip(packet, sizeof *ethernet);
   if (type == wire::kEtherTypeIpv4) return classify_ipv4(burst, number, packet);
   if (type == wire::kEtherTypeIpv6) return classify_ipv6(burst, number, packet);
@@ -199,7 +201,12 @@ void classify(Burst& burst) noexcept {
     bytes += packet.length;
     packet.fixup = port->entry.fixup;
     if (port->entry.kind == PortKind::kHost) {
-      classify_host_packet(burst, number, packet, slot->attachment.load(std::memory_order_acquire));
+      const std::uint32_t attachment = slot->attachment.load(std::memory_order_acquire);
+      if (port->entry.frames) {
+        classify_host_frame(burst, number, packet, attachment);
+      } else {
+        classify_host_packet(burst, number, packet, attachment);
+      }
     } else if (!classify_plain(burst, number, packet, port->entry.mac)) {
       classify_frame(burst, number, packet, *port);
     }

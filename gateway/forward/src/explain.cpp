@@ -11,6 +11,7 @@
 #include "platform/wire/icmp.h"
 #include "platform/wire/tcp.h"
 #include "platform/wire/udp.h"
+#include "platform/wire/vlan.h"
 #include "platform/wire/vxlan.h"
 
 namespace simplon::forward {
@@ -77,6 +78,10 @@ class Explainer {
       case Stage::kVxlanDecap:
         vxlan_decap();
         break;
+      case Stage::kCircuitDecap:
+        about_slot("circuit", seen_.ingress);
+        if (seen_.inner.family != 0) fact("packet", flow(seen_.inner, seen_.length));
+        break;
       case Stage::kEspLookup:
         esp_lookup();
         break;
@@ -103,6 +108,9 @@ class Explainer {
       case Stage::kVxlanEncap:
       case Stage::kEspEncrypt:
         frame();
+        break;
+      case Stage::kCircuitEncap:
+        tagged_frame();
         break;
       case Stage::kTransmit:
         transmit();
@@ -246,6 +254,16 @@ class Explainer {
       const auto* esp = reinterpret_cast<const wire::EspHeader*>(rest.data());
       fact("esp", "SPI " + hex8(esp->spi.host()) + ", sequence number " + std::to_string(esp->sequence.host()));
     }
+    fact("length", std::to_string(seen_.length) + " bytes with Ethernet");
+  }
+
+  void tagged_frame() {
+    const Bytes head(seen_.head.data(), seen_.head_bytes);
+    wire::VlanTags tags;
+    if (seen_.dropped || !wire::parse_vlan_tags(head, tags)) return;
+    const auto* ethernet = wire::parse_ethernet(head);
+    fact("ethernet", ethernet->source.to_string() + " -> " + ethernet->destination.to_string());
+    fact("vlan", std::to_string(tags.vlan) + (tags.outer == 0 ? "" : " in " + std::to_string(tags.outer)));
     fact("length", std::to_string(seen_.length) + " bytes with Ethernet");
   }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // ICMP errors (RFC 792, RFC 1812 section 4.3; RFC 4443). An error is made in the frame of the packet it is about: new
-// headers in front of as much of it as may be quoted. It goes back out of the attachment the packet came in through.
+// headers in front of as much of it as may be quoted. It goes back out of the attachment the packet came in through, or, if
+// that was a circuit, where the sender's address is routed.
 #include <algorithm>
 
 #include "gateway/forward/mtu.h"
 #include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/routing.h"
 #include "gateway/forward/src/stages.h"
 #include "platform/wire/checksum.h"
 #include "platform/wire/icmp.h"
@@ -160,7 +162,15 @@ void answer(Burst& burst, unsigned number, Transit& packet) noexcept {
   packet.answer = Answer::kNone;
   packet.egress = packet.ingress;
   packet.flow_hash = 0;
-  if (!packet.from_host) return burst.resolving.push(number);
+  if (!packet.from_host) {
+    // Behind a circuit are many neighbors: back to the sender leads the route to it.
+    const Attachment* ingress = burst.tables.attachments[packet.ingress].object.load(std::memory_order_acquire);
+    if (ingress != nullptr && ingress->kind == AttachmentKind::kCircuit) {
+      packet.egress = exit_towards(burst.tables, *ingress->domain, packet.inner);
+      if (packet.egress == 0) return burst.drop(number, Drop::kNoRoute);
+    }
+    return burst.resolving.push(number);
+  }
 
   const HostPort* port = burst.tables.attachments[packet.ingress].host_port.load(std::memory_order_acquire);
   if (port == nullptr) return burst.drop(number, Drop::kNoHostPort);

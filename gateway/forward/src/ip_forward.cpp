@@ -6,6 +6,7 @@
 #include <array>
 
 #include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/host_frame.h"
 #include "gateway/forward/src/routing.h"
 #include "gateway/forward/src/stages.h"
 
@@ -35,6 +36,7 @@ void punt(Burst& burst, unsigned number, Transit& packet, std::uint32_t slot) no
   if (host_port == nullptr) return burst.drop(number, Drop::kNoHostPort);
   packet.egress = slot;
   packet.port = host_port->port;
+  if (!host_port->mac.is_zero()) put_host_frame(packet, *host_port);
   burst.to_host.push(number);
 }
 
@@ -116,6 +118,15 @@ void ip_forward(Burst& burst) noexcept {
     }
     route(burst, number, packet, found);
   }
+}
+
+std::uint32_t exit_towards(const TableState& tables, const Domain& domain, const InnerPacket& inner) noexcept {
+  using Action = RouteValue::Action;
+  const RouteValue value = look_up(domain, inner.destination, inner.family);
+  if (value.action() == Action::kForward) return value.slot();
+  if (value.action() != Action::kGroup) return 0;
+  const EcmpGroup* group = tables.groups[value.slot()].load(std::memory_order_acquire);
+  return group == nullptr ? 0 : group->pick(0);
 }
 
 }  // namespace simplon::forward

@@ -17,23 +17,25 @@ namespace simplon::forward {
 struct StageInfo {
   std::string_view name;
   /// The queues it takes packets from.
-  std::array<Burst::Queue Burst::*, 2> from;
+  std::array<Burst::Queue Burst::*, 3> from;
 };
 
-inline constexpr std::array<StageInfo, 14> kStageInfo = {{
+inline constexpr std::array<StageInfo, 16> kStageInfo = {{
     {"classify", {&Burst::received, nullptr}},
     {"vxlan_decap", {&Burst::vxlan_in, nullptr}},
+    {"circuit_decap", {&Burst::circuit_in, nullptr}},
     {"esp_lookup", {&Burst::esp_in, nullptr}},
     {"esp_decrypt", {&Burst::esp_in, nullptr}},
     {"ip_forward", {&Burst::inner, nullptr}},
     {"police", {&Burst::policed, nullptr}},
     {"resolve", {&Burst::resolving, nullptr}},
-    {"pmtu", {&Burst::to_vpc, &Burst::to_tunnel}},
+    {"pmtu", {&Burst::to_vpc, &Burst::to_tunnel, &Burst::to_circuit}},
     {"icmp_errors", {&Burst::unanswered, nullptr}},
     {"resolve", {&Burst::resolving, nullptr}},
-    {"pmtu", {&Burst::to_vpc, &Burst::to_tunnel}},
+    {"pmtu", {&Burst::to_vpc, &Burst::to_tunnel, &Burst::to_circuit}},
     {"vxlan_encap", {&Burst::to_vpc, nullptr}},
     {"esp_encrypt", {&Burst::to_tunnel, nullptr}},
+    {"circuit_encap", {&Burst::to_circuit, nullptr}},
     {"transmit", {&Burst::to_uplink, &Burst::to_host}},
 }};
 static_assert(kStageInfo.size() == static_cast<std::size_t>(Stage::kTransmit) + 1);
@@ -65,6 +67,7 @@ template <class Observer>
   };
   run(Stage::kClassify, classify);
   run(Stage::kVxlanDecap, vxlan_decap);
+  if (!burst.circuit_in.empty()) run(Stage::kCircuitDecap, circuit_decap);
   run(Stage::kEspLookup, esp_lookup);
   run(Stage::kEspDecrypt, esp_decrypt);
   run(Stage::kIpForward, ip_forward);
@@ -78,6 +81,7 @@ template <class Observer>
   }
   run(Stage::kVxlanEncap, vxlan_encap);
   run(Stage::kEspEncrypt, esp_encrypt);
+  if (!burst.to_circuit.empty()) run(Stage::kCircuitEncap, circuit_encap);
 }
 
 }  // namespace simplon::forward

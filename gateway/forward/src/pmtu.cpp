@@ -27,11 +27,14 @@ constexpr std::size_t kLeastMtu = 68;  // RFC 791 section 3.2
   return static_cast<std::uint16_t>(tunnel.mtu == 0 ? room : std::min<std::size_t>(room, tunnel.mtu));
 }
 
+/// `kKind`: what all packets of the queue leave through.
+template <AttachmentKind kKind>
 [[nodiscard]] inline std::uint16_t egress_mtu(const Transit& packet) noexcept {
   const Attachment& attachment = *packet.attachment;
-  if (attachment.kind == AttachmentKind::kTunnel) {
+  if constexpr (kKind == AttachmentKind::kTunnel) {
     return tunnel_mtu(attachment, *packet.sa, *packet.sa->compiled(), *packet.adjacency);
   }
+  if constexpr (kKind == AttachmentKind::kCircuit) return attachment.mtu;
   const std::size_t room = vxlan_inner_mtu(packet.adjacency->path_mtu, outer_ip_bytes(attachment.vtep));
   return static_cast<std::uint16_t>(std::min<std::size_t>(room, attachment.mtu));
 }
@@ -39,7 +42,7 @@ constexpr std::size_t kLeastMtu = 68;  // RFC 791 section 3.2
 /// Of the attachment the packet came from, for answers to it; only SYN segments ask. 0: unknown.
 [[nodiscard]] std::uint16_t ingress_mtu(const Burst& burst, const AttachmentSlot& slot,
                                         const Attachment& attachment) noexcept {
-  if (attachment.kind == AttachmentKind::kVpc) return attachment.mtu;
+  if (attachment.kind != AttachmentKind::kTunnel) return attachment.mtu;
   const Sa* sa = slot.outbound.load(std::memory_order_acquire);
   if (sa == nullptr) return attachment.mtu;
   const CompiledSaPath* path = sa->compiled();
@@ -153,10 +156,11 @@ void fragment(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
   wire::set_ipv4_checksum(*header);
 }
 
+template <AttachmentKind kKind>
 void fit(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
   Transit& packet = burst.packets[number];
   if (packet.inner.family == 0) return out.push(number);  // an ARP answer
-  packet.mtu = egress_mtu(packet);
+  packet.mtu = egress_mtu<kKind>(packet);
   // Only what goes on is changed: an ICMP error quotes the packet as it came.
   if (packet.length <= packet.mtu) [[likely]] {
     clamp_mss(burst, packet);
@@ -174,33 +178,37 @@ void fit(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
 }
 
 /// The usual case, in which nothing is to be done but to count the hop; false: nothing was done.
+template <AttachmentKind kKind>
 [[nodiscard]] bool fits_as_it_is(Transit& packet) noexcept {
   if (packet.inner.family == 0 || packet.inner.protocol == wire::kProtocolTcp) return false;
-  packet.mtu = egress_mtu(packet);
+  packet.mtu = egress_mtu<kKind>(packet);
   if (packet.length > packet.mtu) return false;
   count_hop(packet);
   return true;
 }
 
+template <AttachmentKind kKind>
 void fit_all(Burst& burst, Burst::Queue& queue, unsigned from) noexcept {
   for (; from < queue.size(); ++from) {
     burst.fetch_ahead(queue, from);
-    if (!fits_as_it_is(burst.packets[queue[from]])) break;
+    if (!fits_as_it_is<kKind>(burst.packets[queue[from]])) break;
   }
   if (from == queue.size()) return;
   // Some packet is cut up, answered or looked at more closely: from here on, what goes on is queued anew.
   const Burst::Queue waiting = queue;
   queue.shorten(from);
-  for (unsigned i = from; i < waiting.size(); ++i) fit(burst, queue, waiting[i]);
+  for (unsigned i = from; i < waiting.size(); ++i) fit<kKind>(burst, queue, waiting[i]);
 }
 
 }  // namespace
 
 void pmtu(Burst& burst) noexcept {
-  fit_all(burst, burst.to_vpc, burst.fitted_vpc);
-  fit_all(burst, burst.to_tunnel, burst.fitted_tunnel);
+  fit_all<AttachmentKind::kVpc>(burst, burst.to_vpc, burst.fitted_vpc);
+  fit_all<AttachmentKind::kTunnel>(burst, burst.to_tunnel, burst.fitted_tunnel);
+  fit_all<AttachmentKind::kCircuit>(burst, burst.to_circuit, burst.fitted_circuit);
   burst.fitted_vpc = burst.to_vpc.size();
   burst.fitted_tunnel = burst.to_tunnel.size();
+  burst.fitted_circuit = burst.to_circuit.size();
 }
 
 }  // namespace simplon::forward

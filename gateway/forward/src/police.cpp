@@ -29,6 +29,12 @@ namespace {
 
 using Action = RouteValue::Action;
 
+/// The slot of the attachment that packets sent to `slot` leave through.
+[[nodiscard]] std::uint32_t attachment_at(const Burst& burst, std::uint32_t slot) noexcept {
+  const Attachment* attachment = burst.tables.attachments[slot].object.load(std::memory_order_acquire);
+  return attachment == nullptr ? slot : attachment->slot;
+}
+
 /// One packet in this stage, and what has been found out about it.
 struct Passage {
   Burst& burst;
@@ -42,8 +48,14 @@ struct Passage {
   /// Behind destination NAT, in front of source NAT, in the direction of the packet.
   FlowKey inside;
   const NatRules::Destination* published = nullptr;
+  /// The attachment it leaves through, and the slot that says how: with which gateway, on a circuit.
   std::uint32_t egress = 0;
+  std::uint32_t exit = 0;
 
+  void leave_through(std::uint32_t slot) noexcept {
+    exit = slot;
+    egress = attachment_at(burst, slot);
+  }
   [[nodiscard]] const AttachmentPolicy* policy_of(std::uint32_t slot) const noexcept {
     return burst.tables.policies[slot].load(std::memory_order_acquire);
   }
@@ -116,10 +128,12 @@ template <class Map>
 }
 
 [[nodiscard]] bool leads_to(const Burst& burst, RouteValue value, std::uint32_t slot) noexcept {
-  if (value.action() == Action::kForward) return value.slot() == slot;
+  if (value.action() == Action::kForward) return attachment_at(burst, value.slot()) == slot;
   if (value.action() != Action::kGroup) return false;
   const EcmpGroup* group = burst.tables.groups[value.slot()].load(std::memory_order_acquire);
-  return group != nullptr && std::find(group->slots.begin(), group->slots.end(), slot) != group->slots.end();
+  return group != nullptr && std::any_of(group->slots.begin(), group->slots.end(), [&](std::uint32_t member) {
+           return attachment_at(burst, member) == slot;
+         });
 }
 
 /// 2.
@@ -170,14 +184,14 @@ template <class Map>
     send_on(passage.burst, passage.number, passage.packet, value);
     return false;
   }
-  passage.egress = value.slot();
+  passage.leave_through(value.slot());
   if (value.action() == Action::kForward) return true;
   const EcmpGroup* group = passage.burst.tables.groups[value.slot()].load(std::memory_order_acquire);
   if (group == nullptr) {
     passage.drop(Drop::kNoAttachment);
     return false;
   }
-  passage.egress = group->pick(passage.packet.flow_hash);
+  passage.leave_through(group->pick(passage.packet.flow_hash));
   return true;
 }
 
@@ -355,7 +369,7 @@ void remember_way(Passage& passage, FragmentWays::Key key) noexcept {
   if (!fragment_key(passage, key)) return;
   way.key = key;
   way.until = passage.now() + FragmentWays::kSeconds;
-  way.egress = passage.egress;
+  way.egress = passage.exit;
   way.translated = passage.is_v4();
   if (way.translated) {
     way.to = Ipv4Ends::of(FlowKey{passage.packet.inner.source, passage.packet.inner.destination, 0, 0});
@@ -380,7 +394,7 @@ void later_fragment(Passage& passage, FragmentWays::Key key, const AttachmentPol
     if (!reverse_path_ok(passage, ingress)) return passage.drop(Drop::kReversePath);
   }
   if (way != nullptr) {
-    passage.egress = way->egress;
+    passage.leave_through(way->egress);
     if (passage.packet.inner.hops <= 1) {
       return send_on(passage.burst, passage.number, passage.packet, RouteValue(Action::kForward, way->egress));
     }
@@ -393,7 +407,7 @@ void later_fragment(Passage& passage, FragmentWays::Key key, const AttachmentPol
     if (asks_for_ports(passage, ingress, egress)) return passage.drop(Drop::kFragmentUnknown);
     if (!map_out(passage)) return;
   }
-  send_on(passage.burst, passage.number, passage.packet, RouteValue(Action::kForward, passage.egress));
+  send_on(passage.burst, passage.number, passage.packet, RouteValue(Action::kForward, passage.exit));
 }
 
 void pass(Passage& passage) noexcept {
@@ -423,7 +437,7 @@ void pass(Passage& passage) noexcept {
   }
   if (!map_out(passage)) return;
   if (packet.inner.fragment) remember_way(passage, came_as);
-  send_on(passage.burst, passage.number, packet, RouteValue(Action::kForward, passage.egress));
+  send_on(passage.burst, passage.number, packet, RouteValue(Action::kForward, passage.exit));
 }
 
 }  // namespace

@@ -32,8 +32,27 @@ void to_vpc(Burst& burst, unsigned number, Transit& packet, std::uint64_t hash) 
   if (find_adjacency(burst, number, packet, packet.endpoint->adjacency)) burst.to_vpc.push(number);
 }
 
+/// Whom on the circuit the packet is sent to.
+[[nodiscard]] WireAddress next_on(const Attachment& circuit, const Transit& packet) noexcept {
+  return circuit.link.gateway.family != 0 ? circuit.link.gateway : packet.inner.destination_address();
+}
+
+/// No answer to the sender if the neighbor is not known: most likely it is by the next packet.
+[[gnu::noinline]] void to_circuit(Burst& burst, unsigned number, Transit& packet) noexcept {
+  const Attachment& circuit = *packet.attachment;
+  const WireAddress next = next_on(circuit, packet);
+  packet.neighbor = burst.tables.neighbors.find(EndpointKey::of(circuit.id, next));
+  if (packet.neighbor != nullptr) return burst.to_circuit.push(number);
+  burst.tables.asked[burst.worker].ask(CircuitId(circuit.id), next.to_ip());
+  burst.drop(number, Drop::kNeighborUnresolved);
+}
+
+/// Or to a circuit, which has no SA.
 void to_tunnel(Burst& burst, unsigned number, Transit& packet) noexcept {
-  if (packet.sa == nullptr) return burst.drop_with(number, Drop::kSaMissing, Answer::kNetUnreachable);
+  if (packet.sa == nullptr) {
+    if (packet.attachment->kind == AttachmentKind::kCircuit) return to_circuit(burst, number, packet);
+    return burst.drop_with(number, Drop::kSaMissing, Answer::kNetUnreachable);
+  }
   if (find_adjacency(burst, number, packet, packet.sa->compiled()->adjacency)) burst.to_tunnel.push(number);
 }
 
@@ -61,7 +80,13 @@ void resolve(Burst& burst) noexcept {
       __builtin_prefetch(&packet.attachment->headers4);
     } else {
       packet.sa = tables.attachments[packet.egress].outbound.load(std::memory_order_acquire);
-      if (packet.sa == nullptr) continue;
+      if (packet.sa == nullptr) {
+        if (packet.attachment->kind == AttachmentKind::kCircuit) {
+          tables.neighbors.prefetch_bucket(
+              tables.neighbors.hash(EndpointKey::of(packet.attachment->id, next_on(*packet.attachment, packet))));
+        }
+        continue;
+      }
       __builtin_prefetch(packet.sa);
       __builtin_prefetch(reinterpret_cast<const std::uint8_t*>(packet.sa) + 64, 1);
     }

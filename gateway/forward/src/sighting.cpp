@@ -138,7 +138,8 @@ void Recorder::catch_up(const Burst& burst, unsigned number, Stage until) noexce
     look(burst, followed, Stage::kEspLookup);
     look(burst, followed, Stage::kEspDecrypt);
   } else {
-    look(burst, followed, Stage::kVxlanDecap);
+    const bool circuit = packet.attachment != nullptr && packet.attachment->kind == AttachmentKind::kCircuit;
+    look(burst, followed, circuit ? Stage::kCircuitDecap : Stage::kVxlanDecap);
   }
 }
 

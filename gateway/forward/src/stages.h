@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <cstdint>
+
 namespace simplon::forward {
 
 struct Burst;
+struct Transit;
 
 // The stages, in packet order. Each takes its queue of the burst, and puts every packet of it into another queue or drops
 // it. No allocation, lock, system call or log line. Their order is in pipeline.h.
 
-/// Outer headers: which tunnel protocol is it, and whose VNI? `received` to `vxlan_in`, `esp_in`, or (from host ports) `resolving`.
+/// Outer headers: which tunnel protocol is it, and whose VNI? `received` to `vxlan_in`, `esp_in`, `circuit_in`, or (from host
+/// ports) `resolving` and `to_uplink`.
 void classify(Burst& burst) noexcept;
 /// RFC 7348: may the VPC send that? `vxlan_in` to `inner`; ARP answers to `to_vpc`.
 void vxlan_decap(Burst& burst) noexcept;
@@ -16,13 +20,17 @@ void vxlan_decap(Burst& burst) noexcept;
 void esp_lookup(Burst& burst) noexcept;
 /// RFC 4303: is it new, is it authentic? `esp_in` to `inner`.
 void esp_decrypt(Burst& burst) noexcept;
+/// IEEE 802.1Q: whose VLAN is it, is it ours to forward? `circuit_in` to `inner`, or `to_host`.
+void circuit_decap(Burst& burst) noexcept;
+/// A frame that the kernel sends into a circuit: to `to_uplink` with tags. `slot`: of the circuit; 0: none.
+void classify_host_frame(Burst& burst, unsigned number, Transit& packet, std::uint32_t slot) noexcept;
 /// RFC 1812: is it a packet, where does its domain send it? `inner` to `resolving`, `to_host` or `policed`.
 void ip_forward(Burst& burst) noexcept;
 /// Access lists, NAT and rates, in domains that have some: `policed` to `resolving` or `to_host`.
 void police(Burst& burst) noexcept;
-/// Endpoint or SA, and adjacency. `resolving` to `to_vpc`, `to_tunnel` or `to_host`.
+/// Endpoint or SA, and adjacency; or neighbor. `resolving` to `to_vpc`, `to_tunnel`, `to_circuit` or `to_host`.
 void resolve(Burst& burst) noexcept;
-/// Does it fit? Fragments, MSS, and the hop count last. Filters `to_vpc` and `to_tunnel`.
+/// Does it fit? Fragments, MSS, and the hop count last. Filters `to_vpc`, `to_tunnel` and `to_circuit`.
 void pmtu(Burst& burst) noexcept;
 /// Answers to dropped packets. `unanswered` to `resolving`.
 void icmp_errors(Burst& burst) noexcept;
@@ -30,6 +38,8 @@ void icmp_errors(Burst& burst) noexcept;
 void vxlan_encap(Burst& burst) noexcept;
 /// `to_tunnel` to `to_uplink`.
 void esp_encrypt(Burst& burst) noexcept;
+/// `to_circuit` to `to_uplink`.
+void circuit_encap(Burst& burst) noexcept;
 /// `to_uplink` and `to_host` to their ports.
 void transmit(Burst& burst) noexcept;
 

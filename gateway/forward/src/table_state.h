@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "gateway/forward/asked_neighbors.h"
 #include "gateway/forward/counters.h"
 #include "gateway/forward/objects.h"
 #include "gateway/forward/quiescence.h"
@@ -72,15 +73,29 @@ class AddressSet {
 
 struct Domain;
 
-/// A VPC or tunnel as configured. One cache line for every packet, the next for what comes out of a VPC, `headers4` for
-/// what goes into one.
+/// Where a circuit lies, and what is the same in all frames into it.
+struct CircuitLink {
+  /// The uplink; kNoPort: down.
+  PortId port = kNoPort;
+  /// Ethernet header with tags; destination and last type are those of the packet.
+  std::array<std::uint8_t, sizeof(wire::EthernetHeader) + 8> header{};
+  std::uint8_t header_bytes = 0;
+  /// The neighbor that packets are sent to; family 0: the one they are for.
+  WireAddress gateway;
+
+  [[nodiscard]] std::size_t tag_bytes() const noexcept { return header_bytes - sizeof(wire::EthernetHeader); }
+};
+
+/// A VPC, tunnel or circuit as configured, or a circuit together with a gateway on it (which has a slot of its own). One cache
+/// line for every packet, the next for what comes out of a VPC, `headers4` for what goes into one.
 struct alignas(64) Attachment {
   AttachmentKind kind;
-  bool clamp_mss = false;  // tunnels
+  bool clamp_mss = false;  // tunnels and circuits
   std::uint16_t mtu = 0;
   std::uint16_t udp_port = 0;
   MacAddress gateway_mac;
   std::uint32_t id = 0;
+  /// Its own; of a circuit with a gateway that of the circuit, which has the policy.
   std::uint32_t slot = 0;
   /// Sum over the headers of `headers4.ip`.
   std::uint32_t checksum4 = 0;
@@ -95,6 +110,7 @@ struct alignas(64) Attachment {
   /// What is the same in all packets into the VPC; the lengths, destinations and whatever follows from them are 0.
   alignas(64) VxlanHeaders4 headers4{};
   VxlanHeaders6 headers6{};
+  CircuitLink link;  // circuits
 
   std::vector<Prefix4> more_prefixes4;
   std::vector<Prefix6> prefixes6;
@@ -118,6 +134,8 @@ static_assert(offsetof(Attachment, prefixes4) == 64);
 /// Where packets for us go, and our addresses for ICMP errors.
 struct HostPort {
   PortId port;
+  /// Zero: it carries bare IP packets.
+  MacAddress mac;
   std::vector<IpAddress> all;
   WireAddress v4;  ///< family 0: none
   WireAddress v6;
@@ -180,6 +198,23 @@ struct Endpoint {
 };
 static_assert(sizeof(Endpoint) == 32);
 
+/// On a circuit.
+struct Neighbor {
+  MacAddress mac;
+};
+
+/// (uplink, outer VLAN or 0, VLAN).
+struct CircuitKey {
+  std::uint64_t value = 0;
+  [[nodiscard]] static constexpr CircuitKey of(PortId port, std::uint16_t outer, std::uint16_t vlan) noexcept {
+    return {(std::uint64_t{port.value()} << 32) | (std::uint64_t{outer} << 12) | vlan};
+  }
+  friend bool operator==(const CircuitKey&, const CircuitKey&) noexcept = default;
+};
+struct CircuitKeyHash {
+  [[nodiscard]] std::uint64_t operator()(const CircuitKey& key) const noexcept { return mix(key.value, 0); }
+};
+
 /// Outer headers of an SA, ready to be copied in front of a packet.
 struct CompiledSaPath {
   WireAddress source;
@@ -225,7 +260,10 @@ struct TableState {
         acls(kMaxAcls),
         fib_arena(quiescence),
         endpoints(quiescence),
-        inbound(quiescence) {
+        circuits(quiescence),
+        neighbors(quiescence),
+        inbound(quiescence),
+        asked(std::make_unique<AskedNeighbors[]>(worker_count)) {
     for (unsigned i = 0; i < worker_count; ++i) connections.push_back(std::make_unique<ConnectionTable>());
   }
 
@@ -246,10 +284,16 @@ struct TableState {
   std::vector<std::unique_ptr<ConnectionTable>> connections;
   FibArena fib_arena;
   WaitFreeMap<EndpointKey, Endpoint, EndpointKeyHash> endpoints;
+  /// Slots of circuits.
+  WaitFreeMap<CircuitKey, std::uint32_t, CircuitKeyHash> circuits;
+  /// With the id of the circuit as VNI.
+  WaitFreeMap<EndpointKey, Neighbor, EndpointKeyHash> neighbors;
   /// SPI in host byte order. The Sa outlives its entry by a grace period.
   /// nullptr: expected (EarlyEsp).
   WaitFreeMap<std::uint32_t, const Sa*, SpiHash> inbound;
   std::atomic<const InputList*> inputs{nullptr};
+  /// One per worker, which writes to it.
+  std::unique_ptr<AskedNeighbors[]> asked;
 };
 
 }  // namespace simplon::forward

@@ -375,6 +375,7 @@ void Tables::reclaim() {
   constexpr std::size_t kBucketsPerCall = 4096;
   state_->endpoints.go_on_growing(kBucketsPerCall);
   state_->inbound.go_on_growing(kBucketsPerCall);
+  state_->neighbors.go_on_growing(kBucketsPerCall);
   writer_->publish_routes();
   state_->quiescence.advance();
 }
@@ -387,7 +388,9 @@ Tables::Counts Tables::counts() const noexcept {
   for (const auto& [id, record] : writer_->attachments) {
     counts.vpcs += std::holds_alternative<VpcEntry>(record.entry) ? 1U : 0U;
     counts.tunnels += std::holds_alternative<TunnelEntry>(record.entry) ? 1U : 0U;
+    counts.circuits += std::holds_alternative<CircuitEntry>(record.entry) ? 1U : 0U;
   }
+  counts.neighbors = state_->neighbors.size();
   counts.endpoints = state_->endpoints.size();
   counts.routes = writer_->routes;
   counts.adjacencies = writer_->adjacencies.size();
@@ -410,6 +413,7 @@ std::uint16_t Tables::inner_mtu(AttachmentId attachment) const {
   const Writer::AttachmentRecord* record = writer_->find_attachment(attachment);
   if (record == nullptr) return 0;
   if (const auto* vpc = std::get_if<VpcEntry>(&record->entry)) return vpc->mtu;
+  if (const auto* circuit = std::get_if<CircuitEntry>(&record->entry)) return circuit->mtu;
   const auto* tunnel = std::get_if<TunnelEntry>(&record->entry);
   if (tunnel == nullptr || record->outbound == nullptr) return 0;
   const SaPath& path = record->outbound->path();

@@ -52,7 +52,8 @@ bool same(const TunnelEntry& a, const TunnelEntry& b) {
 }  // namespace
 
 std::string AttachmentId::to_string() const {
-  return (kind == AttachmentKind::kVpc ? "vpc " : "tunnel ") + std::to_string(id);
+  const char* name = kind == AttachmentKind::kVpc ? "vpc " : kind == AttachmentKind::kTunnel ? "tunnel " : "circuit ";
+  return name + std::to_string(id);
 }
 
 AddressSet::AddressSet(const std::vector<IpAddress>& addresses) {
@@ -106,6 +107,7 @@ bool Attachment::owns(const WireAddress& source) const noexcept {
 DomainId Tables::Writer::AttachmentRecord::domain() const noexcept {
   if (const auto* vpc = std::get_if<VpcEntry>(&entry)) return vpc->domain;
   if (const auto* tunnel = std::get_if<TunnelEntry>(&entry)) return tunnel->domain;
+  if (const auto* circuit = std::get_if<CircuitEntry>(&entry)) return circuit->domain;
   return DomainId{};
 }
 
@@ -134,9 +136,11 @@ void Tables::Writer::settle_attachment(AttachmentId id) {
   AttachmentSlot& slot = state.attachments[record->slot];
   state.quiescence.retire(slot.counters.exchange(nullptr, std::memory_order_acq_rel),
                           [](void* p) { delete[] static_cast<TrafficCounters*>(p); });
+  if (id.kind == kViaKind) withdraw_attachment(*record);
   attachment_of_slot.erase(record->slot);
   attachment_slots.release(record->slot, state.quiescence);
   attachments.erase(id);
+  if (id.kind == kViaKind) forget_via(id);
 }
 
 void Tables::Writer::publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object, DomainId in) {
@@ -422,6 +426,7 @@ Result<void> Tables::upsert_host_port(const HostPortEntry& entry) {
   if (record == nullptr) return full("attachments", kMaxAttachments);
   auto object = std::make_unique<HostPort>();
   object->port = entry.port;
+  object->mac = entry.mac;
   object->all = entry.addresses;
   for (const IpAddress& address : entry.addresses) {
     WireAddress& place = address.is_v4() ? object->v4 : object->v6;

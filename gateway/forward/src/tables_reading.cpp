@@ -54,7 +54,8 @@ std::vector<std::shared_ptr<Sa>> Tables::inbound_of(TunnelId tunnel) const {
 
 std::optional<AttachmentId> Tables::attachment_at(std::uint32_t slot) const {
   const auto found = writer_->attachment_of_slot.find(slot);
-  return found == writer_->attachment_of_slot.end() ? std::nullopt : std::optional(found->second);
+  if (found == writer_->attachment_of_slot.end()) return std::nullopt;
+  return writer_->hop_to(found->second, 1).attachment;
 }
 
 std::uint32_t Tables::slot_of(AttachmentId attachment) const {

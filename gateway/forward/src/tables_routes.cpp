@@ -128,6 +128,12 @@ double affinity(std::size_t bucket, const NextHopEntry& hop) {
 
 }  // namespace
 
+bool Tables::Writer::usable(const AttachmentRecord& record) const {
+  const AttachmentId id = attachment_of_slot.at(record.slot);
+  if (id.kind == kViaKind) return attachments.at(AttachmentId::circuit(via_of.at(id.id).first)).configured();
+  return record.configured() && (record.outbound != nullptr || !std::holds_alternative<TunnelEntry>(record.entry));
+}
+
 std::unique_ptr<EcmpGroup> Tables::Writer::compile_group(const GroupKey& key) const {
   auto group = std::make_unique<EcmpGroup>();
   std::array<std::uint32_t, kMostHops> slots{};
@@ -136,7 +142,7 @@ std::unique_ptr<EcmpGroup> Tables::Writer::compile_group(const GroupKey& key) co
   for (std::size_t i = 0; i < key.hops.size(); ++i) {
     const AttachmentRecord& record = attachments.at(key.hops[i].attachment);
     slots[i] = record.slot;
-    usable[i] = record.usable();
+    usable[i] = this->usable(record);
     any = any || usable[i];
   }
   for (std::size_t bucket = 0; bucket < EcmpGroup::kBuckets; ++bucket) {
@@ -191,15 +197,23 @@ std::uint32_t Tables::Writer::refer_group(GroupKey key) {
 RouteValue Tables::Writer::compile_route(const RouteEntry& route, RouteValue before) {
   using Action = RouteValue::Action;
   if (route.action == RouteAction::kUnreachable) return {Action::kUnreachable, 0};
-  Hops hops = route.nexthops;
+  Hops hops;
+  for (const NextHopEntry& hop : route.nexthops) hops.push_back({target_of(hop), hop.weight, {}});
   std::sort(hops.begin(), hops.end());
   const auto settle = [&](std::size_t first_hops) {
     for (std::size_t i = 0; i < first_hops; ++i) settle_attachment(hops[i].attachment);
   };
   for (std::size_t i = 0; i < hops.size(); ++i) {
-    if (attachment(hops[i].attachment) != nullptr) continue;
-    settle(i);
-    return {Action::kNone, 0};
+    const AttachmentId target = hops[i].attachment;
+    const AttachmentRecord* record = attachment(target);
+    if (record == nullptr) {
+      settle(i);
+      for (; i < hops.size(); ++i) {
+        if (hops[i].attachment.kind == kViaKind && via_of.contains(hops[i].attachment.id)) forget_via(hops[i].attachment);
+      }
+      return {Action::kNone, 0};
+    }
+    if (target.kind == kViaKind && record->references == 0) publish_via(via_of.at(target.id));
   }
   if (route.action == RouteAction::kLocal || hops.size() == 1) {
     AttachmentRecord& record = attachments.at(hops.front().attachment);
@@ -212,7 +226,7 @@ RouteValue Tables::Writer::compile_route(const RouteEntry& route, RouteValue bef
     const GroupKey& had = group_of_slot.at(before.slot())->first;
     key.members = had.hops == hops ? had.members : spread_from(hops, had.hops, had.members);
   } else if (before.action() == Action::kForward) {
-    key.members = spread_from(hops, {{attachment_of_slot.at(before.slot()), 1}}, Members{});
+    key.members = spread_from(hops, {{attachment_of_slot.at(before.slot()), 1, {}}}, Members{});
   } else {
     key.members = spread(hops);
   }
@@ -281,6 +295,12 @@ Result<void> Tables::upsert_route(const RouteEntry& route) {
     if (hop.weight == 0) {
       return fail(ErrorCode::kInvalidConfig, name() + ": " + hop.attachment.to_string() + " has weight 0");
     }
+    if (hop.gateway && hop.attachment.kind != AttachmentKind::kCircuit) {
+      return fail(ErrorCode::kInvalidConfig, name() + ": " + hop.attachment.to_string() + " has no gateways");
+    }
+    if (hop.gateway && (hop.gateway->is_unspecified() || hop.gateway->is_multicast())) {
+      return fail(ErrorCode::kInvalidConfig, name() + ": " + hop.gateway->to_string() + " cannot be a gateway");
+    }
   }
   if (writer_->domains.size() + 2 >= kMaxDomains) return full("domains", kMaxDomains);
   const auto known = route.nexthops.size() > 1 ? writer_->domains.find(route.domain) : writer_->domains.end();
@@ -320,7 +340,9 @@ std::optional<RouteEntry> Tables::route(DomainId domain, const IpPrefix& prefix)
       route.action = RouteAction::kUnreachable;
       return route;
     case Action::kGroup:
-      route.nexthops = writer_->group_of_slot.at(value.slot())->first.hops;
+      for (const NextHopEntry& hop : writer_->group_of_slot.at(value.slot())->first.hops) {
+        route.nexthops.push_back(writer_->hop_to(hop.attachment, hop.weight));
+      }
       return route;
     case Action::kLocal:
       route.action = RouteAction::kLocal;
@@ -328,7 +350,7 @@ std::optional<RouteEntry> Tables::route(DomainId domain, const IpPrefix& prefix)
     case Action::kForward:
       break;
   }
-  route.nexthops = {{writer_->attachment_of_slot.at(value.slot()), 1}};
+  route.nexthops = {writer_->hop_to(writer_->attachment_of_slot.at(value.slot()), 1)};
   return route;
 }
 

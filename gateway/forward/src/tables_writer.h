@@ -8,6 +8,7 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -36,15 +37,11 @@ class Tables::Writer {
     std::uint32_t slot = 0;
     /// Routes, groups and inbound SAs that lead here.
     std::size_t references = 0;
-    std::variant<std::monostate, VpcEntry, TunnelEntry> entry;
+    std::variant<std::monostate, VpcEntry, TunnelEntry, CircuitEntry> entry;
     std::optional<HostPortEntry> host_port;
     std::shared_ptr<Sa> outbound;
 
     [[nodiscard]] bool configured() const noexcept { return entry.index() != 0; }
-    /// Packets can leave through it, as far as is known here.
-    [[nodiscard]] bool usable() const noexcept {
-      return configured() && (outbound != nullptr || !std::holds_alternative<TunnelEntry>(entry));
-    }
     [[nodiscard]] DomainId domain() const noexcept;
   };
   struct DomainRecord {
@@ -62,7 +59,7 @@ class Tables::Writer {
   /// An ECMP group while all its members are usable. Which member has which buckets depends on what the group was made
   /// from (compile_route), so two groups of the same members may differ in it.
   struct GroupKey {
-    Hops hops;  ///< Sorted.
+    Hops hops;  ///< Sorted; those with a gateway by their via.
     std::array<std::uint8_t, EcmpGroup::kBuckets> members{};
     friend auto operator<=>(const GroupKey&, const GroupKey&) noexcept = default;
   };
@@ -87,6 +84,10 @@ class Tables::Writer {
     NatEntry entry;
     RuleCounters counters;
   };
+  /// A circuit and a gateway on it. In the tables it is an attachment like others, under an id that only the writer knows, so
+  /// that routes and groups lead to slots and know nothing of gateways.
+  using Via = std::pair<CircuitId, IpAddress>;
+  static constexpr AttachmentKind kViaKind{255};
 
   // Attachments. nullptr: kMaxAttachments are in use.
   AttachmentRecord* attachment(AttachmentId id);
@@ -97,6 +98,18 @@ class Tables::Writer {
   void publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object, DomainId in);
   /// Removes it.
   void withdraw_attachment(AttachmentRecord& record);
+
+  /// What a nexthop leads to; makes the id of a circuit with a gateway.
+  [[nodiscard]] AttachmentId target_of(const NextHopEntry& hop);
+  /// And back.
+  [[nodiscard]] NextHopEntry hop_to(AttachmentId target, std::uint16_t weight) const;
+  /// Puts the circuit, or its absence, into the slot of each of its gateways.
+  void publish_vias(CircuitId circuit);
+  void publish_via(const Via& via);
+  /// Its slot is free again.
+  void forget_via(AttachmentId id);
+  /// Whether another circuit has the VLAN.
+  [[nodiscard]] Result<void> claim_vlan(const CircuitEntry& circuit, const AttachmentRecord& record) const;
 
   /// The port of its host port leads to it no longer, unless it leads elsewhere already.
   void untie_port(const AttachmentRecord& record);
@@ -126,6 +139,8 @@ class Tables::Writer {
   std::uint32_t refer_group(GroupKey key);
   /// The workers' view of a group: buckets of members that are not usable go to those that are.
   [[nodiscard]] std::unique_ptr<EcmpGroup> compile_group(const GroupKey& key) const;
+  /// Packets can leave through it, as far as is known here.
+  [[nodiscard]] bool usable(const AttachmentRecord& record) const;
   /// The attachment became usable, or is no longer: every group with it is made anew.
   void regroup(const AttachmentRecord& record);
   /// All routes show, and what they had before is let go of. Before anything is taken away that a worker with older
@@ -176,6 +191,10 @@ class Tables::Writer {
   /// Domains whose routes changed in a form that is made anew, and what replaced or removed routes had.
   std::vector<Domain*> unpublished;
   std::vector<RouteValue> replaced;
+  std::map<Via, AttachmentId> vias;
+  std::unordered_map<std::uint32_t, Via> via_of;  ///< By the number in the id.
+  std::uint32_t next_via = 1;
+  NeighborListener neighbor_listener;
   std::unordered_map<std::uint32_t, std::shared_ptr<Sa>> inbound;
   std::unordered_map<PortId, PortEntry> ports;
   /// How many ports a PacketIo serves, per worker, in order of appearance.

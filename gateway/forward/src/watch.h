@@ -13,6 +13,7 @@ struct Burst;
 enum class Stage : std::uint8_t {
   kClassify,
   kVxlanDecap,
+  kCircuitDecap,
   kEspLookup,
   kEspDecrypt,
   kIpForward,
@@ -24,6 +25,7 @@ enum class Stage : std::uint8_t {
   kPmtuAnswers,
   kVxlanEncap,
   kEspEncrypt,
+  kCircuitEncap,
   kTransmit,
 };
 

@@ -23,6 +23,8 @@ std::array<std::uint8_t, 6> mac_at(View bytes, std::size_t at) {
   return mac;
 }
 
+bool is_tag(std::uint16_t type) { return type == 0x8100 || type == 0x88a8; }
+
 /// RFC 6040 section 4.2, figure 4: the ECN field that goes on. Empty: drop.
 std::optional<std::uint8_t> outgoing_ecn(std::uint8_t inner, std::uint8_t outer) {
   constexpr std::uint8_t kNotEct = 0, kEct1 = 1, kEct0 = 2, kCe = 3;
@@ -90,8 +92,12 @@ void Oracle::from_host(AttachmentId attachment, const Port& port, View bytes, Ou
 
 void Oracle::from_uplink(const Port& port, View frame, Outcome& outcome) {
   if (frame.size() < 14) return drop(outcome, Drop::kEthernetTruncated);
-  if (!port.mac.is_zero() && mac_at(frame, 0) != port.mac.bytes) return drop(outcome, Drop::kEthernetNotForUs);
   const std::uint16_t type = get16(frame, 12);
+  if (is_tag(type)) {  // IEEE 802.1Q; there are no circuits in this world
+    const bool whole = frame.size() >= 18 && (!is_tag(get16(frame, 16)) || frame.size() >= 22);
+    return drop(outcome, whole ? Drop::kVlanUnknown : Drop::kVlanTruncated);
+  }
+  if (!port.mac.is_zero() && mac_at(frame, 0) != port.mac.bytes) return drop(outcome, Drop::kEthernetNotForUs);
   const View ip = from(frame, 14);
 
   std::size_t header = 40;

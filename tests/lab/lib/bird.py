@@ -12,7 +12,11 @@ protocol kernel k6 {{ ipv6 {{ import none; export where source = RTS_BGP; }}; }}
 protocol direct lan4 {{ ipv4; interface "{lan}"; }}
 protocol direct lan6 {{ ipv6; interface "{lan}"; }}
 {bfd}
-protocol bgp up {{
+{sessions}
+"""
+
+SESSION = """
+protocol bgp {name} {{
   local {local} as {asn};
   neighbor {neighbor} as {neighbor_asn};
   direct;
@@ -27,19 +31,22 @@ protocol bgp up {{
 
 class Bird:
     def __init__(self, space, *, router_id, lan, local, asn, neighbor, neighbor_asn, password=None, bfd=None,
-                 ipv6=False):
+                 ipv6=False, also=()):
+        """`also`: (name, local, neighbor) of more sessions with the same AS."""
         self.space = space
         folder = space.lab.dir / space.short
         folder.mkdir(parents=True, exist_ok=True)
         self.socket = folder / "bird.ctl"
         configuration = folder / "bird.conf"
+        sessions = "".join(SESSION.format(
+            name=name, local=ours, asn=asn, neighbor=theirs, neighbor_asn=neighbor_asn,
+            password=f'password "{password}";' if password else "", use_bfd="bfd on;" if bfd else "", next_hop4="",
+            ipv6='ipv6 { import all; export where proto = "lan6"; };' if ipv6 else "")
+            for name, ours, theirs in (("up", local, neighbor), *also))
         configuration.write_text(CONFIGURATION.format(
-            router_id=router_id, lan=lan, local=local, asn=asn, neighbor=neighbor, neighbor_asn=neighbor_asn,
-            password=f'password "{password}";' if password else "",
+            router_id=router_id, lan=lan, sessions=sessions,
             bfd=f'protocol bfd {{ interface "{bfd}" '
-                "{ min rx interval 300 ms; min tx interval 300 ms; multiplier 3; }; }" if bfd else "",
-            use_bfd="bfd on;" if bfd else "", next_hop4="",
-            ipv6='ipv6 { import all; export where proto = "lan6"; };' if ipv6 else ""))
+                "{ min rx interval 300 ms; min tx interval 300 ms; multiplier 3; }; }" if bfd else ""))
         self.process = space.spawn(["bird", "-f", "-c", configuration, "-s", self.socket])
         expect(lambda: "BIRD" in self.ask("show", "status"), 5, f"{space.short}: BIRD answers")
 

@@ -36,6 +36,7 @@ TEST(ApiRequest, EveryPathIsUnderstood) {
       {"POST", "/v1/tunnels/paris/down", ApiCall::kTunnelDown},
       {"POST", "/v1/tunnels/paris/rekey", ApiCall::kTunnelRekey},
       {"GET", "/v1/vpcs", ApiCall::kVpcs},
+      {"GET", "/v1/circuits", ApiCall::kCircuits},
       {"GET", "/v1/routes", ApiCall::kRoutes},
       {"GET", "/v1/bgp", ApiCall::kBgp},
       {"GET", "/v1/drops", ApiCall::kDrops},

@@ -92,6 +92,20 @@ TEST(Pages, OtherNouns) {
   EXPECT_THAT(page.text, AllOf(StartsWith("red   DEGRADED   domain prod   VNI 100"),
                                HasSubstr("fab0 02:aa:00:00:00:11"), HasSubstr("not resolved")));
   expect_fits(page.text);
+  page = render_circuits(replies::circuits(), {});
+  EXPECT_TRUE(page.degraded);
+  EXPECT_THAT(page.text, AllOf(StartsWith("1 of 2 circuits up\n"), HasSubstr("7 in 300"),
+                               HasSubstr("circuit dallas-2: 192.168.15.6 does not answer ARP")));
+  expect_fits(page.text);
+  page = render_circuit(replies::circuits()["circuits"][0], {});
+  EXPECT_FALSE(page.degraded);
+  EXPECT_THAT(page.text, AllOf(StartsWith("dallas   UP   domain prod"), HasSubstr("7 in 300 on wan0"),
+                               HasSubstr("192.168.15.2"), HasSubstr("02:aa:00:00:00:12"), HasSubstr("primary path")));
+  expect_fits(page.text);
+  page = render_circuit(replies::circuits()["circuits"][1], {});
+  EXPECT_THAT(page.text, AllOf(StartsWith("dallas-2   NO-NEIGHBOR"), HasSubstr("does not answer"),
+                               HasSubstr("hint: has the other end the same VLAN?")));
+  expect_fits(page.text);
   page = render_endpoints(replies::vpcs(), {});
   EXPECT_THAT(page.text, AllOf(StartsWith("2 endpoints\n"), HasSubstr("10.20.0.12")));
   expect_fits(page.text);
@@ -159,6 +173,7 @@ TEST(Pages, AnyShapeOfReplyIsRendered) {
       {{"tunnels", 7}},
       {{"tunnels", {1, nullptr, {{"name", 3}}}}},
       {{"vpcs", {nullptr}}},
+      {{"circuits", {nullptr, {{"config", 1}, {"observed", {{"neighbors", {2}}}}}}}},
       {{"domains", {{{"routes", {1}}, {"neighbors", {2}}}}}},
       {{"drops", {1}}, {"accounting", 5}},
       {{"steps", {1, {{"facts", {2, nullptr}}}}}, {"drop", {{"name", 3}}}, {"from", 4}},
@@ -166,8 +181,8 @@ TEST(Pages, AnyShapeOfReplyIsRendered) {
   for (const auto& odd : kOdd) {
     for (const auto& page :
          {render_status(odd, {}), render_tunnels(odd, {}), render_tunnel(odd, {}), render_vpcs(odd, {}),
-          render_vpc(odd, {}), render_endpoints(odd, {}), render_routes(odd, {}), render_bgp(odd, {}),
-          render_drops(odd, true, {}), render_trace(odd, {}), render_config(odd, {}), render_history(odd, {})})
+          render_vpc(odd, {}), render_circuits(odd, {}), render_circuit(odd, {}), render_endpoints(odd, {}), render_routes(odd, {}),
+          render_bgp(odd, {}), render_drops(odd, true, {}), render_trace(odd, {}), render_config(odd, {}), render_history(odd, {})})
       expect_fits(page.text);
     static_cast<void>(render_changes(odd, {}) + render_warnings(odd, {}) + render_errors(odd, "refused", {}) +
                       render_pending(odd, {}));
@@ -407,6 +422,7 @@ TEST(Program, JsonIsTheReplyOfTheApi) {
                                                                                      {"tunnel", "show"},
                                                                                      {"vpc"},
                                                                                      {"endpoint", "show"},
+                                                                                     {"circuit"},
                                                                                      {"route", "show"},
                                                                                      {"bgp"},
                                                                                      {"config", "show"},
@@ -533,6 +549,26 @@ TEST_F(ProgramWithFile, VerbsEditTheDocumentOnItsVersion) {
   EXPECT_EQ(config::parse_document(served_.backend.document).config.domains.size(), 2U);
   EXPECT_EQ(run(&served_, {"vpc", "remove", "blue"}).code, kExitDone);
   EXPECT_EQ(run(&served_, {"tunnel", "remove", "berlin"}).code, kExitDone);
+}
+
+TEST_F(ProgramWithFile, CircuitsComeAndGo) {
+  Done done = run(&served_, {"circuit", "add", "dallas", "--domain", "prod", "--uplink", "wan0", "--vlan", "7", "--outer-vlan",
+                             "300", "--outer-type", "802.1q", "--address", "192.168.15.1/30", "--address", "fd00:15::1/126",
+                             "--mtu", "1492", "--service-key", "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d", "--secondary"});
+  ASSERT_EQ(done.code, kExitDone) << done.err;
+  const auto circuits = config::parse_document(served_.backend.document).config.circuits;
+  ASSERT_EQ(circuits.size(), 1U);
+  EXPECT_EQ(circuits[0].outer_vlan, 300);
+  EXPECT_EQ(circuits[0].outer_type, OuterTag::k8021q);
+  EXPECT_EQ(circuits[0].addresses.size(), 2U);
+  EXPECT_EQ(circuits[0].path, CircuitPath::kSecondary);
+  done = run(&served_, {"circuit", "add", "austin", "--domain", "prod", "--uplink", "wan0", "--vlan", "4095", "--address",
+                        "192.168.16.1/30"});
+  EXPECT_EQ(done.code, kExitUsage);
+  EXPECT_THAT(done.err, HasSubstr("4095 is not a VLAN"));
+  EXPECT_EQ(run(&served_, {"circuit", "remove", "dalas"}).code, kExitFailed);
+  EXPECT_EQ(run(&served_, {"circuit", "remove", "dallas"}).code, kExitDone);
+  EXPECT_TRUE(config::parse_document(served_.backend.document).config.circuits.empty());
 }
 
 TEST_F(ProgramWithFile, MistakesInVerbsAreTold) {

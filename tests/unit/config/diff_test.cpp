@@ -59,8 +59,8 @@ TEST(Diff, ObjectsComeAndGoWithWhatIsInThem) {
   EXPECT_THAT(lines(all), ::testing::Contains(HasSubstr("added endpoint red/10.20.0.11")));
   EXPECT_THAT(lines(all), ::testing::Contains(HasSubstr("added neighbor prod/paris-router")));
   EXPECT_THAT(lines(none), ::testing::Contains(HasSubstr("removed neighbor prod/paris-router")));
-  EXPECT_THAT(all.summary(), HasSubstr("opens 2 tunnels and 1 BGP session"));
-  EXPECT_THAT(none.summary(), HasSubstr("closes 2 tunnels and 1 BGP session"));
+  EXPECT_THAT(all.summary(), HasSubstr("opens 2 tunnels, 1 circuit and 1 BGP session"));
+  EXPECT_THAT(none.summary(), HasSubstr("closes 2 tunnels, 1 circuit and 1 BGP session"));
 }
 
 Reconfigure cost_of_tunnel(void (*change)(TunnelConfig&)) {
@@ -83,6 +83,20 @@ TEST(Diff, TheCostIsThatOfTheWorstField) {
               t.mtu_bytes.reset();
             }),
             Reconfigure::kReplace);
+}
+
+TEST(Diff, ACircuitOnAnotherVlanStops) {
+  GatewayConfig other = full();
+  other.circuits[0].vlan = 8;
+  other.circuits[0].mtu_bytes = 1500;
+  const Diff changed = diff(full(), other);
+  EXPECT_THAT(lines(changed), ElementsAre("changed circuit dallas vlan: 7 -> 8", "changed circuit dallas mtu: 1492 -> 1500"));
+  ASSERT_EQ(changed.impact.size(), 1U);
+  EXPECT_EQ(changed.impact[0].reconfigure, Reconfigure::kRestartSession);
+  EXPECT_THAT(changed.impact[0].words, HasSubstr("because vlan changes"));
+  EXPECT_EQ(changed.summary(), "restarts 1 circuit");
+  EXPECT_THAT(lines(diff({}, full())),
+              ::testing::Contains("added circuit dallas :  -> VLAN 7 in 300 on wan0, 192.168.15.1/30, fd00:15::1/126"));
 }
 
 TEST(Diff, PolicyOfANeighborChangesInPlaceItsNumberDoesNot) {

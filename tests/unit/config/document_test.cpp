@@ -65,6 +65,18 @@ TEST(Document, EveryKeyIsRead) {
   EXPECT_EQ(tunnel.inside.size(), 2U);
   EXPECT_EQ(tunnel.mtu_bytes, 1380);
   EXPECT_FALSE(tunnel.clamp_mss);
+  ASSERT_EQ(config.circuits.size(), 1U);
+  const auto& circuit = config.circuits[0];
+  EXPECT_EQ(circuit.uplink, "wan0");
+  EXPECT_EQ(circuit.vlan, 7);
+  EXPECT_EQ(circuit.outer_vlan, 300);
+  EXPECT_EQ(circuit.outer_type, OuterTag::k8021q);
+  EXPECT_EQ(circuit.addresses.size(), 2U);
+  EXPECT_EQ(circuit.mtu_bytes, 1492);
+  EXPECT_FALSE(circuit.clamp_mss);
+  EXPECT_FALSE(circuit.enabled);
+  EXPECT_EQ(circuit.service_key, "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d");
+  EXPECT_EQ(circuit.path, CircuitPath::kSecondary);
 }
 
 TEST(Document, DefaultsAreFilledIn) {

@@ -98,6 +98,7 @@ class FakeBackend final : public ApiBackend {
     co_return reply;
   }
   Reply vpcs() override { co_return cli::replies::vpcs(); }
+  Reply circuits() override { co_return cli::replies::circuits(); }
   Reply routes(std::string) override { co_return cli::replies::routes(); }
   Reply bgp() override { co_return cli::replies::bgp(); }
   Reply drops() override {

@@ -65,6 +65,23 @@ inline json vpcs() {
                     "tx_bytes": 800, "punted": 1, "dropped": 0}}]})");
 }
 
+inline json circuits() {
+  return json::parse(R"({"generation": 412, "circuits": [
+    {"name": "dallas", "id": 1, "interface": "cir1",
+     "config": {"name": "dallas", "domain": "prod", "uplink": "wan0", "vlan": 7, "outer-vlan": 300, "outer-type": "802.1ad",
+                "addresses": ["192.168.15.1/30", "fd00:15::1/126"], "mtu": 1500, "clamp-mss": true, "enabled": true,
+                "service-key": "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d", "path": "primary"},
+     "observed": {"state": "up", "neighbors": [{"address": "192.168.15.2", "mac": "02:aa:00:00:00:12", "resolved": true}], "problem": "", "hint": ""},
+     "programmed": {"generation": 412, "current": true, "mtu": 1496, "host_port_up": true, "rx_packets": 7, "rx_bytes": 700, "tx_packets": 8,
+                    "tx_bytes": 800, "punted": 1, "dropped": 0}},
+    {"name": "dallas-2", "id": 2, "interface": "cir2",
+     "config": {"name": "dallas-2", "domain": "prod", "uplink": "fab0", "vlan": 100, "outer-vlan": null, "outer-type": "802.1ad",
+                "addresses": ["192.168.15.5/30"], "mtu": 1500, "clamp-mss": true, "enabled": true, "service-key": null, "path": "primary"},
+     "observed": {"state": "no-neighbor", "neighbors": [{"address": "192.168.15.6", "mac": "00:00:00:00:00:00", "resolved": false}],
+                  "problem": "192.168.15.6 does not answer ARP", "hint": "has the other end the same VLAN?"},
+     "programmed": null}]})");
+}
+
 inline json routes() {
   return json::parse(
       R"({"generation": 412, "current": true, "domains": [{"name": "prod", "id": 1, "synchronized": true, "routes": [

@@ -78,6 +78,19 @@ tunnels:
     remote-id: berlin.example
     initiate: false
     psk-file: /secrets/berlin
+circuits:
+  - name: dallas
+    domain: prod
+    uplink: wan0
+    vlan: 7
+    outer-vlan: 300
+    outer-type: 802.1q
+    addresses: [192.168.15.1/30, "fd00:15::1/126"]
+    mtu: 1492
+    clamp-mss: false
+    enabled: false
+    service-key: 9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d
+    path: secondary
 )";
 
 /// The smallest document that is good for something: one VPC, one tunnel, BGP.

@@ -136,6 +136,63 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"VpcsOverlap", [](auto& c) { c.vpcs[1].domain = "prod"; }, "vpcs[1].prefixes[0]", "overlaps 10.20.0.0/24 of VPC 'red' in domain 'prod'", kError, kConflict}),
     [](const auto& parameter) { return parameter.param.name; });
 
+CircuitConfig& circuit(GatewayConfig& c) { return c.circuits[0]; }
+
+/// Beside the one of the document, in order.
+CircuitConfig& another(GatewayConfig& c) {
+  CircuitConfig more = c.circuits[0];
+  more.name = "dallas-1";
+  more.vlan = 8;
+  more.addresses = {addr("192.168.15.5/30")};
+  more.path = CircuitPath::kPrimary;
+  return c.circuits.emplace_back(more);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Circuits, ValidateMistake,
+    ::testing::Values(
+        Mistake{"CircuitTwice", [](auto& c) { another(c).name = "dallas"; }, "circuits[1].name", "circuit 'dallas' exists already", kError, kConflict},
+        Mistake{"CircuitDomainUnknown", [](auto& c) { circuit(c).domain = "prodd"; }, "circuits[0].domain", "did you mean 'prod'?"},
+        Mistake{"CircuitUplinkUnknown", [](auto& c) { circuit(c).uplink = "wan9"; }, "circuits[0].uplink", "there is no uplink 'wan9'"},
+        Mistake{"CircuitVlanTwice", [](auto& c) { another(c).vlan = 7; }, "circuits[1].vlan", "VLAN 7 in VLAN 300 on wan0 belongs to circuit 'dallas'", kError, kConflict},
+        Mistake{"CircuitOuterTypeAlone", [](auto& c) { circuit(c).outer_vlan.reset(); }, "circuits[0].outer-type", "'outer-vlan'"},
+        Mistake{"CircuitWithoutAddress", [](auto& c) { circuit(c).addresses.clear(); }, "circuits[0].addresses", "has no address"},
+        Mistake{"CircuitTwoOfAFamily", [](auto& c) { circuit(c).addresses[1] = addr("192.168.16.1/30"); }, "circuits[0].addresses[1]", "same family"},
+        Mistake{"CircuitBroadcast", [](auto& c) { circuit(c).addresses[0] = addr("192.168.15.3/30"); }, "circuits[0].addresses[0]", "not the address of a host"},
+        Mistake{"CircuitLinkLocal", [](auto& c) { circuit(c).addresses[1] = addr("fe80::1/64"); }, "circuits[0].addresses[1]", "not the address of a host"},
+        Mistake{"CircuitWithoutRoomForANeighbor", [](auto& c) { circuit(c).addresses[0] = addr("192.168.15.1/32"); }, "circuits[0].addresses[0]", "leaves no address"},
+        Mistake{"CircuitMtuTooSmallForV6", [](auto& c) { circuit(c).mtu_bytes = 1279; }, "circuits[0].mtu", "1280"},
+        Mistake{"CircuitOverlapsVpc", [](auto& c) { circuit(c).addresses[0] = addr("10.20.0.129/30"); }, "circuits[0].addresses[0]", "overlaps 10.20.0.0/24 of VPC 'red'", kError, kConflict},
+        Mistake{"CircuitOverlapsInside", [](auto& c) { circuit(c).addresses[0] = addr("169.254.10.2/30"); }, "circuits[0].addresses[0]", "inside link of tunnel 'paris'", kError, kConflict},
+        Mistake{"CircuitsOverlap", [](auto& c) { another(c).addresses = {addr("192.168.15.2/30")}; }, "circuits[1].addresses[0]", "circuit 'dallas'", kError, kConflict},
+        Mistake{"NeighborIsOurselfOnACircuit", [](auto& c) { neighbor(c).address = ip("192.168.15.1"); }, "domains[0].bgp.neighbors[0].address", "our own address in circuit 'dallas'", kError, kConflict},
+        Mistake{"OnlyPathOfALine", [](auto&) {}, "circuits[0].service-key", "the only path of its line", kWarning},
+        Mistake{"SamePathTwice", [](auto& c) { another(c).path = CircuitPath::kSecondary; }, "circuits[1].path", "'dallas' is this path of the line already", kError, kConflict},
+        Mistake{"LineInTwoDomains", [](auto& c) { another(c).domain = "test"; }, "circuits[1].domain", "in domain 'prod'", kError, kConflict}),
+    [](const auto& parameter) { return parameter.param.name; });
+
+TEST(Validate, BothPathsOfALineAreFine) {
+  GatewayConfig config = full();
+  another(config);
+  neighbor(config).address = ip("192.168.15.6");
+  const auto issues = validate(config, {.check_files = false});
+  EXPECT_FALSE(has_errors(issues)) << told(issues);
+  EXPECT_THAT(told(issues), ::testing::Not(HasSubstr("service-key")));
+}
+
+TEST(Validate, TheSameVlanElsewhereIsAnother) {
+  GatewayConfig config = full();
+  another(config).uplink = "fab0";
+  config.circuits[1].vlan = 7;
+  another(config).outer_vlan = 301;
+  config.circuits[2].vlan = 7;
+  config.circuits[2].name = "austin";
+  config.circuits[2].addresses = {addr("192.168.15.9/30")};
+  config.circuits[2].service_key.reset();
+  const auto issues = validate(config, {.check_files = false});
+  EXPECT_FALSE(has_errors(issues)) << told(issues);
+}
+
 TEST(Validate, SamePrefixInTwoDomainsIsFine) {
   GatewayConfig config = full();
   EXPECT_EQ(config.vpcs[0].prefixes[0], config.vpcs[1].prefixes[0]);

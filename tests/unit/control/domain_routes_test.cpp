@@ -40,6 +40,24 @@ TEST(DomainRoutes, AnInterfaceNameLeadsToItsAttachment) {
   EXPECT_EQ(route->nexthops, (std::vector<ipc::NextHop>{{AttachmentRef::tunnel(TunnelId(2)), 1}}));
 }
 
+TEST(DomainRoutes, OnACircuitTheGatewayMatters) {
+  auto layout = layout_with_two_tunnels();
+  const auto circuit = AttachmentRef::circuit(CircuitId(3));
+  layout.ports["cir3"] = {circuit, "dallas"};
+  auto routes = routes_of(layout);
+  const IpAddress one = IpAddress::v4(0xc0a80f02);
+  const IpAddress two = IpAddress::v4(0xc0a80f03);
+  bgp::LearnedRoute route;
+  route.prefix = prefix("10.1.0.0/16");
+  route.nexthops = {{two, "cir3", 1}, {one, "cir3", 1}, {two, "cir3", 1}, {one, "tun1", 1}};
+  routes.learn({{route}, {}});
+  const auto resolved = routes.resolve(route.prefix);
+  ASSERT_TRUE(resolved);
+  EXPECT_EQ(resolved->nexthops, (std::vector<ipc::NextHop>{{AttachmentRef::tunnel(TunnelId(1)), 1},
+                                                           {circuit, 1, one},
+                                                           {circuit, 2, two}}));
+}
+
 TEST(DomainRoutes, AnUnknownInterfaceIsKeptAndShownWithTheReason) {
   auto routes = routes_of(layout_with_two_tunnels());
   routes.learn({{learned("10.1.0.0/16", {"tun9"})}, {}});

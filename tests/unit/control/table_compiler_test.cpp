@@ -49,6 +49,8 @@ void carry_out(TableSet& tables, const std::vector<ipc::Operation>& operations) 
     if (const auto* vpc = std::get_if<ipc::Vpc>(&operation.object)) put(tables.vpcs, vpc->vni, *vpc, gone);
     if (const auto* tunnel = std::get_if<ipc::Tunnel>(&operation.object))
       put(tables.tunnels, tunnel->id, *tunnel, gone);
+    if (const auto* circuit = std::get_if<ipc::Circuit>(&operation.object))
+      put(tables.circuits, circuit->id, *circuit, gone);
     if (const auto* port = std::get_if<ipc::HostPort>(&operation.object))
       put(tables.host_ports, port->attachment, *port, gone);
     if (const auto* endpoint = std::get_if<ipc::Endpoint>(&operation.object)) {
@@ -58,6 +60,39 @@ void carry_out(TableSet& tables, const std::vector<ipc::Operation>& operations) 
       tables.set_route(route->domain, route->prefix, gone ? std::nullopt : std::optional(*route));
     }
   }
+}
+
+TEST_F(TableCompilerTest, ACircuitIsAnAttachmentWithATapAndARouteToItsLink) {
+  CircuitConfig circuit;
+  circuit.name = "dallas";
+  circuit.domain = config_.domains[0].name;
+  circuit.uplink = "wan0";
+  circuit.vlan = 7;
+  circuit.outer_vlan = 300;
+  circuit.outer_type = OuterTag::k8021q;
+  circuit.addresses = {InterfaceAddress::parse("192.168.15.1/30").value()};
+  circuit.mtu_bytes = 1492;
+  config_.circuits.push_back(circuit);
+  ASSERT_TRUE(ids_.assign(config_));
+  const CircuitId id = ids_.circuit("dallas").value();
+  const DomainId domain = ids_.domain(circuit.domain).value();
+  TableCompiler compiler("gw-");
+  compiler.configure(config_, ids_);
+  const auto attachment = ipc::AttachmentRef::circuit(id);
+  EXPECT_EQ(compiler.tables().circuits.at(id), (ipc::Circuit{id, "dallas", domain, "wan0", 7, 300, 0x8100, 1492, true}));
+  EXPECT_EQ(compiler.tables().host_ports.at(attachment),
+            (ipc::HostPort{attachment, "cir" + std::to_string(id.value()), "gw-" + circuit.domain, circuit.addresses, 1492}));
+  const ipc::Route* local = route(compiler, circuit.domain.c_str(), "192.168.15.1/32");
+  ASSERT_NE(local, nullptr);
+  EXPECT_EQ(local->action, ipc::RouteAction::kLocal);
+  const ipc::Route* connected = route(compiler, circuit.domain.c_str(), "192.168.15.0/30");
+  ASSERT_NE(connected, nullptr);
+  EXPECT_EQ(connected->nexthops, (std::vector<ipc::NextHop>{{attachment, 1}}));
+
+  config_.circuits[0].enabled = false;
+  const auto operations = compiler.configure(config_, ids_);
+  EXPECT_TRUE(compiler.tables().circuits.empty());
+  EXPECT_EQ(operations.size(), 4U) << "two routes, the host port, the circuit";
 }
 
 TEST_F(TableCompilerTest, CompilesEveryKindOfObject) {

@@ -47,6 +47,38 @@ class ViewTest : public ::testing::Test {
   std::optional<Programmed> programmed_;
 };
 
+TEST_F(ViewTest, ACircuitIsAsGoodAsItsUplinkAndItsNeighbors) {
+  CircuitConfig circuit;
+  circuit.name = "dallas";
+  circuit.domain = config_.domains[0].name;
+  circuit.uplink = "wan0";
+  circuit.vlan = 7;
+  circuit.addresses = {InterfaceAddress::parse("192.168.15.1/30").value()};
+  ASSERT_TRUE(config_.domains[0].bgp.has_value());
+  config_.domains[0].bgp->neighbors[0].address = ip("192.168.15.2");
+  const auto state = [&] { return circuit_json(circuit, CircuitId(3), config_, programmed_)["observed"]; };
+  EXPECT_EQ(state()["state"], "down");
+  EXPECT_EQ(state()["problem"], "its uplink wan0 is down");
+  ipc::UplinkStats uplink;
+  uplink.interface = "wan0";
+  uplink.up = true;
+  programmed_->stats.uplinks = {uplink};
+  EXPECT_EQ(state()["state"], "no-neighbor");
+  EXPECT_EQ(state()["problem"], "192.168.15.2 does not answer ARP");
+  ipc::NeighborStats neighbor;
+  neighbor.destination = ip("192.168.15.2");
+  neighbor.circuit = CircuitId(4);
+  neighbor.resolved = true;
+  programmed_->stats.neighbors.push_back(neighbor);
+  EXPECT_EQ(state()["state"], "no-neighbor") << "that of another circuit";
+  programmed_->stats.neighbors.back().circuit = CircuitId(3);
+  EXPECT_EQ(state()["state"], "up");
+  EXPECT_EQ(state()["neighbors"].size(), 1U);
+  circuit.enabled = false;
+  EXPECT_EQ(state()["state"], "disabled");
+  EXPECT_EQ(circuit_json(circuit, CircuitId(3), config_, std::nullopt)["interface"], "cir3");
+}
+
 TEST_F(ViewTest, ATunnelShowsWantedObservedAndProgrammed) {
   ipsec::TunnelStatus status;
   status.name = "site-a";

@@ -179,6 +179,20 @@ TEST(Doctor, Nics) {
   expect_only(facts, "nic", Verdict::kWarning, "no network interface", "--interface");
 }
 
+TEST(Doctor, UplinksOfCircuits) {
+  Facts facts = healthy();
+  CircuitConfig circuit;
+  circuit.name = "dallas";
+  circuit.uplink = "eth0";
+  circuit.vlan = 7;
+  facts.gateway.config.circuits = {circuit};
+  expect_only(facts, "nic.eth0.vlan", Verdict::kWarning, "circuit dallas receives nothing", "ethtool -K eth0 rxvlan off");
+  facts.nics[0].features["rx-vlan-hw-parse"] = false;
+  EXPECT_EQ(find(facts, "mtu.circuit.dallas").verdict, Verdict::kOk) << "a device has room for one tag";
+  facts.gateway.config.circuits[0].outer_vlan = 300;
+  expect_only(facts, "mtu.circuit.dallas", Verdict::kWarning, "room for 1496 only", "ip link set eth0 mtu 1504");
+}
+
 TEST(Doctor, System) {
   Facts facts = healthy();
   facts.clock.now = 0;

@@ -23,6 +23,8 @@ class FakePorts final : public PortControl {
   void remove_host_port(const ipc::AttachmentRef& attachment) override {
     log.push_back("-host " + std::to_string(attachment.id));
   }
+  void upsert_circuit(const ipc::Circuit& circuit) override { log.push_back("+circuit " + circuit.name); }
+  void remove_circuit(CircuitId id) override { log.push_back("-circuit " + std::to_string(id.value())); }
   void set_local_addresses(const std::set<LocalVtep>& wanted_vteps, const std::set<IpAddress>& wanted_ipsec) override {
     log.push_back("addresses");
     vteps = wanted_vteps;
@@ -67,6 +69,9 @@ class TableApplierTest : public ::testing::Test {
   }
   static ipc::HostPort host_port(std::uint32_t id, const char* netns = "d") {
     return {ipc::AttachmentRef::tunnel(TunnelId(id)), "tun" + std::to_string(id), netns, {}, 1400};
+  }
+  static ipc::Circuit circuit(std::uint32_t id, std::uint16_t vlan = 100) {
+    return {CircuitId(id), "c" + std::to_string(id), kDomain, "u0", vlan, 0, 0x88a8, 1500, true};
   }
   static std::vector<ipc::Object> everything() {
     return {ipc::Domain{kDomain, "d"}, ipc::Uplink{"u0"},     vpc(100),          tunnel(5),        host_port(5),
@@ -114,6 +119,38 @@ TEST_F(TableApplierTest, ASyncSweepsWhatWasNotNamed) {
   EXPECT_EQ(counts.vpcs, 1U);
   EXPECT_THAT(ports_.log, ::testing::ElementsAre("-host 5", "-uplink u0", "addresses"));
   EXPECT_THAT(ports_.ipsec, IsEmpty());
+}
+
+TEST_F(TableApplierTest, CircuitsGoToThePortsOnceAndAreSwept) {
+  ASSERT_THAT(upsert({ipc::Domain{kDomain, "d"}, circuit(3), circuit(4, 101)}), IsEmpty());
+  EXPECT_THAT(upsert({circuit(3), circuit(4, 102)}), IsEmpty());
+  EXPECT_THAT(ports_.log, ::testing::ElementsAre("+circuit c3", "+circuit c4", "+circuit c4"));
+  EXPECT_THAT(applier_.attachments(),
+              ::testing::ElementsAre(ipc::AttachmentRef::circuit(CircuitId(3)), ipc::AttachmentRef::circuit(CircuitId(4))));
+  ports_.log.clear();
+  applier_.sync_begin(Epoch(9));
+  EXPECT_THAT(upsert({circuit(3)}), IsEmpty());
+  EXPECT_THAT(applier_.sync_end(Epoch(9)), IsEmpty());
+  EXPECT_THAT(ports_.log, ::testing::ElementsAre("-circuit 4"));
+}
+
+TEST_F(TableApplierTest, WhatIsHandedOverHasCircuitsAndGateways) {
+  const IpAddress gateway = IpAddress::v4(0xc0a80f02);
+  auto via = route(0xc0a80100);
+  via.nexthops = {{ipc::AttachmentRef::circuit(CircuitId(3)), 1, gateway}};
+  ASSERT_THAT(upsert({ipc::Domain{kDomain, "d"}, circuit(3), via}), IsEmpty());
+  ipc::TableFramer framer;
+  framer.append(applier_.encode());
+  std::vector<ipc::Object> objects;
+  for (;;) {
+    const auto envelope = framer.next();
+    ASSERT_TRUE(envelope);
+    if (!envelope->has_value()) break;
+    const auto message = ipc::decode_table_message(**envelope);
+    ASSERT_TRUE(message);
+    for (const auto& operation : std::get<ipc::Update>(*message).operations) objects.push_back(operation->object);
+  }
+  EXPECT_THAT(objects, ::testing::ElementsAre(ipc::Domain{kDomain, ""}, circuit(3), via));
 }
 
 TEST_F(TableApplierTest, ASyncThatWasNotBegunRemovesNothing) {

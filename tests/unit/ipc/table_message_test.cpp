@@ -37,7 +37,11 @@ std::vector<Object> one_of_each() {
           HostPort{AttachmentRef::tunnel(TunnelId(7)), "tun7", "simplon-red",
                    {InterfaceAddress{IpAddress::v4(0xa9fe0a01), 30}}, 1400},
           Route{DomainId(1), IpPrefix(IpAddress::v4(0x0a000000), 8), RouteAction::kForward,
-                {{AttachmentRef::vpc(Vni(5001)), 3}, {AttachmentRef::tunnel(TunnelId(7)), 1}}}};
+                {{AttachmentRef::vpc(Vni(5001)), 3},
+                 {AttachmentRef::tunnel(TunnelId(7)), 1},
+                 {AttachmentRef::circuit(CircuitId(3)), 1, IpAddress::v4(3)},
+                 {AttachmentRef::circuit(CircuitId(3)), 1, kV6}}},
+          Circuit{CircuitId(3), "c", DomainId(1), "eth0", 7, 300, 0x8100, 1400, false}};
 }
 
 TEST(TableMessage, EveryMessageSurvivesTheWire) {
@@ -136,7 +140,8 @@ TEST(TableMessage, StatisticsSurviveTheWire) {
   sa.destination = kV6;
   sa.sequence = std::uint64_t{1} << 40;
   stats.sas = {sa};
-  stats.neighbors = {{IpAddress::v4(9), "eth0", MacAddress{{1, 2, 3, 4, 5, 6}}, true, 1500}};
+  stats.neighbors = {{IpAddress::v4(9), "eth0", MacAddress{{1, 2, 3, 4, 5, 6}}, true, 1500},
+                     {kV6, "eth0", MacAddress{{1, 2, 3, 4, 5, 7}}, true, 1500, CircuitId(3)}};
   stats.routes = 100;
   stats.endpoints = 200;
   expect_round_trip(stats);
@@ -197,6 +202,11 @@ TEST(TableMessage, AnOperationWithABadFieldIsRefusedByName) {
   Route route{DomainId(1), IpPrefix(IpAddress::v4(0x0a000000), 8), RouteAction::kForward, {}};
   route.nexthops.assign(65, {AttachmentRef::vpc(Vni(1)), 1});
   EXPECT_THAT(refusal_of(route), HasSubstr("65 nexthops"));
+  EXPECT_THAT(refusal_of(Circuit{CircuitId(3), "c", DomainId(1), "eth0", 0, 0, 0x88a8, 1500, true}), HasSubstr("vlan is 0"));
+  EXPECT_THAT(refusal_of(Circuit{CircuitId(3), "c", DomainId(1), "eth0", 7, 4095, 0x88a8, 1500, true}),
+              HasSubstr("outer vlan is 4095"));
+  EXPECT_THAT(refusal_of(Circuit{CircuitId(3), "c", DomainId(1), "eth0", 7, 5, 0x9100, 1500, true}), HasSubstr("outer type"));
+  EXPECT_THAT(refusal_of(Circuit{CircuitId(3), "c", DomainId(1), "", 7, 5, 0x88a8, 1500, true}), HasSubstr("interface"));
 }
 
 TEST(TableFramer, CutsAStreamAnywhere) {

@@ -302,6 +302,36 @@ TEST_F(XdpLab, FragmentsGoWhereTheirFirstWent) {
   EXPECT_EQ(send(ipv6(44, last)), Went::kKernel) << "of another packet";
 }
 
+TEST_F(XdpLab, FramesInTheVlanOfACircuitAreOurs) {
+  const auto tagged = [](std::initializer_list<std::array<unsigned, 2>> tags) {
+    Frame frame(12, 0x02);
+    for (const auto& [type, control] : tags) {
+      append_be16(frame, type);
+      append_be16(frame, control);
+    }
+    append_be16(frame, 0x0800);
+    frame.resize(80, 0x45);
+    return frame;
+  };
+  std::uint32_t index = 0;
+  ASSERT_TRUE(sys::run_in_netns(ours_, [&index]() -> Result<void> {
+    index = ::if_nametoindex("e0");
+    return {};
+  }));
+  EXPECT_EQ(send(tagged({{0x8100, 100}})), Went::kKernel);
+  ASSERT_TRUE(steering_->set_circuits({{index, 0, 100}, {index, 300, 7}}));
+  EXPECT_EQ(send(tagged({{0x8100, 100}})), Went::kSocket);
+  EXPECT_EQ(send(tagged({{0x8100, 0xe064}})), Went::kSocket) << "priority bits";
+  EXPECT_EQ(send(tagged({{0x88a8, 300}, {0x8100, 7}})), Went::kSocket);
+  EXPECT_EQ(send(tagged({{0x8100, 300}, {0x8100, 7}})), Went::kSocket) << "either type of tag";
+  EXPECT_EQ(send(tagged({{0x88a8, 300}, {0x8100, 8}})), Went::kSocket) << "the forwarder drops and counts it";
+  EXPECT_EQ(send(tagged({{0x8100, 101}})), Went::kKernel);
+  EXPECT_EQ(send(tagged({{0x8100, 300}})), Went::kKernel);
+  EXPECT_EQ(send(tagged({{0x8100, 100}, {0x8100, 7}})), Went::kKernel);
+  ASSERT_TRUE(steering_->set_circuits({{index + 1, 0, 100}}));
+  EXPECT_EQ(send(tagged({{0x8100, 100}})), Went::kKernel) << "another interface";
+}
+
 TEST_F(XdpLab, SteeringFollowsItsSets) {
   ASSERT_TRUE(steering_->set_vteps({{IpAddress::v4(0xc0000201), 8472}}));
   EXPECT_EQ(send(ipv4(17, udp(4789, kVxlan))), Went::kKernel);

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import pathlib
+import socket
+import time
+
+import pytest
+
+from lib import bird, capture, traffic
+from lib import two_sites as t
+from lib.expect import expect
+
+VLAN_TAP = pathlib.Path(__file__).parents[1] / "lib/vlan_tap.py"
+FORGE = VLAN_TAP.with_name("forge.py")
+C_HOST, C_HOST6 = "10.50.0.10", "fd50::10"
+OURS, THEIRS = ["192.168.15.1", "192.168.15.9"], ["192.168.15.2", "192.168.15.10"]
+LENGTHS = [29, 30]
+OURS6, THEIRS6 = "fd15::1", "fd15::2"
+SERVICE_KEY = "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"
+TAGS = {"line0": ["100"], "line1": ["7", "300"]}
+PROVIDER_ASN = 12076
+
+
+class Lines(t.TwoSites):
+    """The sites of the demo without site-b, and a provider with two lines to the gateway."""
+
+    def __init__(self, lab):
+        super().__init__(lab, vms=("red1",), site_b=False)
+        self.prov = lab.namespace("prov", forwarding=True)
+        self.c_host = lab.namespace("c-host")
+        lab.veth(self.c_host, "eth0", self.prov, "lan")
+        for address, space, device in ((f"{C_HOST}/24", self.c_host, "eth0"), (f"{C_HOST6}/64", self.c_host, "eth0"),
+                                       ("10.50.0.1/24", self.prov, "lan"), ("fd50::1/64", self.prov, "lan")):
+            space.ip(f"addr add {address} dev {device}" + (" nodad" if ":" in address else ""))
+        self.c_host.ip("route add default via 10.50.0.1")
+        self.c_host.ip("-6 route add default via fd50::1")
+        self.taps = {}
+        for number, line in enumerate(("line0", "line1")):
+            # Two tags do not fit an Ethernet device's MTU of 1500 (it has room for one).
+            lab.veth(self.gw, line, self.prov, line, mtu=1504 if line == "line1" else 1500)
+            self.plug(line)
+            self.address(number)
+
+    def address(self, number):
+        self.prov.ip(f"addr add {THEIRS[number]}/{LENGTHS[number]} dev line{number}v")
+        if number == 0:
+            self.prov.ip(f"addr add {THEIRS6}/126 dev line0v nodad")
+
+    def plug(self, line):
+        """Connects the provider's router to its VLAN."""
+        tap = self.taps[line] = self.prov.spawn([VLAN_TAP, line, f"{line}v", *TAGS[line]], log=self.lab.fresh(f"{line}.log"))
+        expect(lambda: "ready" in tap.text(), 10, f"the provider's end of {line} is plugged in")
+
+    def gateway_document(self, site_a=True, site_b=False):
+        document = super().gateway_document(site_a, site_b)
+        document["uplinks"] += [{"interface": line} for line in TAGS]
+        speaker = document["domains"][0]["bgp"]
+        speaker["neighbors"][0]["export"] += ["10.50.0.0/24"]
+        for name, address in zip(("primary", "secondary"), THEIRS):
+            speaker["neighbors"].append(t.neighbor(name, address, PROVIDER_ASN, ["10.50.0.0/16 le 24"],
+                                                   ["10.20.0.0/24", "10.1.0.0/16 le 24"]) | {"bfd": True})
+        common = {"domain": "red", "service-key": SERVICE_KEY}
+        document["circuits"] = [
+            {"name": "line-a", "uplink": "line0", "vlan": 100, "addresses": [f"{OURS[0]}/29", f"{OURS6}/126"]} | common,
+            {"name": "line-b", "uplink": "line1", "vlan": 7, "outer-vlan": 300, "addresses": [f"{OURS[1]}/30"],
+             "path": "secondary"} | common]
+        return document
+
+    def start_provider(self):
+        self.p_bird = bird.Bird(self.prov, router_id="10.255.3.1", lan="lan", local=THEIRS[0], asn=PROVIDER_ASN,
+                                neighbor=OURS[0], neighbor_asn=65515, bfd="line*v",
+                                also=[("up2", THEIRS[1], OURS[1])])
+
+    def circuit(self, name):
+        return next(one for one in self.simplon.show("circuit", "show")["circuits"] if one["name"] == name)
+
+
+@pytest.fixture(scope="module")
+def lines(lab):
+    built = Lines(lab)
+    built.start_router_a()
+    built.gateway().start().apply(built.gateway_document())
+    built.start_provider()
+    box = built.simplon
+    box.wait_tunnel("site-a")
+    for neighbor in ("site-a", "primary", "secondary"):
+        box.wait_bgp(neighbor)
+    box.wait_route("red", "10.50.0.0/24")
+    expect(lambda: built.p_bird.learned() == ["10.1.0.0/24", "10.20.0.0/24"], 20, "the provider learned site and VPC")
+    expect(lambda: built.a_bird.learned() == ["10.20.0.0/24", "10.50.0.0/24"], 20, "site-a learned line and VPC")
+    yield built
+    built.assert_healthy()
+
+
+def test_both_paths_carry_the_route(lines):
+    hops = lines.simplon.routes("red")["10.50.0.0/24"]["nexthops"]
+    assert sorted((hop["kind"], hop["name"], hop["gateway"]) for hop in hops) == [
+        ("circuit", "line-a", THEIRS[0]), ("circuit", "line-b", THEIRS[1])]
+    for name, mtu in (("line-a", 1500), ("line-b", 1500)):
+        circuit = lines.circuit(name)
+        assert circuit["observed"]["state"] == "up", circuit
+        assert circuit["programmed"]["mtu"] == mtu
+    neighbors = {one["address"]: one["resolved"] for one in lines.circuit("line-a")["observed"]["neighbors"]}
+    assert neighbors[THEIRS[0]]
+
+
+@pytest.mark.parametrize("source,address", [
+    ("c-host", t.VM["red1"]), ("red1", C_HOST), ("c-host", t.A_HOST), ("a-host", C_HOST)])
+def test_reaches(lab, lines, source, address):
+    traffic.reachable(lab.namespaces[source], address)
+    result = traffic.ping(lab.namespaces[source], address)
+    assert result.lost == 0, result.text
+
+
+@pytest.mark.parametrize("ip_bytes", [1400, 1500, 9000])
+def test_pings_of_any_size(lines, ip_bytes):
+    for source, address in ((lines.c_host, t.VM["red1"]), (lines.vm["red1"], C_HOST), (lines.c_host, t.A_HOST)):
+        result = traffic.ping(source, address, size=ip_bytes - 28)
+        assert result.lost == 0, result.text
+
+
+def test_streams_lose_nothing(lines):
+    with traffic.stream(lines.c_host, lines.vm["red1"], t.VM["red1"], port=7000) as there, \
+            traffic.stream(lines.vm["red1"], lines.c_host, C_HOST, port=7001) as back:
+        traffic.carried(there, 2000)
+        traffic.carried(back, 2000)
+    assert there.result.lost == 0 and back.result.lost == 0, (str(there.result), str(back.result))
+
+
+def test_tcp_transfers_arrive_unchanged(lines):
+    for source, target, address in ((lines.c_host, lines.vm["red1"], t.VM["red1"]), (lines.vm["red1"], lines.c_host, C_HOST),
+                                    (lines.a_host, lines.c_host, C_HOST)):
+        traffic.tcp_transfer(source, target, address, megabytes=5)
+
+
+def test_traceroute_shows_the_gateway(lines):
+    hops = traffic.traceroute(lines.c_host, t.VM["red1"])
+    assert hops[0] == "10.50.0.1" and hops[1] in OURS and hops[2:] == [t.VM["red1"]]
+    hops = traffic.traceroute(lines.vm["red1"], C_HOST)
+    assert hops[0] == "10.20.0.1" and hops[1] in THEIRS and hops[2:] == [C_HOST]
+
+
+def test_our_own_addresses_answer(lines):
+    for address in OURS + [OURS6]:
+        assert traffic.ping(lines.prov, address).lost == 0
+    assert traffic.ping(lines.vm["red1"], OURS[0]).lost == 0
+
+
+def test_a_directly_connected_neighbor_is_found(lines):
+    """No route names it as gateway: the first packet makes the kernel ask for it."""
+    other = "192.168.15.3"
+    lines.prov.ip(f"addr add {other}/29 dev line0v")
+    before = lines.simplon.drops()["neighbor_unresolved"]
+    traffic.reachable(lines.vm["red1"], other)
+    assert lines.simplon.drops()["neighbor_unresolved"] > before
+    assert {one["address"]: one["resolved"] for one in lines.circuit("line-a")["observed"]["neighbors"]}[other]
+    assert traffic.ping(lines.vm["red1"], other).lost == 0
+
+
+def test_a_failed_path_moves_its_traffic(lines):
+    with traffic.stream(lines.c_host, lines.vm["red1"], t.VM["red1"], port=7002) as stream:
+        traffic.carried(stream, 300)
+        began = time.monotonic()
+        lines.taps["line0"].stop()
+        expect(lambda: [hop["name"] for hop in lines.simplon.routes("red")["10.50.0.0/24"]["nexthops"]] == ["line-b"], 20,
+               "the route is left with line-b")
+        lines.lab.note(f"line-a was given up {time.monotonic() - began:.2f} s after it failed")
+        traffic.carried(stream, 300)
+    assert traffic.ping(lines.vm["red1"], C_HOST).lost == 0
+    expect(lambda: lines.circuit("line-a")["observed"]["state"] == "no-neighbor", 60, "line-a says that nobody is there")
+    lines.plug("line0")
+    lines.address(0)
+    lines.simplon.wait_bgp("primary")
+    expect(lambda: len(lines.simplon.routes("red")["10.50.0.0/24"]["nexthops"]) == 2, 20, "both paths carry the route again")
+    expect(lambda: lines.circuit("line-a")["observed"]["state"] == "up", 20, "line-a is up")
+
+
+def checksum(data):
+    total = sum(int.from_bytes(data[i:i + 2], "big") for i in range(0, len(data), 2))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return (~total & 0xFFFF).to_bytes(2, "big")
+
+
+def echo_requests(lines, line, tags, count=10):
+    """ICMP echo requests of c-host for the VM, with these tags (hexadecimal) on the wire of a line."""
+    ours = lines.gw.out("ip", "-br", "link", "show", line, quiet=True).split()[2].replace(":", "")
+    icmp = bytes.fromhex("0800000000010001")
+    icmp = icmp[:2] + checksum(icmp) + icmp[4:]
+    header = bytes.fromhex("4500001c0001000040010000") + socket.inet_aton(C_HOST) + socket.inet_aton(t.VM["red1"])
+    header = header[:10] + checksum(header) + header[12:]
+    frame = ours + "02deadbeef01" + tags + "0800" + (header + icmp).hex() + "00" * 18
+    lines.prov.run(FORGE, line, input="\n".join([frame] * count))
+
+
+def test_frames_of_others_reach_nobody(lines):
+    at_vm = capture.Capture(lines.vm["red1"], "eth0", filter=f"icmp and src host {C_HOST}")
+    before = lines.simplon.drops()["vlan_unknown"]
+    echo_requests(lines, "line0", "81000065")  # for the kernel, which may have a device for VLAN 101
+    echo_requests(lines, "line0", "8100006481000005")
+    echo_requests(lines, "line1", "81000007")
+    # All of the provider's VLAN is the gateway's business, also the VLANs of other customers in it.
+    echo_requests(lines, "line1", "88a8012c81000008")
+    expect(lambda: lines.simplon.drops()["vlan_unknown"] == before + 10, 10, "frames of another customer are counted")
+    echo_requests(lines, "line0", "81000064")
+    echo_requests(lines, "line1", "88a8012c81000007")
+    expect(lambda: at_vm.count() == 20, 10, "those of the circuits reach the VM")
+    assert lines.simplon.drops()["vlan_unknown"] == before + 10
+    assert at_vm.stop().count() == 20
+
+
+def test_the_lines_carry_only_tagged_frames(lines):
+    untagged = [capture.Capture(lines.prov, line, filter="not vlan and not ip6") for line in TAGS]
+    assert traffic.ping(lines.c_host, t.VM["red1"], count=5).lost == 0
+    assert traffic.ping(lines.vm["red1"], C_HOST, count=5).lost == 0
+    for one in untagged:
+        assert one.stop().count() == 0
+
+
+def test_removing_and_adding_by_cli(lines):
+    box = lines.simplon
+    document = lines.gateway_document()
+    refused = box.cli("--yes", "circuit", "remove", "line-b", check=False)
+    assert refused.returncode == 1 and "in no inside link" in refused.stdout + refused.stderr
+    document["domains"][0]["bgp"]["neighbors"] = document["domains"][0]["bgp"]["neighbors"][:2]
+    box.apply(document, "--yes")
+    box.cli("--yes", "circuit", "remove", "line-b")
+    assert [one["name"] for one in box.show("circuit", "show")["circuits"]] == ["line-a"]
+    expect(lambda: "cir2" not in box.domain("red").out("ip", "-br", "link", quiet=True), 10, "its TAP is gone")
+    assert traffic.ping(lines.c_host, t.VM["red1"]).lost == 0
+    box.cli("--yes", "circuit", "add", "line-b", "--domain", "red", "--uplink", "line1", "--vlan", "7", "--outer-vlan", "300",
+            "--address", f"{OURS[1]}/30", "--secondary", "--service-key", SERVICE_KEY)
+    box.apply(lines.gateway_document(), "--yes")
+    box.wait_bgp("secondary")
+    text = box.cli("circuit", "show", "line-b").stdout
+    assert "7 in 300 on line1" in text and THEIRS[1] in text, text
+
+
+def test_the_forwarder_comes_back_with_its_circuits(lines):
+    lines.simplon.restart_forwarder()
+    expect(lines.simplon.current, 20, "the tables are there again")
+    traffic.reachable(lines.c_host, t.VM["red1"], within=30)
+    for neighbor in ("primary", "secondary"):
+        lines.simplon.wait_bgp(neighbor)
+    expect(lambda: len(lines.simplon.routes("red")["10.50.0.0/24"]["nexthops"]) == 2, 30, "both paths carry the route")
+    assert traffic.ping(lines.c_host, t.VM["red1"]).lost == 0
+    assert traffic.ping(lines.vm["red1"], C_HOST).lost == 0
