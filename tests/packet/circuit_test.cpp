@@ -468,16 +468,20 @@ TEST_F(Circuit, GatewaysAreAnnouncedWhileARouteNeedsThem) {
   });
   EXPECT_EQ(wanted, (std::multiset<std::string>{"3 192.168.15.2", "3 fd15::2", "4 192.168.16.2", "4 192.168.16.3"}));
   rig.tables.remove_route(kRed, Topology::prefix("10.80.0.0/16"));
+  rig.tables.commit();
   EXPECT_FALSE(wanted.contains("4 192.168.16.3"));
   rig.tables.remove_route(kRed, Topology::prefix("10.60.0.0/16"));
+  rig.tables.commit();
   EXPECT_TRUE(wanted.contains("4 192.168.16.2")) << "the ECMP group needs it";
   rig.tables.remove_route(kRed, Topology::prefix("10.70.0.0/16"));
+  rig.tables.commit();
   EXPECT_EQ(wanted, (std::multiset<std::string>{"3 192.168.15.2", "3 fd15::2"}));
   rig.tables.remove_circuit(CircuitId{4});
   rig.tables.remove_host_port(kCircuit4);
   EXPECT_TRUE(rig.tables.totals(kCircuit4).has_value()) << "connected and local routes still name it";
   rig.tables.remove_route(kRed, Topology::prefix("192.168.16.0/30"));
   rig.tables.remove_route(kRed, Topology::prefix("192.168.16.1/32"));
+  rig.tables.commit();
   EXPECT_FALSE(rig.tables.totals(kCircuit4).has_value());
 }
 

@@ -63,7 +63,7 @@ std::vector<Case> cases() {
   // Outer Ethernet and IP.
   add({"13 bytes", Drop::kEthernetTruncated, kFabric, [](Rig&) { return payload(13); }});
   add(vxlan_case("other MAC", Drop::kEthernetNotForUs, [](Changed& c) { c.outer_ethernet.dst = kComputeMac; }));
-  add(vxlan_case("VLAN tag", Drop::kEthernetType, [](Changed& c) { c.outer_ethernet.type = 0x8100; }));
+  add(vxlan_case("LLDP", Drop::kEthernetType, [](Changed& c) { c.outer_ethernet.type = 0x88cc; }));
   add(vxlan_case("IPv4 version 5", Drop::kOuterIpv4Malformed, [](Changed& c) { c.outer.version = 5; }));
   add(vxlan_case("total length behind the end", Drop::kOuterIpv4Malformed,
                  [](Changed& c) { c.outer.total_length = 1500; }));
@@ -282,6 +282,7 @@ TEST(EveryDrop, HasItsPacketAndItsName) {
     covered.insert(c.drop);
     Rig rig;
     if (c.prepare) c.prepare(rig);
+    rig.tables.commit();
     const Bytes packet = c.packet(rig);
     if (packet.empty()) continue;  // has tests of its own
     const Outcome outcome = rig.send(c.port, packet);

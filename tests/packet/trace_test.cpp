@@ -93,6 +93,7 @@ TEST(TraceOfAFrame, SaysWhatTheWorkerSaysForEveryDrop) {
     if (c.drop == Drop::kNoHeadroom || c.drop == Drop::kNoFrame || c.drop == Drop::kTxRefused) continue;
     Rig rig;
     if (c.prepare) c.prepare(rig);
+    rig.tables.commit();
     const Bytes packet = c.packet(rig);
     if (packet.empty()) continue;
     const auto trace = forward::trace_received(rig.tables, rig.clock, c.port, packet);
