@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The life of a packet, in the order of the calls in `run_stages` (src/pipeline.h). A burst is a set of packets with a queue in front of
-// each stage; a stage takes its queue and puts every packet of it into another queue or drops it by name. So each stage's
-// code stays in the instruction cache for a whole burst, and the cache misses of its packets overlap.
+// The life of a packet, in the order of the calls in `run_stages` (src/pipeline.h). A burst is a set of packets with a queue
+// in front of each stage; a stage takes its queue and puts every packet of it into another queue or drops it by name. So each
+// stage's code stays in the instruction cache for a whole burst, and the cache misses of its packets overlap.
 //
 //     uplink --> classify --> vxlan_decap --+                                  +--> vxlan_encap --+
 //                    |                      +--> ip_forward --> resolve, pmtu -+                  +--> transmit --> uplink

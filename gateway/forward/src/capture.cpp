@@ -206,7 +206,7 @@ class CaptureTap final : public Watch {
       return put(header, packet.bytes());
     }
     if (running_ == Stage::kTransmit) {
-      header.ethernet = packet.inner.family != 0 && !packet.from_host;
+      header.ethernet = std::find(burst.to_host.begin(), burst.to_host.end(), number) == burst.to_host.end();
       return put(header, packet.bytes());
     }
     if (number >= Burst::kReceived || starts_[number].empty()) return;
