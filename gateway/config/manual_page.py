@@ -5,7 +5,7 @@ import json
 import pathlib
 import sys
 
-LISTS = {"uplinks": "uplink", "domains": "domain", "vpcs": "vpc", "tunnels": "tunnel"}
+LISTS = {"uplinks": "uplink", "domains": "domain", "vpcs": "vpc", "tunnels": "tunnel", "acls": "acl"}
 ABOUT = {
     "gateway": "The gateway itself.",
     "uplink": "A network interface of the host that the forwarder receives from and sends to.",
@@ -16,6 +16,10 @@ ABOUT = {
     "vpc": "A virtual network of the cloud, carried in VXLAN.",
     "endpoint": "A VM: its address, and the compute host that it is behind.",
     "tunnel": "An IPsec tunnel to a site.",
+    "acl": "An access list: who may talk to whom. It does not touch what is for the gateway itself.",
+    "acl-rule": "What one kind of packet may do.",
+    "policy": "What holds for the packets of one VPC or tunnel.",
+    "nat-rule": "A translation of addresses (IPv4).",
 }
 
 

@@ -201,6 +201,12 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
         co_return co_await backend.bgp();
       case ipc::ApiCall::kDrops:
         co_return co_await backend.drops();
+      case ipc::ApiCall::kAcls:
+        co_return co_await backend.acls();
+      case ipc::ApiCall::kNat:
+        co_return co_await backend.nat();
+      case ipc::ApiCall::kConnections:
+        co_return co_await backend.connections();
     }
     co_return fail(ErrorCode::kBug, "an unknown call");
   }

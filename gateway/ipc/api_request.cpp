@@ -37,6 +37,9 @@ constexpr std::array<Path, 16> kPaths = {{
     {"GET", "/v1/routes", ApiCall::kRoutes},
     {"GET", "/v1/bgp", ApiCall::kBgp},
     {"GET", "/v1/drops", ApiCall::kDrops},
+    {"GET", "/v1/acls", ApiCall::kAcls},
+    {"GET", "/v1/nat", ApiCall::kNat},
+    {"GET", "/v1/connections", ApiCall::kConnections},
     {"GET", "/v1/config/export", ApiCall::kExport},
     {"POST", "/v1/config/import", ApiCall::kImport},
     {"GET", "/v1/audit", ApiCall::kAudit},
@@ -311,6 +314,9 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
     case ApiCall::kVpcs:
     case ApiCall::kBgp:
     case ApiCall::kDrops:
+    case ApiCall::kAcls:
+    case ApiCall::kNat:
+    case ApiCall::kConnections:
       break;
   }
   if (const std::string problem = reader.problem(); !problem.empty()) return refuse(400, problem);

@@ -38,7 +38,10 @@ TEST(ApiRequest, EveryPathIsUnderstood) {
       {"GET", "/v1/vpcs", ApiCall::kVpcs},
       {"GET", "/v1/routes", ApiCall::kRoutes},
       {"GET", "/v1/bgp", ApiCall::kBgp},
-      {"GET", "/v1/drops", ApiCall::kDrops}};
+      {"GET", "/v1/drops", ApiCall::kDrops},
+      {"GET", "/v1/acls", ApiCall::kAcls},
+      {"GET", "/v1/nat", ApiCall::kNat},
+      {"GET", "/v1/connections", ApiCall::kConnections}};
   for (const auto& [method, target, call] : kPaths) {
     const auto request = parse_api_request(method, target, "");
     ASSERT_TRUE(request) << target << request.error().error.message();
