@@ -29,7 +29,8 @@ void declare_policy(Commands& commands) {
     });
   }
 
-  CLI::App* connection = commands.noun("connection", "what is remembered of who talks to whom", "simplon connection show");
+  CLI::App* connection =
+      commands.noun("connection", "what is remembered of who talks to whom", "simplon connection show");
   CLI::App* show = commands.command(*connection, "show", "up to 1,000 connections, and how many there are",
                                     "simplon connection show");
   for (CLI::App* one : {connection, show}) {

@@ -33,7 +33,8 @@ Page render_acls(const json& reply, Style) {
   page.text = plural(acls.size(), "access list") + "\n";
   Table table({"NAME", "DEFAULT", "RULES", "USED BY"}, kIndent);
   for (const auto& acl : acls) {
-    table.add({text(acl, "name"), text(acl, "default"), std::to_string(list(acl, "rules").size()), joined(acl, "used_by")});
+    table.add(
+        {text(acl, "name"), text(acl, "default"), std::to_string(list(acl, "rules").size()), joined(acl, "used_by")});
   }
   if (!acls.empty()) page.text += table.render();
   return page;
@@ -44,7 +45,8 @@ Page render_acl(const json& acl, Style) {
   const std::string users = joined(acl, "used_by");
   page.text = text(acl, "name") + "   " + (users.empty() ? "used by nobody" : "used by " + users) + "\n";
   Table table({"DECIDED", "RULE", "WHAT"}, kIndent);
-  for (const auto& rule : list(acl, "rules")) table.add({count(rule, "packets"), text(rule, "name"), text(rule, "rule")});
+  for (const auto& rule : list(acl, "rules"))
+    table.add({count(rule, "packets"), text(rule, "name"), text(rule, "rule")});
   table.add({"", "", text(acl, "default") + " everything else"});
   page.text += table.render();
   return page;

@@ -12,7 +12,8 @@ namespace {
 
 json count_of(const std::vector<ipc::RuleCount>* counts, const std::string& rule) {
   if (counts == nullptr) return nullptr;
-  const auto found = std::find_if(counts->begin(), counts->end(), [&](const auto& count) { return count.name == rule; });
+  const auto found =
+      std::find_if(counts->begin(), counts->end(), [&](const auto& count) { return count.name == rule; });
   return found == counts->end() ? json(nullptr) : json(found->packets);
 }
 

@@ -45,47 +45,46 @@ IpPrefix prefix(const char* text) { return IpPrefix::parse(text).value(); }
 
 INSTANTIATE_TEST_SUITE_P(
     All, PolicyMistake,
-    ::testing::Values(
-        Mistake{"UnknownList", [](GatewayConfig& c) { c.vpcs[0].policy.acl = "wbe"; }, "vpcs[0].policy.acl",
-                "did you mean 'web'"},
-        Mistake{"ListTwice", [](GatewayConfig& c) { c.acls.push_back(c.acls[0]); }, "acls[1].name", "exists already",
-                ErrorCode::kConflict},
-        Mistake{"RuleTwice", [](GatewayConfig& c) { rule(c, 1).name = "https"; }, "acls[0].rules[1].name",
-                "exists already", ErrorCode::kConflict},
-        Mistake{"PortsWithoutProtocol", [](GatewayConfig& c) { rule(c, 0).protocol.reset(); }, "acls[0].rules[0].ports",
-                "only TCP and UDP"},
-        Mistake{"TypesOfTcp", [](GatewayConfig& c) { rule(c, 1).protocol = 6; }, "acls[0].rules[1].icmp-types",
-                "only ICMP"},
-        Mistake{"TwoVersions", [](GatewayConfig& c) { rule(c, 0).destination = {prefix("fd00::/64")}; },
-                "acls[0].rules[0]", "matches nothing"},
-        Mistake{"NatAttachmentMissing", [](GatewayConfig& c) { nat(c, 0).attachment.clear(); },
-                "domains[0].nat[0].attachment", "is missing"},
-        Mistake{"NatAttachmentUnknown", [](GatewayConfig& c) { nat(c, 0).attachment = "berlni"; },
-                "domains[0].nat[0].attachment", "did you mean 'berlin'"},
-        Mistake{"NatAttachmentElsewhere", [](GatewayConfig& c) { nat(c, 0).attachment = "blue"; },
-                "domains[0].nat[0].attachment", "belongs to domain 'test'", ErrorCode::kConflict},
-        Mistake{"NatIpv6", [](GatewayConfig& c) { nat(c, 0).outside = prefix("fd00::/64"); }, "domains[0].nat[0].outside",
-                "is not IPv4"},
-        Mistake{"NatNetmapLengths", [](GatewayConfig& c) { nat(c, 2).outside = prefix("100.70.0.0/25"); },
-                "domains[0].nat[2].inside", "not of the same length"},
-        Mistake{"NatPoolInsideVpc", [](GatewayConfig& c) { nat(c, 0).outside = prefix("10.20.0.0/30"); },
-                "domains[0].nat[0].outside", "overlaps", ErrorCode::kConflict},
-        Mistake{"NatPublishedTwice",
-                [](GatewayConfig& c) {
-                  c.domains[0].nat.push_back(nat(c, 1));
-                  c.domains[0].nat.back().name = "again";
-                },
-                "domains[0].nat[3].outside", "published by rule 'web'", ErrorCode::kConflict},
-        Mistake{"NatPortWithoutProtocol", [](GatewayConfig& c) { nat(c, 1).protocol = 0; }, "domains[0].nat[1].protocol",
-                "only TCP and UDP"},
-        Mistake{"NatNetworkPublished",
-                [](GatewayConfig& c) {
-                  nat(c, 1).outside = prefix("100.64.1.0/24");
-                  nat(c, 1).inside = prefix("10.20.0.0/24");
-                },
-                "domains[0].nat[1].outside", "netmap"},
-        Mistake{"NatInsideOfSource", [](GatewayConfig& c) { nat(c, 0).inside = prefix("10.20.0.0/24"); },
-                "domains[0].nat[0].inside", "use 'source'"}),
+    ::testing::Values(Mistake{"UnknownList", [](GatewayConfig& c) { c.vpcs[0].policy.acl = "wbe"; },
+                              "vpcs[0].policy.acl", "did you mean 'web'"},
+                      Mistake{"ListTwice", [](GatewayConfig& c) { c.acls.push_back(c.acls[0]); }, "acls[1].name",
+                              "exists already", ErrorCode::kConflict},
+                      Mistake{"RuleTwice", [](GatewayConfig& c) { rule(c, 1).name = "https"; }, "acls[0].rules[1].name",
+                              "exists already", ErrorCode::kConflict},
+                      Mistake{"PortsWithoutProtocol", [](GatewayConfig& c) { rule(c, 0).protocol.reset(); },
+                              "acls[0].rules[0].ports", "only TCP and UDP"},
+                      Mistake{"TypesOfTcp", [](GatewayConfig& c) { rule(c, 1).protocol = 6; },
+                              "acls[0].rules[1].icmp-types", "only ICMP"},
+                      Mistake{"TwoVersions", [](GatewayConfig& c) { rule(c, 0).destination = {prefix("fd00::/64")}; },
+                              "acls[0].rules[0]", "matches nothing"},
+                      Mistake{"NatAttachmentMissing", [](GatewayConfig& c) { nat(c, 0).attachment.clear(); },
+                              "domains[0].nat[0].attachment", "is missing"},
+                      Mistake{"NatAttachmentUnknown", [](GatewayConfig& c) { nat(c, 0).attachment = "berlni"; },
+                              "domains[0].nat[0].attachment", "did you mean 'berlin'"},
+                      Mistake{"NatAttachmentElsewhere", [](GatewayConfig& c) { nat(c, 0).attachment = "blue"; },
+                              "domains[0].nat[0].attachment", "belongs to domain 'test'", ErrorCode::kConflict},
+                      Mistake{"NatIpv6", [](GatewayConfig& c) { nat(c, 0).outside = prefix("fd00::/64"); },
+                              "domains[0].nat[0].outside", "is not IPv4"},
+                      Mistake{"NatNetmapLengths", [](GatewayConfig& c) { nat(c, 2).outside = prefix("100.70.0.0/25"); },
+                              "domains[0].nat[2].inside", "not of the same length"},
+                      Mistake{"NatPoolInsideVpc", [](GatewayConfig& c) { nat(c, 0).outside = prefix("10.20.0.0/30"); },
+                              "domains[0].nat[0].outside", "overlaps", ErrorCode::kConflict},
+                      Mistake{"NatPublishedTwice",
+                              [](GatewayConfig& c) {
+                                c.domains[0].nat.push_back(nat(c, 1));
+                                c.domains[0].nat.back().name = "again";
+                              },
+                              "domains[0].nat[3].outside", "published by rule 'web'", ErrorCode::kConflict},
+                      Mistake{"NatPortWithoutProtocol", [](GatewayConfig& c) { nat(c, 1).protocol = 0; },
+                              "domains[0].nat[1].protocol", "only TCP and UDP"},
+                      Mistake{"NatNetworkPublished",
+                              [](GatewayConfig& c) {
+                                nat(c, 1).outside = prefix("100.64.1.0/24");
+                                nat(c, 1).inside = prefix("10.20.0.0/24");
+                              },
+                              "domains[0].nat[1].outside", "netmap"},
+                      Mistake{"NatInsideOfSource", [](GatewayConfig& c) { nat(c, 0).inside = prefix("10.20.0.0/24"); },
+                              "domains[0].nat[0].inside", "use 'source'"}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Policy, ValuesAreReadOneByOneAndAllMistakesAreTold) {
@@ -134,7 +133,8 @@ TEST(Policy, EmptyRuleSetsNeedNoPolicy) {
             "max-connections 500");
   EXPECT_EQ(describe_rule(full().acls[0].rules[0]),
             "allow to tcp 172.16.0.0/12 -> 10.20.0.11/32 source-ports 1024-65535 ports 443, 8000-8100");
-  EXPECT_EQ(describe_rule(full().domains[0].nat[1]), "destination: tcp 100.64.1.1/32 port 80 to 10.20.0.11/32 port 8080");
+  EXPECT_EQ(describe_rule(full().domains[0].nat[1]),
+            "destination: tcp 100.64.1.1/32 port 80 to 10.20.0.11/32 port 8080");
 }
 
 }  // namespace

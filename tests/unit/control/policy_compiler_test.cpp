@@ -10,9 +10,7 @@ namespace {
 
 class PolicyCompilerTest : public ::testing::Test {
  protected:
-  PolicyCompilerTest() : ids_(config::IdRegistry::open(folder_.path()).value()) {
-    EXPECT_TRUE(ids_.assign(config_));
-  }
+  PolicyCompilerTest() : ids_(config::IdRegistry::open(folder_.path()).value()) { EXPECT_TRUE(ids_.assign(config_)); }
   TableSet compile() { return compile_objects(config_, ids_, "simplon-"); }
 
   config::TemporaryFolder folder_;

@@ -44,7 +44,8 @@ std::vector<NumberRange> ranges(Random& random) {
   std::vector<NumberRange> list;
   for (std::uint32_t i = random.below(3); i-- > 0;) {
     const auto first = static_cast<std::uint16_t>(random.below(16));
-    list.push_back({first, random.below(6) == 0 ? std::uint16_t{65535} : static_cast<std::uint16_t>(first + random.below(6))});
+    list.push_back(
+        {first, random.below(6) == 0 ? std::uint16_t{65535} : static_cast<std::uint16_t>(first + random.below(6))});
   }
   return list;
 }
