@@ -5,7 +5,7 @@ import json
 import pathlib
 import sys
 
-LISTS = {"uplinks": "uplink", "domains": "domain", "vpcs": "vpc", "tunnels": "tunnel", "circuits": "circuit"}
+LISTS = {"uplinks": "uplink", "domains": "domain", "vpcs": "vpc", "tunnels": "tunnel", "circuits": "circuit", "acls": "acl"}
 ABOUT = {
     "gateway": "The gateway itself.",
     "uplink": "A network interface of the host that the forwarder receives from and sends to.",
@@ -17,6 +17,10 @@ ABOUT = {
     "endpoint": "A VM: its address, and the compute host that it is behind.",
     "tunnel": "An IPsec tunnel to a site.",
     "circuit": "One path of a private line: a VLAN, or one inside another, on an uplink.",
+    "acl": "An access list: who may talk to whom. It does not touch what is for the gateway itself.",
+    "acl-rule": "What one kind of packet may do.",
+    "policy": "What holds for the packets of one VPC, tunnel or circuit.",
+    "nat-rule": "A translation of addresses (IPv4).",
 }
 
 

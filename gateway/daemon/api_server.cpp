@@ -211,6 +211,12 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
         co_return co_await backend.trace_live(author_of(peer.uid), std::move(request.packet));
       case ipc::ApiCall::kCapture:
         break;  // a stream: serve_capture
+      case ipc::ApiCall::kAcls:
+        co_return co_await backend.acls();
+      case ipc::ApiCall::kNat:
+        co_return co_await backend.nat();
+      case ipc::ApiCall::kConnections:
+        co_return co_await backend.connections();
     }
     co_return fail(ErrorCode::kBug, "an unknown call");
   }

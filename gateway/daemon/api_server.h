@@ -93,6 +93,9 @@ class ApiBackend {
   virtual boost::asio::awaitable<ApiResult> routes(std::string domain) = 0;
   virtual boost::asio::awaitable<ApiResult> bgp() = 0;
   virtual boost::asio::awaitable<ApiResult> drops() = 0;
+  virtual boost::asio::awaitable<ApiResult> acls() = 0;
+  virtual boost::asio::awaitable<ApiResult> nat() = 0;
+  virtual boost::asio::awaitable<ApiResult> connections() = 0;
   virtual boost::asio::awaitable<ApiResult> export_archive(bool history) = 0;
   virtual boost::asio::awaitable<ApiResult> import_archive(ApplyRequest request) = 0;
   virtual boost::asio::awaitable<ApiResult> audit(std::size_t last) = 0;

@@ -64,6 +64,9 @@ class Backend final : public ApiBackend {
   boost::asio::awaitable<ApiResult> routes(std::string domain) override;
   boost::asio::awaitable<ApiResult> bgp() override;
   boost::asio::awaitable<ApiResult> drops() override;
+  boost::asio::awaitable<ApiResult> acls() override;
+  boost::asio::awaitable<ApiResult> nat() override;
+  boost::asio::awaitable<ApiResult> connections() override;
   boost::asio::awaitable<ApiResult> export_archive(bool history) override;
   boost::asio::awaitable<ApiResult> import_archive(ApplyRequest request) override;
   boost::asio::awaitable<ApiResult> audit(std::size_t last) override;
@@ -76,7 +79,7 @@ class Backend final : public ApiBackend {
   void note_probation_end(const control::ProbationEnd& end);
 
  private:
-  boost::asio::awaitable<std::optional<ipc::Stats>> ask_forwarder();
+  boost::asio::awaitable<std::optional<ipc::Stats>> ask_forwarder(std::uint32_t connections = 0);
   boost::asio::awaitable<ApiResult> ask_trace(PacketPlace from, ipc::TraceRequest request);
   boost::asio::awaitable<ApiResult> apply_audited(std::string action, control::ApplyCommand command);
   [[nodiscard]] Result<GatewayConfig> load(std::uint64_t version) const;

@@ -14,6 +14,7 @@
 //                                                    +--> icmp_errors <-+   back out of where the packet came from
 //
 // Frames of circuits that are the kernel's business go between circuit_decap or classify and transmit directly.
+// Domains with policy (access lists, NAT, rates) have one more stage, police, between ip_forward and resolve.
 //
 // Packets of one flow stay in order: queues are first in, first out, and a flow takes one path. ICMP errors take a second
 // turn through resolve and pmtu; they are never answered themselves, so there is no third.

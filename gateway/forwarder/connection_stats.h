@@ -8,5 +8,7 @@ namespace simplon::forwarder {
 
 /// A line of the connection table, as it is shown.
 [[nodiscard]] ipc::ConnectionStats connection_stats(const forward::ConnectionView& view);
+/// And back.
+[[nodiscard]] forward::ConnectionView connection_view(const ipc::ConnectionStats& stats);
 
 }  // namespace simplon::forwarder

@@ -20,6 +20,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "gateway/forward/adopt_connections.h"
 #include "gateway/forward/drop.h"
 #include "gateway/forward/tables.h"
 #include "gateway/forwarder/circuits.h"
@@ -152,6 +153,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     // The tables change no more, so the worker may go on while they are written down.
     handover.tables = applier_.encode();
     worker_->stop();
+    append_connections(handover.tables);
     // Mappings that the worker noticed become events.
     sas_.tick();
     handover.events = sa_server_->close();
@@ -233,8 +235,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     stats.nats = applier_.nat_stats();
     stats.connections_used = tables_.connections();
     stats.connections_most = tables_.max_connections();
-    const auto now = std::chrono::duration_cast<std::chrono::seconds>(clock_.now().time_since_epoch()).count();
-    for (const auto& view : tables_.list_connections(connections, static_cast<std::uint64_t>(now))) {
+    for (const auto& view : tables_.list_connections(connections, now_seconds())) {
       stats.connections.push_back(connection_stats(view));
     }
     return stats;
@@ -311,6 +312,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       if (!envelope->has_value()) return {};
       const auto message = ipc::decode_table_message(**envelope);
       if (!message) return Unexpected(message.error());
+      if (const auto* connections = std::get_if<ipc::Stats>(&*message)) {
+        adopt_connections(connections->connections);
+        continue;
+      }
       const auto* update = std::get_if<ipc::Update>(&*message);
       if (update == nullptr) return fail(ErrorCode::kPeer, "the tables that were handed over hold another message");
       const auto errors = applier_.apply(*update);
@@ -321,6 +326,34 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   [[nodiscard]] std::string interface_of(forward::PortId port) const {
     auto name = uplinks_.name_of(port);
     return name.empty() ? host_ports_->interface_of(port) : name;
+  }
+
+  [[nodiscard]] std::uint64_t now_seconds() const {
+    const auto now = std::chrono::duration_cast<std::chrono::seconds>(clock_.now().time_since_epoch()).count();
+    return static_cast<std::uint64_t>(now);
+  }
+
+  /// Behind the tables, in messages of a bearable length.
+  void append_connections(std::vector<std::uint8_t>& stream) const {
+    constexpr std::size_t kAtOnce = 10'000;
+    ipc::Stats part;
+    const auto flush = [&] {
+      const auto frame = ipc::encode_table_message(part);
+      stream.insert(stream.end(), frame.begin(), frame.end());
+      part.connections.clear();
+    };
+    for (const auto& view : tables_.list_connections(tables_.max_connections(), now_seconds())) {
+      part.connections.push_back(connection_stats(view));
+      if (part.connections.size() == kAtOnce) flush();
+    }
+    if (!part.connections.empty()) flush();
+  }
+
+  void adopt_connections(const std::vector<ipc::ConnectionStats>& connections) {
+    std::vector<forward::ConnectionView> views;
+    for (const auto& one : connections) views.push_back(connection_view(one));
+    const std::size_t adopted = forward::adopt_connections(tables_, views, now_seconds());
+    spdlog::info("took over {} of {} connections", adopted, views.size());
   }
 
   void publish_descriptors() {

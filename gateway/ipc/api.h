@@ -151,6 +151,22 @@
 //                         "kernel": bool?, "drops": bool?, "reason": str?, "snaplen": int?, "count": int?, "seconds": int?,
 //                         filter as above}
 //   200 with application/x-pcapng, chunked, until count or seconds are reached or the client goes away.
+// GET /v1/acls        "packets" is null while the forwarder is away or the list is used by nobody
+//   {"acls": [{"name": str, "default": "allow"|"deny", "used_by": [str, ...], "programmed": bool,
+//      "rules": [{"name": str, "action": "allow"|"deny", "direction": "to"|"from", "rule": str, "packets": int?}, ...]}, ...]}
+//
+// GET /v1/nat
+//   {"domains": [{"name": str, "programmed": bool,
+//      "rules": [{"name": str, "type": str, "rule": str, "hits": int?}, ...]}, ...]}
+//
+// GET /v1/connections   at most 1,000 are listed
+//   {"used": int, "most": int, "attachments": [{"name": str, "connections": int, "limit": int}, ...],
+//    "connections": [{"domain": str, "protocol": str, "state": "opening"|"open"|"closing", "source": str, "source_port": int,
+//      "destination": str, "destination_port": int, "translated_source": str, "translated_source_port": int,
+//      "translated_destination": str, "translated_destination_port": int, "from": str, "to": str, "packets_out": int,
+//      "packets_back": int, "bytes_out": int, "bytes_back": int, "age_seconds": int, "idle_seconds": int,
+//      "expires_in_seconds": int}, ...]}
+//   503 while the forwarder is away.
 
 namespace simplon::ipc {
 

@@ -23,7 +23,7 @@ struct Path {
   ApiCall call;
 };
 
-constexpr std::array<Path, 20> kPaths = {{
+constexpr std::array<Path, 23> kPaths = {{
     {"GET", "/v1/status", ApiCall::kStatus},
     {"GET", "/v1/config", ApiCall::kConfig},
     {"GET", "/v1/config/history", ApiCall::kHistory},
@@ -38,6 +38,9 @@ constexpr std::array<Path, 20> kPaths = {{
     {"GET", "/v1/routes", ApiCall::kRoutes},
     {"GET", "/v1/bgp", ApiCall::kBgp},
     {"GET", "/v1/drops", ApiCall::kDrops},
+    {"GET", "/v1/acls", ApiCall::kAcls},
+    {"GET", "/v1/nat", ApiCall::kNat},
+    {"GET", "/v1/connections", ApiCall::kConnections},
     {"GET", "/v1/config/export", ApiCall::kExport},
     {"POST", "/v1/config/import", ApiCall::kImport},
     {"GET", "/v1/audit", ApiCall::kAudit},
@@ -381,6 +384,9 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
     case ApiCall::kCircuits:
     case ApiCall::kBgp:
     case ApiCall::kDrops:
+    case ApiCall::kAcls:
+    case ApiCall::kNat:
+    case ApiCall::kConnections:
       break;
   }
   if (const std::string problem = reader.problem(); !problem.empty()) return refuse(400, problem);

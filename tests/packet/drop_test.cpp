@@ -249,6 +249,48 @@ std::vector<Case> cases() {
   add({"no headroom", Drop::kNoHeadroom, kHostRedTunnel, [](Rig&) { return Bytes{}; }});  // see NoHeadroom below
   add({"no frame for a fragment", Drop::kNoFrame, kFabric, [](Rig&) { return Bytes{}; }});
   add({"put together", Drop::kOuterReassembled, kWan, [](Rig&) { return Bytes{}; }});  // see reassembly_test.cpp
+  // Policy: policy_test.cpp and nat_test.cpp have the rest.
+  const auto with_policy = [](Rig& rig, const forward::PolicyEntry& policy) {
+    forward::PolicyEntry entry = policy;
+    entry.attachment = forward::AttachmentId::vpc(Vni{5001});
+    entry.domain = kRed;
+    Topology::must(rig.tables.upsert_policy(entry));
+  };
+  const auto with_nat = [](Rig& rig) {
+    forward::NatRuleEntry rule;
+    rule.name = "source";
+    rule.attachment = forward::AttachmentId::tunnel(TunnelId{7});
+    rule.outside = Topology::prefix("100.64.0.1/32");
+    rule.port_blocks = 0;  // no port for anybody
+    Topology::must(rig.tables.upsert_nat({kRed, {rule}}));
+  };
+  const auto denying = [with_policy](Rig& rig) { with_policy(rig, {.acl = "missing"}); };
+  add(from_vm_case("denied", Drop::kAclDenied, kGood, denying));
+  add(from_vm_case("fragment without its first", Drop::kFragmentUnknown,
+                   ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .offset = 80}, payload(8)), denying));
+  add(from_vm_case("half a TCP header", Drop::kTransportTruncated, ipv4({"10.1.0.5", "172.16.0.9", 6}, payload(10)),
+                   denying));
+  add(from_vm_case("no connection allowed", Drop::kConnectionLimit, kGood, [with_policy, with_nat](Rig& rig) {
+    with_policy(rig, {.max_connections = 0});
+    with_nat(rig);
+  }));
+  add({"source of somebody else", Drop::kReversePath, kWan,
+       [](Rig& rig) { return rig.from_site(7, ipv4({"9.9.9.9", "10.1.0.5"}, {})); },
+       [](Rig& rig) {
+         forward::PolicyEntry entry;
+         entry.attachment = forward::AttachmentId::tunnel(TunnelId{7});
+         entry.domain = kRed;
+         entry.reverse_path = forward::ReversePath::kStrict;
+         Topology::must(rig.tables.upsert_policy(entry));
+       }});
+  add(from_vm_case("over the rate", Drop::kPoliced, kGood,
+                   [with_policy](Rig& rig) { with_policy(rig, {.from = {.bits_per_second = 100}}); }));
+  add({"outer address without connection", Drop::kNatNoMapping, kWan,
+       [](Rig& rig) { return rig.from_site(7, ipv4({"172.16.0.9", "100.64.0.1"}, udp({1, 2}, {}))); }, with_nat});
+  add(from_vm_case("no port left", Drop::kNatExhausted, kGood, with_nat));
+  add(from_vm_case("GRE through source NAT", Drop::kNatProtocol, ipv4({"10.1.0.5", "172.16.0.9", 47}, payload(8)), with_nat));
+  add({"all connections used", Drop::kConnectionTableFull, kFabric, [](Rig&) { return Bytes{}; }});  // connections_test.cpp
+  add({"wrong checksum of an ICMP error", Drop::kIcmpErrorChecksum, kFabric, [](Rig&) { return Bytes{}; }});  // nat_test.cpp
   add({"port removed", Drop::kPortMissing, kFabric, [](Rig&) { return Rig::from_vm(kGood); },
        [](Rig& rig) { rig.tables.remove_port(kWan); }});
   // Circuits: all of them in circuit_test.cpp.

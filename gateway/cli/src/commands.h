@@ -27,6 +27,7 @@ enum class Values : std::uint8_t {
   kVersions,
   kVersionsOrFiles,
   kDrops,
+  kAcls,
   /// Addresses of the endpoints of the VPC that is the command's first argument.
   kEndpoints,
   /// vpc:NAME and tunnel:NAME.
@@ -102,6 +103,7 @@ struct Walk {
 [[nodiscard]] std::string full_name(const CLI::App& app);
 
 void declare_state(Commands& commands);   // status, route, bgp, drop
+void declare_policy(Commands& commands);  // acl, nat, connection
 void declare_config(Commands& commands);  // config, apply, confirm
 void declare_tunnel(Commands& commands);
 void declare_vpc(Commands& commands);  // vpc, endpoint

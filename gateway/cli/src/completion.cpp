@@ -153,6 +153,8 @@ class Completion {
         return domains();
       case Values::kDrops:
         return named("/v1/drops", "drops", [](const json& drop) { return text(drop, "sentence"); });
+      case Values::kAcls:
+        return named("/v1/acls", "acls", [](const json& acl) { return joined(acl, "used_by"); });
       case Values::kVersionsOrFiles:
         files_ = true;
         return versions();

@@ -49,6 +49,7 @@ void declare(Commands& commands, CLI::App& app) {
   app.set_version_flag("--version", "simplon " SIMPLON_VERSION, "print the version");
   app.footer(std::string("Example:\n  simplon status\n\n") + kExitCodes);
   declare_state(commands);
+  declare_policy(commands);
   declare_config(commands);
   declare_audit(commands);
   declare_tunnel(commands);

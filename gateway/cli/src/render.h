@@ -39,6 +39,11 @@ struct Page {
 
 /// Stage by stage, then the remedy; a drop is degraded.
 [[nodiscard]] Page render_trace(const nlohmann::json& reply, Style style);
+/// Access lists in one line each; one list with its rules.
+[[nodiscard]] Page render_acls(const nlohmann::json& reply, Style style);
+[[nodiscard]] Page render_acl(const nlohmann::json& acl, Style style);
+[[nodiscard]] Page render_nat(const nlohmann::json& reply, Style style);
+[[nodiscard]] Page render_connections(const nlohmann::json& reply, Style style);
 
 /// Findings of `simplon doctor`, the worst last; `all`: also what is right.
 [[nodiscard]] Page render_doctor(const nlohmann::json& reply, bool all, Style style);

@@ -12,6 +12,7 @@
 #include "gateway/config/document.h"
 #include "gateway/config/json.h"
 #include "gateway/config/validate.h"
+#include "gateway/daemon/src/policy_view.h"
 #include "gateway/daemon/src/view.h"
 
 namespace simplon::daemon {
@@ -43,9 +44,9 @@ void merge(json& into, const json& from) { into.update(from); }
 
 }  // namespace
 
-asio::awaitable<std::optional<ipc::Stats>> Backend::ask_forwarder() {
+asio::awaitable<std::optional<ipc::Stats>> Backend::ask_forwarder(std::uint32_t connections) {
   if (!parts_.forwarder.connected()) co_return std::nullopt;
-  auto stats = co_await parts_.forwarder.stats();
+  auto stats = co_await parts_.forwarder.stats(connections);
   if (!stats) co_return std::nullopt;
   co_return std::optional<ipc::Stats>(*std::move(stats));
 }
@@ -276,6 +277,26 @@ asio::awaitable<ApiResult> Backend::drops() {
                                                    "is simplon-forwarder running? It counts the drops")));
   }
   co_return drops_json(*stats);
+}
+
+asio::awaitable<ApiResult> Backend::acls() {
+  const auto stats = co_await ask_forwarder();
+  co_return acls_json(parts_.reconciler.config(), stats);
+}
+
+asio::awaitable<ApiResult> Backend::nat() {
+  const auto stats = co_await ask_forwarder();
+  co_return nat_json(parts_.reconciler.config(), parts_.ids, stats);
+}
+
+asio::awaitable<ApiResult> Backend::connections() {
+  // Chosen by us: more than a person reads.
+  const auto stats = co_await ask_forwarder(1000);
+  if (!stats) {
+    co_return tl::unexpected(ApiFailure(make_error(ErrorCode::kUnavailable, "the forwarder is not reachable",
+                                                   "is simplon-forwarder running? It has the connections")));
+  }
+  co_return connections_json(parts_.reconciler.config(), parts_.ids, *stats);
 }
 
 }  // namespace simplon::daemon

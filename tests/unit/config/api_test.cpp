@@ -42,7 +42,10 @@ TEST(ApiRequest, EveryPathIsUnderstood) {
       {"GET", "/v1/drops", ApiCall::kDrops},
       {"GET", "/v1/trace", ApiCall::kTrace},
       {"POST", "/v1/trace/live", ApiCall::kTraceLive},
-      {"POST", "/v1/capture", ApiCall::kCapture}};
+      {"POST", "/v1/capture", ApiCall::kCapture},
+      {"GET", "/v1/acls", ApiCall::kAcls},
+      {"GET", "/v1/nat", ApiCall::kNat},
+      {"GET", "/v1/connections", ApiCall::kConnections}};
   for (const auto& [method, target, call] : kPaths) {
     const auto request = parse_api_request(method, target, "");
     ASSERT_TRUE(request) << target << request.error().error.message();

@@ -125,6 +125,17 @@ TEST(Pages, OtherNouns) {
   expect_fits(page.text);
 }
 
+TEST(Policy, RulesAreShownWithWhatTheyDecided) {
+  EXPECT_THAT(render_acls(replies::acls(), {}).text, HasSubstr("vpc red"));
+  const std::string acl = render_acl(replies::acls()["acls"][0], {}).text;
+  EXPECT_THAT(acl, HasSubstr("12,345"));
+  EXPECT_THAT(acl, HasSubstr("deny everything else"));
+  EXPECT_THAT(render_nat(replies::nat(), {}).text, HasSubstr("source at paris: any as 100.64.0.1/32"));
+  const std::string connections = render_connections(replies::connections(), {}).text;
+  EXPECT_THAT(connections, HasSubstr("2 connections of 262,144 possible, 1 listed"));
+  EXPECT_THAT(connections, HasSubstr("10.20.0.11:40000"));
+}
+
 TEST(Pages, DropsAreSortedAndTheCountersAreChecked) {
   json reply = replies::drops();
   Page page = render_drops(reply, false, {});
@@ -177,12 +188,14 @@ TEST(Pages, AnyShapeOfReplyIsRendered) {
       {{"domains", {{{"routes", {1}}, {"neighbors", {2}}}}}},
       {{"drops", {1}}, {"accounting", 5}},
       {{"steps", {1, {{"facts", {2, nullptr}}}}}, {"drop", {{"name", 3}}}, {"from", 4}},
+      {{"acls", {1}}, {"domains", 5}, {"connections", {2}}},
       {{"versions", {nullptr}}, {"programs", {1}}, {"uplinks", "x"}, {"problems", {{{"what", 1}}}}, {"errors", {1}}}};
   for (const auto& odd : kOdd) {
     for (const auto& page :
          {render_status(odd, {}), render_tunnels(odd, {}), render_tunnel(odd, {}), render_vpcs(odd, {}),
           render_vpc(odd, {}), render_circuits(odd, {}), render_circuit(odd, {}), render_endpoints(odd, {}), render_routes(odd, {}),
-          render_bgp(odd, {}), render_drops(odd, true, {}), render_trace(odd, {}), render_config(odd, {}), render_history(odd, {})})
+          render_bgp(odd, {}), render_drops(odd, true, {}), render_trace(odd, {}), render_acls(odd, {}), render_acl(odd, {}),
+          render_nat(odd, {}), render_connections(odd, {}), render_config(odd, {}), render_history(odd, {})})
       expect_fits(page.text);
     static_cast<void>(render_changes(odd, {}) + render_warnings(odd, {}) + render_errors(odd, "refused", {}) +
                       render_pending(odd, {}));

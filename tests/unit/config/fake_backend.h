@@ -104,6 +104,9 @@ class FakeBackend final : public ApiBackend {
   Reply drops() override {
     co_return fail(ErrorCode::kUnavailable, "the forwarder is away", "systemctl status simplon-forwarder");
   }
+  Reply acls() override { co_return cli::replies::acls(); }
+  Reply nat() override { co_return cli::replies::nat(); }
+  Reply connections() override { co_return cli::replies::connections(); }
 
   Reply export_archive(bool) override {
     json reply;

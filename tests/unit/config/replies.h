@@ -101,6 +101,29 @@ inline json bgp() {
        "observed": {"state": "Active", "prefixes_received": 0, "prefixes_accepted": 0, "prefixes_sent": 0, "bfd_state": "", "problem": "the TCP connection is refused", "hint": "is BGP running there?"}}]}]})");
 }
 
+inline json acls() {
+  return json::parse(
+      R"({"acls": [{"name": "web", "default": "deny", "used_by": ["vpc red"], "programmed": true, "rules": [
+          {"name": "https", "action": "allow", "direction": "to", "rule": "allow to tcp any -> any ports 443", "packets": 12345},
+          {"name": "rest", "action": "deny", "direction": "to", "rule": "deny to any any -> any", "packets": null}]}]})");
+}
+
+inline json nat() {
+  return json::parse(
+      R"({"domains": [{"name": "prod", "programmed": true, "rules": [
+          {"name": "egress", "type": "source", "rule": "source at paris: any as 100.64.0.1/32", "hits": 7}]}]})");
+}
+
+inline json connections() {
+  return json::parse(
+      R"({"used": 2, "most": 262144, "attachments": [{"name": "vpc red", "connections": 2, "limit": 65536}], "connections": [
+          {"domain": "prod", "protocol": "tcp", "state": "open", "source": "10.20.0.11", "source_port": 40000,
+           "destination": "172.16.0.9", "destination_port": 443, "translated_source": "100.64.0.1",
+           "translated_source_port": 2048, "translated_destination": "172.16.0.9", "translated_destination_port": 443,
+           "from": "vpc red", "to": "tunnel paris", "packets_out": 5, "packets_back": 4, "bytes_out": 500,
+           "bytes_back": 400, "age_seconds": 10, "idle_seconds": 1, "expires_in_seconds": 7439}]})");
+}
+
 inline json drops() {
   return json::parse(
       R"({"accounting": {"received": 1000, "originated": 2, "sent": 900, "punted": 80, "dropped": 22}, "drops": [

@@ -34,6 +34,10 @@ domains:
     static-routes:
       - {prefix: 0.0.0.0/0, via: paris}
       - {prefix: 0.0.0.0/0, via: berlin}
+    nat:
+      - {name: egress, type: source, attachment: berlin, source: [10.20.0.0/24], outside: 100.64.0.0/30, port-blocks: 4}
+      - {name: web, type: destination, outside: 100.64.1.1, inside: 10.20.0.11, protocol: tcp, outside-port: 80, inside-port: 8080}
+      - {name: ours, type: netmap, attachment: paris, inside: 10.20.0.0/24, outside: 100.70.0.0/24}
   - name: test
 vpcs:
   - name: red
@@ -46,6 +50,7 @@ vpcs:
     endpoints:
       - {address: 10.20.0.11, mac: "02:00:00:00:64:0b", vtep: 10.255.0.11}
       - {address: "2001:db8:20::11", mac: "02:00:00:00:64:0b", vtep: 10.255.0.11}
+    policy: {acl: web, reverse-path: strict, rate-from: 1000000, rate-to: 2000000, packets-from: 100, packets-to: 200, max-connections: 500}
   - name: blue
     domain: test
     vni: 200
@@ -72,6 +77,7 @@ tunnels:
     inside: [169.254.10.1/30, "fd00:10::1/64"]
     mtu: 1380
     clamp-mss: false
+    policy: {reverse-path: loose}
   - name: berlin
     domain: prod
     local: 203.0.113.1
@@ -91,6 +97,13 @@ circuits:
     enabled: false
     service-key: 9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d
     path: secondary
+    policy: {acl: web}
+acls:
+  - name: web
+    default: allow
+    rules:
+      - {name: https, action: allow, direction: to, protocol: tcp, source: [172.16.0.0/12], destination: [10.20.0.11], source-ports: [1024-65535], ports: [443, 8000-8100]}
+      - {name: ping, action: deny, direction: from, protocol: icmp, icmp-types: [8], stateful: false}
 )";
 
 /// The smallest document that is good for something: one VPC, one tunnel, BGP.

@@ -79,6 +79,7 @@ class FakeService final : public TableService {
   std::chrono::milliseconds settle_after{1};
   int settles = 0;
   int feeds = 0;
+  std::uint32_t asked_connections = 0;
 
  private:
   asio::io_context& io_;
@@ -177,7 +178,8 @@ TEST_F(TableConnectionTest, AnEmptyUpdateIsAcknowledged) {
 TEST_F(TableConnectionTest, ObserversMayOnlyAsk) {
   auto& observer = client(true);
   ASSERT_TRUE(run_until([&] { return observer.connected(); }));
-  const auto stats = wait(observer.stats());
+  const auto stats = wait(observer.stats(20'000));
+  EXPECT_EQ(service_.asked_connections, 10'000U);
   ASSERT_TRUE(stats);
   EXPECT_EQ(stats->routes, 7U);
   EXPECT_FALSE(wait(observer.update(routes(1))));

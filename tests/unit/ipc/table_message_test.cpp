@@ -41,7 +41,17 @@ std::vector<Object> one_of_each() {
                  {AttachmentRef::tunnel(TunnelId(7)), 1},
                  {AttachmentRef::circuit(CircuitId(3)), 1, IpAddress::v4(3)},
                  {AttachmentRef::circuit(CircuitId(3)), 1, kV6}}},
-          Circuit{CircuitId(3), "c", DomainId(1), "eth0", 7, 300, 0x8100, 1400, false}};
+          Circuit{CircuitId(3), "c", DomainId(1), "eth0", 7, 300, 0x8100, 1400, false},
+          Acl{"web", true,
+              {{"https", true, AclDirection::kTo, false, std::uint8_t{6}, {IpPrefix(kV6, 64)},
+                {IpPrefix(IpAddress::v4(0x0a000000), 8)}, {{1024, 65535}}, {{443, 443}, {8000, 8100}}},
+               {"rest", false, AclDirection::kFrom, true, {}, {}, {}, {}, {}}}},
+          Policy{AttachmentRef::vpc(Vni(5001)), DomainId(1), "web", ReversePath::kStrict, 1, 2, 3, 4, 5},
+          Nat{DomainId(1),
+              {{"egress", NatKind::kSource, AttachmentRef::tunnel(TunnelId(7)), {IpPrefix(IpAddress::v4(0x0a000000), 8)},
+                IpPrefix(IpAddress::v4(0x64400000), 30), {}, 0, 0, 0, 4},
+               {"web", NatKind::kDestination, {}, {}, IpPrefix::host(IpAddress::v4(0x64400001)),
+                IpPrefix::host(IpAddress::v4(0x0a000005)), 6, 80, 8080, 16}}}};
 }
 
 TEST(TableMessage, EveryMessageSurvivesTheWire) {
@@ -49,7 +59,7 @@ TEST(TableMessage, EveryMessageSurvivesTheWire) {
   expect_round_trip(SyncBegin{Epoch(5)});
   expect_round_trip(SyncEnd{Epoch(5), Generation(9)});
   expect_round_trip(Ack{Generation(9), {{3, "route 10.0.0.0/8: no"}}});
-  expect_round_trip(StatsRequest{12});
+  expect_round_trip(StatsRequest{12, 100});
 }
 
 PacketFilter some_filter() {
@@ -144,6 +154,24 @@ TEST(TableMessage, StatisticsSurviveTheWire) {
                      {kV6, "eth0", MacAddress{{1, 2, 3, 4, 5, 7}}, true, 1500, CircuitId(3)}};
   stats.routes = 100;
   stats.endpoints = 200;
+  stats.acls = {{"web", {{"https", 5}, {"rest", 0}}}};
+  stats.nats = {{DomainId(1), {{"egress", 9}}}};
+  stats.connections_used = 1;
+  stats.connections_most = 262144;
+  ConnectionStats connection;
+  connection.domain = DomainId(1);
+  connection.protocol = 6;
+  connection.state = ConnectionState::kOpen;
+  connection.source = IpAddress::v4(1);
+  connection.destination = kV6;
+  connection.source_port = 40000;
+  connection.translated_source = IpAddress::v4(2);
+  connection.translated_destination = kV6;
+  connection.translated_source_port = 2000;
+  connection.from = AttachmentRef::vpc(Vni(5));
+  connection.packets_out = 7;
+  connection.expires_in_seconds = 7440;
+  stats.connections = {connection};
   expect_round_trip(stats);
 }
 
