@@ -66,7 +66,7 @@ struct DomainConfig {
   std::string name;
   std::optional<BgpConfig> bgp;
   std::vector<StaticRouteConfig> static_routes;
-  std::vector<NatRuleConfig> nat;
+  std::vector<NatRuleConfig> nat{};
   friend bool operator==(const DomainConfig&, const DomainConfig&) = default;
 };
 
@@ -87,7 +87,7 @@ struct VpcConfig {
   MacAddress gateway_mac;
   std::uint16_t mtu_bytes = 1450;
   std::vector<EndpointConfig> endpoints;
-  PolicyConfig policy;
+  PolicyConfig policy{};
   friend bool operator==(const VpcConfig&, const VpcConfig&) = default;
 };
 
@@ -122,7 +122,7 @@ struct TunnelConfig {
   /// Upper bound for the inner MTU; the computed one applies when it is smaller.
   std::optional<std::uint16_t> mtu_bytes;
   bool clamp_mss = true;
-  PolicyConfig policy;
+  PolicyConfig policy{};
   friend bool operator==(const TunnelConfig&, const TunnelConfig&) = default;
 };
 
@@ -154,7 +154,7 @@ struct CircuitConfig {
   /// What the provider calls the line, a GUID in lower case; not a secret.
   std::optional<std::string> service_key;
   CircuitPath path = CircuitPath::kPrimary;
-  PolicyConfig policy;
+  PolicyConfig policy{};
   friend bool operator==(const CircuitConfig&, const CircuitConfig&) = default;
 };
 
@@ -168,8 +168,8 @@ struct GatewayConfig {
   std::vector<DomainConfig> domains;
   std::vector<VpcConfig> vpcs;
   std::vector<TunnelConfig> tunnels;
-  std::vector<AclConfig> acls;
-  std::vector<CircuitConfig> circuits;
+  std::vector<AclConfig> acls{};
+  std::vector<CircuitConfig> circuits{};
   friend bool operator==(const GatewayConfig&, const GatewayConfig&) = default;
 };
 

@@ -55,12 +55,12 @@ TEST(Connections, EndWhenTheyWereIdleForTheirLifetime) {
   std::map<std::uint32_t, std::uint32_t> last_seen;
   std::uint32_t now = 1000;
   for (int step = 0; step < 20000; ++step) {
-    now += random() % 8;
+    now += static_cast<std::uint32_t>(random() % 8);
     table.expire(now);
     for (auto at = last_seen.begin(); at != last_seen.end();) {
       at = at->second + kUdpOpeningSeconds < now ? last_seen.erase(at) : std::next(at);
     }
-    const std::uint32_t n = 1 + random() % 50;
+    const std::uint32_t n = 1 + static_cast<std::uint32_t>(random() % 50);
     const auto found = table.find(key(n), key(n).hash());
     ASSERT_EQ(found.index != 0, last_seen.contains(n)) << step;
     ASSERT_EQ(table.size(), last_seen.size()) << step;
