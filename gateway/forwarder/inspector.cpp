@@ -242,9 +242,9 @@ Inspector::~Inspector() = default;
 asio::awaitable<ipc::TraceReply> Inspector::trace(ipc::TraceRequest request) { return Core::trace(core_, std::move(request)); }
 
 Result<std::unique_ptr<ipc::CaptureFeed>> Inspector::capture(const ipc::CaptureRequest& request) {
-  if (auto may = core_->may_look(); !may) return Unexpected(may.error());
   const auto spec = core_->spec_of(request);
   if (!spec) return Unexpected(spec.error());
+  if (auto may = core_->may_look(); !may) return Unexpected(may.error());
   auto capture = forward::Capture::create(core_->tables, *spec);
   if (!capture) return Unexpected(capture.error());
   return std::unique_ptr<ipc::CaptureFeed>(std::make_unique<Feed>(core_, *std::move(capture)));

@@ -74,6 +74,7 @@ TEST(ApiRequest, ParametersArriveWhereTheyBelong) {
 }
 
 TEST(ApiRequest, PacketsArriveInTheWordsOfTheOperator) {
+  using ipc::PacketQuery;
   auto request = parse_api_request(
       "GET", "/v1/trace?from=vpc:red&source=fd00::5&destination=fd01::9&protocol=6&destination_port=443&size=1400&df=1&ttl=3&flags=syn", "");
   ASSERT_TRUE(request) << request.error().error.message();
