@@ -30,6 +30,7 @@
 #include "gateway/forwarder/underlay.h"
 #include "gateway/forwarder/uplinks.h"
 #include "gateway/forwarder/worker_thread.h"
+#include "gateway/forwarder/xdp_tier.h"
 #include "gateway/ipc/table_server.h"
 #include "platform/netlink/monitor.h"
 #include "platform/sys/service_notify.h"
@@ -87,6 +88,17 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     tuns_ = *std::move(tuns);
     host_ports_ = std::make_unique<HostPorts>(tables_, ids_, tuns_);
 
+    if (options.xdp_forwarding) {
+      auto tier = XdpTier::create(io_, tables_, {});
+      if (tier) {
+        tier_ = *std::move(tier);
+        steering_->use_flows(&tier_->table());
+      } else {
+        no_tier_ = tier.error().message();
+        spdlog::warn("no forwarding in XDP, the worker forwards everything: {}", no_tier_);
+      }
+    }
+
     // Before anything is looked up, so that no change is missed.
     netlink::Monitor::Events events;
     events.on_neighbor = [this](const netlink::Neighbor& neighbor) { underlay_.on_neighbor(neighbor); };
@@ -126,6 +138,8 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
 
   Result<void> hand_over() override {
     table_server_.reset();
+    // The former tables are not forwarded by while nobody can change them. Packets wait in the sockets.
+    if (tier_) tier_->pause();
     Handover handover;
     handover.instance = instance_;
     handover.frames = pool_.frames();
@@ -165,9 +179,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
 
   asio::awaitable<void> settled() override {
     const auto token = tables_.commit();
+    const auto ticket = tier_ ? tier_->settling() : xdp::Grace::Ticket{0};
     const auto alive = alive_;
     asio::steady_timer timer(io_);
-    while (*alive && !tables_.applied(token)) {
+    while (*alive && !(tables_.applied(token) && (!tier_ || tier_->settled(ticket)))) {
       error_code ignored;
       timer.expires_after(200us);
       co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
@@ -175,6 +190,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   }
 
   ipc::Stats stats() override {
+    if (tier_) tier_->count();
     ipc::Stats stats;
     stats.generation = applier_.generation();
     const auto& counters = worker_->counters();
@@ -202,6 +218,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       stats.attachments.push_back(entry);
     }
     stats.uplinks = uplinks_.stats();
+    describe_tier(stats);
     stats.sas = sas_.stats();
     stats.neighbors = underlay_.stats();
     const auto counts = tables_.counts();
@@ -278,9 +295,27 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     worker_->set_descriptors(std::move(descriptors));
   }
 
+  /// Looks at the interfaces; true if uplinks changed.
+  bool refresh_uplinks() {
+    const bool changed = uplinks_.refresh();
+    if (tier_) tier_->set_uplinks(uplinks_.for_xdp_tier());
+    return changed;
+  }
+
+  /// What the XDP programs forwarded was received and sent like all else.
+  void describe_tier(ipc::Stats& stats) {
+    if (!tier_) {
+      for (auto& uplink : stats.uplinks) uplink.xdp_forwarding = no_tier_;
+      return;
+    }
+    stats.accounting.received += tier_->forwarded();
+    stats.accounting.sent += tier_->forwarded();
+    for (auto& entry : stats.uplinks) entry.xdp_packets = tier_->forwarded(uplinks_.port_of(entry.interface));
+  }
+
   void after_write() {
     if (std::exchange(uplinks_changed_, false)) {
-      uplinks_.refresh();
+      refresh_uplinks();
       publish_descriptors();
       underlay_.refresh();
     }
@@ -295,7 +330,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     debounce_timer_.async_wait([this](const error_code& error) {
       if (error) return;
       looking_ = false;
-      if (uplinks_.refresh()) publish_descriptors();
+      if (refresh_uplinks()) publish_descriptors();
       underlay_.refresh();
     });
   }
@@ -309,7 +344,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       sas_.tick();
       catch_up();
       if (ticks_ % kTicksPerRetry == 0) {
-        if (uplinks_.refresh()) {
+        if (refresh_uplinks()) {
           publish_descriptors();
           underlay_.refresh();
         }
@@ -332,6 +367,9 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   std::shared_ptr<TunIo> tuns_;
   std::unique_ptr<netlink::Netlink> netlink_;
   std::unique_ptr<xdp::Steering> steering_;
+  /// Outlives the programs that read it. nullptr: see `no_tier_`.
+  std::unique_ptr<XdpTier> tier_;
+  std::string no_tier_ = "switched off";
   std::unique_ptr<WorkerThread> worker_;
   Uplinks uplinks_;
   std::unique_ptr<HostPorts> host_ports_;

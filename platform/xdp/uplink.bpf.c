@@ -9,6 +9,8 @@
 //     marker, IKE) and that is longer than 4 bytes (section 2.3: a keepalive is one byte)
 //
 // so IKE, keepalives, ARP, ND, ICMP, BGP of the underlay, and fragments (which the kernel may reassemble) pass.
+//
+// Before that, a packet of a flow that the forwarder put into the flow table is forwarded at once (forward.bpf.h).
 // Only UAPI structs are used: no BTF of the running kernel is needed.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -51,6 +53,8 @@ struct {
 // Given by RFC 7296 section 2.23.
 #define IPSEC_NAT_T_PORT 4500
 
+#include "platform/xdp/forward.bpf.h"
+
 static __always_inline int is_ours(const struct simplon_xdp_address* destination, __u8 protocol, void* l4, void* end) {
   if (protocol == IPPROTO_ESP) return bpf_map_lookup_elem(&ipsec_addresses, destination) != 0;
   if (protocol != IPPROTO_UDP) return 0;
@@ -76,6 +80,18 @@ int simplon_uplink(struct xdp_md* context) {
   struct ethhdr* ethernet = data;
   if ((void*)(ethernet + 1) > end) return XDP_PASS;
 
+  struct simplon_xdp_flow_key key = {};
+  enum verdict verdict = NOT_VXLAN;
+  if (flows_in_use) {
+    verdict = forward_vxlan(context, &key);
+    if (verdict == FORWARDED) return XDP_REDIRECT;
+  }
+  // The packet is as it came, but pointers do not survive what was tried on it.
+  data = (void*)(long)context->data;
+  end = (void*)(long)context->data_end;
+  ethernet = data;
+  if ((void*)(ethernet + 1) > end) return XDP_PASS;
+
   struct simplon_xdp_address destination = {};
   int ours = 0;
   if (ethernet->h_proto == bpf_htons(ETH_P_IP)) {
@@ -92,6 +108,7 @@ int simplon_uplink(struct xdp_md* context) {
     ours = is_ours(&destination, ip->nexthdr, ip + 1, end);
   }
   if (!ours) return XDP_PASS;
+  if (verdict == UNKNOWN) report(&key);
   // Without a socket on this queue the kernel gets it, and answers as for a closed port.
   return bpf_redirect_map(&sockets, context->rx_queue_index, XDP_PASS);
 }

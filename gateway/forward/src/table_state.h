@@ -87,7 +87,7 @@ struct alignas(64) Attachment {
   /// Sum over the headers of `headers4.ip`.
   std::uint32_t checksum4 = 0;
   WireAddress vtep;
-  /// One per worker. Both live at least as long as this.
+  /// `counter_shares`. Both live at least as long as this.
   TrafficCounters* counters = nullptr;
   Domain* domain = nullptr;
 
@@ -125,12 +125,15 @@ struct HostPort {
   WireAddress v6;
 };
 
+/// One per worker, and one of the table writer for what was forwarded by shortcuts.
+[[nodiscard]] constexpr unsigned counter_shares(unsigned workers) noexcept { return workers + 1; }
+
 struct AttachmentSlot {
   std::atomic<const Attachment*> object;
   std::atomic<const HostPort*> host_port;
   /// The SA that packets of the tunnel leave through.
   std::atomic<const Sa*> outbound;
-  /// One per worker; there as long as the slot is in use, through replacement of the object.
+  /// `counter_shares`; there as long as the slot is in use, through replacement of the object.
   std::atomic<TrafficCounters*> counters;
 };
 

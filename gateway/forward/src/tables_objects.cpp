@@ -133,7 +133,7 @@ Tables::Writer::AttachmentRecord* Tables::Writer::attachment(AttachmentId id) {
   AttachmentRecord& record = attachments[id];
   record.slot = slot;
   attachment_of_slot[slot] = id;
-  state.attachments[slot].counters.store(new TrafficCounters[state.workers], std::memory_order_release);
+  state.attachments[slot].counters.store(new TrafficCounters[counter_shares(state.workers)], std::memory_order_release);
   return &record;
 }
 
@@ -228,8 +228,10 @@ Result<void> Tables::upsert_domain(DomainId domain) {
     return full("domains", kMaxDomains);
   }
   Writer::DomainRecord& record = writer_->domain(domain);
+  if (record.exists) return {};
   record.exists = true;
   record.object->exists.store(true, std::memory_order_release);
+  writer_->changed(domain);
   return {};
 }
 
@@ -239,6 +241,7 @@ void Tables::remove_domain(DomainId domain) {
   found->second.exists = false;
   found->second.object->exists.store(false, std::memory_order_release);
   writer_->settle_domain(domain);
+  writer_->changed(domain);
 }
 
 // Attachments.
@@ -326,7 +329,9 @@ Result<void> Tables::upsert_vpc(const VpcEntry& vpc) {
   if (before != vpc.domain) writer_->refer_domain(vpc.domain);
   writer_->publish_attachment(*record, compile(vpc), vpc.domain);
   record->entry = vpc;
+  if (before.value() != 0) writer_->changed(before);
   if (before == vpc.domain) return {};
+  writer_->changed(vpc.domain);
   if (before.value() != 0) writer_->leave_domain(before, *record);
   writer_->join_domain(vpc.domain, *record);
   return {};
@@ -340,6 +345,7 @@ void Tables::remove_vpc(Vni vni) {
   state_->vnis[vni.value()].store(nullptr, std::memory_order_release);
   writer_->withdraw_attachment(*record);
   record->entry = std::monostate{};
+  writer_->changed(domain);
   writer_->leave_domain(domain, *record);
   writer_->settle_attachment(id);
 }
@@ -400,6 +406,7 @@ Result<void> Tables::upsert_endpoint(const EndpointEntry& endpoint) {
       present == nullptr ? std::nullopt : std::optional<IpAddress>(present->vtep_address().to_ip());
   state_->endpoints.upsert(key, {{vtep.low, vtep.high}, adjacency, vtep.family, endpoint.mac});
   if (before) writer_->drop_adjacency(*before);
+  writer_->endpoint_changed(endpoint.vni);
   return {};
 }
 
@@ -416,6 +423,7 @@ void Tables::remove_endpoint(Vni vni, const IpAddress& address) {
   const IpAddress vtep = present->vtep_address().to_ip();
   state_->endpoints.erase(key);
   writer_->drop_adjacency(vtep);
+  writer_->endpoint_changed(vni);
 }
 
 // Host ports.
@@ -581,6 +589,7 @@ Result<void> Tables::upsert_route(const RouteEntry& route) {
   } else {
     writer_->drop_route_value(RouteValue(old));
   }
+  if (old != value.raw()) writer_->changed(route.domain);
   return {};
 }
 
@@ -619,6 +628,7 @@ void Tables::remove_route(DomainId domain, const IpPrefix& prefix) {
   --writer_->routes;
   writer_->drop_route_value(RouteValue(old));
   writer_->drop_domain(domain);
+  writer_->changed(domain);
 }
 
 }  // namespace simplon::forward

@@ -87,6 +87,18 @@ class Tables::Writer {
   RouteValue compile_route(const RouteEntry& route);
   void drop_route_value(RouteValue value);
 
+  /// After the write.
+  void changed(DomainId id) const {
+    if (change_listener) change_listener(id);
+  }
+  void everything_changed() const { changed(DomainId{}); }
+  /// An endpoint matters to the domain its VPC is in, if there is one.
+  void endpoint_changed(Vni vni) {
+    if (!change_listener) return;
+    const AttachmentRecord* record = find_attachment(AttachmentId::vpc(vni));
+    if (record != nullptr && record->configured()) changed(record->domain());
+  }
+
   void publish_path(Sa& sa, std::uint32_t adjacency);
   void rebuild_inputs();
   /// True if the set of PacketIos changed.
@@ -114,6 +126,7 @@ class Tables::Writer {
   std::size_t port_slots_used = 0;
   std::uint64_t routes = 0;
   AdjacencyListener listener;
+  ChangeListener change_listener;
 };
 
 }  // namespace simplon::forward
