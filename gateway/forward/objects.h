@@ -139,6 +139,7 @@ struct AdjacencyEntry {
   MacAddress destination;
   /// IP bytes of the outer packet.
   std::uint16_t path_mtu = 1500;
+  friend bool operator==(const AdjacencyEntry&, const AdjacencyEntry&) noexcept = default;
 };
 
 enum class PortKind : std::uint8_t { kUplink = 1, kHost = 2 };

@@ -13,6 +13,7 @@
 #include "gateway/forward/policy_objects.h"
 #include "gateway/forward/quiescence.h"
 #include "gateway/forward/sa.h"
+#include "gateway/forward/shortcut.h"
 #include "platform/base/result.h"
 
 namespace simplon::forward {
@@ -110,6 +111,18 @@ class Tables {
   [[nodiscard]] std::shared_ptr<Sa> outbound(TunnelId tunnel) const;
   /// New addresses or encapsulation for an installed SA; its runtime goes on.
   Result<void> set_path(Sa& sa, const SaPath& path);
+
+  // Shortcuts.
+
+  /// nullopt: the packet needs the worker.
+  [[nodiscard]] std::optional<Shortcut> shortcut(const Shortcut::Question& asked) const;
+  /// Called in the middle of a write that shortcuts of `domain` may not survive; of all domains if it is 0. One that changes
+  /// nothing calls nobody.
+  using ChangeListener = std::function<void(DomainId domain)>;
+  void on_change(ChangeListener listener);
+  /// Adds what was forwarded by shortcuts to the totals of whoever it concerns, if that is still there.
+  void add_traffic(AttachmentId attachment, const TrafficTotals& more);
+  void add_traffic(PortId port, const TrafficTotals& more);
 
   // Grace periods.
 

@@ -35,6 +35,7 @@
 #include "gateway/forwarder/underlay.h"
 #include "gateway/forwarder/uplinks.h"
 #include "gateway/forwarder/worker_thread.h"
+#include "gateway/forwarder/xdp_tier.h"
 #include "gateway/ipc/table_server.h"
 #include "platform/netlink/monitor.h"
 #include "platform/sys/service_notify.h"
@@ -103,6 +104,17 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       circuits_.watch(CircuitId(port.attachment.id), port.netns, port.interface);
     });
 
+    if (options.xdp_forwarding) {
+      auto tier = XdpTier::create(io_, tables_, {});
+      if (tier) {
+        tier_ = *std::move(tier);
+        steering_->use_flows(&tier_->table());
+      } else {
+        no_tier_ = tier.error().message();
+        spdlog::warn("no forwarding in XDP, the worker forwards everything: {}", no_tier_);
+      }
+    }
+
     // Before anything is looked up, so that no change is missed.
     netlink::Monitor::Events events;
     events.on_neighbor = [this](const netlink::Neighbor& neighbor) { underlay_.on_neighbor(neighbor); };
@@ -146,6 +158,8 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
 
   Result<void> hand_over() override {
     table_server_.reset();
+    // The former tables are not forwarded by while nobody can change them. Packets wait in the sockets.
+    if (tier_) tier_->pause();
     Handover handover;
     handover.instance = instance_;
     handover.frames = pool_.frames();
@@ -186,9 +200,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
 
   asio::awaitable<void> settled() override {
     const auto token = tables_.commit();
+    const auto ticket = tier_ ? tier_->settling() : xdp::Grace::Ticket{0};
     const auto alive = alive_;
     asio::steady_timer timer(io_);
-    while (*alive && !tables_.applied(token)) {
+    while (*alive && !(tables_.applied(token) && (!tier_ || tier_->settled(ticket)))) {
       error_code ignored;
       timer.expires_after(200us);
       co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
@@ -196,6 +211,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   }
 
   ipc::Stats stats(std::uint32_t connections) override {
+    if (tier_) tier_->count();
     ipc::Stats stats;
     stats.generation = applier_.generation();
     const auto& counters = worker_->counters();
@@ -224,6 +240,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       stats.attachments.push_back(entry);
     }
     stats.uplinks = uplinks_.stats();
+    describe_tier(stats);
     stats.sas = sas_.stats();
     stats.neighbors = underlay_.stats();
     const auto on_circuits = circuits_.stats();
@@ -364,9 +381,27 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     worker_->set_descriptors(std::move(descriptors));
   }
 
+  /// Looks at the interfaces; true if uplinks changed.
+  bool refresh_uplinks() {
+    const bool changed = uplinks_.refresh();
+    if (tier_) tier_->set_uplinks(uplinks_.for_xdp_tier());
+    return changed;
+  }
+
+  /// What the XDP programs forwarded was received and sent like all else.
+  void describe_tier(ipc::Stats& stats) {
+    if (!tier_) {
+      for (auto& uplink : stats.uplinks) uplink.xdp_forwarding = no_tier_;
+      return;
+    }
+    stats.accounting.received += tier_->forwarded();
+    stats.accounting.sent += tier_->forwarded();
+    for (auto& entry : stats.uplinks) entry.xdp_packets = tier_->forwarded(uplinks_.port_of(entry.interface));
+  }
+
   void after_write() {
     if (std::exchange(uplinks_changed_, false)) {
-      uplinks_.refresh();
+      refresh_uplinks();
       publish_descriptors();
       underlay_.refresh();
       circuits_changed_ = true;
@@ -399,7 +434,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     debounce_timer_.async_wait([this](const error_code& error) {
       if (error) return;
       looking_ = false;
-      if (uplinks_.refresh()) {
+      if (refresh_uplinks()) {
         publish_descriptors();
         circuits_.refresh();
       }
@@ -416,7 +451,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       sas_.tick();
       catch_up();
       if (ticks_ % kTicksPerRetry == 0) {
-        if (uplinks_.refresh()) {
+        if (refresh_uplinks()) {
           publish_descriptors();
           underlay_.refresh();
           circuits_.refresh();
@@ -441,6 +476,9 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   std::shared_ptr<TunIo> tuns_;
   std::unique_ptr<netlink::Netlink> netlink_;
   std::unique_ptr<xdp::Steering> steering_;
+  /// Outlives the programs that read it. nullptr: see `no_tier_`.
+  std::unique_ptr<XdpTier> tier_;
+  std::string no_tier_ = "switched off";
   std::unique_ptr<WorkerThread> worker_;
   std::unique_ptr<Inspector> inspector_;
   Uplinks uplinks_;

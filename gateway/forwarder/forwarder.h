@@ -18,6 +18,8 @@ struct ForwarderOptions {
   std::string software;
   /// Packet memory of the worker; 4 KiB each.
   std::size_t frames = 16384;
+  /// The XDP programs forward by themselves what needs no more (XdpTier), where they can.
+  bool xdp_forwarding = true;
 };
 
 /// The whole forwarder: one worker thread that forwards, and the control side on the io_context, which is the only writer of

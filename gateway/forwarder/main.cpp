@@ -100,6 +100,10 @@ int main(int argc, char** argv) {
   app.add_option("--frames", options.frames, "Packet buffers, 4 KiB each")
       ->capture_default_str()
       ->check(CLI::Range(std::size_t{4096}, std::size_t{1} << 20));
+  app.add_option("--xdp-forwarding", options.xdp_forwarding,
+                 "Whether the XDP programs of the uplinks forward from VPC to VPC by themselves: on or off")
+      ->default_str("on")
+      ->type_name("on|off");
   add_manual_flag(app, forwarder::manual_text(SIMPLON_VERSION));
   try {
     app.parse(argc, argv);

@@ -14,7 +14,7 @@ namespace simplon::forwarder {
   text.description =
       "simplon-forwarder forwards between VXLAN, ESP and the host ports of the domains, with tables from simplond(8) and "
       "security associations from charon. It receives through AF_XDP: an XDP program on each uplink passes everything "
-      "that is not for the gateway to the kernel, and goes away with the process.\n\n"
+      "that is not for the gateway to the kernel, forwards between VPCs of a domain by itself where it can, and goes away with the process.\n\n"
       "It knows no configuration and needs nobody: it goes on with its last tables when simplond, charon or the routing "
       "daemons are gone.";
   text.sections = {

@@ -16,12 +16,14 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <string_view>
 #include <utility>
 
 #include "gateway/forwarder/grace.h"
+#include "platform/netlink/xdp_features.h"
 #include "platform/sys/unique_fd.h"
 
 namespace simplon::forwarder {
@@ -34,6 +36,11 @@ constexpr std::uint32_t kMinRing = 256;
 // Given by the kernel: a UMEM chunk of one page less XDP's 256 bytes and our headroom.
 constexpr std::uint32_t kMaxFrame = forward::kFrameBytes - 256 - forward::kMinHeadroom;
 constexpr std::uint32_t kEthernetHeader = 14;
+
+/// Drivers that send what XDP redirects to them while a program is attached, as ours is (Linux 5.15 to 6.2: those with
+/// ndo_xdp_xmit that depends on nothing else; veth's depends on its peer).
+constexpr std::array<std::string_view, 12> kRedirectTargets = {"bnxt_en", "ena",    "enetc", "i40e",  "ice",      "igc",
+                                                               "ixgbe",   "mlx5_core", "mvneta", "sfc", "virtio_net", "qede"};
 
 std::string driver_of(const std::string& interface) {
   const sys::UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -123,9 +130,40 @@ bool Uplinks::refresh() {
     }
     changed = true;
     spdlog::info("uplink {}: {}, {} queues", name, uplink.mode, uplink.descriptors.size());
+    if (!uplink.program->without_flows().empty()) {
+      spdlog::warn("uplink {}: no forwarding in XDP, the worker forwards everything: {}", name, uplink.program->without_flows());
+    }
+  }
+  for (auto& [name, uplink] : uplinks_) {
+    if (uplink.index != 0) look_at_target(uplink);
   }
   for (auto& [name, inherited] : std::exchange(inherited_, {})) drop(std::move(inherited));
   return changed;
+}
+
+void Uplinks::look_at_target(Uplink& uplink) {
+  uplink.redirect_target = false;
+  uplink.no_target.clear();
+  if (!uplink.running) {
+    uplink.no_target = "the link is down";
+    return;
+  }
+  const auto features = netlink::xdp_features(uplink.index);
+  if (features && *features) {
+    uplink.redirect_target = (*features)->redirect_target;
+    if (!uplink.redirect_target && uplink.driver == "veth") {
+      uplink.no_target = "the other end of the veth takes no redirected frames (there: ethtool -K NAME gro on)";
+    } else if (!uplink.redirect_target) {
+      uplink.no_target = "the driver " + uplink.driver + " takes no redirected frames";
+    }
+    return;
+  }
+  // The kernel cannot tell. A frame redirected to a driver that does not take it is lost, so only those that do.
+  uplink.redirect_target =
+      std::find(kRedirectTargets.begin(), kRedirectTargets.end(), uplink.driver) != kRedirectTargets.end();
+  if (!uplink.redirect_target) {
+    uplink.no_target = "before Linux 6.3 nobody can tell whether " + uplink.driver + " takes redirected frames";
+  }
 }
 
 Result<Uplinks::Opened> Uplinks::open_fresh(const std::string& name, const netlink::Interface& link) {
@@ -201,8 +239,8 @@ Result<void> Uplinks::open(const std::string& name, const netlink::Interface& li
   entry.id = port;
   entry.kind = forward::PortKind::kUplink;
   entry.mac = link.mac;
-  const std::string driver = driver_of(name);
-  entry.fixup = driver == "veth" || driver == "virtio_net";
+  uplink.driver = driver_of(name);
+  entry.fixup = uplink.driver == "veth" || uplink.driver == "virtio_net";
   entry.queues = {io};
   if (auto ok = tables_.upsert_port(entry); !ok) {
     ids_.give_back(port);
@@ -296,6 +334,22 @@ std::vector<int> Uplinks::descriptors() const {
   return all;
 }
 
+std::vector<XdpTier::Uplink> Uplinks::for_xdp_tier() const {
+  std::vector<XdpTier::Uplink> all;
+  for (const auto& [name, uplink] : uplinks_) {
+    if (uplink.index == 0) continue;
+    const bool native = uplink.program->mode() == xdp::AttachMode::kNative;
+    all.push_back({uplink.port, uplink.index, native && uplink.program->without_flows().empty(),
+                   native && uplink.redirect_target});
+  }
+  return all;
+}
+
+forward::PortId Uplinks::port_of(const std::string& interface) const {
+  const auto found = uplinks_.find(interface);
+  return found == uplinks_.end() ? forward::kNoPort : found->second.port;
+}
+
 std::vector<ipc::UplinkStats> Uplinks::stats() const {
   std::vector<ipc::UplinkStats> all;
   for (const auto& [name, uplink] : uplinks_) {
@@ -305,6 +359,16 @@ std::vector<ipc::UplinkStats> Uplinks::stats() const {
     stats.queues = static_cast<std::uint32_t>(uplink.descriptors.size());
     stats.up = uplink.index != 0 && uplink.running;
     stats.error = uplink.index != 0 && !uplink.running ? "the link is down" : uplink.error;
+    if (uplink.program != nullptr) {
+      const std::string& refused = uplink.program->without_flows();
+      if (!refused.empty()) {
+        stats.xdp_forwarding = refused;
+      } else if (uplink.program->mode() != xdp::AttachMode::kNative) {
+        stats.xdp_forwarding = "the driver has no native XDP";
+      } else {
+        stats.xdp_forwarding = uplink.no_target.empty() ? "on" : uplink.no_target;
+      }
+    }
     if (const auto totals = tables_.totals(uplink.port)) {
       stats.rx_packets = totals->rx_packets;
       stats.rx_bytes = totals->rx_bytes;

@@ -13,6 +13,7 @@
 #include "gateway/forwarder/af_xdp_io.h"
 #include "gateway/forwarder/handover.h"
 #include "gateway/forwarder/port_ids.h"
+#include "gateway/forwarder/xdp_tier.h"
 #include "gateway/ipc/table_stats.h"
 #include "platform/netlink/netlink.h"
 #include "platform/xdp/uplink_program.h"
@@ -61,6 +62,9 @@ class Uplinks {
   [[nodiscard]] std::optional<Open> find(const std::string& interface) const;
   [[nodiscard]] std::vector<int> descriptors() const;
   [[nodiscard]] std::vector<ipc::UplinkStats> stats() const;
+  /// Of all open ones, what the XDP tier may use them for.
+  [[nodiscard]] std::vector<XdpTier::Uplink> for_xdp_tier() const;
+  [[nodiscard]] forward::PortId port_of(const std::string& interface) const;
 
  private:
   struct Uplink {
@@ -69,6 +73,10 @@ class Uplinks {
     std::uint32_t mtu_bytes = 0;
     bool running = false;
     std::string error = "not opened yet";
+    std::string driver;
+    /// Frames that another uplink's program redirects here are sent; else why not.
+    bool redirect_target = false;
+    std::string no_target;
     std::string mode;
     forward::PortId port = forward::kNoPort;
     std::unique_ptr<xdp::UplinkProgram> program;
@@ -85,6 +93,7 @@ class Uplinks {
     std::vector<HandedQueue> queues;
   };
 
+  static void look_at_target(Uplink& uplink);
   Result<void> open(const std::string& name, const netlink::Interface& link, Uplink& uplink);
   [[nodiscard]] Result<Opened> open_fresh(const std::string& name, const netlink::Interface& link);
   [[nodiscard]] Result<Opened> adopt(const std::string& name, const netlink::Interface& link, Inherited inherited);

@@ -176,8 +176,9 @@ Offset<fb::UplinkStats> encode(Builder& builder, const UplinkStats& s) {
   const auto interface = builder.CreateString(s.interface);
   const auto mode = builder.CreateString(s.mode);
   const auto error = builder.CreateString(s.error);
+  const auto xdp_forwarding = builder.CreateString(s.xdp_forwarding);
   return fb::CreateUplinkStats(builder, interface, mode, s.queues, s.up, error, s.rx_packets, s.rx_bytes, s.tx_packets,
-                               s.tx_bytes);
+                               s.tx_bytes, xdp_forwarding, s.xdp_packets);
 }
 
 Offset<fb::SaStats> encode(Builder& builder, const SaStats& s) {

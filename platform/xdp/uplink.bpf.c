@@ -10,6 +10,8 @@
 //     every frame in the VLAN of a circuit
 //
 // so IKE, keepalives, ARP, ND, ICMP, BGP of the underlay, and all other fragments (which the kernel may reassemble) pass.
+//
+// Before that, a packet of a flow that the forwarder put into the flow table is forwarded at once (forward.bpf.h).
 // Only UAPI structs are used: no BTF of the running kernel is needed.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -62,6 +64,8 @@ struct fragment_header {
 // Given by RFC 7296 section 2.23.
 #define IPSEC_NAT_T_PORT 4500
 
+#include "platform/xdp/forward.bpf.h"
+
 static __always_inline int is_esp(const struct simplon_xdp_address* destination, __u8 protocol, void* l4, void* end) {
   if (protocol == IPPROTO_UDP) {
     struct udphdr* udp = l4;
@@ -89,6 +93,18 @@ int simplon_uplink(struct xdp_md* context) {
   void* data = (void*)(long)context->data;
   void* end = (void*)(long)context->data_end;
   struct ethhdr* ethernet = data;
+  if ((void*)(ethernet + 1) > end) return XDP_PASS;
+
+  struct simplon_xdp_flow_key key = {};
+  enum verdict verdict = NOT_VXLAN;
+  if (flows_in_use) {
+    verdict = forward_vxlan(context, &key);
+    if (verdict == FORWARDED) return XDP_REDIRECT;
+  }
+  // The packet is as it came, but pointers do not survive what was tried on it.
+  data = (void*)(long)context->data;
+  end = (void*)(long)context->data_end;
+  ethernet = data;
   if ((void*)(ethernet + 1) > end) return XDP_PASS;
 
   struct simplon_xdp_address destination = {};
@@ -125,6 +141,7 @@ int simplon_uplink(struct xdp_md* context) {
     ours = is_circuit(ethernet, end, context->ingress_ifindex);
   }
   if (!ours) return XDP_PASS;
+  if (verdict == UNKNOWN) report(&key);
   // Without a socket on this queue the kernel gets it, and answers as for a closed port.
   return bpf_redirect_map(&sockets, context->rx_queue_index, XDP_PASS);
 }

@@ -12,9 +12,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
+#include "platform/xdp/flow_table.h"
 #include "platform/xdp/steering_keys.h"
 #include "uplink.skel.h"
 
@@ -132,6 +135,7 @@ Result<void> Steering::set_circuits(const std::set<CircuitKey>& wanted) {
 struct UplinkProgram::Impl {
   uplink_bpf* skeleton = nullptr;
   sys::UniqueFd link;
+  std::string without_flows;
 
   [[nodiscard]] int program() const { return bpf_program__fd(skeleton->progs.simplon_uplink); }
   ~Impl() {
@@ -143,24 +147,82 @@ struct UplinkProgram::Impl {
 UplinkProgram::UplinkProgram(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 UplinkProgram::~UplinkProgram() = default;
 
-Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering& steering) {
-  auto impl = std::make_unique<Impl>();
-  impl->skeleton = uplink_bpf__open();
-  if (impl->skeleton == nullptr) return fail_errno("cannot open the XDP program", errno);
-  if (bpf_map__reuse_fd(impl->skeleton->maps.vteps, steering.vteps_fd_) != 0 ||
-      bpf_map__reuse_fd(impl->skeleton->maps.ipsec_addresses, steering.ipsec_fd_) != 0 ||
-      bpf_map__reuse_fd(impl->skeleton->maps.circuits, steering.circuits_fd_) != 0) {
-    return fail_errno("cannot share the maps of the XDP program", errno);
+Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering& steering, std::uint32_t interface_index) {
+  const auto open = [&steering] () -> Result<std::unique_ptr<Impl>> {
+    auto impl = std::make_unique<Impl>();
+    impl->skeleton = uplink_bpf__open();
+    if (impl->skeleton == nullptr) return fail_errno("cannot open the XDP program", errno);
+    if (bpf_map__reuse_fd(impl->skeleton->maps.vteps, steering.vteps_fd_) != 0 ||
+        bpf_map__reuse_fd(impl->skeleton->maps.ipsec_addresses, steering.ipsec_fd_) != 0 ||
+        bpf_map__reuse_fd(impl->skeleton->maps.circuits, steering.circuits_fd_) != 0) {
+      return fail_errno("cannot share the maps of the XDP program", errno);
+    }
+    return impl;
+  };
+  std::string without_flows;
+  if (steering.flows_ != nullptr) {
+    auto impl = open();
+    if (!impl) return impl;
+    auto& skeleton = *(*impl)->skeleton;
+    const FlowTable::Fds fds = steering.flows_->fds();
+    skeleton.rodata->flows_in_use = 1;
+    skeleton.rodata->flow_seed = steering.flows_->seed_;
+    skeleton.rodata->uplink = interface_index;
+    skeleton.rodata->sample_gap = steering.sample_gap_;
+    int error = 0;
+    for (const auto& [map, fd] : {std::pair{skeleton.maps.generations, fds.generations}, {skeleton.maps.buckets, fds.buckets},
+                                  {skeleton.maps.flows, fds.flows}, {skeleton.maps.lanes, fds.lanes},
+                                  {skeleton.maps.egresses, fds.egresses}, {skeleton.maps.samples, fds.samples}}) {
+      if (error == 0) error = bpf_map__reuse_fd(map, fd);
+    }
+    if (error == 0) error = uplink_bpf__load(&skeleton);
+    if (error == 0) return impl;
+    without_flows = "the kernel refuses its program (" + std::string(std::strerror(-error)) + ")";
   }
-  if (const int error = uplink_bpf__load(impl->skeleton); error != 0) {
+  auto impl = open();
+  if (!impl) return impl;
+  // What forwards flows is dead code then; its maps need not cost anything.
+  auto& maps = (*impl)->skeleton->maps;
+  for (struct bpf_map* map : {maps.generations, maps.buckets, maps.flows, maps.lanes, maps.egresses}) {
+    bpf_map__set_max_entries(map, 1);
+  }
+  bpf_map__set_max_entries(maps.samples, static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE)));
+  if (const int error = uplink_bpf__load((*impl)->skeleton); error != 0) {
     return fail_errno("the kernel refuses the XDP program", -error, "Linux 5.15 or newer is needed");
   }
+  (*impl)->without_flows = std::move(without_flows);
   return impl;
 }
 
+Result<std::unique_ptr<UplinkProgram>> UplinkProgram::load_only(const Steering& steering, std::uint32_t uplink) {
+  auto impl = load(steering, uplink);
+  if (!impl) return Unexpected(impl.error());
+  return std::unique_ptr<UplinkProgram>(new UplinkProgram(*std::move(impl)));
+}
+
+Result<UplinkProgram::Ran> UplinkProgram::run(std::vector<std::uint8_t>& frame) const {
+  std::array<std::uint8_t, 4096> out;
+  struct bpf_test_run_opts options {};
+  options.sz = sizeof options;
+  options.data_in = frame.data();
+  options.data_size_in = static_cast<std::uint32_t>(frame.size());
+  options.data_out = out.data();
+  options.data_size_out = out.size();
+  options.repeat = 1;
+  if (bpf_prog_test_run_opts(impl_->program(), &options) != 0) return fail_errno("cannot run the XDP program", errno);
+  frame.assign(out.begin(), out.begin() + options.data_size_out);
+  if (options.retval == XDP_PASS) return Ran::kPassed;
+  if (options.retval != XDP_REDIRECT) {
+    return fail(ErrorCode::kBug, "the XDP program says " + std::to_string(options.retval));
+  }
+  return Ran::kForwarded;
+}
+
+const std::string& UplinkProgram::without_flows() const noexcept { return impl_->without_flows; }
+
 Result<std::unique_ptr<UplinkProgram>> UplinkProgram::attach(const Steering& steering, const std::string& interface,
                                                              std::uint32_t interface_index) {
-  auto loaded = load(steering);
+  auto loaded = load(steering, interface_index);
   if (!loaded) return Unexpected(loaded.error());
   auto impl = *std::move(loaded);
   AttachMode mode = AttachMode::kNative;
@@ -200,7 +262,7 @@ Result<std::unique_ptr<UplinkProgram>> UplinkProgram::adopt(const Steering& stee
                                       std::to_string(info.type == BPF_LINK_TYPE_XDP ? info.xdp.ifindex : 0) + ", not " +
                                       std::to_string(interface_index));
   }
-  auto impl = load(steering);
+  auto impl = load(steering, interface_index);
   if (!impl) return Unexpected(impl.error());
   (*impl)->link = std::move(link);
   std::unique_ptr<UplinkProgram> adopted(new UplinkProgram(*std::move(impl)));

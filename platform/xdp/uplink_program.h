@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "platform/base/result.h"
 #include "platform/net/ip_address.h"
@@ -19,6 +20,8 @@ struct VtepKey {
   std::uint16_t port = 0;
   friend auto operator<=>(const VtepKey&, const VtepKey&) = default;
 };
+
+class FlowTable;
 
 /// VLAN tags of a circuit on an interface; outer 0: one tag.
 struct CircuitKey {
@@ -42,10 +45,18 @@ class Steering {
   [[nodiscard]] Result<void> set_ipsec_addresses(const std::set<IpAddress>& wanted);
   /// All of an outer VLAN is ours if one VLAN in it is.
   [[nodiscard]] Result<void> set_circuits(const std::set<CircuitKey>& wanted);
+  /// Programs loaded from now on forward the flows in `flows` (which outlives them) by themselves. One in `sample_gap` packets
+  /// that have none is reported. nullptr: they forward none.
+  void use_flows(const FlowTable* flows, std::uint32_t sample_gap = 32) {
+    flows_ = flows;
+    sample_gap_ = sample_gap;
+  }
 
  private:
   friend class UplinkProgram;
   Steering() = default;
+  const FlowTable* flows_ = nullptr;
+  std::uint32_t sample_gap_ = 0;
   int vteps_fd_ = -1;
   int ipsec_fd_ = -1;
   int circuits_fd_ = -1;
@@ -73,7 +84,16 @@ class UplinkProgram {
   UplinkProgram(const UplinkProgram&) = delete;
   UplinkProgram& operator=(const UplinkProgram&) = delete;
 
+  /// Attached nowhere: `run` gives it packets. For tests. `uplink`: what attached ones have as the index of their interface.
+  [[nodiscard]] static Result<std::unique_ptr<UplinkProgram>> load_only(const Steering& steering, std::uint32_t uplink);
+  enum class Ran : std::uint8_t { kForwarded, kPassed };
+  /// What the program does with a frame, which is what it made of it afterwards. It has no sockets, so what is for the worker
+  /// passes as what is for the kernel. Errors: kUnavailable.
+  [[nodiscard]] Result<Ran> run(std::vector<std::uint8_t>& frame) const;
+
   [[nodiscard]] AttachMode mode() const noexcept { return mode_; }
+  /// Empty if it forwards flows by itself; else why not, unless nobody asked for it.
+  [[nodiscard]] const std::string& without_flows() const noexcept;
   /// Sends what is ours and arrives on `queue` to the AF_XDP socket.
   [[nodiscard]] Result<void> set_socket(std::uint32_t queue, int socket_fd);
   /// After `adopt`: packets meet this program from now on, without one that meets none.
@@ -83,7 +103,7 @@ class UplinkProgram {
 
  private:
   struct Impl;
-  [[nodiscard]] static Result<std::unique_ptr<Impl>> load(const Steering& steering);
+  [[nodiscard]] static Result<std::unique_ptr<Impl>> load(const Steering& steering, std::uint32_t interface_index);
   explicit UplinkProgram(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
   AttachMode mode_ = AttachMode::kNative;

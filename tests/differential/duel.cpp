@@ -108,6 +108,7 @@ Tally& Tally::operator+=(const Tally& other) {
   esp_in += other.esp_in;
   esp_out += other.esp_out;
   tags += other.tags;
+  in_xdp += other.in_xdp;
   for (std::size_t i = 0; i < drops.size(); ++i) drops[i] += other.drops[i];
   return *this;
 }
@@ -254,6 +255,7 @@ std::optional<Disagreement> Duel::run(std::vector<Input>& inputs, std::vector<Ou
       if (!differs(outcomes, {&last.endings[i]}, observed, ports).empty()) continue;
       // Two endings that look the same still count at different attachments.
       const Ending& ending = last.endings[i];
+      engine_.count();
       const auto totals = engine_.tables().totals(last.choices[i]);
       const std::uint64_t sent =
           static_cast<std::uint64_t>(std::count_if(ending.departures.begin(), ending.departures.end(),
@@ -428,6 +430,8 @@ std::string Duel::leak_in(const forward::MemoryIo::Sent& sent) {
 }
 
 std::optional<Disagreement> Duel::compare_counters() {
+  engine_.count();
+  tally_.in_xdp = engine_.forwarded_in_xdp();
   const auto disagree = [](std::string what) { return Disagreement{std::move(what), {}, {}, {}}; };
   const auto text = [](const forward::TrafficTotals& t) {
     return "rx " + number(t.rx_packets) + "/" + number(t.rx_bytes) + " tx " + number(t.tx_packets) + "/" +

@@ -33,6 +33,8 @@ struct Tally {
   std::uint64_t esp_out = 0;
   /// Tags seen in what was sent, all in the right place.
   std::uint64_t tags = 0;
+  /// Sent by the XDP program.
+  std::uint64_t in_xdp = 0;
   std::array<std::uint64_t, forward::kDropCount> drops{};
 
   Tally& operator+=(const Tally& other);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/differential/engine.h"
 
+#include "tests/differential/xdp_side.h"
+
 namespace simplon::differential {
 namespace {
 
@@ -31,9 +33,14 @@ Engine::Engine(const Limits& limits)
   // Keeps the memory polled whatever becomes of the other ports.
   SIMPLON_CHECK(tables_.upsert_port({kAnchor, forward::PortKind::kUplink, {}, false, {io_}}).has_value());
   worker_.go_online();
+  if (limits.xdp) xdp_ = std::make_unique<XdpSide>(tables_);
 }
 
 Engine::~Engine() { worker_.go_offline(); }
+
+void Engine::count() {
+  if (xdp_) xdp_->count();
+}
 
 forward::Sa* Engine::inbound(Spi spi) const {
   const auto found = inbound_.find(spi);
@@ -47,8 +54,15 @@ bool Engine::apply(const oracle::Change& change) {
       Overloaded{
           [&](const PutDomain& put) { return tables_.upsert_domain(put.domain).has_value(); },
           [&](const RemoveDomain& remove) { return removed((tables_.remove_domain(remove.domain), 0)); },
-          [&](const VpcEntry& vpc) { return tables_.upsert_vpc(vpc).has_value(); },
-          [&](const RemoveVpc& remove) { return removed((tables_.remove_vpc(remove.vni), 0)); },
+          [&](const VpcEntry& vpc) {
+            if (!tables_.upsert_vpc(vpc).has_value()) return false;
+            if (xdp_) xdp_->put_vpc(vpc);
+            return true;
+          },
+          [&](const RemoveVpc& remove) {
+            if (xdp_) xdp_->remove_vpc(remove.vni);
+            return removed((tables_.remove_vpc(remove.vni), 0));
+          },
           [&](const EndpointEntry& endpoint) { return tables_.upsert_endpoint(endpoint).has_value(); },
           [&](const RemoveEndpoint& remove) {
             return removed((tables_.remove_endpoint(remove.vni, remove.address), 0));
@@ -60,9 +74,15 @@ bool Engine::apply(const oracle::Change& change) {
           [&](const RouteEntry& route) { return tables_.upsert_route(route).has_value(); },
           [&](const RemoveRoute& remove) { return removed((tables_.remove_route(remove.domain, remove.prefix), 0)); },
           [&](const Port& port) {
-            return tables_.upsert_port({port.id, port.kind, port.mac, port.fixup, {io_}}).has_value();
+            if (!tables_.upsert_port({port.id, port.kind, port.mac, port.fixup, {io_}}).has_value()) return false;
+            if (xdp_ && port.kind == forward::PortKind::kUplink) xdp_->put_uplink(port.id);
+            if (xdp_ && port.kind != forward::PortKind::kUplink) xdp_->remove_port(port.id);
+            return true;
           },
-          [&](const RemovePort& remove) { return removed((tables_.remove_port(remove.id), 0)); },
+          [&](const RemovePort& remove) {
+            if (xdp_) xdp_->remove_port(remove.id);
+            return removed((tables_.remove_port(remove.id), 0));
+          },
           [&](const SetAdjacency& set) { return tables_.set_adjacency(set.destination, set.entry).has_value(); },
           [&](const InstallInbound& install) {
             auto sa = forward::Sa::create(install.spec);
@@ -105,17 +125,35 @@ Observed Engine::totals() const {
   now.received = counters.received.read();
   now.originated = counters.originated.read();
   now.sent_count = counters.sent.read();
+  now.received += in_xdp_;
+  now.sent_count += in_xdp_;
   now.punted = counters.punted.read();
   now.suppressed = counters.icmp_suppressed.read();
   return now;
 }
 
-Observed Engine::run(std::span<const Input> inputs, std::optional<std::size_t> accept) {
-  const Observed before = totals();
-  for (const Input& input : inputs) SIMPLON_CHECK(io_->inject(input.port, input.bytes));
-  io_->accept_only(accept.value_or(~std::size_t{0}));
+void Engine::run_worker(Observed& result) {
   while (worker_.poll_once() > 0) {
   }
+  for (auto& sent : io_->take_sent()) result.sent.push_back(std::move(sent));
+}
+
+Observed Engine::run(std::span<const Input> inputs, std::optional<std::size_t> accept) {
+  const Observed before = totals();
+  Observed sent;
+  io_->accept_only(accept.value_or(~std::size_t{0}));
+  for (const Input& input : inputs) {
+    // Ports that refuse packets are the worker's alone.
+    if (auto forwarded = xdp_ && !accept ? xdp_->offer(input) : std::nullopt) {
+      run_worker(sent);
+      sent.sent.push_back(*std::move(forwarded));
+      ++in_xdp_;
+    } else {
+      SIMPLON_CHECK(io_->inject(input.port, input.bytes));
+    }
+  }
+  run_worker(sent);
+  if (xdp_) xdp_->learn();
   Observed result = totals();
   for (std::size_t i = 0; i < forward::kDropCount; ++i) result.drops[i] -= before.drops[i];
   result.received -= before.received;
@@ -123,7 +161,7 @@ Observed Engine::run(std::span<const Input> inputs, std::optional<std::size_t> a
   result.sent_count -= before.sent_count;
   result.punted -= before.punted;
   result.suppressed -= before.suppressed;
-  result.sent = io_->take_sent();
+  result.sent = std::move(sent.sent);
   result.lost_frames = pool_.frames() - pool_.available();
   return result;
 }

@@ -15,6 +15,8 @@
 
 namespace simplon::differential {
 
+class XdpSide;
+
 /// What the engine did with a burst.
 struct Observed {
   /// In order of transmission.
@@ -41,11 +43,15 @@ class Engine {
   void advance(std::uint64_t nanoseconds) { clock_.advance(std::chrono::nanoseconds(nanoseconds)); }
 
   [[nodiscard]] const forward::Tables& tables() const { return tables_; }
+  /// Totals are complete after this.
+  void count();
+  [[nodiscard]] std::uint64_t forwarded_in_xdp() const { return in_xdp_; }
   [[nodiscard]] forward::Sa* inbound(Spi spi) const;
   [[nodiscard]] forward::Sa* outbound(TunnelId tunnel) const { return tables_.outbound(tunnel).get(); }
 
  private:
   [[nodiscard]] Observed totals() const;
+  void run_worker(Observed& result);
 
   FakeClock clock_;
   forward::FramePool pool_;
@@ -53,6 +59,9 @@ class Engine {
   std::shared_ptr<forward::MemoryIo> io_;
   std::map<Spi, std::shared_ptr<forward::Sa>> inbound_;
   forward::Worker worker_;
+  /// With Limits::xdp.
+  std::unique_ptr<XdpSide> xdp_;
+  std::uint64_t in_xdp_ = 0;
 };
 
 }  // namespace simplon::differential

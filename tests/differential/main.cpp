@@ -17,6 +17,8 @@ namespace {
 
 /// One topology each. Long enough for replay windows to move and flows to meet again, short enough for many topologies.
 constexpr std::uint64_t kRoundPackets = 10'000;
+/// Programs are loaded for each round.
+constexpr std::uint64_t kXdpRoundPackets = 50'000;
 
 constexpr std::uint64_t kReportEvery = 10'000'000;
 
@@ -25,12 +27,15 @@ struct Options {
   std::uint64_t packets = 1'000'000;
   /// Only this one.
   std::optional<std::uint64_t> round;
+  /// Through the XDP program first.
+  bool xdp = false;
 };
 
 int usage(const char* complaint) {
   std::fprintf(stderr,
                "differential_test: %s\n"
-               "usage: differential_test [--seed N] [--packets N] [--round N]\n"
+               "usage: differential_test [--xdp] [--seed N] [--packets N] [--round N]\n"
+               "  --xdp        each packet meets the XDP program first, then the worker; needs root\n"
                "  --seed N     which random packets (1)\n"
                "  --packets N  how many (1000000)\n"
                "  --round N    only this round of them, %" PRIu64 " packets\n",
@@ -47,9 +52,9 @@ bool read_number(const char* text, std::uint64_t& number) {
 /// Each round is a random sequence of its own, so that it can be repeated alone.
 class Round {
  public:
-  Round(std::uint64_t seed, std::uint64_t number)
+  Round(std::uint64_t seed, std::uint64_t number, bool xdp)
       : random_(seed * 0x9e3779b97f4a7c15 + number * 0xd1b54a32d192ed03),
-        scenario_{limits(), {}},
+        scenario_{limits(xdp), {}},
         duel_(scenario_.limits) {}
 
   [[nodiscard]] std::optional<Disagreement> play(std::uint64_t packets) {
@@ -59,13 +64,18 @@ class Round {
       if (auto wrong = next(std::move(change))) return wrong;
     }
     while (duel_.tally().packets < packets) {
-      if (random_.percent(12)) {
+      if (random_.percent(scenario_.limits.xdp ? 4 : 12)) {
         for (oracle::Change& change : topology.change(duel_.world())) {
           if (auto wrong = next(std::move(change))) return wrong;
         }
       }
       Burst burst = traffic.burst(duel_.world());
       if (scenario_.limits.icmp_errors) burst.nanoseconds = random_.below(2'000'000'000);
+      // The first time the program leaves a flow to the worker; then it knows it.
+      for (int again = scenario_.limits.xdp ? 2 : 0; again > 0; --again) {
+        if (auto wrong = next(burst)) return wrong;
+        burst.nanoseconds = 0;
+      }
       if (auto wrong = next(std::move(burst))) return wrong;
     }
     return duel_.compare_counters();
@@ -75,8 +85,9 @@ class Round {
   [[nodiscard]] const Tally& tally() const { return duel_.tally(); }
 
  private:
-  Limits limits() {
+  Limits limits(bool xdp) {
     Limits limits;
+    limits.xdp = xdp;
     if (random_.percent(4)) limits.icmp_errors = static_cast<std::uint32_t>(random_.between(1, 20));
     return limits;
   }
@@ -108,15 +119,16 @@ void print(const Tally& tally, double seconds) {
 
 int run(const Options& options) {
   const auto began = std::chrono::steady_clock::now();
-  std::printf("differential_test --seed %" PRIu64 " --packets %" PRIu64 "\n", options.seed, options.packets);
+  std::printf("differential_test --seed %" PRIu64 " --packets %" PRIu64 "%s\n", options.seed, options.packets,
+              options.xdp ? " --xdp" : "");
   Tally tally;
   std::uint64_t reported = 0;
   for (std::uint64_t number = options.round.value_or(0); tally.packets < options.packets; ++number) {
-    Round round(options.seed, number);
-    if (const auto wrong = round.play(kRoundPackets)) {
+    Round round(options.seed, number, options.xdp);
+    if (const auto wrong = round.play(options.xdp ? kXdpRoundPackets : kRoundPackets)) {
       std::printf("\nDISAGREEMENT in round %" PRIu64 ": %s\nrepeat with: differential_test --seed %" PRIu64
-                  " --round %" PRIu64 "\n\n",
-                  number, wrong->what.c_str(), options.seed, number);
+                  " --round %" PRIu64 "%s\n\n",
+                  number, wrong->what.c_str(), options.seed, number, options.xdp ? " --xdp" : "");
       std::printf("%s", report(minimize(round.scenario())).c_str());
       return 1;
     }
@@ -128,7 +140,9 @@ int run(const Options& options) {
     }
   }
   print(tally, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
-  return 0;
+  if (!options.xdp) return 0;
+  std::printf("forwarded by the XDP program: %" PRIu64 "\n", tally.in_xdp);
+  return tally.in_xdp > 0 ? 0 : 1;
 }
 
 }  // namespace
@@ -137,6 +151,11 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
   simplon::differential::Options options;
   for (int i = 1; i < argc; i += 2) {
+    if (std::strcmp(argv[i], "--xdp") == 0) {
+      options.xdp = true;
+      --i;
+      continue;
+    }
     std::uint64_t value = 0;
     if (i + 1 == argc || !simplon::differential::read_number(argv[i + 1], value)) {
       return simplon::differential::usage("a number is missing");

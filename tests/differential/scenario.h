@@ -31,6 +31,8 @@ using Event = std::variant<oracle::Change, Burst>;
 struct Limits {
   /// ICMP errors, per second and at once. Empty: as many as there are.
   std::optional<std::uint32_t> icmp_errors;
+  /// Every packet meets the XDP program first.
+  bool xdp = false;
 };
 
 struct Scenario {

@@ -216,6 +216,11 @@ Page render_status(const json& reply, Style style) {
     std::string detail = or_dash(text(uplink, "mode")) + ", " + plural(number(uplink, "queues"), "queue");
     detail +=
         ", in " + traffic(uplink, "rx_packets", "rx_bytes") + ", out " + traffic(uplink, "tx_packets", "tx_bytes");
+    if (const std::string forwarding = text(uplink, "xdp_forwarding"); forwarding == "on") {
+      detail += ", " + format_count(number(uplink, "xdp_packets")) + " forwarded in XDP";
+    } else if (!forwarding.empty()) {
+      detail += ", no forwarding in XDP: " + forwarding;
+    }
     table.add({"uplink " + text(uplink, "interface"), up_or_down(flag(uplink, "up")), detail});
   }
   page.text += table.render();

@@ -183,7 +183,9 @@ json uplinks_json(const std::vector<ipc::UplinkStats>& uplinks) {
                     {"rx_packets", uplink.rx_packets},
                     {"rx_bytes", uplink.rx_bytes},
                     {"tx_packets", uplink.tx_packets},
-                    {"tx_bytes", uplink.tx_bytes}});
+                    {"tx_bytes", uplink.tx_bytes},
+                    {"xdp_forwarding", uplink.xdp_forwarding},
+                    {"xdp_packets", uplink.xdp_packets}});
   }
   return list;
 }

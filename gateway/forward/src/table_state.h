@@ -29,8 +29,11 @@
 
 namespace simplon::forward {
 
-/// Counters have a share for each worker and this one more, which nobody reads: that of described packets (trace.h).
-inline constexpr unsigned kDescribedShare = 1;
+/// Who counts apart: each worker; the table writer, for what was forwarded by shortcuts; and described packets (trace.h),
+/// whose share nobody reads.
+[[nodiscard]] constexpr unsigned shortcut_share(unsigned workers) noexcept { return workers; }
+[[nodiscard]] constexpr unsigned described_share(unsigned workers) noexcept { return workers + 1; }
+[[nodiscard]] constexpr unsigned counter_shares(unsigned workers) noexcept { return workers + 2; }
 
 struct Prefix4 {
   std::uint32_t network;  ///< Bytes as on the wire.
@@ -100,7 +103,7 @@ struct alignas(64) Attachment {
   /// Sum over the headers of `headers4.ip`.
   std::uint32_t checksum4 = 0;
   WireAddress vtep;
-  /// One per worker. Both live at least as long as this.
+  /// `counter_shares`. Both live at least as long as this.
   TrafficCounters* counters = nullptr;
   Domain* domain = nullptr;
 
@@ -146,7 +149,7 @@ struct AttachmentSlot {
   std::atomic<const HostPort*> host_port;
   /// The SA that packets of the tunnel leave through.
   std::atomic<const Sa*> outbound;
-  /// One per worker; there as long as the slot is in use, through replacement of the object.
+  /// `counter_shares`; there as long as the slot is in use, through replacement of the object.
   std::atomic<TrafficCounters*> counters;
 };
 

@@ -25,7 +25,7 @@ constexpr std::uint8_t kOuterTtl = 64;  // RFC 1700's default
 template <class Slots>
 TrafficTotals sum(const Slots* counters, unsigned workers) {
   TrafficTotals totals;
-  for (unsigned i = 0; counters != nullptr && i < workers; ++i) {
+  for (unsigned i = 0; counters != nullptr && i <= shortcut_share(workers); ++i) {
     totals.rx_packets += counters[i].rx_packets.read();
     totals.rx_bytes += counters[i].rx_bytes.read();
     totals.tx_packets += counters[i].tx_packets.read();
@@ -160,7 +160,7 @@ Result<void> Tables::upsert_port(const PortEntry& port) {
   }
   PortSlot& slot = state_->ports[port.id.value()];
   if (slot.counters.load(std::memory_order_relaxed) == nullptr) {
-    slot.counters.store(new TrafficCounters[state_->workers + kDescribedShare], std::memory_order_release);
+    slot.counters.store(new TrafficCounters[counter_shares(state_->workers)], std::memory_order_release);
     writer_->port_slots_used = std::max(writer_->port_slots_used, std::size_t{port.id.value()} + 1);
   }
   bool changed = writer_->count_inputs(port, true);
@@ -170,6 +170,7 @@ Result<void> Tables::upsert_port(const PortEntry& port) {
   writer_->ports.insert_or_assign(port.id, port);
   if (changed) writer_->rebuild_inputs();
   state_->quiescence.retire(const_cast<Port*>(old));
+  writer_->everything_changed();
   return {};
 }
 
@@ -180,6 +181,7 @@ void Tables::remove_port(PortId id) {
   if (writer_->count_inputs(found->second, false)) writer_->rebuild_inputs();
   writer_->ports.erase(found);
   state_->quiescence.retire(const_cast<Port*>(old));
+  writer_->everything_changed();
 }
 
 // Adjacencies.
@@ -224,7 +226,7 @@ Result<void> Tables::set_adjacency(const IpAddress& destination, const Adjacency
                                                std::to_string(adjacency.path_mtu));
   }
   const auto found = writer_->adjacencies.find(destination);
-  if (found == writer_->adjacencies.end()) return {};
+  if (found == writer_->adjacencies.end() || found->second.entry == adjacency) return {};
   found->second.entry = adjacency;
   std::unique_ptr<Adjacency> object;
   if (adjacency.resolved) {
@@ -235,6 +237,7 @@ Result<void> Tables::set_adjacency(const IpAddress& destination, const Adjacency
   }
   const Adjacency* old = state_->adjacencies[found->second.slot].exchange(object.release(), std::memory_order_acq_rel);
   state_->quiescence.retire(const_cast<Adjacency*>(old));
+  writer_->everything_changed();
   return {};
 }
 
@@ -362,6 +365,30 @@ Result<void> Tables::set_path(Sa& sa, const SaPath& path) {
   if (active_outbound) writer_->drop_adjacency(before.destination);
   return {};
 }
+
+namespace {
+
+void add(TrafficCounters& counters, const TrafficTotals& more) {
+  counters.rx_packets.add(more.rx_packets);
+  counters.rx_bytes.add(more.rx_bytes);
+  counters.tx_packets.add(more.tx_packets);
+  counters.tx_bytes.add(more.tx_bytes);
+}
+
+}  // namespace
+
+void Tables::add_traffic(AttachmentId attachment, const TrafficTotals& more) {
+  const Writer::AttachmentRecord* record = writer_->find_attachment(attachment);
+  if (record == nullptr) return;
+  add(state_->attachments[record->slot].counters.load(std::memory_order_relaxed)[shortcut_share(state_->workers)], more);
+}
+
+void Tables::add_traffic(PortId port, const TrafficTotals& more) {
+  if (!writer_->ports.contains(port)) return;
+  add(state_->ports[port.value()].counters.load(std::memory_order_relaxed)[shortcut_share(state_->workers)], more);
+}
+
+void Tables::on_change(ChangeListener listener) { writer_->change_listener = std::move(listener); }
 
 // Grace periods.
 

@@ -123,7 +123,7 @@ Tables::Writer::AttachmentRecord* Tables::Writer::attachment(AttachmentId id) {
   AttachmentRecord& record = attachments[id];
   record.slot = slot;
   attachment_of_slot[slot] = id;
-  state.attachments[slot].counters.store(new TrafficCounters[state.workers + kDescribedShare], std::memory_order_release);
+  state.attachments[slot].counters.store(new TrafficCounters[counter_shares(state.workers)], std::memory_order_release);
   return &record;
 }
 
@@ -169,7 +169,7 @@ Tables::Writer::DomainRecord& Tables::Writer::domain(DomainId id) {
 void Tables::Writer::settle_domain(DomainId id) {
   const auto found = domains.find(id);
   if (found == domains.end() || found->second.exists || found->second.references > 0) return;
-  std::erase(unpublished, found->second.object);
+  std::erase_if(unpublished, [&](const auto& entry) { return entry.first == id; });
   state.quiescence.retire(found->second.object);
   domains.erase(found);
 }
@@ -223,8 +223,10 @@ Result<void> Tables::upsert_domain(DomainId domain) {
     return full("domains", kMaxDomains);
   }
   Writer::DomainRecord& record = writer_->domain(domain);
+  if (record.exists) return {};
   record.exists = true;
   record.object->exists.store(true, std::memory_order_release);
+  writer_->changed(domain);
   return {};
 }
 
@@ -234,6 +236,7 @@ void Tables::remove_domain(DomainId domain) {
   found->second.exists = false;
   found->second.object->exists.store(false, std::memory_order_release);
   writer_->settle_domain(domain);
+  writer_->changed(domain);
 }
 
 // Attachments.
@@ -322,7 +325,9 @@ Result<void> Tables::upsert_vpc(const VpcEntry& vpc) {
   writer_->publish_attachment(*record, compile(vpc), vpc.domain);
   record->entry = vpc;
   if (before == DomainId{}) writer_->regroup(*record);
+  if (before.value() != 0) writer_->changed(before);
   if (before == vpc.domain) return {};
+  writer_->changed(vpc.domain);
   if (before.value() != 0) writer_->leave_domain(before, *record);
   writer_->join_domain(vpc.domain, *record);
   return {};
@@ -335,6 +340,7 @@ void Tables::remove_vpc(Vni vni) {
   const DomainId domain = record->domain();
   state_->vnis[vni.value()].store(nullptr, std::memory_order_release);
   writer_->withdraw_attachment(*record);
+  writer_->changed(domain);
   writer_->leave_domain(domain, *record);
   writer_->settle_attachment(id);
 }
@@ -395,6 +401,7 @@ Result<void> Tables::upsert_endpoint(const EndpointEntry& endpoint) {
       present == nullptr ? std::nullopt : std::optional<IpAddress>(present->vtep_address().to_ip());
   state_->endpoints.upsert(key, {{vtep.low, vtep.high}, adjacency, vtep.family, endpoint.mac});
   if (before) writer_->drop_adjacency(*before);
+  writer_->endpoint_changed(endpoint.vni);
   return {};
 }
 
@@ -412,6 +419,7 @@ void Tables::remove_endpoint(Vni vni, const IpAddress& address) {
   writer_->publish_routes();
   state_->endpoints.erase(key);
   writer_->drop_adjacency(vtep);
+  writer_->endpoint_changed(vni);
 }
 
 // Host ports.

@@ -119,7 +119,7 @@ std::vector<Counter*> Tables::Writer::count_rules(RuleCounters& counters, const 
     auto [entry, is_new] = kept.try_emplace(name, nullptr);
     if (is_new) {
       const auto former = counters.find(name);
-      entry->second = former != counters.end() ? former->second : new Counter[state.workers + kDescribedShare];
+      entry->second = former != counters.end() ? former->second : new Counter[counter_shares(state.workers)];
     }
     in_order.push_back(entry->second);
   }
@@ -166,6 +166,7 @@ void Tables::Writer::publish_domain_policy(DomainId id) {
   }
   const DomainPolicy* old = domain(id).object->policy.exchange(fresh, std::memory_order_acq_rel);
   state.quiescence.retire(const_cast<DomainPolicy*>(old));
+  changed(id);
 }
 
 void Tables::Writer::destroy_policy() {

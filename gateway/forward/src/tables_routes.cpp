@@ -272,11 +272,11 @@ void Tables::Writer::drop_route_value(RouteValue value) {
 }
 
 void Tables::Writer::publish_routes() {
-  for (Domain* domain : unpublished) {
+  for (const auto& [id, domain] : std::exchange(unpublished, {})) {
     domain->fib4.publish();
     domain->fib6.publish();
+    changed(id);
   }
-  unpublished.clear();
   if (replaced.empty()) return;
   for (const RouteValue value : std::exchange(replaced, {})) drop_route_value(value);
 }
@@ -314,7 +314,7 @@ Result<void> Tables::upsert_route(const RouteEntry& route) {
   const std::uint32_t old = with_fib(*record.object, route.prefix, [&](auto& fib, auto key) {
     const bool was_published = fib.published();
     const std::uint32_t replaced = fib.upsert(key, route.prefix.length(), value.raw());
-    if (was_published && !fib.published()) writer_->unpublished.push_back(record.object);
+    if (was_published && !fib.published()) writer_->unpublished.emplace_back(route.domain, record.object);
     return replaced;
   });
   if (old == 0) {
@@ -323,6 +323,7 @@ Result<void> Tables::upsert_route(const RouteEntry& route) {
   } else {
     writer_->replaced.emplace_back(old);
   }
+  if (old != value.raw()) writer_->changed(route.domain);
   return {};
 }
 
@@ -360,12 +361,13 @@ void Tables::remove_route(DomainId domain, const IpPrefix& prefix) {
   const std::uint32_t old = with_fib(*found->second.object, prefix, [&](auto& fib, auto key) {
     const bool was_published = fib.published();
     const std::uint32_t removed = fib.remove(key, prefix.length());
-    if (was_published && !fib.published()) writer_->unpublished.push_back(found->second.object);
+    if (was_published && !fib.published()) writer_->unpublished.emplace_back(domain, found->second.object);
     return removed;
   });
   if (old == 0) return;
   --writer_->routes;
   writer_->replaced.emplace_back(old);
+  writer_->changed(domain);
   writer_->drop_domain(domain);
 }
 

@@ -160,6 +160,18 @@ class Tables::Writer {
   [[nodiscard]] NatRules compile_nat(NatRecord& record);
   void destroy_policy();
 
+  /// After the write.
+  void changed(DomainId id) const {
+    if (change_listener) change_listener(id);
+  }
+  void everything_changed() const { changed(DomainId{}); }
+  /// An endpoint matters to the domain its VPC is in, if there is one.
+  void endpoint_changed(Vni vni) {
+    if (!change_listener) return;
+    const AttachmentRecord* record = find_attachment(AttachmentId::vpc(vni));
+    if (record != nullptr && record->configured()) changed(record->domain());
+  }
+
   void publish_path(Sa& sa, std::uint32_t adjacency);
   void rebuild_inputs();
   /// True if the set of PacketIos changed.
@@ -189,7 +201,7 @@ class Tables::Writer {
   /// By the slot of an attachment: the slots of the groups it is in.
   std::unordered_map<std::uint32_t, std::unordered_set<std::uint32_t>> groups_with;
   /// Domains whose routes changed in a form that is made anew, and what replaced or removed routes had.
-  std::vector<Domain*> unpublished;
+  std::vector<std::pair<DomainId, Domain*>> unpublished;
   std::vector<RouteValue> replaced;
   std::map<Via, AttachmentId> vias;
   std::unordered_map<std::uint32_t, Via> via_of;  ///< By the number in the id.
@@ -202,6 +214,7 @@ class Tables::Writer {
   std::size_t port_slots_used = 0;
   std::uint64_t routes = 0;
   AdjacencyListener listener;
+  ChangeListener change_listener;
 };
 
 }  // namespace simplon::forward

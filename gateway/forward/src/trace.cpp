@@ -4,7 +4,7 @@
 // into a burst of its own, and through `run_stages` with the live tables. Why nothing comes of it:
 //
 //     frames, counters of the worker    the burst has its own, thrown away afterwards
-//     counters of attachments, ports    a share nobody reads (kDescribedShare)
+//     counters of attachments, ports    a share nobody reads (described_share)
 //     SAs: key, numbers, window         replaced by a stand-in (Sa::stand_in) as soon as a stage has found one; the stand-in's key
 //                                       is made of zeros, and the packet of the "peer" is sealed with the same
 //     sending                           transmit is not called; only whether the port is there is looked at
@@ -92,7 +92,7 @@ class Bench final : public Watch {
  public:
   Bench(const Tables& tables, FramePool& pool, std::uint64_t now_ns)
       : tables_(tables),
-        burst_(std::make_unique<Burst>(tables.state(), pool, counters_, tables.workers(), IcmpLimiter(1, 1))),
+        burst_(std::make_unique<Burst>(tables.state(), pool, counters_, described_share(tables.workers()), IcmpLimiter(1, 1))),
         recorder_(std::make_unique<Recorder>()) {
     burst_->begin();
     burst_->now_ns = now_ns;

@@ -12,7 +12,7 @@ class Discard:
     """XDP_DROP: what the generator itself costs. Subtracted from all others."""
 
     name, title, protocol, destination = "discard", "generator + XDP_DROP", None, None
-    counted = False
+    counted = in_softirq = False
 
     def __init__(self, topology, programs):
         self.namespace = topology.add_device(self.name)
@@ -24,6 +24,7 @@ class Discard:
 
 
 class L2fwd:
+    in_softirq = False
     name, title = "l2fwd", "bare AF_XDP l2fwd"
     protocol, destination, network = 17, frames.OUTER_IN[1], frames.VPC_NET
     counted = True
@@ -43,6 +44,8 @@ class L2fwd:
 
 class KernelVxlan:
     """Two stock VXLAN devices and a route between them."""
+
+    in_softirq = True
 
     name, title = "kernel", "kernel vxlan + route"
     protocol, destination, network = 17, frames.OUTER_OUT[1], frames.VPC_NET
@@ -80,10 +83,10 @@ class Forwarder:
 
     DOMAIN, TUNNEL, SPI = 1, 7, 0xc0000001
 
-    def __init__(self, topology, programs, options):
-        self.namespace = topology.add_device("simplon")
+    def __init__(self, topology, programs, name, options):
+        self.namespace = topology.add_device(name)
         self.programmer = programs["bench-programmer"]
-        self.run_dir = topology.path("run")
+        self.run_dir = topology.path(f"run-{name}")
         os.makedirs(self.run_dir, mode=0o700)
         self.key, self.salt = os.urandom(32), os.urandom(4)
         self.process = topology.start(self.namespace, programs["simplon-forwarder"], "--run-dir", self.run_dir,
@@ -127,6 +130,9 @@ class Forwarder:
             return all(links.get(name, {}).get("up") for name in ("u0", "u1"))
         self.topology.wait_for(up, 10, "u0 and u1 up in the forwarder", self.process)
 
+    def forwarded_in_xdp(self):
+        return sum(link["xdp_packets"] for link in self.stats()["uplinks"])
+
     def accounting_error(self):
         a = self.stats()["accounting"]
         return a["received"] + a["originated"] - a["sent"] - a["punted"] - a["dropped"]
@@ -136,6 +142,7 @@ class SimplonPath:
     """One path through the one forwarder process."""
 
     counted = True
+    in_softirq = False
 
     def __init__(self, forwarder):
         self.forwarder = forwarder
@@ -146,11 +153,34 @@ class SimplonPath:
 
 
 class SimplonVxlan(SimplonPath):
-    name, title = "simplon", "simplon VXLAN -> VXLAN"
+    """The worker alone."""
+
+    name, title = "simplon", "simplon VXLAN -> VXLAN, worker"
     protocol, destination, network = 17, frames.OUTER_OUT[1], frames.VPC_NET
 
     def check(self, answers, frame):
         answers.check_vxlan(frame)
+
+
+class SimplonXdp(SimplonVxlan):
+    """The XDP program of the uplink, in the softirq that receives, as the kernel's path; another forwarder than the
+    worker's, so that the far veth with the NAPI that redirection needs is not theirs."""
+
+    name, title = "xdp", "simplon VXLAN -> VXLAN, XDP tier"
+    in_softirq = True
+
+    def __init__(self, forwarder, topology):
+        super().__init__(forwarder)
+        topology.inside(topology.generator, "ethtool", "-K", "xdp-out", "gro", "on")
+
+    def learned(self, generate):
+        """Sends bursts until one is forwarded in XDP to the last packet."""
+        for _ in range(50):
+            before = self.forwarder.forwarded_in_xdp()
+            sent = generate()["sent"]
+            if self.forwarder.forwarded_in_xdp() - before == sent:
+                return
+        raise Trouble(f"{self.title}: its flows are not learned: {self.forwarder.stats()['uplinks']}")
 
 
 class SimplonEsp(SimplonPath):

@@ -303,7 +303,9 @@ int print_stats(const std::string& run_dir) {
                               {"up", uplink.up},
                               {"error", uplink.error},
                               {"rx_packets", uplink.rx_packets},
-                              {"tx_packets", uplink.tx_packets}});
+                              {"tx_packets", uplink.tx_packets},
+                              {"xdp_forwarding", uplink.xdp_forwarding},
+                              {"xdp_packets", uplink.xdp_packets}});
   }
   std::cout << out.dump(1) << '\n';
   return 0;

@@ -68,6 +68,7 @@ class Gateway:
         self.state_dir = self.lab.dir / f"{self.short}-state"
         self.netns_prefix = f"{self.lab.id}-{self.short}-"
         self.forwarder = self.daemon = self.manager = None
+        self.forwarder_options = []
         for folder in (self.run_dir, self.state_dir):
             folder.mkdir()
         folder = charon.plugin_folder(self.lab.dir / f"{self.short}-plugins",
@@ -88,7 +89,7 @@ class Gateway:
         return self
 
     def start_forwarder(self, wait=True):
-        argv = [program("gateway/forwarder/simplon-forwarder"), "--run-dir", self.run_dir]
+        argv = [program("gateway/forwarder/simplon-forwarder"), "--run-dir", self.run_dir, *self.forwarder_options]
         environment, descriptors = None, ()
         if self.manager:
             argv, environment, descriptors = self.manager.service(argv)

@@ -18,7 +18,8 @@ inline json status() {
     "programmed": {"generation_wanted": 413, "generation_confirmed": 412, "routes": 14, "endpoints": 4},
     "accounting": {"received": 1000, "originated": 2, "sent": 900, "punted": 80, "dropped": 22},
     "uplinks": [{"interface": "wan0", "up": true, "mode": "native, copy", "queues": 1, "error": "",
-                 "rx_packets": 1000, "rx_bytes": 1536000, "tx_packets": 900, "tx_bytes": 99}],
+                 "rx_packets": 1000, "rx_bytes": 1536000, "tx_packets": 900, "tx_bytes": 99,
+                 "xdp_forwarding": "on", "xdp_packets": 700}],
     "counts": {"tunnels": 2, "tunnels_up": 1, "bgp_neighbors": 2, "bgp_established": 1, "vpcs": 2, "endpoints": 4, "domains": 2},
     "problems": [{"object": "tunnel berlin", "what": "the peer answered AUTHENTICATION_FAILED", "hint": "compare the pre-shared keys on both sides"}]
   })");

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Why a deleted endpoint is not forwarded to any more: `Tables` calls `on_change` inside the write that deletes it, before
+// anybody can learn from the tables again, since all of that is this thread; `on_change` makes all flows of the domain bad,
+// and the acknowledgment waits for the programs that looked before (`settling`).
+//
+// Flows are learned from samples, so a packet may name any addresses: what it names is only asked for, and a flow exists
+// only if the tables accept every one of them. A flood of forged addresses costs one question each, at most a few thousand
+// a second, however fast it comes.
+#include "gateway/forwarder/xdp_tier.h"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "platform/wire/checksum.h"
+#include "platform/wire/ethernet.h"
+#include "platform/wire/ipv4.h"
+#include "platform/wire/ip_protocol.h"
+
+namespace simplon::forwarder {
+namespace {
+
+using boost::system::error_code;
+using namespace std::chrono_literals;
+
+// Chosen by us: samples come in bursts, and a grace period takes about as long.
+constexpr auto kPause = 10ms;
+/// When none of the samples made a flow: all that traffic is for the worker.
+constexpr auto kLongPause = 100ms;
+constexpr unsigned kFruitless = 10;
+constexpr std::size_t kSamplesAtOnce = 256;
+constexpr std::uint8_t kOuterTtl = 64;
+
+[[nodiscard]] std::uint32_t word(const IpAddress& address) noexcept {
+  std::uint32_t value = 0;
+  std::memcpy(&value, address.bytes().data(), sizeof value);
+  return value;
+}
+
+[[nodiscard]] IpAddress address_of(const std::uint32_t (&words)[4], bool v6) {
+  std::array<std::uint8_t, 16> bytes;
+  std::memcpy(bytes.data(), words, sizeof bytes);
+  return v6 ? IpAddress::v6(bytes) : IpAddress::v4({bytes[0], bytes[1], bytes[2], bytes[3]});
+}
+
+void copy(const MacAddress& mac, std::uint8_t* to) noexcept { std::memcpy(to, mac.bytes.data(), 6); }
+
+/// The sum over what is the same in all outer headers of the flow.
+[[nodiscard]] std::uint32_t checksum_base(const forward::Shortcut& shortcut) {
+  wire::Ipv4Header ip{};
+  ip.version_ihl = 0x45;
+  ip.flags_offset = wire::kIpv4DontFragment;
+  ip.ttl = kOuterTtl;
+  ip.protocol = wire::kProtocolUdp;
+  std::copy_n(shortcut.outer_source.bytes().data(), 4, ip.source.begin());
+  std::copy_n(shortcut.outer_destination.bytes().data(), 4, ip.destination.begin());
+  return wire::fold(wire::sum_plain_header(ip));
+}
+
+[[nodiscard]] simplon_xdp_flow flow_of(const simplon_xdp_flow_key& key, const forward::Shortcut& shortcut) {
+  simplon_xdp_flow flow{};
+  flow.key = key;
+  flow.mtu = shortcut.mtu;
+  flow.vtep_port[0] = wire::raw(Be16(shortcut.udp_port));
+  flow.vtep_port[1] = wire::raw(Be16(shortcut.egress_udp_port));
+  flow.vtep = word(shortcut.vtep);
+  copy(shortcut.uplink_mac, flow.uplink_mac);
+  copy(shortcut.gateway_mac, flow.gateway_mac);
+  copy(shortcut.ethernet_destination, flow.ethernet);
+  copy(shortcut.ethernet_source, flow.ethernet + 6);
+  flow.outer_source = word(shortcut.outer_source);
+  flow.outer_destination = word(shortcut.outer_destination);
+  flow.checksum = checksum_base(shortcut);
+  const Be32 vni(shortcut.egress.value() << 8);
+  std::memcpy(&flow.vni, &vni, sizeof flow.vni);
+  copy(shortcut.inner_destination, flow.inner_ethernet);
+  copy(shortcut.inner_source, flow.inner_ethernet + 6);
+  flow.action = SIMPLON_XDP_VXLAN;
+  return flow;
+}
+
+}  // namespace
+
+XdpTier::XdpTier(boost::asio::io_context& io, forward::Tables& tables, Options options,
+                 std::unique_ptr<xdp::FlowTable> table)
+    : tables_(tables), grace_(std::move(options.grace)), table_(std::move(table)), samples_(io), timer_(io) {
+  tables_.on_change([this](DomainId domain) { on_change(domain); });
+}
+
+XdpTier::~XdpTier() { tables_.on_change(nullptr); }
+
+Result<std::unique_ptr<XdpTier>> XdpTier::create(boost::asio::io_context& io, forward::Tables& tables, Options options) {
+#if !defined(__x86_64__) && !defined(__i386__)
+  // The program reads a flow without a barrier behind its generation.
+  if (options.grace == nullptr) return fail(ErrorCode::kUnavailable, "this processor may read out of order");
+#endif
+  if (options.grace == nullptr) {
+    auto grace = xdp::KernelGrace::start();
+    if (!grace) return Unexpected(grace.error());
+    options.grace = *std::move(grace);
+  }
+  auto table = xdp::FlowTable::create(*options.grace);
+  if (!table) return Unexpected(table.error());
+  std::unique_ptr<XdpTier> tier(new XdpTier(io, tables, std::move(options), *std::move(table)));
+  const int descriptor = ::dup(tier->table_->sample_fd());
+  if (descriptor < 0) return fail_errno("cannot watch the samples of the XDP program", errno);
+  tier->samples_.assign(descriptor);
+  tier->listen();
+  return tier;
+}
+
+void XdpTier::set_uplinks(const std::vector<Uplink>& uplinks) {
+  if (uplinks == uplinks_) return;
+  invalidate_all();
+  for (std::size_t i = 0; i < std::max(uplinks.size(), uplinks_.size()); ++i) {
+    const bool leads = i < uplinks.size() && uplinks[i].egress;
+    if (auto ok = table_->set_egress(static_cast<std::uint16_t>(i), leads ? uplinks[i].index : 0); !ok) {
+      spdlog::warn("XDP forwarding: {}", ok.error().message());
+    }
+  }
+  // Ports of uplinks that are gone: what they counted went with them.
+  count();
+  uplinks_ = uplinks;
+  std::erase_if(forwarded_from_, [this](const auto& entry) {
+    return std::none_of(uplinks_.begin(), uplinks_.end(), [&](const Uplink& uplink) { return uplink.port == entry.first; });
+  });
+}
+
+void XdpTier::on_change(DomainId domain) {
+  if (domain.value() == 0) return invalidate_all();
+  const auto found = members_.find(domain);
+  if (found == members_.end()) return;
+  for (const Vni vni : found->second) unsettled_ = table_->invalidate(vni.value()) || unsettled_;
+  members_.erase(found);
+}
+
+void XdpTier::invalidate_all() {
+  unsettled_ = table_->invalidate_all() || unsettled_;
+  members_.clear();
+}
+
+void XdpTier::pause() {
+  paused_ = true;
+  invalidate_all();
+}
+
+xdp::Grace::Ticket XdpTier::settling() {
+  if (std::exchange(unsettled_, false)) settling_ = table_->begin_settling();
+  return settling_;
+}
+
+std::optional<std::uint32_t> XdpTier::lane_of(const Lane& lane) {
+  const auto found = lanes_.find(lane);
+  if (found != lanes_.end()) return found->second;
+  std::uint32_t number = 0;
+  if (!free_lanes_.empty()) {
+    number = free_lanes_.back();
+    free_lanes_.pop_back();
+  } else if (counted_.size() < SIMPLON_XDP_LANES) {
+    number = static_cast<std::uint32_t>(counted_.size());
+    counted_.emplace_back();
+  } else {
+    // All start anew, once nobody counts in the old ones any more.
+    invalidate_all();
+    recycling_ = table_->begin_settling();
+    return std::nullopt;
+  }
+  lanes_.emplace(lane, number);
+  return number;
+}
+
+void XdpTier::finish_recycling() {
+  if (!recycling_ || !table_->settled(*recycling_)) return;
+  recycling_.reset();
+  count();
+  for (const auto& [lane, number] : lanes_) free_lanes_.push_back(number);
+  lanes_.clear();
+}
+
+bool XdpTier::learn(const simplon_xdp_flow_key& key) {
+  if (paused_ || recycling_) return false;
+  const auto in = std::find_if(uplinks_.begin(), uplinks_.end(), [&](const Uplink& u) { return u.index == key.uplink; });
+  if (in == uplinks_.end() || !in->ingress) return false;
+  const bool v6 = (key.ingress & SIMPLON_XDP_INGRESS_IPV6) != 0;
+  const std::uint32_t outer[4] = {key.outer_source, 0, 0, 0};
+  const Vni vni(key.ingress & 0xffffff);
+  const auto shortcut = tables_.shortcut(
+      {in->port, vni, address_of(outer, false), address_of(key.source, v6), address_of(key.destination, v6)});
+  // The program speaks IPv4 outside.
+  if (!shortcut || !shortcut->vtep.is_v4() || !shortcut->outer_destination.is_v4()) return false;
+  const auto out = std::find_if(uplinks_.begin(), uplinks_.end(), [&](const Uplink& u) { return u.port == shortcut->port; });
+  if (out == uplinks_.end() || !out->egress) return false;
+  const auto lane = lane_of({vni, shortcut->egress, in->port, out->port});
+  if (!lane) return false;
+  simplon_xdp_flow flow = flow_of(key, *shortcut);
+  flow.lane = *lane;
+  flow.egress = static_cast<std::uint16_t>(out - uplinks_.begin());
+  if (!table_->put(flow)) return false;
+  members_[shortcut->domain].insert(vni);
+  return true;
+}
+
+bool XdpTier::step() {
+  finish_recycling();
+  bool learned = false;
+  const std::size_t seen = table_->take_samples(
+      kSamplesAtOnce, [&](const simplon_xdp_flow_key& key) { learned = learn(key) || learned; });
+  table_->advance();
+  fruitless_ = seen > 0 && !learned ? std::min(fruitless_ + 1, kFruitless) : 0;
+  return seen > 0 || table_->busy() || recycling_.has_value();
+}
+
+void XdpTier::listen() {
+  samples_.async_wait(boost::asio::posix::stream_descriptor::wait_read, [this](const error_code& error) {
+    if (!error) go_on();
+  });
+}
+
+void XdpTier::go_on() {
+  if (!step()) return listen();
+  timer_.expires_after(fruitless_ < kFruitless ? kPause : kLongPause);
+  timer_.async_wait([this](const error_code& error) {
+    if (!error) go_on();
+  });
+}
+
+void XdpTier::count() {
+  for (const auto& [lane, number] : lanes_) {
+    const simplon_xdp_lane now = table_->lane(number);
+    simplon_xdp_lane& before = counted_[number];
+    const std::uint64_t packets = now.packets - before.packets;
+    if (packets == 0) continue;
+    const std::uint64_t inner_bytes = now.inner_bytes - before.inner_bytes;
+    forwarded_ += packets;
+    forwarded_from_[lane.in] += packets;
+    const auto in = [packets](std::uint64_t bytes) { return forward::TrafficTotals{packets, bytes, 0, 0, 0, 0}; };
+    const auto out = [packets](std::uint64_t bytes) { return forward::TrafficTotals{0, 0, packets, bytes, 0, 0}; };
+    tables_.add_traffic(forward::AttachmentId::vpc(lane.ingress), in(inner_bytes));
+    tables_.add_traffic(forward::AttachmentId::vpc(lane.egress), out(inner_bytes));
+    tables_.add_traffic(lane.in, in(now.frame_bytes - before.frame_bytes));
+    // Ethernet, IPv4, UDP, VXLAN, Ethernet.
+    tables_.add_traffic(lane.out, out(inner_bytes + packets * 64));
+    before = now;
+  }
+}
+
+std::uint64_t XdpTier::forwarded(forward::PortId received_on) const {
+  const auto found = forwarded_from_.find(received_on);
+  return found == forwarded_from_.end() ? 0 : found->second;
+}
+
+}  // namespace simplon::forwarder

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tests/differential/xdp_side.h"
+
+#include <net/if.h>
+#include <sched.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+namespace simplon::differential {
+namespace {
+
+constexpr int kInterfaces = 16;
+// What a test run takes; longer frames are the worker's here.
+constexpr std::size_t kShortest = 14;
+constexpr std::size_t kLongest = 3400;
+
+[[noreturn]] void give_up(const std::string& why) {
+  std::fprintf(stderr, "differential_test: %s\n", why.c_str());
+  std::exit(1);
+}
+
+template <class T>
+T must(Result<T> result) {
+  if (!result) give_up(result.error().message());
+  return std::move(*result);
+}
+
+/// Programs run one at a time, in the thread that asks.
+class NobodyRuns final : public xdp::Grace {
+ public:
+  Ticket begin() override { return ++last_; }
+  bool passed(Ticket) const noexcept override { return true; }
+
+ private:
+  Ticket last_ = 0;
+};
+
+/// Indices of veths in a namespace of our own, made at the first call.
+const std::set<std::uint32_t>& interfaces() {
+  static const std::set<std::uint32_t> made = [] {
+    std::set<std::uint32_t> indices;
+    if (::unshare(CLONE_NEWNET) != 0) give_up("--xdp needs root");
+    for (int i = 0; i < kInterfaces; i += 2) {
+      const std::string a = "x" + std::to_string(i);
+      const std::string b = "x" + std::to_string(i + 1);
+      if (std::system(("ip link add " + a + " type veth peer name " + b).c_str()) != 0) give_up("cannot make interfaces");
+      indices.insert({::if_nametoindex(a.c_str()), ::if_nametoindex(b.c_str())});
+    }
+    return indices;
+  }();
+  return made;
+}
+
+/// Who the packet is from and to, if it is one that a flow may be made of.
+simplon_xdp_flow_key key_of(std::uint32_t uplink, const oracle::Bytes& frame) {
+  simplon_xdp_flow_key key{};
+  key.uplink = uplink;
+  key.ingress = oracle::get32(frame, 46) >> 8;
+  std::memcpy(&key.outer_source, frame.data() + 26, 4);
+  if (oracle::get16(frame, 62) == 0x86dd) {
+    key.ingress |= SIMPLON_XDP_INGRESS_IPV6;
+    std::memcpy(key.source, frame.data() + 72, 16);
+    std::memcpy(key.destination, frame.data() + 88, 16);
+  } else {
+    std::memcpy(key.source, frame.data() + 76, 4);
+    std::memcpy(key.destination, frame.data() + 80, 4);
+  }
+  return key;
+}
+
+}  // namespace
+
+XdpSide::XdpSide(forward::Tables& tables) : free_(interfaces()) {
+  forwarder::XdpTier::Options options;
+  options.sample_gap = 0;
+  options.grace = std::make_unique<NobodyRuns>();
+  tier_ = must(forwarder::XdpTier::create(io_, tables, std::move(options)));
+  steering_ = must(xdp::Steering::create());
+  steering_->use_flows(&tier_->table(), 0);
+}
+
+void XdpSide::publish() {
+  std::vector<forwarder::XdpTier::Uplink> uplinks;
+  for (const auto& [port, index] : uplinks_) uplinks.push_back({port, index, true, true});
+  tier_->set_uplinks(uplinks);
+}
+
+void XdpSide::put_uplink(forward::PortId port) {
+  if (uplinks_.contains(port)) return;
+  if (free_.empty()) give_up("more uplinks than interfaces");
+  uplinks_[port] = free_.extract(free_.begin()).value();
+  publish();
+}
+
+void XdpSide::remove_port(forward::PortId port) {
+  const auto found = uplinks_.find(port);
+  if (found == uplinks_.end()) return;
+  free_.insert(found->second);
+  uplinks_.erase(found);
+  publish();
+}
+
+void XdpSide::put_vpc(const oracle::VpcEntry& vpc) {
+  vteps_[vpc.vni] = {vpc.vtep, vpc.udp_port};
+  steer();
+}
+
+void XdpSide::remove_vpc(Vni vni) {
+  if (vteps_.erase(vni) != 0) steer();
+}
+
+void XdpSide::steer() {
+  std::set<xdp::VtepKey> wanted;
+  for (const auto& [vni, vtep] : vteps_) wanted.insert(vtep);
+  if (auto ok = steering_->set_vteps(wanted); !ok) give_up(ok.error().message());
+}
+
+std::optional<forward::MemoryIo::Sent> XdpSide::offer(const Input& input) {
+  const auto uplink = uplinks_.find(input.port);
+  if (uplink == uplinks_.end() || input.bytes.size() < kShortest || input.bytes.size() > kLongest) return std::nullopt;
+  auto& program = programs_[uplink->second];
+  if (program == nullptr) {
+    program = must(xdp::UplinkProgram::load_only(*steering_, uplink->second));
+    if (!program->without_flows().empty()) give_up(program->without_flows());
+  }
+  oracle::Bytes frame = input.bytes;
+  if (must(program->run(frame)) == xdp::UplinkProgram::Ran::kPassed) {
+    if (frame != input.bytes) give_up("the XDP program changed a packet that it left to the worker");
+    return std::nullopt;
+  }
+  const simplon_xdp_flow* flow = tier_->table().find(key_of(uplink->second, input.bytes));
+  if (flow == nullptr) give_up("the XDP program forwarded a packet that has no flow");
+  const auto port = std::next(uplinks_.begin(), flow->egress)->first;
+  return forward::MemoryIo::Sent{port, std::move(frame)};
+}
+
+}  // namespace simplon::differential

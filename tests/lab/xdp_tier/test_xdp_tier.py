@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import copy
+import pathlib
+
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.layers.vxlan import VXLAN
+
+from lib import capture, traffic, vxlan_host
+from lib.expect import expect
+from lib.gateway import Gateway
+
+FORGE = pathlib.Path(__file__).resolve().parents[1] / "lib/forge.py"
+RED, BLUE = 5001, 5002
+VTEP, C1, C2 = "10.255.1.1", "10.255.1.11", "10.255.2.11"
+RED_VM, RED_VM6, BLUE_VM, BLUE_VM6 = "10.20.0.11", "fd00:20::11", "10.30.0.11", "fd00:30::11"
+RED_MTU, BLUE_MTU = 1450, 1400
+COUNT = 20
+
+
+def vpc(name, vni, n, address, address6, vtep, mtu):
+    mac = vxlan_host.mac(vni, address)
+    return {"name": name, "domain": "d", "vni": vni, "prefixes": [f"10.{n}.0.0/24", f"fd00:{n}::/64"],
+            "gateway": [f"10.{n}.0.1/24", f"fd00:{n}::1/64"], "mtu": mtu,
+            "endpoints": [{"address": one, "mac": mac, "vtep": vtep} for one in (address, address6)]}
+
+
+class Hosts:
+    def __init__(self, lab):
+        self.gw, self.c1, self.c2 = lab.namespace("gw"), lab.namespace("c1"), lab.namespace("c2")
+        for host, uplink, net, vni, n, mtu, addresses in (
+                (self.c1, "red0", "10.255.1", RED, 20, RED_MTU, [f"{RED_VM}/24", f"{RED_VM6}/64"]),
+                (self.c2, "blue0", "10.255.2", BLUE, 30, BLUE_MTU, [f"{BLUE_VM}/24", f"{BLUE_VM6}/64"])):
+            lab.veth(self.gw, uplink, host, "eth0")
+            self.gw.ip(f"addr add {net}.1/24 dev {uplink}")
+            host.ip(f"addr add {net}.11/24 dev eth0")
+            # Frames that XDP redirects into a veth need a NAPI at its other end; a partial checksum would need the worker.
+            host.run("ethtool", "-K", "eth0", "gro", "on", "tx", "off")
+            vxlan_host.VxlanEndpoint(host, vni, addresses, [f"10.{n}.0.1", f"fd00:{n}::1"], f"{net}.11", VTEP, mtu=mtu)
+            host.run("ethtool", "-K", f"vx{vni}", "tx", "off", check=False)
+        self.c2.ip(f"route add {VTEP} via 10.255.2.1")
+        self.c1.ip("addr add 10.255.1.66/24 dev eth0")
+        self.simplon = Gateway(self.gw)
+        self.document = {
+            "gateway": {"name": "gw", "vtep": VTEP},
+            "uplinks": [{"interface": "red0"}, {"interface": "blue0"}],
+            "domains": [{"name": "d"}],
+            "vpcs": [vpc("red", RED, 20, RED_VM, RED_VM6, C1, RED_MTU),
+                     vpc("blue", BLUE, 30, BLUE_VM, BLUE_VM6, C2, BLUE_MTU)]}
+
+    def uplink(self, name):
+        return next(one for one in self.simplon.show("status")["uplinks"] if one["interface"] == name)
+
+    def in_xdp(self):
+        return self.uplink("red0")["xdp_packets"]
+
+    def wait_for_xdp(self, within=30):
+        """Traffic flows and grows the counter of what XDP forwarded."""
+        before = self.in_xdp()
+        expect(lambda: self.in_xdp() >= before + 100, within, "packets from red are forwarded in XDP")
+
+
+@pytest.fixture(scope="module")
+def hosts(lab):
+    built = Hosts(lab)
+    built.simplon.manage_forwarder()
+    built.simplon.start()
+    built.simplon.apply(built.document)
+    for address in (BLUE_VM, BLUE_VM6):
+        traffic.reachable(built.c1, address)
+    yield built
+    built.simplon.assert_healthy()
+
+
+@pytest.mark.parametrize("address", [BLUE_VM, BLUE_VM6])
+def test_traffic_between_vpcs_passes_in_xdp(hosts, address):
+    assert hosts.uplink("red0")["xdp_forwarding"] == "on"
+    with traffic.stream(hosts.c1, hosts.c2, address) as stream:
+        hosts.wait_for_xdp()
+        traffic.carried(stream, 2000)
+    assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, stream.result
+    hosts.simplon.assert_accounted()
+
+
+def vpc_counts(hosts):
+    return {one["name"]: one["programmed"] for one in hosts.simplon.show("vpc", "show")["vpcs"]}
+
+
+def test_the_counters_know_what_xdp_forwarded(hosts):
+    with traffic.stream(hosts.c1, hosts.c2, BLUE_VM) as stream:
+        hosts.wait_for_xdp()
+    before, uplinks = vpc_counts(hosts), {name: hosts.uplink(name) for name in ("red0", "blue0")}
+    sent = hosts.in_xdp()
+    with traffic.stream(hosts.c1, hosts.c2, BLUE_VM) as stream:
+        hosts.wait_for_xdp()
+    packets = stream.result.sent
+    assert stream.result.lost == 0
+
+    def all_counted():
+        after = vpc_counts(hosts)
+        return (after["red"]["rx_packets"] - before["red"]["rx_packets"] >= packets
+                and after["blue"]["tx_packets"] - before["blue"]["tx_packets"] >= packets
+                and hosts.uplink("red0")["rx_packets"] - uplinks["red0"]["rx_packets"] >= packets
+                and hosts.uplink("blue0")["tx_packets"] - uplinks["blue0"]["tx_packets"] >= packets)
+
+    expect(all_counted, 5, f"{packets} packets are counted at both VPCs and both uplinks")
+    assert hosts.in_xdp() - sent > packets // 2
+    hosts.simplon.assert_accounted()
+
+
+def test_tcp_passes(hosts):
+    traffic.tcp_transfer(hosts.c1, hosts.c2, BLUE_VM, megabytes=5)
+
+
+def test_what_is_not_plain_is_answered_by_the_worker(hosts):
+    with traffic.stream(hosts.c1, hosts.c2, BLUE_VM) as stream:
+        hosts.wait_for_xdp()
+        said = hosts.c1.run("ping", "-n", "-c", 3, "-t", 1, "-W", 2, BLUE_VM, check=False).stdout
+        assert "Time to live exceeded" in said, said
+        said = hosts.c1.run("ping", "-n", "-c", 3, "-t", 1, "-W", 2, BLUE_VM6, check=False).stdout
+        assert "Hop limit" in said or "Time exceeded" in said, said
+        big = traffic.ping(hosts.c1, BLUE_VM, count=2, size=BLUE_MTU, dont_fragment=True)
+        assert big.received == 0 and f"mtu = {BLUE_MTU}" in big.text.lower().replace("(", "").replace(")", ""), big.text
+    assert stream.result.lost == 0, stream.result
+
+
+def test_forgeries_are_dropped_beside_flows_of_the_same_addresses(hosts):
+    gateway = hosts.gw.ip("-br link show red0").stdout.split()[2]
+    us = hosts.c1.ip("-br link show eth0").stdout.split()[2]
+
+    def frame(source=C1, vni=RED, inner_source=RED_VM, mac=None, **inner):
+        return (Ether(src=us, dst=gateway) / IP(src=source, dst=VTEP) / UDP(sport=55555, dport=4789, chksum=0)
+                / VXLAN(vni=vni, flags="Instance")
+                / Ether(src=vxlan_host.mac(RED, RED_VM), dst=mac or vxlan_host.gateway_mac(RED))
+                / IP(src=inner_source, dst=BLUE_VM, **inner) / UDP(sport=9, dport=9999) / b"forged")
+
+    forgeries = {
+        "vxlan_unknown_peer": frame(source="10.255.1.66"),
+        "vxlan_unknown_vni": frame(vni=4242),
+        "vxlan_spoofed_source": frame(inner_source="10.99.0.1"),
+        "vxlan_wrong_mac": frame(mac="02:00:00:00:64:63"),
+        "ipv4_checksum": frame(chksum=0x1234),
+    }
+    with traffic.stream(hosts.c1, hosts.c2, BLUE_VM) as stream:
+        hosts.wait_for_xdp()
+        arrived = capture.Capture(hosts.c2, f"vx{BLUE}", filter="udp port 9999")
+        for reason, forged in forgeries.items():
+            before = hosts.simplon.drops()[reason]
+            hosts.c1.run(FORGE, "eth0", input="\n".join([bytes(forged).hex()] * COUNT) + "\n")
+            expect(lambda: hosts.simplon.drops()[reason] - before == COUNT, 10, f"{COUNT} packets are counted as {reason}")
+        assert arrived.stop().count() == 0
+    assert stream.result.lost == 0, stream.result
+
+
+def test_a_removed_endpoint_gets_nothing_any_more(hosts):
+    without = copy.deepcopy(hosts.document)
+    without["vpcs"][1]["endpoints"].pop(0)
+    with traffic.stream(hosts.c1, hosts.c2, BLUE_VM) as stream:
+        hosts.wait_for_xdp()
+        hosts.simplon.apply(without)
+        expect(hosts.simplon.current, 10, "the forwarder confirmed it")
+        # Whatever is seen on the host's VXLAN device from now on was forwarded after the confirmation.
+        late = capture.Capture(hosts.c2, "eth0", filter="udp port 4789 and greater 200")
+        dropped = hosts.simplon.drops()["endpoint_unknown"]
+        expect(lambda: hosts.simplon.drops()["endpoint_unknown"] >= dropped + 1000, 10, "its packets are dropped by name")
+        assert late.stop().count() == 0
+        hosts.simplon.apply(hosts.document)
+        hosts.wait_for_xdp()
+    hosts.simplon.assert_accounted()
+
+
+def test_a_planned_restart_loses_nothing(hosts):
+    with traffic.stream(hosts.c1, hosts.c2, BLUE_VM) as stream:
+        hosts.wait_for_xdp()
+        hosts.simplon.restart_forwarder()
+        hosts.wait_for_xdp()
+    assert stream.result.lost == 0, stream.result
+
+
+def test_after_a_crash_it_starts_anew(hosts):
+    with traffic.stream(hosts.c1, hosts.c2, BLUE_VM) as stream:
+        hosts.wait_for_xdp()
+        hosts.simplon.kill_forwarder()
+        # The program went with the process: nobody forwards by what nobody can change.
+        expect(lambda: "xdp" not in hosts.gw.ip("-br -d link show red0").stdout, 5, "no program is attached")
+        hosts.simplon.start_forwarder()
+        hosts.wait_for_xdp()
+        traffic.carried(stream, 1000)
+
+
+def test_it_can_be_switched_off(hosts):
+    hosts.simplon.forwarder_options = ["--xdp-forwarding", "off"]
+    hosts.simplon.restart_forwarder()
+    expect(lambda: hosts.uplink("red0")["up"], 10, "the uplink is up")
+    assert hosts.uplink("red0")["xdp_forwarding"] == "switched off"
+    with traffic.stream(hosts.c1, hosts.c2, BLUE_VM) as stream:
+        traffic.carried(stream, 2000)
+    assert hosts.in_xdp() == 0
+    assert stream.result.lost == 0, stream.result
+    hosts.simplon.assert_accounted()

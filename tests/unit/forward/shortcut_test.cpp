@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A shortcut exists for what the stages would plainly forward from VPC to VPC, and every write after which that may be different
+// says so.
+#include "gateway/forward/shortcut.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <vector>
+
+#include "gateway/forward/memory_io.h"
+#include "gateway/forward/tables.h"
+
+namespace simplon::forward {
+namespace {
+
+IpAddress ip(const std::string& text) { return IpAddress::parse(text).value(); }
+IpPrefix prefix(const std::string& text) { return IpPrefix::parse(text).value(); }
+MacAddress mac(const char* text) { return MacAddress::parse(text).value(); }
+
+constexpr PortId kUplink{1};
+constexpr DomainId kHome{1};
+constexpr DomainId kElsewhere{2};
+
+/// VPC 10 (10.0.0.0/24) and VPC 20 (10.0.1.0/24) in domain 1, a route between them; VPC 30 in domain 2.
+class ShortcutTest : public ::testing::Test {
+ protected:
+  ShortcutTest() : pool_(FramePool::create(16).value()), io_(std::make_shared<MemoryIo>(pool_)) {
+    EXPECT_TRUE(tables_.upsert_port(uplink()));
+    EXPECT_TRUE(tables_.upsert_domain(kHome));
+    EXPECT_TRUE(tables_.upsert_domain(kElsewhere));
+    EXPECT_TRUE(tables_.upsert_vpc(vpc(10, "10.0.0.0/24")));
+    EXPECT_TRUE(tables_.upsert_vpc(vpc(20, "10.0.1.0/24")));
+    EXPECT_TRUE(tables_.upsert_vpc(vpc(30, "10.0.2.0/24", kElsewhere)));
+    EXPECT_TRUE(tables_.upsert_endpoint(endpoint()));
+    EXPECT_TRUE(tables_.upsert_route(route()));
+    EXPECT_TRUE(tables_.set_adjacency(ip("192.0.2.20"), adjacency()));
+    tables_.on_change([this](DomainId domain) { changes_.push_back(domain); });
+  }
+
+  [[nodiscard]] PortEntry uplink() const { return {kUplink, PortKind::kUplink, mac("02:00:00:00:00:aa"), false, {io_}}; }
+  static VpcEntry vpc(std::uint32_t vni, const char* network, DomainId domain = kHome) {
+    return {Vni{vni}, domain, ip("192.0.2.1"), 4789, mac("02:00:00:00:00:01"), {prefix(network)}, {ip("192.0.2.10")}, 1450};
+  }
+  static EndpointEntry endpoint() { return {Vni{20}, ip("10.0.1.5"), mac("02:00:00:00:00:05"), ip("192.0.2.20")}; }
+  static RouteEntry route() {
+    return {kHome, prefix("10.0.1.0/24"), RouteAction::kForward, {{AttachmentId::vpc(Vni{20}), 1}}};
+  }
+  static AdjacencyEntry adjacency() {
+    return {true, kUplink, mac("02:00:00:00:00:aa"), mac("02:00:00:00:00:bb"), 1500};
+  }
+  [[nodiscard]] std::optional<Shortcut> ask(const char* source = "10.0.0.7", const char* destination = "10.0.1.5",
+                                            const char* outer = "192.0.2.10", std::uint32_t vni = 10) const {
+    return tables_.shortcut({kUplink, Vni{vni}, ip(outer), ip(source), ip(destination)});
+  }
+  /// The domains that `write` names.
+  std::vector<DomainId> named_by(const std::function<void()>& write) {
+    changes_.clear();
+    write();
+    return changes_;
+  }
+
+  FramePool pool_;
+  std::shared_ptr<MemoryIo> io_;
+  Tables tables_;
+  std::vector<DomainId> changes_;
+};
+
+TEST_F(ShortcutTest, SaysAllThatTheTablesDecide) {
+  const auto found = ask();
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->domain, kHome);
+  EXPECT_EQ(found->uplink_mac, mac("02:00:00:00:00:aa"));
+  EXPECT_EQ(found->vtep, ip("192.0.2.1"));
+  EXPECT_EQ(found->udp_port, 4789);
+  EXPECT_EQ(found->gateway_mac, mac("02:00:00:00:00:01"));
+  EXPECT_EQ(found->egress, Vni{20});
+  EXPECT_EQ(found->port, kUplink);
+  EXPECT_EQ(found->ethernet_destination, mac("02:00:00:00:00:bb"));
+  EXPECT_EQ(found->outer_destination, ip("192.0.2.20"));
+  EXPECT_EQ(found->inner_destination, mac("02:00:00:00:00:05"));
+  EXPECT_EQ(found->mtu, 1450);
+}
+
+TEST_F(ShortcutTest, ThereIsNoneForWhatIsDroppedPuntedSpreadOrEncrypted) {
+  EXPECT_FALSE(ask("10.9.9.9")) << "a source outside the VPC";
+  EXPECT_FALSE(ask("10.0.0.7", "10.0.1.6")) << "no endpoint";
+  EXPECT_FALSE(ask("10.0.0.7", "10.0.7.1")) << "no route";
+  EXPECT_FALSE(ask("10.0.0.7", "10.0.1.5", "192.0.2.66")) << "a VTEP that is not listed";
+  EXPECT_FALSE(ask("10.0.0.7", "10.0.1.5", "192.0.2.10", 11)) << "no VPC";
+  EXPECT_FALSE(ask("10.0.0.7", "224.0.0.1")) << "multicast";
+  EXPECT_FALSE(ask("127.0.0.1")) << "loopback";
+  const auto lead_to = [this](RouteAction action, std::vector<NextHopEntry> hops) {
+    ASSERT_TRUE(tables_.upsert_route({kHome, prefix("10.0.1.0/24"), action, std::move(hops)}));
+  };
+  lead_to(RouteAction::kLocal, {{AttachmentId::vpc(Vni{20}), 1}});
+  EXPECT_FALSE(ask()) << "for us";
+  lead_to(RouteAction::kUnreachable, {});
+  EXPECT_FALSE(ask()) << "unreachable";
+  lead_to(RouteAction::kForward, {{AttachmentId::vpc(Vni{20}), 1}, {AttachmentId::vpc(Vni{10}), 1}});
+  EXPECT_FALSE(ask()) << "several nexthops";
+  lead_to(RouteAction::kForward, {{AttachmentId::tunnel(TunnelId{3}), 1}});
+  EXPECT_FALSE(ask()) << "a tunnel";
+  lead_to(RouteAction::kForward, {{AttachmentId::vpc(Vni{30}), 1}});
+  EXPECT_FALSE(ask()) << "another domain";
+}
+
+TEST_F(ShortcutTest, EveryWriteThatMayEndOneNamesItsDomain) {
+  const std::vector<DomainId> home{kHome};
+  const std::vector<DomainId> all{DomainId{}};
+  EXPECT_EQ(named_by([&] { tables_.remove_endpoint(Vni{20}, ip("10.0.1.5")); }), home);
+  EXPECT_FALSE(ask());
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_endpoint(endpoint())); }), home);
+  EXPECT_FALSE(ask()) << "the adjacency is not resolved yet";
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.set_adjacency(ip("192.0.2.20"), adjacency())); }), all);
+  EXPECT_TRUE(ask());
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.set_adjacency(ip("192.0.2.20"), {})); }), all);
+  ASSERT_TRUE(tables_.set_adjacency(ip("192.0.2.20"), adjacency()));
+  EXPECT_EQ(named_by([&] { tables_.remove_route(kHome, prefix("10.0.1.0/24")); }), home);
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_route(route())); }), home);
+  RouteEntry more = route();
+  more.prefix = prefix("10.0.1.5/32");
+  more.action = RouteAction::kUnreachable;
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_route(more)); }), home);
+  EXPECT_FALSE(ask());
+  tables_.remove_route(kHome, more.prefix);
+  VpcEntry changed = vpc(10, "10.0.0.0/24");
+  changed.accepted_vteps.clear();
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_vpc(changed)); }), home);
+  EXPECT_FALSE(ask());
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_vpc(vpc(10, "10.0.0.0/24"))); }), home);
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_vpc(vpc(20, "10.0.1.0/24", kElsewhere))); }),
+            (std::vector<DomainId>{kHome, kElsewhere}));
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_vpc(vpc(20, "10.0.1.0/24"))); }),
+            (std::vector<DomainId>{kElsewhere, kHome}));
+  EXPECT_TRUE(ask());
+  EXPECT_EQ(named_by([&] { tables_.remove_vpc(Vni{20}); }), home);
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_vpc(vpc(20, "10.0.1.0/24"))); }), home);
+  EXPECT_EQ(named_by([&] { tables_.remove_domain(kHome); }), home);
+  EXPECT_FALSE(ask());
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_domain(kHome)); }), home);
+  EXPECT_EQ(named_by([&] { tables_.remove_port(kUplink); }), all);
+  EXPECT_FALSE(ask());
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_port(uplink())); }), all);
+  EXPECT_TRUE(ask());
+}
+
+TEST_F(ShortcutTest, AWriteThatChangesNothingNamesNobody) {
+  EXPECT_TRUE(named_by([&] {
+                ASSERT_TRUE(tables_.upsert_domain(kHome));
+                ASSERT_TRUE(tables_.upsert_vpc(vpc(10, "10.0.0.0/24")));
+                ASSERT_TRUE(tables_.upsert_endpoint(endpoint()));
+                ASSERT_TRUE(tables_.upsert_route(route()));
+                ASSERT_TRUE(tables_.set_adjacency(ip("192.0.2.20"), adjacency()));
+                ASSERT_TRUE(tables_.upsert_endpoint({Vni{77}, ip("10.0.1.5"), mac("02:00:00:00:00:05"), ip("192.0.2.20")}));
+                tables_.remove_endpoint(Vni{77}, ip("10.0.1.5"));
+                tables_.remove_route(kHome, prefix("10.77.0.0/16"));
+              }).empty());
+}
+
+TEST_F(ShortcutTest, WhatTheyForwardedIsInTheTotals) {
+  tables_.add_traffic(AttachmentId::vpc(Vni{10}), {3, 300, 0, 0, 0, 0});
+  tables_.add_traffic(kUplink, {0, 0, 3, 492, 0, 0});
+  tables_.add_traffic(AttachmentId::vpc(Vni{99}), {1, 1, 1, 1, 0, 0});
+  EXPECT_EQ(tables_.totals(AttachmentId::vpc(Vni{10}))->rx_bytes, 300U);
+  EXPECT_EQ(tables_.totals(kUplink)->tx_packets, 3U);
+}
+
+}  // namespace
+}  // namespace simplon::forward
