@@ -135,7 +135,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     worker_ = *std::move(worker);
     publish_descriptors();
     Inspector::Ports ports{[this](forward::PortId port) { return interface_of(port); },
-                           [this](const std::string& name) { return uplinks_.port_of(name); }};
+                           [this](const std::string& name) {
+                             const auto port = uplinks_.port_of(name);
+                             return port == forward::kNoPort ? std::nullopt : std::optional(port);
+                           }};
     inspector_ = std::make_unique<Inspector>(io_, tables_, clock_, std::move(ports),
                                              [this](forward::Watch* watch) { worker_->watch(watch); });
 

@@ -315,12 +315,6 @@ std::string Uplinks::name_of(forward::PortId port) const {
   return {};
 }
 
-std::optional<forward::PortId> Uplinks::port_of(const std::string& interface) const {
-  const auto found = uplinks_.find(interface);
-  if (found == uplinks_.end() || found->second.port == forward::kNoPort) return std::nullopt;
-  return found->second.port;
-}
-
 std::optional<Uplinks::Open> Uplinks::find(const std::string& interface) const {
   const auto found = uplinks_.find(interface);
   if (found == uplinks_.end() || found->second.index == 0) return std::nullopt;

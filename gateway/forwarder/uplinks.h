@@ -56,15 +56,14 @@ class Uplinks {
     std::uint32_t index = 0;
   };
   [[nodiscard]] std::optional<Open> find(std::uint32_t interface_index) const;
-  /// Of open ones; empty and nothing if there is none.
+  /// Of open ones; empty and kNoPort if there is none.
   [[nodiscard]] std::string name_of(forward::PortId port) const;
-  [[nodiscard]] std::optional<forward::PortId> port_of(const std::string& interface) const;
+  [[nodiscard]] forward::PortId port_of(const std::string& interface) const;
   [[nodiscard]] std::optional<Open> find(const std::string& interface) const;
   [[nodiscard]] std::vector<int> descriptors() const;
   [[nodiscard]] std::vector<ipc::UplinkStats> stats() const;
   /// Of all open ones, what the XDP tier may use them for.
   [[nodiscard]] std::vector<XdpTier::Uplink> for_xdp_tier() const;
-  [[nodiscard]] forward::PortId port_of(const std::string& interface) const;
 
  private:
   struct Uplink {
