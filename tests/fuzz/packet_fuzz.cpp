@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Arbitrary packets through the whole data path, with the tables of tests/packet/topology.h. After every input each packet
-// is accounted for and each frame is back in the pool.
+// is accounted for and each frame is back in the pool. Every other input is watched, by captures and a live trace.
 //
 // Input: records of one byte "where", two bytes length (big endian) and the bytes.
 //   where 0, 1, 10 to 13   as they are, on that port
@@ -19,7 +19,10 @@
 #include <span>
 #include <vector>
 
+#include "gateway/forward/capture.h"
 #include "gateway/forward/memory_io.h"
+#include "gateway/forward/trace.h"
+#include "gateway/forward/watchers.h"
 #include "gateway/forward/worker.h"
 #include "tests/packet/topology.h"
 
@@ -40,6 +43,12 @@ class Gateway {
                   .value()) {
     add_circuits();
     worker_.go_online();
+    forward::CaptureSpec spec;
+    spec.points = 127;
+    everything_ = forward::Capture::create(tables_, spec).value();
+    spec.filter.host = test::Topology::prefix("10.0.0.0/8");
+    spec.attachment = forward::AttachmentId::vpc(Vni{5001});
+    some_ = forward::Capture::create(tables_, spec).value();
   }
   ~Gateway() { worker_.go_offline(); }
 
@@ -58,6 +67,7 @@ class Gateway {
     static_cast<void>(uplinks_->take_sent());
     static_cast<void>(hosts_->take_sent());
     clock_.advance(std::chrono::milliseconds(10));
+    look(++settled_ % 2 != 0);
     const forward::WorkerCounters& counters = worker_.counters();
     const bool accounted = counters.received.read() + counters.originated.read() ==
                            counters.sent.read() + counters.punted.read() + counters.dropped();
@@ -99,6 +109,17 @@ class Gateway {
     frame.insert(frame.end(), tags.begin(), tags.end());
     frame.insert(frame.end(), bytes.begin(), bytes.end());
     return frame;
+  }
+  void look(bool on) {
+    if (on) {
+      live_ = forward::LiveTrace::create(tables_, forward::AttachmentId::vpc(Vni{5001}), {}).value();
+      for (auto watch : {everything_->watch(), some_->watch(), live_->watch()}) watchers_.add(std::move(watch));
+      return;
+    }
+    for (const auto& watch : {everything_->watch(), some_->watch(), live_->watch()}) watchers_.remove(watch);
+    if (live_->done()) static_cast<void>(live_->explain(tables_));
+    static_cast<void>(everything_->take(10'000));
+    static_cast<void>(some_->take(10'000));
   }
   void inject(forward::PortId port, const std::vector<std::uint8_t>& bytes) {
     // At the end of the frame, so that reading behind the packet leaves the frame; every other one with usual headroom.
@@ -173,6 +194,11 @@ class Gateway {
   std::shared_ptr<forward::MemoryIo> hosts_;
   test::Topology topology_;
   forward::Worker worker_;
+  forward::Watchers watchers_{tables_, [this](forward::Watch* watch) { worker_.watch(watch); }};
+  std::unique_ptr<forward::Capture> everything_;
+  std::unique_ptr<forward::Capture> some_;
+  std::unique_ptr<forward::LiveTrace> live_;
+  std::uint64_t settled_ = 0;
   std::unique_ptr<crypto::AeadKey> peer_;
   std::uint64_t sequence_ = 0;
   unsigned count_ = 0;

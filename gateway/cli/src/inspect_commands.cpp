@@ -224,15 +224,15 @@ void declare_inspect(Commands& commands) {
 
   const auto capturing = std::make_shared<CaptureOptions>();
   CLI::App* capture_app = commands.noun(
-      "capture", "packets into a pcapng file, before encryption or on the wire; administrators only",
+      "capture", "packets into a pcapng file; administrators only",
       "simplon capture tunnel:paris --host 10.1.0.5 --count 100 -w paris.pcapng\n"
       "simplon capture uplink:eth1 --duration 10 -w wire.pcapng\n"
       "simplon capture --drops no_route --duration 60 -w drops.pcapng");
   commands.values(capture_app->add_option("PLACE", capturing->flow.from, "tunnel:NAME, vpc:NAME or uplink:NAME"),
                   Values::kCapturePlaces);
   capture_app->add_flag("--before-crypto", capturing->before_crypto,
-                        "inner packets: behind decryption, before encryption (the default of tunnels and VPCs)");
-  capture_app->add_flag("--after-crypto", capturing->after_crypto, "frames on the wire (the default of uplinks)");
+                        "inner packets: decrypted, or not yet encrypted (the default)");
+  capture_app->add_flag("--after-crypto", capturing->after_crypto, "frames on the wire (the default for uplinks)");
   capture_app->add_flag("--kernel", capturing->kernel, "packets from and to our own kernel: BGP, BFD, ping");
   capturing->drops = commands.values(
       capture_app->add_option("--drops", capturing->reason, "dropped packets; only those of a reason, if it is given")

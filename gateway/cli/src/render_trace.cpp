@@ -29,10 +29,9 @@ std::string stage_words(const json& step) {
   return stage;
 }
 
-/// The attachments are told first, whatever stage found them.
 std::string heading(const json& reply) {
   const json& from = at(reply, "from");
-  return "from " + text(from, "kind") + " " + text(from, "name");
+  return "from " + or_dash(text(from, "kind")) + " " + or_dash(text(from, "name"));
 }
 
 }  // namespace
@@ -43,7 +42,7 @@ Page render_trace(const json& reply, Style style) {
   const json& drop = at(reply, "drop");
   page.degraded = verdict != "forwarded" && verdict != "to-kernel";
   page.text = colored(verdict_words(reply), page.degraded ? Mood::kBad : Mood::kGood, style);
-  if (drop.is_object()) page.text += " " + text(drop, "name");
+  if (drop.is_object()) page.text += " " + or_dash(text(drop, "name"));
   page.text += "   " + heading(reply) + (flag(reply, "live") ? "   a real packet" : "");
   if (has(reply, "generation")) page.text += "   generation " + std::to_string(number(reply, "generation"));
   page.text += "\n" + paragraph(or_dash(text(reply, "packet")), 2, 2) + "\n";
@@ -64,7 +63,7 @@ Page render_trace(const json& reply, Style style) {
   }
   page.text += table.render();
   if (drop.is_object()) {
-    page.text += "\n" + paragraph(text(drop, "name") + ": " + text(drop, "sentence") + " (" + text(drop, "reference") + ")", 2, 2);
+    page.text += "\n" + paragraph(or_dash(text(drop, "name")) + ": " + text(drop, "sentence") + " (" + or_dash(text(drop, "reference")) + ")", 2, 2);
     if (const std::string remedy = text(drop, "remedy"); !remedy.empty()) page.text += paragraph("hint: " + remedy, 2, 8);
   }
   return page;
