@@ -23,7 +23,7 @@ struct Path {
   ApiCall call;
 };
 
-constexpr std::array<Path, 16> kPaths = {{
+constexpr std::array<Path, 19> kPaths = {{
     {"GET", "/v1/status", ApiCall::kStatus},
     {"GET", "/v1/config", ApiCall::kConfig},
     {"GET", "/v1/config/history", ApiCall::kHistory},
