@@ -293,6 +293,7 @@ std::vector<Case> cases() {
   add(from_vm_case("over the rate", Drop::kPoliced, kGood,
                    [with_policy](Rig& rig) {
                      with_policy(rig, [](auto& entry) { entry.from.bits_per_second = 100; });
+                     EXPECT_EQ(rig.send(kFabric, Rig::from_vm(kGood)).summary(), "sent on 1");
                    }));
   add({"outer address without connection", Drop::kNatNoMapping, kWan,
        [](Rig& rig) { return rig.from_site(7, ipv4({"172.16.0.9", "100.64.0.1"}, udp({1, 2}, {}))); }, with_nat});
