@@ -61,7 +61,7 @@ struct Handover {
   Generation generation;
   std::vector<HandedUplink> uplinks;
   std::vector<ipc::AttachmentRef> host_ports;
-  /// As of TableApplier::encode.
+  /// As of TableApplier::encode, and connections behind them as Stats messages.
   std::vector<std::uint8_t> tables;
   SaStore::Snapshot sas;
   SaServer::Pending events;

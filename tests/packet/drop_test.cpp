@@ -250,8 +250,9 @@ std::vector<Case> cases() {
   add({"no frame for a fragment", Drop::kNoFrame, kFabric, [](Rig&) { return Bytes{}; }});
   add({"put together", Drop::kOuterReassembled, kWan, [](Rig&) { return Bytes{}; }});  // see reassembly_test.cpp
   // Policy: policy_test.cpp and nat_test.cpp have the rest.
-  const auto with_policy = [](Rig& rig, const forward::PolicyEntry& policy) {
-    forward::PolicyEntry entry = policy;
+  const auto with_policy = [](Rig& rig, const std::function<void(forward::PolicyEntry&)>& change) {
+    forward::PolicyEntry entry;
+    change(entry);
     entry.attachment = forward::AttachmentId::vpc(Vni{5001});
     entry.domain = kRed;
     Topology::must(rig.tables.upsert_policy(entry));
@@ -264,14 +265,14 @@ std::vector<Case> cases() {
     rule.port_blocks = 0;  // no port for anybody
     Topology::must(rig.tables.upsert_nat({kRed, {rule}}));
   };
-  const auto denying = [with_policy](Rig& rig) { with_policy(rig, {.acl = "missing"}); };
+  const auto denying = [with_policy](Rig& rig) { with_policy(rig, [](auto& entry) { entry.acl = "missing"; }); };
   add(from_vm_case("denied", Drop::kAclDenied, kGood, denying));
   add(from_vm_case("fragment without its first", Drop::kFragmentUnknown,
                    ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .offset = 80}, payload(8)), denying));
   add(from_vm_case("half a TCP header", Drop::kTransportTruncated, ipv4({"10.1.0.5", "172.16.0.9", 6}, payload(10)),
                    denying));
   add(from_vm_case("no connection allowed", Drop::kConnectionLimit, kGood, [with_policy, with_nat](Rig& rig) {
-    with_policy(rig, {.max_connections = 0});
+    with_policy(rig, [](auto& entry) { entry.max_connections = 0; });
     with_nat(rig);
   }));
   add({"source of somebody else", Drop::kReversePath, kWan,
@@ -284,7 +285,10 @@ std::vector<Case> cases() {
          Topology::must(rig.tables.upsert_policy(entry));
        }});
   add(from_vm_case("over the rate", Drop::kPoliced, kGood,
-                   [with_policy](Rig& rig) { with_policy(rig, {.from = {.bits_per_second = 100}}); }));
+                   [with_policy](Rig& rig) {
+                     with_policy(rig, [](auto& entry) { entry.from.bits_per_second = 100; });
+                     EXPECT_EQ(rig.send(kFabric, Rig::from_vm(kGood)).summary(), "sent on 1");
+                   }));
   add({"outer address without connection", Drop::kNatNoMapping, kWan,
        [](Rig& rig) { return rig.from_site(7, ipv4({"172.16.0.9", "100.64.0.1"}, udp({1, 2}, {}))); }, with_nat});
   add(from_vm_case("no port left", Drop::kNatExhausted, kGood, with_nat));

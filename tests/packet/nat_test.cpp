@@ -5,6 +5,7 @@
 #include <chrono>
 #include <set>
 
+#include "gateway/forward/adopt_connections.h"
 #include "tests/packet/rig.h"
 
 namespace simplon::test {
@@ -293,6 +294,28 @@ TEST(Netmap, OverlappingSites) {
   const Bytes fragment = ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .offset = 80}, payload(40));
   EXPECT_EQ(to_hex(rig.out(fragment)),
             to_hex(hop(ipv4({.src = "100.70.0.5", .dst = "10.1.0.9", .offset = 80}, payload(40)))));
+}
+
+TEST(Nat, AnotherProcessGoesOnWithConnections) {
+  const std::vector<NatRuleEntry> rules = {source_nat("100.64.0.1/32"), published("100.64.0.9", 80, "10.1.0.5", 8080)};
+  NatRig before(rules);
+  const std::uint16_t port = source_port(before.out(udp_packet("10.1.0.5", 5000, "172.16.0.9", 53)));
+  (void)before.back(tcp_packet("172.16.0.9", 3000, "100.64.0.9", 80));
+  before.clock.advance(100s);
+  const auto connections = before.tables.list_connections(100, 3700);
+  ASSERT_EQ(connections.size(), 2U);
+
+  NatRig after(rules);
+  after.clock.advance(100s);
+  EXPECT_EQ(forward::adopt_connections(after.tables, connections, 3700), 2U);
+  EXPECT_EQ(after.tables.connections(), 2U);
+  EXPECT_EQ(to_hex(after.out(tcp_packet("10.1.0.5", 8080, "172.16.0.9", 3000, true, true))),
+            to_hex(hop(tcp_packet("100.64.0.9", 80, "172.16.0.9", 3000, true, true))));
+  EXPECT_EQ(to_hex(after.back(udp_packet("172.16.0.9", 53, "100.64.0.1", port))),
+            to_hex(hop(udp_packet("172.16.0.9", 53, "10.1.0.5", 5000))));
+  EXPECT_EQ(source_port(after.out(udp_packet("10.1.0.5", 5000, "172.16.0.10", 53))), port) << "the mapping as well";
+  after.clock.advance(1000s);
+  EXPECT_EQ(after.back_summary(udp_packet("172.16.0.9", 53, "100.64.0.1", port)), "dropped nat_no_mapping");
 }
 
 TEST(Nat, WrongRulesAreRefusedByName) {

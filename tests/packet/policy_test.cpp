@@ -458,6 +458,11 @@ TEST(Rate, IsKeptWithinFivePercent) {
   EXPECT_NEAR(share_of_rate({.packets_per_second = 100}, false, 100, 100), 1.0, 0.05);
 }
 
+TEST(Rate, AllowsPacketsThatAreLongForIt) {
+  // 1,200 bytes at 16 kbit/s: one takes more than the burst.
+  EXPECT_NEAR(share_of_rate({.bits_per_second = 16'000}, true, 1200, 16000.0 / 9600), 1.0, 0.15);
+}
+
 TEST(Rate, WhatIsForTheGatewayIsNotLimited) {
   PolicyRig rig({}, true);
   PolicyEntry policy;

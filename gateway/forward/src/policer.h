@@ -9,7 +9,8 @@
 namespace simplon::forward {
 
 /// A token bucket for bits and one for packets, kept as the time at which what was let through will have been earned
-/// (the virtual scheduling algorithm of ITU-T I.371): a packet passes if that time is not further ahead than the burst.
+/// (the virtual scheduling algorithm of ITU-T I.371): a packet passes if that time is not further ahead than the burst. So
+/// after a silence a packet of any size passes, however low the rate.
 ///
 /// Accuracy: 1/64 ns a packet. Threads: the worker that owns the attachment.
 class Policer {
@@ -17,11 +18,11 @@ class Policer {
   /// `now` in nanoseconds of a clock that does not go back. False: it is over the rate, and nothing was counted.
   [[nodiscard]] bool admit(const RateEntry& rate, std::size_t bytes, std::uint64_t now) noexcept {
     const std::uint64_t ticks = now * kTicks;
-    const std::uint64_t bits = after(bits_until_, rate.bits_per_second, bytes * 8, ticks);
-    const std::uint64_t packets = after(packets_until_, rate.packets_per_second, 1, ticks);
+    const std::uint64_t bits = std::max(bits_until_, ticks);
+    const std::uint64_t packets = std::max(packets_until_, ticks);
     if (bits > ticks + kBurst || packets > ticks + kBurst) return false;
-    bits_until_ = bits;
-    packets_until_ = packets;
+    bits_until_ = bits + time_of(rate.bits_per_second, bytes * 8);
+    packets_until_ = packets + time_of(rate.packets_per_second, 1);
     return true;
   }
 
@@ -30,10 +31,8 @@ class Policer {
   /// Chosen by us: what comes at once after a silence, 100 ms of the rate.
   static constexpr std::uint64_t kBurst = 100'000'000 * kTicks;
 
-  [[nodiscard]] static std::uint64_t after(std::uint64_t until, std::uint64_t rate, std::uint64_t units,
-                                           std::uint64_t ticks) noexcept {
-    if (rate == 0) return 0;
-    return std::max(until, ticks) + units * (1'000'000'000 * kTicks) / rate;
+  [[nodiscard]] static std::uint64_t time_of(std::uint64_t rate, std::uint64_t units) noexcept {
+    return rate == 0 ? 0 : units * (1'000'000'000 * kTicks) / rate;
   }
 
   std::uint64_t bits_until_ = 0;
