@@ -22,7 +22,8 @@ struct TableState;
 
 /// Everything the workers look up: one writer, wait-free readers.
 ///
-/// A write is visible to the workers as soon as its function returns (single atomic stores); nothing is rebuilt. Upserts
+/// A write is visible to the workers as soon as its function returns (single atomic stores), routes at the latest with
+/// `commit` or before anything is removed that they may have led to. Upserts
 /// of what is there unchanged change nothing, so a full resynchronisation disturbs no packet. Counters, sequence numbers
 /// and replay windows survive the replacement of the objects they belong to.
 ///

@@ -4,7 +4,7 @@
 
     targets.py [--json FILE] [--memory MEMORY.json] [--veth VETH.json] [ID...]
 
-Rows: id, case, ours_ns, rival, rival_ns, ratio, target, met. In memory `ours_ns` and `rival_ns` are the lowest of the interleaved
+Rows: id, case, ours_ns, rival, rival_ns, ratio, target, met; amounts of memory have no ours_ns but ours and unit. In memory `ours_ns` and `rival_ns` are the lowest of the interleaved
 repetitions, since neighbors on the machine only ever add; clocks are those of the time stamp counter. Over veth they are medians
 of the rounds, and `ratio` the median of the rounds' own. No rival: nothing else was measured in this run.
 """
@@ -34,8 +34,33 @@ def in_memory_cases():
                         yield (identity, f"{TITLES[kind]} {size} B, {tenants} tenants, {state}",
                                f"Path/{kind}/{size}/tenants:{tenants}/{state}", f"ipsec-mb AES-256-GCM {cipher.lower()} alone",
                                f"Cipher/ipsec-mb/{cipher}/{size}", clocks or ESP_CLOCKS[size], None)
-    yield ("P4", "LPM, 1,000,000 IPv4 routes", "Fib/Lookup4/1000000", None, None, None, 13)
+    yield ("P4", "LPM, 1,000,000 IPv4 routes", "Fib/Lookup4/1000000", "DPDK rte_fib DIR-24-8", "Fib/rte_fib/Lookup4/1000000", None, 13)
+    for routes in (50, 100):
+        yield ("P4", f"LPM, one of 10,000 tables of {routes} IPv4 routes", f"Fib/Lookup4/10000x{routes}", None, None, None, 10)
     yield ("P4", "LPM, 100,000 IPv6 routes", "Fib/Lookup6/100000", None, None, None, 30)
+    yield ("P8", "an endpoint added to live tables", "Endpoint/Update/1024", None, None, None, 1000)
+    yield ("P8", "an endpoint of 1,500,000 in 2 s, from nothing", "Endpoint/Load/1500000", None, None, None, 1333)
+
+
+# What the tables take: (id, what, benchmark, counter, unit, most)
+AMOUNTS = (
+    ("P4", "1,000,000 IPv4 routes", "Fib/Lookup4/1000000", "bytes_per_route", "B a route", 18),
+    ("P4", "tables of 50 IPv4 routes", "Fib/Lookup4/10000x50", "bytes_per_route", "B a route", 8),
+    ("P4", "tables of 100 IPv4 routes", "Fib/Lookup4/10000x100", "bytes_per_route", "B a route", 8),
+    ("P9", "10,000 VPCs x 100 routes, 1,000,000 routes, 1,000,000 endpoints",
+     "Memory/10000x100_routes_1000000_routes_1000000_endpoints", "resident_mib", "MiB resident", 512),
+)
+
+
+def amounts(path):
+    with open(path, encoding="utf-8") as file:
+        entries = json.load(file)["benchmarks"]
+    for identity, what, benchmark, counter, unit, most in AMOUNTS:
+        found = [entry[counter] for entry in entries if entry["name"].startswith(benchmark + "/") and counter in entry]
+        if found:
+            yield {"id": identity, "case": f"{what}: {min(found):.1f} {unit}", "ours_ns": None, "rival": None, "rival_ns": None,
+                   "ratio": None, "target": f"<= {most} {unit}", "met": min(found) <= most, "ours": round(min(found), 2),
+                   "unit": unit, "repetitions": len(found)}
 
 
 def in_memory(path):
@@ -100,7 +125,8 @@ def main():
     parser.add_argument("--veth", metavar="FILE")
     parser.add_argument("ids", nargs="*")
     chosen = parser.parse_args()
-    rows = [*(in_memory(chosen.memory) if chosen.memory else ()), *(over_veth(chosen.veth) if chosen.veth else ())]
+    rows = [*(in_memory(chosen.memory) if chosen.memory else ()), *(amounts(chosen.memory) if chosen.memory else ()),
+            *(over_veth(chosen.veth) if chosen.veth else ())]
     rows = [row for row in rows if not chosen.ids or row["id"] in chosen.ids]
     print("Targets\n")
     show(rows)

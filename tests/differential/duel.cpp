@@ -156,17 +156,20 @@ void Duel::keep_paths(const oracle::Change& change) {
   if (paths == paths_.end()) return;
   std::vector<forward::NextHopEntry> nexthops = upsert->nexthops;
   std::sort(nexthops.begin(), nexthops.end());
-  std::erase_if(paths->second, [&](auto& item) {
-    Path& path = item.second;
+  for (auto item = paths->second.begin(); item != paths->second.end();) {
+    Path& path = item->second;
     const bool was_its_own = path.usable.size() == choices_of(path.nexthops).size();
     const bool only_fewer = std::includes(path.nexthops.begin(), path.nexthops.end(), nexthops.begin(), nexthops.end());
     const bool stays = std::any_of(nexthops.begin(), nexthops.end(),
                                    [&path](const auto& hop) { return hop.attachment == path.choice; });
-    if (upsert->action != forward::RouteAction::kForward || !was_its_own || !only_fewer || !stays) return true;
+    if (upsert->action != forward::RouteAction::kForward || !was_its_own || !only_fewer || !stays) {
+      item = paths->second.erase(item);
+      continue;
+    }
     path.nexthops = nexthops;
     path.usable = choices_of(nexthops);
-    return false;
-  });
+    ++item;
+  }
 }
 
 std::optional<Disagreement> Duel::play(const Event& event) {

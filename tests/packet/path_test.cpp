@@ -289,6 +289,8 @@ TEST(Ecmp, FlowsOfATunnelWithoutSaUseTheOtherUntilItIsBack) {
   for (const auto& [port, length] : before) lengths.insert(length_of(port));
   EXPECT_EQ(lengths.size(), 1U) << "only tunnel 7 has an SA";
   Topology::must(rig.tables.set_outbound(TunnelId{9}, rig.topology.sa9_out));
+  Topology::must(rig.tables.set_adjacency(
+      Topology::ip("2001:db8:a::9"), {true, kWan, Topology::mac(kWanMac), Topology::mac(kIspMac), 1500}));
   for (const auto& [port, length] : before) EXPECT_EQ(length_of(port), length) << port;
 }
 

@@ -23,7 +23,7 @@ struct Size {
   std::size_t least;
   std::size_t most;
 };
-constexpr Size kSizes[] = {{0, kMostSmallRoutes / 2, 4096}, {12, 2048, 65536}, {18, 32768, ~std::size_t{0}}};
+constexpr Size kSizes[] = {{0, kMostSmallRoutes / 2, 512}, {12, 256, 32768}, {18, 16384, ~std::size_t{0}}};
 
 constexpr std::align_val_t kLine{64};
 constexpr std::size_t kHugePage = std::size_t{2} << 20;

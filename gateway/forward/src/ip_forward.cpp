@@ -85,13 +85,9 @@ void ip_forward(Burst& burst) noexcept {
     const Domain& domain = *packet.attachment->domain;
     const AddressWords& destination = packet.inner.destination;
     if (packet.inner.family == 4) {
-      const std::uintptr_t form = domain.fib4.form();
-      __builtin_prefetch(FibWord::block(form));
-      queries4[count4++] = {form, fib_key(byteswap(static_cast<std::uint32_t>(destination.low))), 0};
+      queries4[count4++] = {domain.fib4.form(), fib_key(byteswap(static_cast<std::uint32_t>(destination.low))), 0};
     } else {
-      const std::uintptr_t form = domain.fib6.form();
-      __builtin_prefetch(FibWord::block(form));
-      queries6[count6++] = {form, (static_cast<Uint128>(byteswap(destination.low)) << 64) | byteswap(destination.high),
+      queries6[count6++] = {domain.fib6.form(), (static_cast<Uint128>(byteswap(destination.low)) << 64) | byteswap(destination.high),
                             0};
     }
   }
