@@ -39,7 +39,7 @@ struct UplinkStats {
   std::string error;
   std::uint64_t rx_packets = 0, rx_bytes = 0, tx_packets = 0, tx_bytes = 0;
   /// "on", or why the XDP program forwards nothing by itself here.
-  std::string xdp_forwarding;
+  std::string xdp_forwarding{};
   /// Of rx_packets: those it forwarded.
   std::uint64_t xdp_packets = 0;
   friend bool operator==(const UplinkStats&, const UplinkStats&) = default;

@@ -85,7 +85,7 @@ INSTANTIATE_TEST_SUITE_P(
                               "domains[0].nat[1].outside", "netmap"},
                       Mistake{"NatInsideOfSource", [](GatewayConfig& c) { nat(c, 0).inside = prefix("10.20.0.0/24"); },
                               "domains[0].nat[0].inside", "use 'source'"}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& instance) { return std::string(instance.param.name); });
 
 TEST(Policy, ValuesAreReadOneByOneAndAllMistakesAreTold) {
   const Document document = parse_document(R"(
