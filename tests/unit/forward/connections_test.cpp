@@ -50,17 +50,18 @@ TEST(Connections, FullIsFullAndNotMore) {
 
 TEST(Connections, EndWhenTheyWereIdleForTheirLifetime) {
   // Random packets against a map of when each was last seen.
-  std::mt19937 random(7);
+  std::mt19937 engine(7);
+  const auto below = [&engine](std::uint32_t end) { return static_cast<std::uint32_t>(engine() % end); };
   ConnectionTable table(64);
   std::map<std::uint32_t, std::uint32_t> last_seen;
   std::uint32_t now = 1000;
   for (int step = 0; step < 20000; ++step) {
-    now += static_cast<std::uint32_t>(random() % 8);
+    now += below(8);
     table.expire(now);
     for (auto at = last_seen.begin(); at != last_seen.end();) {
       at = at->second + kUdpOpeningSeconds < now ? last_seen.erase(at) : std::next(at);
     }
-    const std::uint32_t n = 1 + static_cast<std::uint32_t>(random() % 50);
+    const std::uint32_t n = 1 + below(50);
     const auto found = table.find(key(n), key(n).hash());
     ASSERT_EQ(found.index != 0, last_seen.contains(n)) << step;
     ASSERT_EQ(table.size(), last_seen.size()) << step;
