@@ -89,7 +89,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     host_ports_ = std::make_unique<HostPorts>(tables_, ids_, tuns_);
 
     if (options.xdp_forwarding) {
-      auto tier = XdpTier::create(io_, tables_, {});
+      auto tier = XdpTier::create(io_, tables_);
       if (tier) {
         tier_ = *std::move(tier);
         steering_->use_flows(&tier_->table());
