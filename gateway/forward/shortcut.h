@@ -10,9 +10,9 @@
 
 namespace simplon::forward {
 
-/// All that the tables decide about a VXLAN packet that leaves in VXLAN again, for somebody who forwards packets of the same
-/// addresses without the worker (the XDP program). It holds until the tables say that something of `domain` changed
-/// (Tables::on_change).
+/// All that the tables decide about a VXLAN packet that leaves in VXLAN again, for somebody who forwards packets of the
+/// same addresses without the worker (the XDP program). It holds until the tables say that something of `domain`
+/// changed (Tables::on_change).
 ///
 /// What depends on the packet itself is left to whoever uses it: checksums, lengths, hops, fragments, options, marks of
 /// congestion, the MSS of a SYN.

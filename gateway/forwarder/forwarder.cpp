@@ -105,7 +105,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     });
 
     if (options.xdp_forwarding) {
-      auto tier = XdpTier::create(io_, tables_, {});
+      auto tier = XdpTier::create(io_, tables_);
       if (tier) {
         tier_ = *std::move(tier);
         steering_->use_flows(&tier_->table());

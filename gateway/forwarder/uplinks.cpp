@@ -39,8 +39,8 @@ constexpr std::uint32_t kEthernetHeader = 14;
 
 /// Drivers that send what XDP redirects to them while a program is attached, as ours is (Linux 5.15 to 6.2: those with
 /// ndo_xdp_xmit that depends on nothing else; veth's depends on its peer).
-constexpr std::array<std::string_view, 12> kRedirectTargets = {"bnxt_en", "ena",    "enetc", "i40e",  "ice",      "igc",
-                                                               "ixgbe",   "mlx5_core", "mvneta", "sfc", "virtio_net", "qede"};
+constexpr std::array<std::string_view, 12> kRedirectTargets = {
+    "bnxt_en", "ena", "enetc", "i40e", "ice", "igc", "ixgbe", "mlx5_core", "mvneta", "sfc", "virtio_net", "qede"};
 
 std::string driver_of(const std::string& interface) {
   const sys::UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -131,7 +131,8 @@ bool Uplinks::refresh() {
     changed = true;
     spdlog::info("uplink {}: {}, {} queues", name, uplink.mode, uplink.descriptors.size());
     if (!uplink.program->without_flows().empty()) {
-      spdlog::warn("uplink {}: no forwarding in XDP, the worker forwards everything: {}", name, uplink.program->without_flows());
+      spdlog::warn("uplink {}: no forwarding in XDP, the worker forwards everything: {}", name,
+                   uplink.program->without_flows());
     }
   }
   for (auto& [name, uplink] : uplinks_) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Why a deleted endpoint is not forwarded to any more: `Tables` calls `on_change` inside the write that deletes it, before
-// anybody can learn from the tables again, since all of that is this thread; `on_change` makes all flows of the domain bad,
-// and the acknowledgment waits for the programs that looked before (`settling`).
+// Why a deleted endpoint is not forwarded to any more: `Tables` calls `on_change` inside the write that deletes it,
+// before anybody can learn from the tables again, since all of that is this thread; `on_change` makes all flows of the
+// domain bad, and the acknowledgment waits for the programs that looked before (`settling`).
 //
-// Flows are learned from samples, so a packet may name any addresses: what it names is only asked for, and a flow exists
-// only if the tables accept every one of them. A flood of forged addresses costs one question each, at most a few thousand
-// a second, however fast it comes.
+// Flows are learned from samples, so a packet may name any addresses: what it names is only asked for, and a flow
+// exists only if the tables accept every one of them. A flood of forged addresses costs one question each, at most a
+// few thousand a second, however fast it comes.
 #include "gateway/forwarder/xdp_tier.h"
 
 #include <spdlog/spdlog.h>
@@ -20,8 +20,8 @@
 
 #include "platform/wire/checksum.h"
 #include "platform/wire/ethernet.h"
-#include "platform/wire/ipv4.h"
 #include "platform/wire/ip_protocol.h"
+#include "platform/wire/ipv4.h"
 
 namespace simplon::forwarder {
 namespace {
@@ -35,6 +35,8 @@ constexpr auto kPause = 10ms;
 constexpr auto kLongPause = 100ms;
 constexpr unsigned kFruitless = 10;
 constexpr std::size_t kSamplesAtOnce = 256;
+/// More pairs than lanes: some pass through the worker rather than all again and again.
+constexpr auto kBetweenRecyclings = 60s;
 constexpr std::uint8_t kOuterTtl = 64;
 
 [[nodiscard]] std::uint32_t word(const IpAddress& address) noexcept {
@@ -87,27 +89,28 @@ void copy(const MacAddress& mac, std::uint8_t* to) noexcept { std::memcpy(to, ma
 
 }  // namespace
 
-XdpTier::XdpTier(boost::asio::io_context& io, forward::Tables& tables, Options options,
+XdpTier::XdpTier(boost::asio::io_context& io, forward::Tables& tables, std::unique_ptr<xdp::Grace> grace,
                  std::unique_ptr<xdp::FlowTable> table)
-    : tables_(tables), grace_(std::move(options.grace)), table_(std::move(table)), samples_(io), timer_(io) {
+    : tables_(tables), grace_(std::move(grace)), table_(std::move(table)), samples_(io), timer_(io) {
   tables_.on_change([this](DomainId domain) { on_change(domain); });
 }
 
 XdpTier::~XdpTier() { tables_.on_change(nullptr); }
 
-Result<std::unique_ptr<XdpTier>> XdpTier::create(boost::asio::io_context& io, forward::Tables& tables, Options options) {
+Result<std::unique_ptr<XdpTier>> XdpTier::create(boost::asio::io_context& io, forward::Tables& tables,
+                                                 std::unique_ptr<xdp::Grace> grace) {
 #if !defined(__x86_64__) && !defined(__i386__)
   // The program reads a flow without a barrier behind its generation.
-  if (options.grace == nullptr) return fail(ErrorCode::kUnavailable, "this processor may read out of order");
+  return fail(ErrorCode::kUnavailable, "this processor may read out of order");
 #endif
-  if (options.grace == nullptr) {
-    auto grace = xdp::KernelGrace::start();
-    if (!grace) return Unexpected(grace.error());
-    options.grace = *std::move(grace);
+  if (grace == nullptr) {
+    auto kernel = xdp::KernelGrace::start();
+    if (!kernel) return Unexpected(kernel.error());
+    grace = *std::move(kernel);
   }
-  auto table = xdp::FlowTable::create(*options.grace);
+  auto table = xdp::FlowTable::create(*grace);
   if (!table) return Unexpected(table.error());
-  std::unique_ptr<XdpTier> tier(new XdpTier(io, tables, std::move(options), *std::move(table)));
+  std::unique_ptr<XdpTier> tier(new XdpTier(io, tables, std::move(grace), *std::move(table)));
   const int descriptor = ::dup(tier->table_->sample_fd());
   if (descriptor < 0) return fail_errno("cannot watch the samples of the XDP program", errno);
   tier->samples_.assign(descriptor);
@@ -128,7 +131,8 @@ void XdpTier::set_uplinks(const std::vector<Uplink>& uplinks) {
   count();
   uplinks_ = uplinks;
   std::erase_if(forwarded_from_, [this](const auto& entry) {
-    return std::none_of(uplinks_.begin(), uplinks_.end(), [&](const Uplink& uplink) { return uplink.port == entry.first; });
+    return std::none_of(uplinks_.begin(), uplinks_.end(),
+                        [&](const Uplink& uplink) { return uplink.port == entry.first; });
   });
 }
 
@@ -166,7 +170,10 @@ std::optional<std::uint32_t> XdpTier::lane_of(const Lane& lane) {
     number = static_cast<std::uint32_t>(counted_.size());
     counted_.emplace_back();
   } else {
-    // All start anew, once nobody counts in the old ones any more.
+    // All start anew, once nobody counts in the old ones any more; the pairs that need one first have it then.
+    const auto now = std::chrono::steady_clock::now();
+    if (recycled_ && now - *recycled_ < kBetweenRecyclings) return std::nullopt;
+    recycled_ = now;
     invalidate_all();
     recycling_ = table_->begin_settling();
     return std::nullopt;
@@ -185,7 +192,8 @@ void XdpTier::finish_recycling() {
 
 bool XdpTier::learn(const simplon_xdp_flow_key& key) {
   if (paused_ || recycling_) return false;
-  const auto in = std::find_if(uplinks_.begin(), uplinks_.end(), [&](const Uplink& u) { return u.index == key.uplink; });
+  const auto in =
+      std::find_if(uplinks_.begin(), uplinks_.end(), [&](const Uplink& u) { return u.index == key.uplink; });
   if (in == uplinks_.end() || !in->ingress) return false;
   const bool v6 = (key.ingress & SIMPLON_XDP_INGRESS_IPV6) != 0;
   const std::uint32_t outer[4] = {key.outer_source, 0, 0, 0};
@@ -194,7 +202,8 @@ bool XdpTier::learn(const simplon_xdp_flow_key& key) {
       {in->port, vni, address_of(outer, false), address_of(key.source, v6), address_of(key.destination, v6)});
   // The program speaks IPv4 outside.
   if (!shortcut || !shortcut->vtep.is_v4() || !shortcut->outer_destination.is_v4()) return false;
-  const auto out = std::find_if(uplinks_.begin(), uplinks_.end(), [&](const Uplink& u) { return u.port == shortcut->port; });
+  const auto out =
+      std::find_if(uplinks_.begin(), uplinks_.end(), [&](const Uplink& u) { return u.port == shortcut->port; });
   if (out == uplinks_.end() || !out->egress) return false;
   const auto lane = lane_of({vni, shortcut->egress, in->port, out->port});
   if (!lane) return false;
@@ -209,8 +218,8 @@ bool XdpTier::learn(const simplon_xdp_flow_key& key) {
 bool XdpTier::step() {
   finish_recycling();
   bool learned = false;
-  const std::size_t seen = table_->take_samples(
-      kSamplesAtOnce, [&](const simplon_xdp_flow_key& key) { learned = learn(key) || learned; });
+  const std::size_t seen =
+      table_->take_samples(kSamplesAtOnce, [&](const simplon_xdp_flow_key& key) { learned = learn(key) || learned; });
   table_->advance();
   fruitless_ = seen > 0 && !learned ? std::min(fruitless_ + 1, kFruitless) : 0;
   return seen > 0 || table_->busy() || recycling_.has_value();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -26,21 +27,18 @@ namespace simplon::forwarder {
 ///          |                                          Tables --something of the domain changed--+
 ///          +--sample of its addresses--> learn: Tables::shortcut --> xdp::FlowTable <--invalidate+
 ///
-/// The tables decide, the flow table remembers: a flow is what they said of two addresses, until a write says that something of
-/// its domain changed; then all flows of the domain are gone at once, and are learned anew from the packets that miss them.
-/// The acknowledgment of a write waits until no program forwards by a flow older than the write (`settling`).
+/// The tables decide, the flow table remembers: a flow is what they said of two addresses, until a write says that
+/// something of its domain changed; then all flows of the domain are gone at once, and are learned anew from the
+/// packets that miss them. The acknowledgment of a write waits until no program forwards by a flow older than the write
+/// (`settling`).
 ///
 /// Threads: the control thread's.
 class XdpTier {
  public:
-  /// One flow in so many packets without one is looked at. `grace` null: that of the kernel.
-  struct Options {
-    std::uint32_t sample_gap = 32;
-    std::unique_ptr<xdp::Grace> grace;
-  };
-  /// Errors: kUnavailable naming what the kernel lacks; then the worker forwards everything.
+  /// `grace` null: that of the kernel. Errors: kUnavailable naming what the kernel lacks; then the worker forwards
+  /// everything.
   [[nodiscard]] static Result<std::unique_ptr<XdpTier>> create(boost::asio::io_context& io, forward::Tables& tables,
-                                                               Options options);
+                                                               std::unique_ptr<xdp::Grace> grace = nullptr);
   ~XdpTier();
   XdpTier(const XdpTier&) = delete;
   XdpTier& operator=(const XdpTier&) = delete;
@@ -55,8 +53,8 @@ class XdpTier {
   };
   void set_uplinks(const std::vector<Uplink>& uplinks);
 
-  /// From now on nothing is forwarded here until `resume`: before the process hands over, or for whoever wants to see every
-  /// packet in the worker.
+  /// From now on nothing is forwarded here until `resume`: before the process hands over, or for whoever wants to see
+  /// every packet in the worker.
   void pause();
   void resume() { paused_ = false; }
 
@@ -72,7 +70,6 @@ class XdpTier {
   void count();
   [[nodiscard]] std::uint64_t forwarded() const noexcept { return forwarded_; }
   [[nodiscard]] std::uint64_t forwarded(forward::PortId received_on) const;
-  [[nodiscard]] std::size_t flows() const noexcept { return table_->size(); }
 
   [[nodiscard]] const xdp::FlowTable& table() const noexcept { return *table_; }
 
@@ -86,7 +83,8 @@ class XdpTier {
     friend auto operator<=>(const Lane&, const Lane&) = default;
   };
 
-  XdpTier(boost::asio::io_context& io, forward::Tables& tables, Options options, std::unique_ptr<xdp::FlowTable> table);
+  XdpTier(boost::asio::io_context& io, forward::Tables& tables, std::unique_ptr<xdp::Grace> grace,
+          std::unique_ptr<xdp::FlowTable> table);
   void on_change(DomainId domain);
   void invalidate_all();
   [[nodiscard]] bool learn(const simplon_xdp_flow_key& key);
@@ -113,6 +111,7 @@ class XdpTier {
   std::vector<simplon_xdp_lane> counted_;
   std::vector<std::uint32_t> free_lanes_;
   std::optional<xdp::Grace::Ticket> recycling_;
+  std::optional<std::chrono::steady_clock::time_point> recycled_;
 
   std::uint64_t forwarded_ = 0;
   std::unordered_map<forward::PortId, std::uint64_t> forwarded_from_;

@@ -21,8 +21,8 @@
 /* Kinds of `ingress` and `action`. */
 #define SIMPLON_XDP_VXLAN 0
 
-/* What a packet is recognized by, all in network order but `uplink` and `ingress`. IPv4 addresses stand in word 0, the others
-   are 0. */
+/* What a packet is recognized by, all in network order but `uplink` and `ingress`. IPv4 addresses stand in word 0, the
+   others are 0. */
 struct simplon_xdp_flow_key {
   __u32 uplink;       /* interface index */
   __u32 ingress;      /* VNI; bit 24: the inner packet is IPv6; bits 28 to 31: SIMPLON_XDP_VXLAN */
@@ -32,8 +32,8 @@ struct simplon_xdp_flow_key {
 };
 #define SIMPLON_XDP_INGRESS_IPV6 (1u << 24)
 
-/* A flow: what else its packets must have, and what to make of them. Never changed while a program may read it. One cache
-   line is read to find it, the other to use it; the second has room for the tag of a VLAN. */
+/* A flow: what else its packets must have, and what to make of them. Never changed while a program may read it. One
+   cache line is read to find it, the other to use it; the second has room for the tag of a VLAN. */
 struct simplon_xdp_flow {
   __u64 generation; /* of its ingress attachment when it was made; never 0 */
   struct simplon_xdp_flow_key key;
@@ -73,8 +73,10 @@ static inline __attribute__((always_inline)) __u64 simplon_xdp_pair(__u32 high, 
   return word << 32 | low;
 }
 
-/* The low bits are the bucket, the top 16 the tag. `seed`: a secret of the process, so that nobody can aim at a bucket. */
-static inline __attribute__((always_inline)) __u64 simplon_xdp_hash(__u64 seed, const struct simplon_xdp_flow_key* key) {
+/* The low bits are the bucket, the top 16 the tag. `seed`: a secret of the process, so that nobody can aim at a bucket.
+ */
+static inline __attribute__((always_inline)) __u64 simplon_xdp_hash(__u64 seed,
+                                                                    const struct simplon_xdp_flow_key* key) {
   __u64 hash = simplon_xdp_stir(seed, simplon_xdp_pair(key->ingress, key->outer_source));
   hash = simplon_xdp_stir(hash, simplon_xdp_pair(key->source[0], key->destination[0]));
   if (key->ingress & SIMPLON_XDP_INGRESS_IPV6) {

@@ -96,13 +96,15 @@ FlowTable::FlowTable(Grace& grace, std::unique_ptr<Maps> maps)
 FlowTable::~FlowTable() = default;
 
 Result<std::unique_ptr<FlowTable>> FlowTable::create(Grace& grace) {
-  const auto refused = [](const char* what) { return fail_errno(std::string("cannot create the BPF map ") + what, errno); };
+  const auto refused = [](const char* what) {
+    return fail_errno(std::string("cannot create the BPF map ") + what, errno);
+  };
   auto maps = std::make_unique<Maps>();
   if (!maps->generations.create("generations", SIMPLON_XDP_GENERATIONS)) return refused("generations");
   if (!maps->buckets.create("buckets", SIMPLON_XDP_BUCKETS)) return refused("buckets");
   if (!maps->flows.create("flows", SIMPLON_XDP_FLOWS)) return refused("flows");
-  const auto create = [](sys::UniqueFd& fd, enum bpf_map_type type, const char* name, std::uint32_t key, std::uint32_t value,
-                         std::uint32_t entries) {
+  const auto create = [](sys::UniqueFd& fd, enum bpf_map_type type, const char* name, std::uint32_t key,
+                         std::uint32_t value, std::uint32_t entries) {
     fd.reset(bpf_map_create(type, name, key, value, entries, nullptr));
     return fd.valid();
   };
@@ -127,7 +129,6 @@ void FlowTable::clear(std::uint32_t place) {
   std::uint64_t& tags = maps_->buckets[place / SIMPLON_XDP_WAYS];
   store(tags, tags & ~(std::uint64_t{0xffff} << (16 * (place % SIMPLON_XDP_WAYS))));
   ways_[place] = Way::kLeaving;
-  --live_;
 }
 
 bool FlowTable::put(const simplon_xdp_flow& flow) {
@@ -143,7 +144,8 @@ bool FlowTable::put(const simplon_xdp_flow& flow) {
     } else if (ways_[place] == Way::kLive && !good(there)) {
       clear(place);
       leaving_.push_back({0, place});
-    } else if (ways_[place] != Way::kLeaving && good(there) && std::memcmp(&there.key, &flow.key, sizeof flow.key) == 0) {
+    } else if (ways_[place] != Way::kLeaving && good(there) &&
+               std::memcmp(&there.key, &flow.key, sizeof flow.key) == 0) {
       present = true;
     }
   }
@@ -195,7 +197,8 @@ bool FlowTable::invalidate_all() {
 void FlowTable::advance() {
   // Those without a ticket were put or cleared since the last call: one period for all of them.
   const auto not_begun = [](const Pending& pending) { return pending.ticket == 0; };
-  if (std::any_of(arriving_.begin(), arriving_.end(), not_begun) || std::any_of(leaving_.begin(), leaving_.end(), not_begun)) {
+  if (std::any_of(arriving_.begin(), arriving_.end(), not_begun) ||
+      std::any_of(leaving_.begin(), leaving_.end(), not_begun)) {
     const Grace::Ticket ticket = grace_.begin();
     for (auto* list : {&arriving_, &leaving_}) {
       for (Pending& pending : *list) {
@@ -217,7 +220,6 @@ void FlowTable::advance() {
     std::uint64_t& tags = maps_->buckets[place / SIMPLON_XDP_WAYS];
     store(tags, tags | simplon_xdp_tag(simplon_xdp_hash(seed_, &flow.key)) << (16 * (place % SIMPLON_XDP_WAYS)));
     ways_[place] = Way::kLive;
-    ++live_;
   });
   take_passed(leaving_, [this](std::uint32_t place) { ways_[place] = Way::kFree; });
 }
@@ -263,8 +265,8 @@ std::size_t FlowTable::take_samples(std::size_t most, const std::function<void(c
 int FlowTable::sample_fd() const noexcept { return ring_buffer__epoll_fd(maps_->ring); }
 
 FlowTable::Fds FlowTable::fds() const noexcept {
-  return {maps_->generations.fd(), maps_->buckets.fd(), maps_->flows.fd(),  maps_->lanes.get(),
-          maps_->egresses.get(),   maps_->samples.get()};
+  return {maps_->generations.fd(), maps_->buckets.fd(),   maps_->flows.fd(),
+          maps_->lanes.get(),      maps_->egresses.get(), maps_->samples.get()};
 }
 
 }  // namespace simplon::xdp

@@ -13,12 +13,13 @@
 
 namespace simplon::xdp {
 
-/// The flows that the XDP programs of all uplinks forward by themselves: BPF maps, mapped into our memory and written there.
+/// The flows that the XDP programs of all uplinks forward by themselves: BPF maps, mapped into our memory and written
+/// there.
 ///
-/// A flow is good while the generation of its ingress attachment is the one it was made in. `invalidate` sets that to 0, one
-/// store for all flows of the attachment; a program that looked before may still be at work on one packet, so what must be
-/// certain waits for `settled`. What a program may be reading never changes: a flow is written where none was, and seen from
-/// a grace period later on; one that goes leaves its place unused until a grace period has passed.
+/// A flow is good while the generation of its ingress attachment is the one it was made in. `invalidate` sets that to
+/// 0, one store for all flows of the attachment; a program that looked before may still be at work on one packet, so
+/// what must be certain waits for `settled`. What a program may be reading never changes: a flow is written where none
+/// was, and seen from a grace period later on; one that goes leaves its place unused until a grace period has passed.
 ///
 /// Threads: one. Nothing blocks.
 class FlowTable {
@@ -54,8 +55,6 @@ class FlowTable {
   [[nodiscard]] const simplon_xdp_flow* find(const simplon_xdp_flow_key& key) const noexcept;
   /// Something waits for a grace period.
   [[nodiscard]] bool busy() const noexcept { return !arriving_.empty() || !leaving_.empty(); }
-  /// Good and visible.
-  [[nodiscard]] std::size_t size() const noexcept { return live_; }
 
  private:
   friend class UplinkProgram;
@@ -84,7 +83,6 @@ class FlowTable {
   std::vector<Pending> arriving_;
   std::vector<Pending> leaving_;
   std::uint32_t next_victim_ = 0;
-  std::size_t live_ = 0;
   bool any_generation_ = false;
 };
 

@@ -17,7 +17,7 @@ long membarrier(int command) { return ::syscall(SYS_membarrier, command, 0, 0); 
 Result<std::unique_ptr<KernelGrace>> KernelGrace::start() {
   const long offered = membarrier(MEMBARRIER_CMD_QUERY);
   if (offered < 0) return fail_errno("the kernel has no membarrier", errno);
-  if ((offered & MEMBARRIER_CMD_GLOBAL) == 0 || membarrier(MEMBARRIER_CMD_GLOBAL) != 0) {
+  if ((offered & MEMBARRIER_CMD_GLOBAL) == 0) {
     return fail(ErrorCode::kUnavailable, "the kernel does not offer global membarriers (nohz_full)");
   }
   std::unique_ptr<KernelGrace> grace(new KernelGrace());

@@ -25,8 +25,9 @@ class Grace {
   [[nodiscard]] virtual bool passed(Ticket ticket) const noexcept = 0;
 };
 
-/// Of the running kernel: programs run inside RCU read-side sections, and membarrier(MEMBARRIER_CMD_GLOBAL) waits for an
-/// RCU grace period, some 10 ms. A thread of its own waits; periods asked for meanwhile are one. Threads: `begin` one.
+/// Of the running kernel: programs run inside RCU read-side sections, and membarrier(MEMBARRIER_CMD_GLOBAL) waits for
+/// an RCU grace period, some 10 ms. A thread of its own waits; periods asked for meanwhile are one. Threads: `begin`
+/// one.
 class KernelGrace final : public Grace {
  public:
   /// Errors: kUnavailable if the kernel does not offer it (CONFIG_MEMBARRIER; never with nohz_full).

@@ -147,8 +147,9 @@ struct UplinkProgram::Impl {
 UplinkProgram::UplinkProgram(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 UplinkProgram::~UplinkProgram() = default;
 
-Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering& steering, std::uint32_t interface_index) {
-  const auto open = [&steering] () -> Result<std::unique_ptr<Impl>> {
+Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering& steering,
+                                                                 std::uint32_t interface_index) {
+  const auto open = [&steering]() -> Result<std::unique_ptr<Impl>> {
     auto impl = std::make_unique<Impl>();
     impl->skeleton = uplink_bpf__open();
     if (impl->skeleton == nullptr) return fail_errno("cannot open the XDP program", errno);
@@ -170,9 +171,12 @@ Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering&
     skeleton.rodata->uplink = interface_index;
     skeleton.rodata->sample_gap = steering.sample_gap_;
     int error = 0;
-    for (const auto& [map, fd] : {std::pair{skeleton.maps.generations, fds.generations}, {skeleton.maps.buckets, fds.buckets},
-                                  {skeleton.maps.flows, fds.flows}, {skeleton.maps.lanes, fds.lanes},
-                                  {skeleton.maps.egresses, fds.egresses}, {skeleton.maps.samples, fds.samples}}) {
+    for (const auto& [map, fd] : {std::pair{skeleton.maps.generations, fds.generations},
+                                  {skeleton.maps.buckets, fds.buckets},
+                                  {skeleton.maps.flows, fds.flows},
+                                  {skeleton.maps.lanes, fds.lanes},
+                                  {skeleton.maps.egresses, fds.egresses},
+                                  {skeleton.maps.samples, fds.samples}}) {
       if (error == 0) error = bpf_map__reuse_fd(map, fd);
     }
     if (error == 0) error = uplink_bpf__load(&skeleton);

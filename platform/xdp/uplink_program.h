@@ -45,8 +45,8 @@ class Steering {
   [[nodiscard]] Result<void> set_ipsec_addresses(const std::set<IpAddress>& wanted);
   /// All of an outer VLAN is ours if one VLAN in it is.
   [[nodiscard]] Result<void> set_circuits(const std::set<CircuitKey>& wanted);
-  /// Programs loaded from now on forward the flows in `flows` (which outlives them) by themselves. One in `sample_gap` packets
-  /// that have none is reported. nullptr: they forward none.
+  /// Programs loaded from now on forward the flows in `flows` (which outlives them) by themselves. One in `sample_gap`
+  /// packets that have none is reported. nullptr: they forward none.
   void use_flows(const FlowTable* flows, std::uint32_t sample_gap = 32) {
     flows_ = flows;
     sample_gap_ = sample_gap;
@@ -84,11 +84,12 @@ class UplinkProgram {
   UplinkProgram(const UplinkProgram&) = delete;
   UplinkProgram& operator=(const UplinkProgram&) = delete;
 
-  /// Attached nowhere: `run` gives it packets. For tests. `uplink`: what attached ones have as the index of their interface.
+  /// Attached nowhere: `run` gives it packets. For tests. `uplink`: what attached ones have as the index of their
+  /// interface.
   [[nodiscard]] static Result<std::unique_ptr<UplinkProgram>> load_only(const Steering& steering, std::uint32_t uplink);
   enum class Ran : std::uint8_t { kForwarded, kPassed };
-  /// What the program does with a frame, which is what it made of it afterwards. It has no sockets, so what is for the worker
-  /// passes as what is for the kernel. Errors: kUnavailable.
+  /// What the program does with a frame, which is what it made of it afterwards. It has no sockets, so what is for the
+  /// worker passes as what is for the kernel. Errors: kUnavailable.
   [[nodiscard]] Result<Ran> run(std::vector<std::uint8_t>& frame) const;
 
   [[nodiscard]] AttachMode mode() const noexcept { return mode_; }

@@ -46,7 +46,8 @@ const std::set<std::uint32_t>& interfaces() {
     for (int i = 0; i < kInterfaces; i += 2) {
       const std::string a = "x" + std::to_string(i);
       const std::string b = "x" + std::to_string(i + 1);
-      if (std::system(("ip link add " + a + " type veth peer name " + b).c_str()) != 0) give_up("cannot make interfaces");
+      if (std::system(("ip link add " + a + " type veth peer name " + b).c_str()) != 0)
+        give_up("cannot make interfaces");
       indices.insert({::if_nametoindex(a.c_str()), ::if_nametoindex(b.c_str())});
     }
     return indices;
@@ -74,10 +75,7 @@ simplon_xdp_flow_key key_of(std::uint32_t uplink, const oracle::Bytes& frame) {
 }  // namespace
 
 XdpSide::XdpSide(forward::Tables& tables) : free_(interfaces()) {
-  forwarder::XdpTier::Options options;
-  options.sample_gap = 0;
-  options.grace = std::make_unique<NobodyRuns>();
-  tier_ = must(forwarder::XdpTier::create(io_, tables, std::move(options)));
+  tier_ = must(forwarder::XdpTier::create(io_, tables, std::make_unique<NobodyRuns>()));
   steering_ = must(xdp::Steering::create());
   steering_->use_flows(&tier_->table(), 0);
 }

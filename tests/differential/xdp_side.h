@@ -15,11 +15,11 @@
 
 namespace simplon::differential {
 
-/// The XDP tier under test: the real program, run by the kernel on one packet at a time (BPF_PROG_TEST_RUN), and the real
-/// XdpTier, which learns from every packet that the program leaves to the worker.
+/// The XDP tier under test: the real program, run by the kernel on one packet at a time (BPF_PROG_TEST_RUN), and the
+/// real XdpTier, which learns from every packet that the program leaves to the worker.
 ///
-/// Ports are interfaces in a network namespace that the process makes for itself, since the program redirects to nothing else;
-/// no packet reaches them. Needs root.
+/// Ports are interfaces in a network namespace that the process makes for itself, since the program redirects to
+/// nothing else; no packet reaches them. Needs root.
 class XdpSide {
  public:
   explicit XdpSide(forward::Tables& tables);

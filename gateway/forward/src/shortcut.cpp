@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The stages' questions to the tables, in packet order, for one pair of addresses: classify, vxlan_decap, ip_forward, resolve,
-// pmtu. Whatever is not plainly forwarded from one VPC to another of the same domain has no shortcut: the worker drops, answers,
-// punts, spreads or encrypts it. A domain with policy has none: every packet of it is judged.
+// The stages' questions to the tables, in packet order, for one pair of addresses: classify, vxlan_decap, ip_forward,
+// resolve, pmtu. Whatever is not plainly forwarded from one VPC to another of the same domain has no shortcut: the
+// worker drops, answers, punts, spreads or encrypts it. A domain with policy has none: every packet of it is judged.
 #include "gateway/forward/shortcut.h"
 
 #include <algorithm>
@@ -49,11 +49,12 @@ std::optional<Shortcut> Tables::shortcut(const Shortcut::Question& asked) const 
   if (v4 != asked.destination.is_v4() || asked.vni.value() == 0 || asked.vni.value() >= kVnis) return std::nullopt;
 
   const auto in = writer_->ports.find(asked.port);
-  if (in == writer_->ports.end() || in->second.kind != PortKind::kUplink || in->second.mac.is_zero()) return std::nullopt;
+  if (in == writer_->ports.end() || in->second.kind != PortKind::kUplink || in->second.mac.is_zero())
+    return std::nullopt;
   const Attachment* vpc = state.vnis[asked.vni.value()].load(std::memory_order_relaxed);
   if (vpc == nullptr || vpc->vtep.family != (asked.outer_source.is_v4() ? 4 : 6) ||
-      !vpc->accepted.contains(WireAddress::from(asked.outer_source)) || !may_be_forwarded(asked.source, asked.destination) ||
-      !vpc->owns(WireAddress::from(asked.source))) {
+      !vpc->accepted.contains(WireAddress::from(asked.outer_source)) ||
+      !may_be_forwarded(asked.source, asked.destination) || !vpc->owns(WireAddress::from(asked.source))) {
     return std::nullopt;
   }
 
@@ -90,8 +91,8 @@ std::optional<Shortcut> Tables::shortcut(const Shortcut::Question& asked) const 
   found.egress_udp_port = to->udp_port;
   found.inner_destination = endpoint->mac;
   found.inner_source = to->gateway_mac;
-  const std::size_t room = vxlan_inner_mtu(
-      adjacency->path_mtu, to->vtep.family == 4 ? sizeof(wire::Ipv4Header) : sizeof(wire::Ipv6Header));
+  const std::size_t room =
+      vxlan_inner_mtu(adjacency->path_mtu, to->vtep.family == 4 ? sizeof(wire::Ipv4Header) : sizeof(wire::Ipv6Header));
   found.mtu = static_cast<std::uint16_t>(std::min<std::size_t>(room, to->mtu));
   return found;
 }

@@ -50,7 +50,11 @@ class Hosts:
                      vpc("blue", BLUE, 30, BLUE_VM, BLUE_VM6, C2, BLUE_MTU)]}
 
     def uplink(self, name):
-        return next(one for one in self.simplon.show("status")["uplinks"] if one["interface"] == name)
+        """Of a forwarder that may just be starting."""
+        def there():
+            return next((one for one in self.simplon.show("status")["uplinks"] if one["interface"] == name), None)
+
+        return expect(there, 20, f"the forwarder tells of {name}")
 
     def in_xdp(self):
         return self.uplink("red0")["xdp_packets"]

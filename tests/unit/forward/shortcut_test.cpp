@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// A shortcut exists for what the stages would plainly forward from VPC to VPC, and every write after which that may be different
-// says so.
+// A shortcut exists for what the stages would plainly forward from VPC to VPC, and every write after which that may be
+// different says so.
 #include "gateway/forward/shortcut.h"
 
 #include <gtest/gtest.h>
@@ -39,9 +39,12 @@ class ShortcutTest : public ::testing::Test {
     tables_.on_change([this](DomainId domain) { changes_.push_back(domain); });
   }
 
-  [[nodiscard]] PortEntry uplink() const { return {kUplink, PortKind::kUplink, mac("02:00:00:00:00:aa"), false, {io_}}; }
+  [[nodiscard]] PortEntry uplink() const {
+    return {kUplink, PortKind::kUplink, mac("02:00:00:00:00:aa"), false, {io_}};
+  }
   static VpcEntry vpc(std::uint32_t vni, const char* network, DomainId domain = kHome) {
-    return {Vni{vni}, domain, ip("192.0.2.1"), 4789, mac("02:00:00:00:00:01"), {prefix(network)}, {ip("192.0.2.10")}, 1450};
+    return {Vni{vni},           domain, ip("192.0.2.1"), 4789, mac("02:00:00:00:00:01"), {prefix(network)},
+            {ip("192.0.2.10")}, 1450};
   }
   static EndpointEntry endpoint() { return {Vni{20}, ip("10.0.1.5"), mac("02:00:00:00:00:05"), ip("192.0.2.20")}; }
   static RouteEntry route() {
@@ -147,16 +150,17 @@ TEST_F(ShortcutTest, EveryWriteThatMayEndOneNamesItsDomain) {
 }
 
 TEST_F(ShortcutTest, AWriteThatChangesNothingNamesNobody) {
-  EXPECT_TRUE(named_by([&] {
-                ASSERT_TRUE(tables_.upsert_domain(kHome));
-                ASSERT_TRUE(tables_.upsert_vpc(vpc(10, "10.0.0.0/24")));
-                ASSERT_TRUE(tables_.upsert_endpoint(endpoint()));
-                ASSERT_TRUE(tables_.upsert_route(route()));
-                ASSERT_TRUE(tables_.set_adjacency(ip("192.0.2.20"), adjacency()));
-                ASSERT_TRUE(tables_.upsert_endpoint({Vni{77}, ip("10.0.1.5"), mac("02:00:00:00:00:05"), ip("192.0.2.20")}));
-                tables_.remove_endpoint(Vni{77}, ip("10.0.1.5"));
-                tables_.remove_route(kHome, prefix("10.77.0.0/16"));
-              }).empty());
+  EXPECT_TRUE(
+      named_by([&] {
+        ASSERT_TRUE(tables_.upsert_domain(kHome));
+        ASSERT_TRUE(tables_.upsert_vpc(vpc(10, "10.0.0.0/24")));
+        ASSERT_TRUE(tables_.upsert_endpoint(endpoint()));
+        ASSERT_TRUE(tables_.upsert_route(route()));
+        ASSERT_TRUE(tables_.set_adjacency(ip("192.0.2.20"), adjacency()));
+        ASSERT_TRUE(tables_.upsert_endpoint({Vni{77}, ip("10.0.1.5"), mac("02:00:00:00:00:05"), ip("192.0.2.20")}));
+        tables_.remove_endpoint(Vni{77}, ip("10.0.1.5"));
+        tables_.remove_route(kHome, prefix("10.77.0.0/16"));
+      }).empty());
 }
 
 TEST_F(ShortcutTest, WhatTheyForwardedIsInTheTotals) {
