@@ -154,6 +154,7 @@ class Tables {
 
   [[nodiscard]] std::optional<VpcEntry> vpc(Vni vni) const;
   [[nodiscard]] std::optional<TunnelEntry> tunnel(TunnelId id) const;
+  [[nodiscard]] std::optional<CircuitEntry> circuit(CircuitId id) const;
   [[nodiscard]] std::optional<HostPortEntry> host_port(AttachmentId attachment) const;
   [[nodiscard]] std::optional<PortEntry> port(PortId id) const;
   /// The uplink with the lowest id.

@@ -4,15 +4,6 @@
 #include "gateway/forwarder/host_ports.h"
 
 namespace simplon::forwarder {
-namespace {
-
-ipc::AttachmentRef ref_of(forward::AttachmentId id) {
-  if (id.id == 0) return {};
-  return {id.kind == forward::AttachmentKind::kVpc ? ipc::AttachmentKind::kVpc : ipc::AttachmentKind::kTunnel, id.id};
-}
-
-}  // namespace
-
 ipc::ConnectionStats connection_stats(const forward::ConnectionView& view) {
   ipc::ConnectionStats stats;
   stats.domain = view.domain;

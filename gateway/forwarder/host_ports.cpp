@@ -61,6 +61,11 @@ forward::AttachmentId attachment_of(const ipc::AttachmentRef& ref) {
   return {static_cast<forward::AttachmentKind>(ref.kind), ref.id};
 }
 
+ipc::AttachmentRef ref_of(const forward::AttachmentId& id) {
+  if (id.id == 0) return {};
+  return {static_cast<ipc::AttachmentKind>(id.kind), id.id};
+}
+
 HostPorts::HostPorts(forward::Tables& tables, PortIds& ids, std::shared_ptr<TunIo> tuns, TapOpened tap_opened)
     : tables_(tables), ids_(ids), tuns_(std::move(tuns)), tap_opened_(std::move(tap_opened)) {}
 

@@ -61,7 +61,8 @@ class HostPorts {
   std::map<ipc::AttachmentRef, ipc::HostPort> broken_;
 };
 
-/// The same attachment in the words of the data path.
+/// The same attachment in the words of the data path, and back.
 [[nodiscard]] forward::AttachmentId attachment_of(const ipc::AttachmentRef& ref);
+[[nodiscard]] ipc::AttachmentRef ref_of(const forward::AttachmentId& id);
 
 }  // namespace simplon::forwarder

@@ -27,10 +27,6 @@ constexpr auto kLookAgain = 5ms;
 // Of one message of a capture: well below the limit of the protocol.
 constexpr std::size_t kPacketsAtOnce = 512;
 
-ipc::AttachmentRef ref_of(const forward::AttachmentId& id) {
-  return {id.kind == forward::AttachmentKind::kVpc ? ipc::AttachmentKind::kVpc : ipc::AttachmentKind::kTunnel, id.id};
-}
-
 forward::PacketFilter filter_of(const ipc::PacketFilter& from) {
   forward::PacketFilter filter;
   filter.source = from.source;

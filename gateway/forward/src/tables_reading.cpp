@@ -7,16 +7,27 @@
 
 namespace simplon::forward {
 
-std::optional<VpcEntry> Tables::vpc(Vni vni) const {
-  const Writer::AttachmentRecord* record = writer_->find_attachment(AttachmentId::vpc(vni));
-  const auto* entry = record == nullptr ? nullptr : std::get_if<VpcEntry>(&record->entry);
+namespace {
+
+/// What was given for an attachment, if it is an `Entry`.
+template <class Entry, class Record>
+std::optional<Entry> entry_of(const Record* record) {
+  const auto* entry = record == nullptr ? nullptr : std::get_if<Entry>(&record->entry);
   return entry == nullptr ? std::nullopt : std::optional(*entry);
 }
 
+}  // namespace
+
+std::optional<VpcEntry> Tables::vpc(Vni vni) const {
+  return entry_of<VpcEntry>(writer_->find_attachment(AttachmentId::vpc(vni)));
+}
+
 std::optional<TunnelEntry> Tables::tunnel(TunnelId id) const {
-  const Writer::AttachmentRecord* record = writer_->find_attachment(AttachmentId::tunnel(id));
-  const auto* entry = record == nullptr ? nullptr : std::get_if<TunnelEntry>(&record->entry);
-  return entry == nullptr ? std::nullopt : std::optional(*entry);
+  return entry_of<TunnelEntry>(writer_->find_attachment(AttachmentId::tunnel(id)));
+}
+
+std::optional<CircuitEntry> Tables::circuit(CircuitId id) const {
+  return entry_of<CircuitEntry>(writer_->find_attachment(AttachmentId::circuit(id)));
 }
 
 std::optional<HostPortEntry> Tables::host_port(AttachmentId attachment) const {
