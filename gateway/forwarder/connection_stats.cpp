@@ -4,6 +4,7 @@
 #include "gateway/forwarder/host_ports.h"
 
 namespace simplon::forwarder {
+
 ipc::ConnectionStats connection_stats(const forward::ConnectionView& view) {
   ipc::ConnectionStats stats;
   stats.domain = view.domain;

@@ -140,7 +140,12 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
                              return port == forward::kNoPort ? std::nullopt : std::optional(port);
                            }};
     inspector_ = std::make_unique<Inspector>(io_, tables_, clock_, std::move(ports),
-                                             [this](forward::Watch* watch) { worker_->watch(watch); });
+                                             [this](forward::Watch* watch) {
+                                               // Who looks sees every packet, also those that the XDP programs would forward.
+                                               if (tier_ && watch != nullptr) tier_->pause();
+                                               worker_->watch(watch);
+                                               if (tier_ && watch == nullptr) tier_->resume();
+                                             });
 
     auto table_server = ipc::TableServer::open(io_, options.run_dir + "/forwarder.sock", 0600, options.software, *this);
     if (!table_server) return Unexpected(table_server.error());

@@ -30,7 +30,7 @@ enum class Values : std::uint8_t {
   kAcls,
   /// Addresses of the endpoints of the VPC that is the command's first argument.
   kEndpoints,
-  /// vpc:NAME and tunnel:NAME.
+  /// vpc:NAME, tunnel:NAME and circuit:NAME.
   kPlaces,
   /// The same, and uplink:NAME.
   kCapturePlaces,

@@ -124,6 +124,7 @@ class Completion {
   Candidates places() {
     Candidates found = prefixed("vpc:", ask(Values::kVpcs));
     for (auto& tunnel : prefixed("tunnel:", ask(Values::kTunnels))) found.push_back(std::move(tunnel));
+    for (auto& circuit : prefixed("circuit:", ask(Values::kCircuits))) found.push_back(std::move(circuit));
     return found;
   }
 

@@ -36,6 +36,9 @@ class Names {
     for (const auto& tunnel : config.tunnels) {
       if (const auto id = ids.tunnel(tunnel.name)) attachments_[ipc::AttachmentRef::tunnel(*id)] = "tunnel:" + tunnel.name;
     }
+    for (const auto& circuit : config.circuits) {
+      if (const auto id = ids.circuit(circuit.name)) attachments_[ipc::AttachmentRef::circuit(*id)] = "circuit:" + circuit.name;
+    }
     for (const auto& domain : config.domains) {
       if (const auto id = ids.domain(domain.name)) domains_[*id] = domain.name;
     }
@@ -44,7 +47,10 @@ class Names {
   [[nodiscard]] std::string of(const ipc::AttachmentRef& ref) const {
     const auto found = attachments_.find(ref);
     if (found != attachments_.end()) return found->second;
-    return (ref.kind == ipc::AttachmentKind::kVpc ? "VPC with VNI " : "tunnel with id ") + std::to_string(ref.id);
+    const char* kind = ref.kind == ipc::AttachmentKind::kVpc      ? "VPC with VNI "
+                       : ref.kind == ipc::AttachmentKind::kTunnel ? "tunnel with id "
+                                                                  : "circuit with id ";
+    return kind + std::to_string(ref.id);
   }
   [[nodiscard]] std::string of(DomainId id) const {
     const auto found = domains_.find(id);
@@ -257,7 +263,7 @@ Result<ipc::CaptureRequest> capture_request(const ipc::PacketQuery& query, const
   ipc::CaptureRequest request;
   const bool uplink = query.from.starts_with(kUplink);
   if (query.from.empty() && !query.drops) {
-    return fail(ErrorCode::kInvalidConfig, "it is not said where to capture", "vpc:NAME, tunnel:NAME, uplink:NAME, or drops");
+    return fail(ErrorCode::kInvalidConfig, "it is not said where to capture", "vpc:NAME, tunnel:NAME, circuit:NAME, uplink:NAME, or drops");
   }
   if (!query.reason.empty() && !query.drops) return fail(ErrorCode::kInvalidConfig, "a drop reason, but no drops", "say drops too");
   if (uplink && (query.before_crypto || query.kernel)) {

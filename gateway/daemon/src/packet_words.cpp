@@ -159,30 +159,46 @@ std::vector<std::string> place_names(const GatewayConfig& config) {
   std::vector<std::string> names;
   for (const auto& vpc : config.vpcs) names.push_back("vpc:" + vpc.name);
   for (const auto& tunnel : config.tunnels) names.push_back("tunnel:" + tunnel.name);
+  for (const auto& circuit : config.circuits) names.push_back("circuit:" + circuit.name);
   return names;
 }
 
 }  // namespace
 
 Result<PacketPlace> find_place(const std::string& text, const GatewayConfig& config, const config::IdRegistry& ids) {
+  constexpr const char* kShape = "vpc:NAME, tunnel:NAME or circuit:NAME";
   const auto names = place_names(config);
-  if (text.empty()) return wrong("it is not said where the packet comes from", "vpc:NAME or tunnel:NAME; " + guess("", names));
+  if (text.empty()) return wrong("it is not said where the packet comes from", std::string(kShape) + "; " + guess("", names));
   const std::size_t colon = text.find(':');
   const std::string kind = colon == std::string::npos ? "" : text.substr(0, colon);
   const std::string name = colon == std::string::npos ? text : text.substr(colon + 1);
-  if (!kind.empty() && kind != "vpc" && kind != "tunnel") return wrong("there is no '" + text + "'", "vpc:NAME or tunnel:NAME");
-  const auto vpc = std::find_if(config.vpcs.begin(), config.vpcs.end(), [&](const auto& v) { return v.name == name; });
-  const auto tunnel = std::find_if(config.tunnels.begin(), config.tunnels.end(), [&](const auto& t) { return t.name == name; });
-  const bool is_vpc = vpc != config.vpcs.end() && kind != "tunnel";
-  const bool is_tunnel = tunnel != config.tunnels.end() && kind != "vpc";
-  if (is_vpc && is_tunnel) return wrong("a VPC and a tunnel are called " + name, "say vpc:" + name + " or tunnel:" + name);
-  if (is_vpc) return PacketPlace{"vpc", name, ipc::AttachmentRef::vpc(vpc->vni)};
-  if (is_tunnel) {
-    const auto id = ids.tunnel(name);
-    if (!id) return wrong("tunnel " + name + " has no id yet", "apply the configuration that has it");
-    return PacketPlace{"tunnel", name, ipc::AttachmentRef::tunnel(*id)};
+  if (!kind.empty() && kind != "vpc" && kind != "tunnel" && kind != "circuit") return wrong("there is no '" + text + "'", kShape);
+  std::vector<PacketPlace> found;
+  const auto look = [&](const char* of_kind, const auto& objects, const auto& ref_of) {
+    if (!kind.empty() && kind != of_kind) return;
+    for (const auto& object : objects) {
+      if (object.name == name) found.push_back({of_kind, name, ref_of(object).value_or(ipc::AttachmentRef{})});
+    }
+  };
+  look("vpc", config.vpcs, [](const auto& vpc) { return std::optional(ipc::AttachmentRef::vpc(vpc.vni)); });
+  look("tunnel", config.tunnels, [&](const auto& tunnel) -> std::optional<ipc::AttachmentRef> {
+    const auto id = ids.tunnel(tunnel.name);
+    return id ? std::optional(ipc::AttachmentRef::tunnel(*id)) : std::nullopt;
+  });
+  look("circuit", config.circuits, [&](const auto& circuit) -> std::optional<ipc::AttachmentRef> {
+    const auto id = ids.circuit(circuit.name);
+    return id ? std::optional(ipc::AttachmentRef::circuit(*id)) : std::nullopt;
+  });
+  if (found.empty()) return wrong("there is no '" + text + "'", guess(kind.empty() ? "vpc:" + name : text, names));
+  if (found.size() > 1) {
+    const std::string first = found[0].kind;
+    const std::string second = found[1].kind;
+    return wrong("a " + first + " and a " + second + " are called " + name, "say " + first + ":" + name + " or " + second + ":" + name);
   }
-  return wrong("there is no '" + text + "'", guess(kind.empty() ? "vpc:" + name : text, names));
+  if (found.front().attachment.kind == ipc::AttachmentKind::kNone) {
+    return wrong(found.front().kind + " " + name + " has no id yet", "apply the configuration that has it");
+  }
+  return found.front();
 }
 
 Result<Bytes> build_packet(const ipc::PacketQuery& query) {

@@ -16,13 +16,13 @@ namespace simplon::daemon {
 
 /// Something with a name that packets come through.
 struct PacketPlace {
-  /// "vpc", "tunnel" or "uplink".
+  /// "vpc", "tunnel", "circuit" or "uplink".
   std::string kind;
   std::string name;
   ipc::AttachmentRef attachment;
 };
 
-/// "vpc:blue", "tunnel:paris", or a name that only one of them has. Errors: kInvalidConfig with a guess.
+/// "vpc:blue", "tunnel:paris", "circuit:dallas", or a name that only one of them has. Errors: kInvalidConfig with a guess.
 [[nodiscard]] Result<PacketPlace> find_place(const std::string& text, const GatewayConfig& config,
                                              const config::IdRegistry& ids);
 

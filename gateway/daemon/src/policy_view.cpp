@@ -31,6 +31,9 @@ json users_of(const GatewayConfig& config, const std::string& acl) {
   for (const auto& tunnel : config.tunnels) {
     if (tunnel.policy.acl == acl) users.push_back("tunnel " + tunnel.name);
   }
+  for (const auto& circuit : config.circuits) {
+    if (circuit.policy.acl == acl) users.push_back("circuit " + circuit.name);
+  }
   return users;
 }
 
@@ -38,6 +41,10 @@ json users_of(const GatewayConfig& config, const std::string& acl) {
 std::string name_of(const GatewayConfig& config, const config::IdRegistry& ids, const ipc::AttachmentRef& ref) {
   if (ref.kind == ipc::AttachmentKind::kTunnel) {
     return "tunnel " + ids.tunnel_name(TunnelId(ref.id)).value_or(std::to_string(ref.id));
+  }
+  for (const auto& circuit : config.circuits) {
+    const auto id = ids.circuit(circuit.name);
+    if (id && ref == ipc::AttachmentRef::circuit(*id)) return "circuit " + circuit.name;
   }
   if (ref.kind != ipc::AttachmentKind::kVpc) return {};
   for (const auto& vpc : config.vpcs) {
@@ -53,6 +60,10 @@ std::uint32_t limit_of(const GatewayConfig& config, const config::IdRegistry& id
   for (const auto& tunnel : config.tunnels) {
     const auto id = ids.tunnel(tunnel.name);
     if (id && ref == ipc::AttachmentRef::tunnel(*id)) return tunnel.policy.max_connections;
+  }
+  for (const auto& circuit : config.circuits) {
+    const auto id = ids.circuit(circuit.name);
+    if (id && ref == ipc::AttachmentRef::circuit(*id)) return circuit.policy.max_connections;
   }
   return 0;
 }

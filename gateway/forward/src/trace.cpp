@@ -21,6 +21,7 @@
 #include "gateway/forward/src/sighting.h"
 #include "gateway/forward/src/udp_checksum.h"
 #include "platform/wire/esp.h"
+#include "platform/wire/vlan.h"
 
 namespace simplon::forward {
 namespace {
@@ -264,6 +265,16 @@ Result<Bytes> behind_esp(const Tables& tables, TunnelId tunnel, const Bytes& pac
   return bytes;
 }
 
+Bytes behind_tags(const CircuitEntry& circuit, const Bytes& packet) {
+  Bytes bytes = packet;
+  put_in_front(bytes, Be16(is_v6(packet) ? wire::kEtherTypeIpv6 : wire::kEtherTypeIpv4));
+  put_in_front(bytes, wire::VlanTag{Be16(wire::kEtherTypeCustomerTag), Be16(circuit.vlan)});
+  if (circuit.outer_vlan != 0) put_in_front(bytes, wire::VlanTag{Be16(circuit.outer_type), Be16(circuit.outer_vlan)});
+  put_in_front(bytes, kMadeUpMac);
+  put_in_front(bytes, circuit.mac);
+  return bytes;
+}
+
 Error no_such(AttachmentId attachment) {
   return make_error(ErrorCode::kInvalidConfig, "the forwarder does not know " + attachment.to_string(),
                     "simplon status tells whether it has the current configuration");
@@ -282,6 +293,18 @@ Result<Trace> trace(const Tables& tables, const Clock& clock, const DescribedPac
                 "at most " + std::to_string(kMostDescribedBytes));
   }
   if (!tables.domain_of(described.from)) return Unexpected(no_such(described.from));
+  if (described.from.kind == AttachmentKind::kCircuit) {
+    const auto circuit = tables.circuit(CircuitId(described.from.id));
+    if (!circuit) return Unexpected(no_such(described.from));
+    if (described.from_kernel) {
+      return fail(ErrorCode::kInvalidConfig, "what the kernel sends into a circuit leaves as it is",
+                  "simplon capture --kernel shows it");
+    }
+    if (circuit->port == kNoPort) {
+      return fail(ErrorCode::kUnavailable, "the uplink of " + described.from.to_string() + " is not open", "simplon circuit show says why");
+    }
+    return run(tables, clock, circuit->port, behind_tags(*circuit, described.packet));
+  }
   if (described.from_kernel) {
     const auto host_port = tables.host_port(described.from);
     if (!host_port) {
