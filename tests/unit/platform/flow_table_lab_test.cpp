@@ -101,7 +101,7 @@ TEST_F(FlowTableLab, WhateverIsFoundIsWhatWasPutLast) {
   std::mt19937 random(1);
   std::map<std::uint32_t, std::uint32_t> put;  // source -> lane
   for (std::uint32_t i = 1; i < 300'000; ++i) {
-    const std::uint32_t source = random() % 100'000;
+    const std::uint32_t source = static_cast<std::uint32_t>(random() % 100'000);
     if (table_->put(flow(5, source, i))) put[source] = i;
     if (i % 5'000 == 0) settle();
     if (i % 100'000 == 0) {
