@@ -100,9 +100,11 @@ TEST(Rfc1812, Section5_2_4_3_TheLongestMatchWins) {
   Rig rig;
   Topology::must(rig.tables.upsert_route({kRed, Topology::prefix("172.16.5.0/24"), forward::RouteAction::kForward,
                                           {{forward::AttachmentId::tunnel(TunnelId{9}), 1}}}));
+  rig.tables.commit();
   EXPECT_EQ(be16(rig.send(kFabric, Rig::from_vm(ipv4({kVm, "172.16.5.1"}, {}))).sent.at(0).bytes, 12), 0x86dd);
   EXPECT_EQ(be16(rig.send(kFabric, Rig::from_vm(ipv4({kVm, "172.16.6.1"}, {}))).sent.at(0).bytes, 12), 0x0800);
   rig.tables.remove_route(kRed, Topology::prefix("172.16.5.0/24"));
+  rig.tables.commit();
   EXPECT_EQ(be16(rig.send(kFabric, Rig::from_vm(ipv4({kVm, "172.16.5.1"}, {}))).sent.at(0).bytes, 12), 0x0800);
 }
 

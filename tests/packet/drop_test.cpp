@@ -276,7 +276,7 @@ std::vector<Case> cases() {
     with_nat(rig);
   }));
   add({"source of somebody else", Drop::kReversePath, kWan,
-       [](Rig& rig) { return rig.from_site(7, ipv4({"9.9.9.9", "10.1.0.5"}, {})); },
+       [](Rig& rig) { return rig.from_site(7, ipv4({"9.9.9.9", "10.1.0.5"}, udp({1, 2}, {}))); },
        [](Rig& rig) {
          forward::PolicyEntry entry;
          entry.attachment = forward::AttachmentId::tunnel(TunnelId{7});

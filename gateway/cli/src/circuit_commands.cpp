@@ -19,7 +19,7 @@ void declare_add(Commands& commands, CLI::App& noun, const Shared& options) {
   CLI::App* add = commands.command(
       noun, "add", "add a circuit to the document",
       "simplon circuit add dallas --domain prod --uplink eth1 --vlan 100 --address 192.168.15.1/30\n"
-      "simplon circuit add dallas-2 --domain prod --uplink eth2 --vlan 7 --outer-vlan 300 --address 192.168.15.5/30 --secondary");
+      "simplon circuit add line2 --domain prod --uplink eth2 --vlan 7 --secondary --address 192.0.2.5/30");
   CircuitOptions& circuit = options->circuit;
   add->add_option("NAME", circuit.name, "of the new circuit")->required();
   commands.values(add->add_option("--domain", circuit.domain, "routing domain")->required()->type_name("NAME"),

@@ -167,7 +167,7 @@ class Completion {
         return places();
       case Values::kCapturePlaces: {
         Candidates found = places();
-        for (auto& uplink : uplinks()) found.push_back(std::move(uplink));
+        for (auto& uplink : prefixed("uplink:", uplinks())) found.push_back(std::move(uplink));
         return found;
       }
     }

@@ -193,7 +193,7 @@ Result<PacketPlace> find_place(const std::string& text, const GatewayConfig& con
   if (found.size() > 1) {
     const std::string first = found[0].kind;
     const std::string second = found[1].kind;
-    return wrong("a " + first + " and a " + second + " are called " + name, "say " + first + ":" + name + " or " + second + ":" + name);
+    return wrong("a " + (first == "vpc" ? "VPC" : first) + " and a " + second + " are called " + name, "say " + first + ":" + name + " or " + second + ":" + name);
   }
   if (found.front().attachment.kind == ipc::AttachmentKind::kNone) {
     return wrong(found.front().kind + " " + name + " has no id yet", "apply the configuration that has it");

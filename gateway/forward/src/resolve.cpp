@@ -43,7 +43,7 @@ void to_vpc(Burst& burst, unsigned number, Transit& packet, std::uint64_t hash) 
   const WireAddress next = next_on(circuit, packet);
   packet.neighbor = burst.tables.neighbors.find(EndpointKey::of(circuit.id, next));
   if (packet.neighbor != nullptr) return burst.to_circuit.push(number);
-  burst.tables.asked[burst.worker].ask(CircuitId(circuit.id), next.to_ip());
+  if (!burst.described) burst.tables.asked[burst.worker].ask(CircuitId(circuit.id), next.to_ip());
   burst.drop(number, Drop::kNeighborUnresolved);
 }
 
