@@ -279,12 +279,14 @@ TEST_P(EspLab, RekeyingUnderTrafficLosesNothing) {
     add_sas(0xc0000001 + 2 * i, 0xc0000002 + 2 * i, static_cast<std::uint8_t>(10 + 2 * i));
     const auto old = make_sa("198.51.100.1", "198.51.100.2", 0xc0000001 + 2 * (i - 1), 7, false, GetParam(), 0).sa.id;
     EXPECT_EQ(left_plugin_->remove(old).status, SIMPLON_SA_OK);
-    const auto until = there.sent() + 10;
-    while (there.sent() < until) std::this_thread::yield();
+    for (auto* traffic : {&there, &back}) {
+      const auto until = traffic->sent() + 10;
+      while (traffic->sent() < until) std::this_thread::yield();
+    }
   }
   for (auto* traffic : {&there, &back}) {
     const auto report = traffic->finish();
-    EXPECT_GT(report.sent, 200U);
+    EXPECT_GE(report.sent, 200U);
     EXPECT_EQ(report.received, report.sent);
     EXPECT_EQ(report.repeated, 0U);
   }
