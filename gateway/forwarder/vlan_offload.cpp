@@ -25,7 +25,7 @@ constexpr std::string_view kNames[] = {"rx-vlan-hw-parse", "rx-vlan-stag-hw-pars
 
 class Ethtool {
  public:
-  explicit Ethtool(const std::string& interface) : fd_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+  explicit Ethtool(const std::string& interface) : fd_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
     std::memcpy(request_.ifr_name, interface.c_str(), std::min(interface.size(), sizeof request_.ifr_name - 1));
   }
   /// 0 or more, or -1 with errno.
