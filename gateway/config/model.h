@@ -57,8 +57,10 @@ struct BgpConfig {
 
 struct StaticRouteConfig {
   IpPrefix prefix;
-  /// Name of a tunnel of the same domain.
-  std::string via_tunnel;
+  /// Name of a tunnel or circuit of the same domain.
+  std::string via;
+  /// On a circuit: the router there.
+  std::optional<IpAddress> gateway{};
   friend bool operator==(const StaticRouteConfig&, const StaticRouteConfig&) = default;
 };
 

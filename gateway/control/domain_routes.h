@@ -36,9 +36,11 @@ struct ConfiguredRoute {
   RouteSource source = RouteSource::kConnected;
   /// Unset: the attachment cannot carry traffic, `problem` says why.
   std::optional<ipc::AttachmentRef> attachment;
-  /// Name of the tunnel or VPC as the operator wrote it.
+  /// Name of the tunnel, circuit or VPC as the operator wrote it.
   std::string attachment_name;
   std::string problem;
+  /// Of a static route: the router on a circuit.
+  std::optional<IpAddress> gateway{};
 };
 
 /// What the configuration says about the routes of one domain.

@@ -63,7 +63,7 @@ Fields fields_of(const BgpNeighborConfig& neighbor) {
 }
 
 std::string describe_route(const StaticRouteConfig& route) {
-  return route.prefix.to_string() + " via " + route.via_tunnel;
+  return route.prefix.to_string() + " via " + (route.gateway ? route.gateway->to_string() + " on " : "") + route.via;
 }
 
 /// "web: allow to tcp any -> any ports 443; ..."

@@ -176,7 +176,8 @@ void emit_domain(Writer& out, const DomainConfig& domain) {
   }
   out.list("static-routes", domain.static_routes, [&](const StaticRouteConfig& route) {
     out.text("prefix", route.prefix.to_string());
-    out.text("via", route.via_tunnel);
+    out.text("via", route.via);
+    if (route.gateway) out.text("gateway", route.gateway->to_string());
   });
   out.list("nat", domain.nat, [&](const NatRuleConfig& rule) { emit_nat_rule(out, rule); });
 }

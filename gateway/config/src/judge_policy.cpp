@@ -11,20 +11,16 @@
 namespace simplon::config {
 namespace {
 
-std::string quoted(std::string_view text) { return "'" + std::string(text) + "'"; }
-std::string at(const std::string& list, std::size_t index) { return list + "[" + std::to_string(index) + "]"; }
-
 bool has_family(const std::vector<IpPrefix>& prefixes, IpFamily family) {
   return prefixes.empty() || std::any_of(prefixes.begin(), prefixes.end(),
                                          [family](const IpPrefix& prefix) { return prefix.family() == family; });
 }
 
-class PolicyJudge {
+class PolicyJudge : private Judgements {
  public:
-  PolicyJudge(const GatewayConfig& config, std::vector<Judgement>& judgements)
-      : config_(config), judgements_(judgements) {}
+  explicit PolicyJudge(const GatewayConfig& config) : config_(config) {}
 
-  void run() {
+  std::vector<Judgement> run() {
     for (const auto& acl : config_.acls) acl_names_.push_back(acl.name);
     judge_acls();
     for (std::size_t i = 0; i < config_.vpcs.size(); ++i) judge_policy(config_.vpcs[i].policy, at("vpcs", i) + ".policy");
@@ -35,35 +31,16 @@ class PolicyJudge {
       judge_policy(config_.circuits[i].policy, at("circuits", i) + ".policy");
     }
     for (std::size_t i = 0; i < config_.domains.size(); ++i) judge_nat(config_.domains[i], at("domains", i) + ".nat");
+    return take();
   }
 
  private:
-  Judgement& error(std::string path, std::string value, std::string what, std::string hint = {},
-                   ErrorCode code = ErrorCode::kInvalidConfig) {
-    judgements_.push_back(
-        {{Severity::kError, code, std::move(path), std::move(value), std::move(what), std::move(hint), 0}, {}, {}});
-    return judgements_.back();
-  }
-  void conflict(std::string path, std::string value, std::string what, std::string hint = {}) {
-    error(std::move(path), std::move(value), std::move(what), std::move(hint), ErrorCode::kConflict);
-  }
-
-  void unique(std::map<std::string, std::string>& names, const std::string& name, const std::string& path,
-              const char* kind) {
-    if (name.empty()) return;
-    const auto [first, is_new] = names.emplace(name, path);
-    if (!is_new) {
-      conflict(path, name, std::string(kind) + " " + quoted(name) + " exists already, at " + first->second,
-               "choose another name");
-    }
-  }
-
   void judge_acls() {
-    std::map<std::string, std::string> names;
+    Names names;
     for (std::size_t i = 0; i < config_.acls.size(); ++i) {
       const AclConfig& acl = config_.acls[i];
       unique(names, acl.name, at("acls", i) + ".name", "access list");
-      std::map<std::string, std::string> rules;
+      Names rules;
       for (std::size_t j = 0; j < acl.rules.size(); ++j) {
         const std::string path = at(at("acls", i) + ".rules", j);
         unique(rules, acl.rules[j].name, path + ".name", "rule");
@@ -101,7 +78,7 @@ class PolicyJudge {
   }
 
   void judge_nat(const DomainConfig& domain, const std::string& path) {
-    std::map<std::string, std::string> names;
+    Names names;
     for (std::size_t i = 0; i < domain.nat.size(); ++i) {
       const NatRuleConfig& rule = domain.nat[i];
       const std::string where = at(path, i);
@@ -178,7 +155,7 @@ class PolicyJudge {
       const std::string guess = closest_match(rule.attachment, names);
       error(path, rule.attachment, "there is no tunnel, circuit or VPC " + quoted(rule.attachment),
             guess.empty() ? "" : "did you mean " + quoted(guess) + "?")
-          .premise = Judgement::Premise::kTunnelNames;
+          .premise = Judgement::Premise::kAttachments;
     }
   }
 
@@ -213,14 +190,11 @@ class PolicyJudge {
   }
 
   const GatewayConfig& config_;
-  std::vector<Judgement>& judgements_;
   std::vector<std::string> acl_names_;
 };
 
 }  // namespace
 
-void judge_policies(const GatewayConfig& config, std::vector<Judgement>& judgements) {
-  PolicyJudge(config, judgements).run();
-}
+std::vector<Judgement> judge_policies(const GatewayConfig& config) { return PolicyJudge(config).run(); }
 
 }  // namespace simplon::config

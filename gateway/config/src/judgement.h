@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
-#include <set>
+#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "gateway/config/document.h"
 #include "gateway/config/model.h"
-#include "gateway/config/src/object_reader.h"
 
 namespace simplon::config {
 
@@ -19,7 +19,7 @@ struct Judgement {
     kNone,
     kPath,         ///< `premise_path` and what is below it
     kDomainNames,  ///< the names of all domains
-    kTunnelNames,  ///< the names and domains of all tunnels
+    kAttachments,  ///< the names and domains of all tunnels, circuits and VPCs
     kInsideLinks,  ///< the inside addresses and domains of all tunnels, addresses and domains of all circuits
   };
 
@@ -28,27 +28,35 @@ struct Judgement {
   std::string premise_path;
 };
 
-[[nodiscard]] std::vector<Judgement> judge(const GatewayConfig& config, const ReadOptions& options);
-/// Access lists, policies and NAT: a part of `judge`.
-void judge_policies(const GatewayConfig& config, std::vector<Judgement>& judgements);
-
-/// Tells which judgements stand beside what could not be read.
-class Credibility {
+/// What is found wrong, in the order in which it is found.
+class Judgements {
  public:
-  explicit Credibility(const Findings& findings);
+  /// Of one kind of object: each name, and the path that has it first.
+  using Names = std::map<std::string, std::string, std::less<>>;
 
-  /// False if something that could not be read is at, above or below the place the judgement is about, or is its
-  /// premise.
-  [[nodiscard]] bool holds(const Judgement& judgement) const;
+  /// The result may be given a premise; good until the next call.
+  Judgement& error(std::string path, std::string value, std::string what, std::string hint = {},
+                   ErrorCode code = ErrorCode::kInvalidConfig);
+  Judgement& conflict(std::string path, std::string value, std::string what, std::string hint = {});
+  void warning(std::string path, std::string value, std::string what, std::string hint = {});
+  /// Each name is `kind`'s once.
+  void unique(Names& names, const std::string& name, const std::string& path, const char* kind);
+
+  [[nodiscard]] std::vector<Judgement> take() { return std::move(list_); }
 
  private:
-  [[nodiscard]] bool is_broken(const std::string& path) const;
-  [[nodiscard]] bool is_list_broken(std::string_view list, const std::vector<std::string_view>& fields) const;
-
-  const std::set<std::string, std::less<>>* broken_;
-  bool domain_names_;
-  bool tunnel_names_;
-  bool inside_links_;
+  std::vector<Judgement> list_;
 };
+
+[[nodiscard]] std::vector<Judgement> judge(const GatewayConfig& config, const ReadOptions& options);
+/// Access lists, policies and NAT: a part of `judge`.
+[[nodiscard]] std::vector<Judgement> judge_policies(const GatewayConfig& config);
+
+/// As it stands in sentences.
+[[nodiscard]] inline std::string quoted(std::string_view text) { return "'" + std::string(text) + "'"; }
+/// Path of an element.
+[[nodiscard]] inline std::string at(const std::string& list, std::size_t index) {
+  return list + "[" + std::to_string(index) + "]";
+}
 
 }  // namespace simplon::config

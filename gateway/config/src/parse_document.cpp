@@ -114,7 +114,8 @@ void read_bgp(Findings& findings, const YamlNode& node, const std::string& path,
 void read_static_route(Findings& findings, const YamlNode& node, const std::string& path, StaticRouteConfig& ret) {
   ObjectReader reader(findings, node, path, "static-route");
   reader.read_parsed("prefix", Need::kRequired, IpPrefix::parse, [&](IpPrefix value) { ret.prefix = value; });
-  reader.read_parsed("via", Need::kRequired, parse_name, [&](std::string value) { ret.via_tunnel = std::move(value); });
+  reader.read_parsed("via", Need::kRequired, parse_name, [&](std::string value) { ret.via = std::move(value); });
+  reader.read_parsed("gateway", Need::kOptional, IpAddress::parse, [&](IpAddress value) { ret.gateway = value; });
 }
 
 void read_domain(Findings& findings, const YamlNode& node, const std::string& path, DomainConfig& ret) {
@@ -302,7 +303,7 @@ const std::map<std::string, std::vector<std::string>>& known_keys() {
       {"bgp", {"asn", "router-id", "neighbors"}},
       {"neighbor",
        {"name", "address", "asn", "password-file", "keepalive", "hold", "bfd", "import", "export", "max-prefixes"}},
-      {"static-route", {"prefix", "via"}},
+      {"static-route", {"prefix", "via", "gateway"}},
       {"vpc", {"name", "domain", "vni", "prefixes", "gateway", "gateway-mac", "mtu", "endpoints", "policy"}},
       {"endpoint", {"address", "mac", "vtep"}},
       {"tunnel",

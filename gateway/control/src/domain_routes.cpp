@@ -2,8 +2,8 @@
 //
 // Resolution is deliberately flat. zebra has already followed recursive nexthops to an interface of the domain's
 // namespace, and each interface there is the host port of exactly one attachment, so "which attachment" is one map
-// look-up by interface name. The gateway matters on a circuit only, where many neighbors are behind one interface. Nothing here depends on another learned route; that is why one changed route costs one
-// look-up.
+// look-up by interface name. The gateway matters on a circuit only, where many neighbors are behind one interface. Nothing
+// here depends on another learned route; that is why one changed route costs one look-up.
 //
 // A prefix may have a route from each source. The first source (in the order of RouteSource) with a nexthop that
 // resolves wins. A static route over a disabled tunnel does not resolve, so a learned route of the same prefix takes
@@ -126,7 +126,7 @@ std::optional<ipc::Route> DomainRoutes::resolve_configured(const std::vector<Con
       resolved.prefix = route.prefix;
       resolved.action = route.source == RouteSource::kLocal ? ipc::RouteAction::kLocal : ipc::RouteAction::kForward;
     }
-    add_hop(resolved.nexthops, *route.attachment, 1);
+    add_hop(resolved.nexthops, *route.attachment, 1, route.gateway);
     // An address or a link belongs to one attachment; several nexthops make sense for static routes only.
     if (*source != RouteSource::kStatic) break;
   }
@@ -183,6 +183,7 @@ std::vector<RouteView> DomainRoutes::view() const {
       RouteView::Hop hop;
       hop.attachment = route.attachment;
       hop.attachment_name = route.attachment_name;
+      hop.gateway = route.gateway;
       hop.problem = route.problem;
       views.back().hops.push_back(std::move(hop));
     }

@@ -57,20 +57,31 @@ void add_circuit(DomainLayout& layout, const CircuitConfig& circuit, CircuitId i
   }
 }
 
+template <class Attachment>
+const Attachment* find_named(const std::vector<Attachment>& attachments, const std::string& name) {
+  const auto found = std::find_if(attachments.begin(), attachments.end(),
+                                  [&](const Attachment& candidate) { return candidate.name == name; });
+  return found == attachments.end() ? nullptr : &*found;
+}
+
+/// Why an attachment cannot carry a static route of a domain; empty: it can.
+template <class Attachment>
+std::string why_not(const Attachment& attachment, const std::string& kind, const std::string& domain) {
+  if (attachment.domain != domain) return kind + " " + attachment.name + " belongs to domain " + attachment.domain;
+  return attachment.enabled ? "" : kind + " " + attachment.name + " is disabled";
+}
+
 void add_static_route(DomainLayout& layout, const StaticRouteConfig& route, const GatewayConfig& config,
                       const config::IdRegistry& ids) {
-  ConfiguredRoute configured{route.prefix, RouteSource::kStatic, {}, route.via_tunnel, {}};
-  const auto tunnel = std::find_if(config.tunnels.begin(), config.tunnels.end(),
-                                   [&](const auto& candidate) { return candidate.name == route.via_tunnel; });
-  const auto id = ids.tunnel(route.via_tunnel);
-  if (tunnel == config.tunnels.end() || !id) {
-    configured.problem = "there is no tunnel " + route.via_tunnel;
-  } else if (tunnel->domain != layout.name) {
-    configured.problem = "tunnel " + route.via_tunnel + " belongs to domain " + tunnel->domain;
-  } else if (!tunnel->enabled) {
-    configured.problem = "tunnel " + route.via_tunnel + " is disabled";
+  ConfiguredRoute configured{route.prefix, RouteSource::kStatic, {}, route.via, {}, route.gateway};
+  if (const auto* tunnel = find_named(config.tunnels, route.via); tunnel != nullptr && ids.tunnel(route.via)) {
+    configured.problem = why_not(*tunnel, "tunnel", layout.name);
+    if (configured.problem.empty()) configured.attachment = ipc::AttachmentRef::tunnel(*ids.tunnel(route.via));
+  } else if (const auto* circuit = find_named(config.circuits, route.via); circuit != nullptr && ids.circuit(route.via)) {
+    configured.problem = why_not(*circuit, "circuit", layout.name);
+    if (configured.problem.empty()) configured.attachment = ipc::AttachmentRef::circuit(*ids.circuit(route.via));
   } else {
-    configured.attachment = ipc::AttachmentRef::tunnel(*id);
+    configured.problem = "there is no tunnel or circuit " + route.via;
   }
   layout.routes.push_back(std::move(configured));
 }

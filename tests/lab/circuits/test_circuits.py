@@ -156,6 +156,24 @@ def test_a_directly_connected_neighbor_is_found(lines):
     assert traffic.ping(lines.vm["red1"], other).lost == 0
 
 
+def test_static_routes_name_the_router(lines):
+    """BGP of the provider does not announce it."""
+    prefix, host = "10.60.0.0/24", "10.60.0.10"
+    lines.prov.ip(f"addr add {host}/32 dev lan")
+    document = lines.gateway_document()
+    document["domains"][0]["static-routes"] = [{"prefix": prefix, "via": "line-a", "gateway": THEIRS[0]}]
+    lines.simplon.apply(document, "--yes")
+    hop, = lines.simplon.routes("red")[prefix]["nexthops"]
+    assert (hop["kind"], hop["name"], hop["gateway"]) == ("circuit", "line-a", THEIRS[0])
+    traffic.reachable(lines.vm["red1"], host)
+    assert traffic.ping(lines.vm["red1"], host).lost == 0
+    document["domains"][0]["static-routes"][0].pop("gateway")
+    refused = lines.simplon.apply(document, "--yes", check=False)
+    assert refused.returncode == 1 and "add the address of the provider's router" in refused.stdout + refused.stderr
+    lines.simplon.apply(lines.gateway_document(), "--yes")
+    assert prefix not in lines.simplon.routes("red")
+
+
 def test_a_failed_path_moves_its_traffic(lines):
     with traffic.stream(lines.c_host, lines.vm["red1"], t.VM["red1"], port=7002) as stream:
         traffic.carried(stream, 300)

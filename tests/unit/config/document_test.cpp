@@ -44,7 +44,9 @@ TEST(Document, EveryKeyIsRead) {
   EXPECT_EQ(neighbor.import[0].max_length, 24);
   EXPECT_EQ(neighbor.import[1].max_length, 16);
   EXPECT_EQ(neighbor.max_prefixes, 50U);
-  EXPECT_EQ(config.domains[0].static_routes.size(), 2U);
+  ASSERT_EQ(config.domains[0].static_routes.size(), 3U);
+  EXPECT_EQ(config.domains[0].static_routes[2].via, "dallas");
+  EXPECT_EQ(config.domains[0].static_routes[2].gateway->to_string(), "192.168.15.2");
   EXPECT_FALSE(config.domains[1].bgp);
   const auto& vpc = config.vpcs[0];
   EXPECT_EQ(vpc.vni, Vni(100));

@@ -89,7 +89,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"KeepaliveNotShorter", [](auto& c) { neighbor(c).keepalive = neighbor(c).hold; }, "domains[0].bgp.neighbors[0].keepalive", "hold"},
         Mistake{"ImportNothing", [](auto& c) { neighbor(c).import.clear(); }, "domains[0].bgp.neighbors[0].import", "nothing is accepted", kWarning},
         Mistake{"ExportNothing", [](auto& c) { neighbor(c).export_.clear(); }, "domains[0].bgp.neighbors[0].export", "nothing is announced", kWarning},
-        Mistake{"RouteViaNothing", [](auto& c) { c.domains[0].static_routes[0].via_tunnel = "pariss"; }, "domains[0].static-routes[0].via", "did you mean 'paris'?"},
+        Mistake{"RouteViaNothing", [](auto& c) { c.domains[0].static_routes[0].via = "pariss"; }, "domains[0].static-routes[0].via", "did you mean 'paris'?"},
         Mistake{"RouteViaOtherDomain", [](auto& c) { c.domains[1].static_routes.push_back({net("10.9.0.0/16"), "paris"}); }, "domains[1].static-routes[0].via", "belongs to domain 'prod'", kError, kConflict},
         Mistake{"RouteTwice", [](auto& c) { c.domains[0].static_routes[1] = c.domains[0].static_routes[0]; }, "domains[0].static-routes[1].prefix", "twice", kError, kConflict},
         Mistake{"RouteMulticast", [](auto& c) { c.domains[0].static_routes[0].prefix = net("224.0.0.0/4"); }, "domains[0].static-routes[0].prefix", "cannot be routed"},
@@ -137,6 +137,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& parameter) { return parameter.param.name; });
 
 CircuitConfig& circuit(GatewayConfig& c) { return c.circuits[0]; }
+StaticRouteConfig& over_circuit(GatewayConfig& c) { return c.domains[0].static_routes[2]; }
 
 /// Beside the one of the document, in order.
 CircuitConfig& another(GatewayConfig& c) {
@@ -151,6 +152,14 @@ CircuitConfig& another(GatewayConfig& c) {
 INSTANTIATE_TEST_SUITE_P(
     Circuits, ValidateMistake,
     ::testing::Values(
+        Mistake{"RouteWithoutGateway", [](auto& c) { over_circuit(c).gateway.reset(); }, "domains[0].static-routes[2].gateway", "the provider's router"},
+        Mistake{"RouteGatewayElsewhere", [](auto& c) { over_circuit(c).gateway = ip("192.168.16.2"); }, "domains[0].static-routes[2].gateway", "its links are 192.168.15.0/30"},
+        Mistake{"RouteGatewayIsOurself", [](auto& c) { over_circuit(c).gateway = ip("192.168.15.1"); }, "domains[0].static-routes[2].gateway", "our own address", kError, kConflict},
+        Mistake{"RouteGatewayIsBroadcast", [](auto& c) { over_circuit(c).gateway = ip("192.168.15.3"); }, "domains[0].static-routes[2].gateway", "not the address of a host"},
+        Mistake{"RouteGatewayOfOtherFamily", [](auto& c) { over_circuit(c).gateway = ip("fd00:15::2"); }, "domains[0].static-routes[2].gateway", "same IP version"},
+        Mistake{"RouteGatewayOnATunnel", [](auto& c) { c.domains[0].static_routes[0].gateway = ip("169.254.10.2"); }, "domains[0].static-routes[0].gateway", "is not for tunnel 'paris'"},
+        Mistake{"RouteViaTunnelAndCircuit", [](auto& c) { circuit(c).name = "paris"; c.domains[0].static_routes.pop_back(); }, "domains[0].static-routes[0].via", "a tunnel and of a circuit", kError, kConflict},
+        Mistake{"RouteOverCircuitOfOtherDomain", [](auto& c) { circuit(c).domain = "test"; }, "domains[0].static-routes[2].via", "circuit 'dallas' belongs to domain 'test'", kError, kConflict},
         Mistake{"CircuitTwice", [](auto& c) { another(c).name = "dallas"; }, "circuits[1].name", "circuit 'dallas' exists already", kError, kConflict},
         Mistake{"CircuitDomainUnknown", [](auto& c) { circuit(c).domain = "prodd"; }, "circuits[0].domain", "did you mean 'prod'?"},
         Mistake{"CircuitUplinkUnknown", [](auto& c) { circuit(c).uplink = "wan9"; }, "circuits[0].uplink", "there is no uplink 'wan9'"},

@@ -111,6 +111,20 @@ TEST(DomainRoutes, AStaticRouteThatCannotBeUsedLeavesTheLearnedOne) {
   EXPECT_EQ(routes.resolve(prefix("10.1.0.0/24"))->nexthops[0].attachment, AttachmentRef::tunnel(TunnelId(1)));
 }
 
+TEST(DomainRoutes, AStaticRouteNamesTheRouterOfACircuit) {
+  auto layout = layout_with_two_tunnels();
+  const auto circuit = AttachmentRef::circuit(CircuitId(3));
+  const auto one = IpAddress::parse("192.168.15.2").value();
+  const auto two = IpAddress::parse("192.168.15.3").value();
+  for (const auto& gateway : {two, one}) {
+    layout.routes.push_back({prefix("10.9.0.0/16"), RouteSource::kStatic, circuit, "dallas", {}, gateway});
+  }
+  const auto routes = routes_of(layout);
+  EXPECT_EQ(routes.resolve(prefix("10.9.0.0/16"))->nexthops,
+            (std::vector<ipc::NextHop>{{circuit, 1, one}, {circuit, 1, two}}));
+  EXPECT_EQ(routes.view()[0].hops[0].gateway, two);
+}
+
 TEST(DomainRoutes, SeveralTunnelsForOnePrefixAreOneEcmpSetInOneOrder) {
   auto layout = layout_with_two_tunnels();
   layout.routes = {configured("10.9.0.0/16", RouteSource::kStatic, AttachmentRef::tunnel(TunnelId(2)), "rome"),

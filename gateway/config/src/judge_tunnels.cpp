@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include "gateway/config/src/judge.h"
+
+namespace simplon::config {
+
+void Judge::judge_tunnels() {
+  Names names;
+  std::map<std::tuple<IpAddress, std::optional<IpAddress>, std::string, std::string>, std::string> ends;
+  for (std::size_t i = 0; i < config_.tunnels.size(); ++i) {
+    const auto& tunnel = config_.tunnels[i];
+    const std::string path = at("tunnels", i);
+    unique(names, tunnel.name, path + ".name", "tunnel");
+    reference_domain(tunnel.domain, path + ".domain");
+    judge_tunnel_ends(tunnel, path);
+    const auto [first, is_new] =
+        ends.emplace(std::tuple(tunnel.local, tunnel.remote, tunnel.local_id, tunnel.remote_id), tunnel.name);
+    if (!is_new) {
+      conflict(path + (tunnel.remote ? ".remote" : ".remote-id"),
+               tunnel.remote ? tunnel.remote->to_string() : tunnel.remote_id,
+               "tunnel " + quoted(first->second) + " has the same ends and identities",
+               "IKE cannot tell them apart: give them different ids");
+    }
+    secret(tunnel.psk_file, path + ".psk-file");
+    judge_proposals(tunnel, path);
+    judge_inside(tunnel, path);
+  }
+}
+
+void Judge::judge_tunnel_ends(const TunnelConfig& tunnel, const std::string& path) {
+  if (!is_host_address(tunnel.local)) {
+    error(path + ".local", tunnel.local.to_string(), tunnel.local.to_string() + " is not the address of a host");
+  }
+  if (!tunnel.remote) {
+    if (tunnel.remote_id.empty()) {
+      error(path + ".remote-id", {}, "is missing: without 'remote' the peer is known by its identity only",
+            "add 'remote-id' or 'remote'");
+    }
+    if (tunnel.initiate) {
+      error(path + ".initiate", "true", "a tunnel without 'remote' can only wait for its peer",
+            "add 'initiate: false' or 'remote'");
+    }
+    return;
+  }
+  const std::string remote = tunnel.remote->to_string();
+  if (!is_host_address(*tunnel.remote)) {
+    error(path + ".remote", remote, remote + " is not the address of a host");
+  } else if (tunnel.remote->family() != tunnel.local.family()) {
+    auto& judgement =
+        error(path + ".remote", remote,
+              "local " + tunnel.local.to_string() + " and remote " + remote + " are not of the same IP version",
+              "use two IPv4 or two IPv6 addresses");
+    judgement.premise = Judgement::Premise::kPath;
+    judgement.premise_path = path + ".local";
+  } else if (*tunnel.remote == tunnel.local) {
+    error(path + ".remote", remote, "both ends of the tunnel have the address " + remote);
+  }
+}
+
+void Judge::judge_proposals(const TunnelConfig& tunnel, const std::string& path) {
+  const auto judge_list = [&](const std::vector<std::string>& list, const std::string& where, auto check) {
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      if (auto ok = check(list[i], tunnel.allow_weak); !ok) {
+        error(at(where, i), list[i], ok.error().what, ok.error().hint);
+      } else if (std::find(list.begin(), list.begin() + static_cast<std::ptrdiff_t>(i), list[i]) !=
+                 list.begin() + static_cast<std::ptrdiff_t>(i)) {
+        conflict(at(where, i), list[i], "the proposal " + quoted(list[i]) + " is given twice");
+      } else if (auto strong = check(list[i], false); !strong) {
+        warning(at(where, i), list[i], strong.error().what, "allow-weak permits it; " + strong.error().hint);
+      }
+    }
+  };
+  judge_list(tunnel.ike_proposals, path + ".ike-proposals", check_ike_proposal);
+  judge_list(tunnel.esp_proposals, path + ".esp-proposals", check_esp_proposal);
+}
+
+void Judge::judge_inside(const TunnelConfig& tunnel, const std::string& path) {
+  one_of_each_family(tunnel.inside, path + ".inside");
+  for (std::size_t i = 0; i < tunnel.inside.size(); ++i) {
+    const auto& inside = tunnel.inside[i];
+    const std::string where = at(path + ".inside", i);
+    if (!is_host_address(inside.address) || is_network_or_broadcast(inside.address, inside.length)) {
+      error(where, inside.to_string(), inside.to_string() + " is not the address of a host");
+    }
+    if (inside.address.is_v6() && tunnel.mtu_bytes && *tunnel.mtu_bytes < 1280) {
+      error(path + ".mtu", std::to_string(*tunnel.mtu_bytes), "is too small for IPv6",
+            "at least 1280 (RFC 8200 section 5)");
+    }
+    claims_[tunnel.domain].push_back(
+        {inside.network(), where, "the inside link of tunnel " + quoted(tunnel.name), false});
+  }
+}
+
+}  // namespace simplon::config
