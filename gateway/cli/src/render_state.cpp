@@ -157,6 +157,25 @@ std::string traffic(const json& object, const char* packets, const char* bytes) 
   return plural(number(object, packets), "packet") + ", " + format_bytes(number(object, bytes));
 }
 
+namespace {
+
+/// A counter of what the forwarder has; a dash if it has it not.
+std::string packets(const json& programmed, const char* key) {
+  return programmed.is_object() ? format_count(number(programmed, key)) : "-";
+}
+
+/// What every attachment has: MTU, host port, traffic.
+void add_programmed(Table& table, const json& config, const json& programmed) {
+  if (!programmed.is_object()) return table.add({"MTU", number_or_dash(config, "mtu")});
+  table.add({"MTU", number_or_dash(config, "mtu") + ", programmed " + number_or_dash(programmed, "mtu")});
+  table.add({"host port", up_or_down(flag(programmed, "host_port_up"))});
+  table.add({"in", traffic(programmed, "rx_packets", "rx_bytes")});
+  table.add({"out", traffic(programmed, "tx_packets", "tx_bytes") + ", dropped " +
+                        plural(number(programmed, "dropped"), "packet")});
+}
+
+}  // namespace
+
 std::string render_pending(const json& pending, Style style) {
   if (!pending.is_object()) return {};
   const std::string words = "version " + number_or_dash(pending, "version") + " is on probation: in " +
@@ -256,8 +275,7 @@ Page render_tunnels(const json& reply, Style style) {
     table.add({text(tunnel, "name"), text(observed, "state"), text(at(tunnel, "config"), "domain"), remote_of(tunnel),
                or_dash(text(child, "suite")), is_up(tunnel) ? format_age(number(observed, "ike_age_seconds")) : "-",
                rekey_words(child), number_or_dash(programmed, "mtu"),
-               programmed.is_object() ? format_count(number(programmed, "rx_packets")) : "-",
-               programmed.is_object() ? format_count(number(programmed, "tx_packets")) : "-"});
+               packets(programmed, "rx_packets"), packets(programmed, "tx_packets")});
     problems += tunnel_problems(tunnel, style, page.degraded);
   }
   page.text = colored(std::to_string(up) + " of " + plural(static_cast<std::uint64_t>(wanted), "tunnel") + " up",
@@ -333,8 +351,7 @@ Page render_vpcs(const json& reply, Style style) {
     table.add({text(vpc, "name"), text(config, "domain"), number_or_dash(vpc, "vni"), joined(config, "prefixes"),
                or_dash(joined(config, "gateway")), std::to_string(list(config, "endpoints").size()),
                number_or_dash(programmed, "mtu"),
-               programmed.is_object() ? format_count(number(programmed, "rx_packets")) : "-",
-               programmed.is_object() ? format_count(number(programmed, "tx_packets")) : "-"});
+               packets(programmed, "rx_packets"), packets(programmed, "tx_packets")});
     const json& observed = at(vpc, "observed");
     problems += problem_lines("VPC " + text(vpc, "name"), text(observed, "problem"), text(observed, "hint"), style);
     if (programmed.is_null())
@@ -360,14 +377,7 @@ Page render_vpc(const json& vpc, Style style) {
   Table table({}, kIndent);
   table.add({"prefixes", joined(config, "prefixes")});
   table.add({"gateway", or_dash(joined(config, "gateway")) + " at " + text(config, "gateway-mac")});
-  table.add({"MTU", number_or_dash(config, "mtu") +
-                        (programmed.is_object() ? ", programmed " + number_or_dash(programmed, "mtu") : "")});
-  if (programmed.is_object()) {
-    table.add({"host port", up_or_down(flag(programmed, "host_port_up"))});
-    table.add({"in", traffic(programmed, "rx_packets", "rx_bytes")});
-    table.add({"out", traffic(programmed, "tx_packets", "tx_bytes") + ", dropped " +
-                          plural(number(programmed, "dropped"), "packet")});
-  }
+  add_programmed(table, config, programmed);
   page.text += table.render();
   Table endpoints({"ENDPOINT", "MAC", "VTEP", "REACHED BY"}, kIndent);
   std::map<std::string, std::string> reached;
@@ -422,8 +432,7 @@ Page render_circuits(const json& reply, Style style) {
     if (is_up(circuit)) ++up;
     table.add({text(circuit, "name"), text(at(circuit, "observed"), "state"), text(config, "domain"),
                text(config, "uplink"), tags_of(config), joined(config, "addresses"), number_or_dash(programmed, "mtu"),
-               programmed.is_object() ? format_count(number(programmed, "rx_packets")) : "-",
-               programmed.is_object() ? format_count(number(programmed, "tx_packets")) : "-"});
+               packets(programmed, "rx_packets"), packets(programmed, "tx_packets")});
     problems += circuit_problems("circuit " + text(circuit, "name"), circuit, style);
   }
   page.degraded = !problems.empty();
@@ -448,14 +457,7 @@ Page render_circuit(const json& circuit, Style style) {
   table.add({"VLAN", tags_of(config) + " on " + text(config, "uplink")});
   table.add({"addresses", joined(config, "addresses") + " on " + text(circuit, "interface")});
   if (has(config, "service-key")) table.add({"line", text(config, "service-key") + ", " + text(config, "path") + " path"});
-  table.add({"MTU", number_or_dash(config, "mtu") +
-                        (programmed.is_object() ? ", programmed " + number_or_dash(programmed, "mtu") : "")});
-  if (programmed.is_object()) {
-    table.add({"host port", up_or_down(flag(programmed, "host_port_up"))});
-    table.add({"in", traffic(programmed, "rx_packets", "rx_bytes")});
-    table.add({"out", traffic(programmed, "tx_packets", "tx_bytes") + ", dropped " +
-                          plural(number(programmed, "dropped"), "packet")});
-  }
+  add_programmed(table, config, programmed);
   page.text += table.render();
   Table neighbors({"NEIGHBOR", "MAC"}, kIndent);
   for (const auto& neighbor : list(observed, "neighbors")) {
