@@ -2,7 +2,7 @@
 """Everything comes back by itself; how long that takes (C6, in emulation)."""
 import time
 
-from conftest import row
+from conftest import row, say
 from lib import traffic
 from lib.expect import expect
 from test_2_kernel_esp import wait_up
@@ -37,6 +37,7 @@ def test_reboot(machines):
     row("reboot to the first packet", f"{first_packet(machines, began, 600):.1f} s (emulated)")
     wait_up(machines)
     edge.sh("systemctl is-system-running --wait", within=200, check=False)
+    say(edge.out("systemd-analyze time; systemd-analyze blame | head -8").rstrip())
     healthy(machines, "after the reboot")
     row("after the reboot", edge.sh("systemctl is-system-running", check=False).out.strip())
     result = traffic.ping(machines["vm1"], "10.1.0.10", count=10)
