@@ -136,8 +136,8 @@ enum class OuterTag : std::uint8_t {
 
 enum class CircuitPath : std::uint8_t { kPrimary, kSecondary };
 
-/// One path of a private line: a VLAN on an uplink with the provider's router at the other end. A line with two paths is two
-/// of these with one service key.
+/// One path of a private line: a VLAN on an uplink with the provider's router at the other end. A line with two paths
+/// is two of these with one service key.
 struct CircuitConfig {
   std::string name;
   std::string domain;

@@ -274,8 +274,8 @@ Page render_tunnels(const json& reply, Style style) {
     const json& child = newest_child(tunnel);
     table.add({text(tunnel, "name"), text(observed, "state"), text(at(tunnel, "config"), "domain"), remote_of(tunnel),
                or_dash(text(child, "suite")), is_up(tunnel) ? format_age(number(observed, "ike_age_seconds")) : "-",
-               rekey_words(child), number_or_dash(programmed, "mtu"),
-               packets(programmed, "rx_packets"), packets(programmed, "tx_packets")});
+               rekey_words(child), number_or_dash(programmed, "mtu"), packets(programmed, "rx_packets"),
+               packets(programmed, "tx_packets")});
     problems += tunnel_problems(tunnel, style, page.degraded);
   }
   page.text = colored(std::to_string(up) + " of " + plural(static_cast<std::uint64_t>(wanted), "tunnel") + " up",
@@ -350,8 +350,8 @@ Page render_vpcs(const json& reply, Style style) {
     const json& programmed = at(vpc, "programmed");
     table.add({text(vpc, "name"), text(config, "domain"), number_or_dash(vpc, "vni"), joined(config, "prefixes"),
                or_dash(joined(config, "gateway")), std::to_string(list(config, "endpoints").size()),
-               number_or_dash(programmed, "mtu"),
-               packets(programmed, "rx_packets"), packets(programmed, "tx_packets")});
+               number_or_dash(programmed, "mtu"), packets(programmed, "rx_packets"),
+               packets(programmed, "tx_packets")});
     const json& observed = at(vpc, "observed");
     problems += problem_lines("VPC " + text(vpc, "name"), text(observed, "problem"), text(observed, "hint"), style);
     if (programmed.is_null())
@@ -449,14 +449,15 @@ Page render_circuit(const json& circuit, Style style) {
   const json& programmed = at(circuit, "programmed");
   const std::string problems = circuit_problems({}, circuit, style);
   page.degraded = !problems.empty();
-  page.text = headline({text(circuit, "name"),
-                        colored(upper(text(observed, "state")), page.degraded ? Mood::kBad : Mood::kGood, style),
-                        "domain " + text(config, "domain"), programmed_words(programmed)},
-                       style);
+  page.text = headline(
+      {text(circuit, "name"), colored(upper(text(observed, "state")), page.degraded ? Mood::kBad : Mood::kGood, style),
+       "domain " + text(config, "domain"), programmed_words(programmed)},
+      style);
   Table table({}, kIndent);
   table.add({"VLAN", tags_of(config) + " on " + text(config, "uplink")});
   table.add({"addresses", joined(config, "addresses") + " on " + text(circuit, "interface")});
-  if (has(config, "service-key")) table.add({"line", text(config, "service-key") + ", " + text(config, "path") + " path"});
+  if (has(config, "service-key"))
+    table.add({"line", text(config, "service-key") + ", " + text(config, "path") + " path"});
   add_programmed(table, config, programmed);
   page.text += table.render();
   Table neighbors({"NEIGHBOR", "MAC"}, kIndent);

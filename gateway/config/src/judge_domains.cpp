@@ -193,7 +193,8 @@ void Judge::judge_route_gateway(const CircuitConfig& circuit, const StaticRouteC
   std::string links;
   for (const auto& ours : circuit.addresses) {
     if (ours.address == gateway) {
-      conflict(path, text, text + " is our own address in circuit " + quoted(circuit.name), "name the router's address");
+      conflict(path, text, text + " is our own address in circuit " + quoted(circuit.name),
+               "name the router's address");
       return;
     }
     if (!ours.network().contains(gateway)) {
@@ -203,8 +204,8 @@ void Judge::judge_route_gateway(const CircuitConfig& circuit, const StaticRouteC
     if (is_network_or_broadcast(gateway, ours.length)) error(path, text, text + " is not the address of a host");
     return;
   }
-  error(path, text, text + " is not in circuit " + quoted(circuit.name), "its links are " + links)
-      .premise = Judgement::Premise::kInsideLinks;
+  error(path, text, text + " is not in circuit " + quoted(circuit.name), "its links are " + links).premise =
+      Judgement::Premise::kInsideLinks;
 }
 
 }  // namespace simplon::config

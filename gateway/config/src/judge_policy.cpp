@@ -23,7 +23,8 @@ class PolicyJudge : private Judgements {
   std::vector<Judgement> run() {
     for (const auto& acl : config_.acls) acl_names_.push_back(acl.name);
     judge_acls();
-    for (std::size_t i = 0; i < config_.vpcs.size(); ++i) judge_policy(config_.vpcs[i].policy, at("vpcs", i) + ".policy");
+    for (std::size_t i = 0; i < config_.vpcs.size(); ++i)
+      judge_policy(config_.vpcs[i].policy, at("vpcs", i) + ".policy");
     for (std::size_t i = 0; i < config_.tunnels.size(); ++i) {
       judge_policy(config_.tunnels[i].policy, at("tunnels", i) + ".policy");
     }
@@ -63,7 +64,8 @@ class PolicyJudge : private Judgements {
     const bool v4 = has_family(rule.source, IpFamily::kV4) && has_family(rule.destination, IpFamily::kV4);
     const bool v6 = has_family(rule.source, IpFamily::kV6) && has_family(rule.destination, IpFamily::kV6);
     if (!v4 && !v6) {
-      error(path, rule.name, "rule " + quoted(rule.name) + " matches nothing: its source and destination are of different IP versions",
+      error(path, rule.name,
+            "rule " + quoted(rule.name) + " matches nothing: its source and destination are of different IP versions",
             "a packet has addresses of one version");
     }
   }
@@ -101,7 +103,8 @@ class PolicyJudge : private Judgements {
     const bool destination = rule.type == NatType::kDestination;
     const bool source = rule.type == NatType::kSource;
     if (!source && !rule.source.empty()) error(path + ".source", {}, "is for type source only");
-    if (source && rule.inside) error(path + ".inside", rule.inside->to_string(), "is not for type source", "use 'source'");
+    if (source && rule.inside)
+      error(path + ".inside", rule.inside->to_string(), "is not for type source", "use 'source'");
     if (!source && !rule.inside) error(path + ".inside", {}, "is missing", "the domain's own address or prefix");
     if (!source && rule.inside && rule.outside && rule.inside->length() != rule.outside->length()) {
       error(path + ".inside", rule.inside->to_string(),
@@ -125,7 +128,8 @@ class PolicyJudge : private Judgements {
   void judge_attachment(const DomainConfig& domain, const NatRuleConfig& rule, const std::string& path) {
     if (rule.type == NatType::kDestination) {
       if (!rule.attachment.empty()) {
-        error(path, rule.attachment, "is not for type destination", "a published address is the same for the whole domain");
+        error(path, rule.attachment, "is not for type destination",
+              "a published address is the same for the whole domain");
       }
       return;
     }
@@ -147,7 +151,8 @@ class PolicyJudge : private Judgements {
     for (const auto& vpc : config_.vpcs) look(vpc.name, vpc.domain);
     if (found == 1) return;
     if (found > 1) {
-      conflict(path, rule.attachment, quoted(rule.attachment) + " is the name of several attachments", "give each a name of its own");
+      conflict(path, rule.attachment, quoted(rule.attachment) + " is the name of several attachments",
+               "give each a name of its own");
     } else if (!other.empty()) {
       conflict(path, rule.attachment, quoted(rule.attachment) + " belongs to domain " + quoted(other),
                "domains are isolated: use one of " + quoted(domain.name));

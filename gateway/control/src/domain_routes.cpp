@@ -2,8 +2,8 @@
 //
 // Resolution is deliberately flat. zebra has already followed recursive nexthops to an interface of the domain's
 // namespace, and each interface there is the host port of exactly one attachment, so "which attachment" is one map
-// look-up by interface name. The gateway matters on a circuit only, where many neighbors are behind one interface. Nothing
-// here depends on another learned route; that is why one changed route costs one look-up.
+// look-up by interface name. The gateway matters on a circuit only, where many neighbors are behind one interface.
+// Nothing here depends on another learned route; that is why one changed route costs one look-up.
 //
 // A prefix may have a route from each source. The first source (in the order of RouteSource) with a nexthop that
 // resolves wins. A static route over a disabled tunnel does not resolve, so a learned route of the same prefix takes
@@ -18,8 +18,8 @@ namespace simplon::control {
 
 namespace {
 
-/// Merges hops over the same attachment (their weights add up) and bounds the set. Only on a circuit there is more than one
-/// gateway.
+/// Merges hops over the same attachment (their weights add up) and bounds the set. Only on a circuit there is more than
+/// one gateway.
 void add_hop(std::vector<ipc::NextHop>& hops, ipc::AttachmentRef attachment, std::uint16_t weight,
              std::optional<IpAddress> gateway = {}) {
   if (attachment.kind != ipc::AttachmentKind::kCircuit) gateway.reset();

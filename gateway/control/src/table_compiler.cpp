@@ -4,7 +4,8 @@
 // neighbors' (frequent, one route at a time). The first compiles a whole TableSet and compares it with the one that was
 // sent; the second looks up one prefix. Both end as the same operations, and a test keeps the two ways equal.
 //
-// A disabled tunnel or circuit is not in the tables at all: no host port, so its BGP session ends by itself; its id is kept.
+// A disabled tunnel or circuit is not in the tables at all: no host port, so its BGP session ends by itself; its id is
+// kept.
 
 #include "gateway/control/table_compiler.h"
 
@@ -77,7 +78,8 @@ void add_static_route(DomainLayout& layout, const StaticRouteConfig& route, cons
   if (const auto* tunnel = find_named(config.tunnels, route.via); tunnel != nullptr && ids.tunnel(route.via)) {
     configured.problem = why_not(*tunnel, "tunnel", layout.name);
     if (configured.problem.empty()) configured.attachment = ipc::AttachmentRef::tunnel(*ids.tunnel(route.via));
-  } else if (const auto* circuit = find_named(config.circuits, route.via); circuit != nullptr && ids.circuit(route.via)) {
+  } else if (const auto* circuit = find_named(config.circuits, route.via);
+             circuit != nullptr && ids.circuit(route.via)) {
     configured.problem = why_not(*circuit, "circuit", layout.name);
     if (configured.problem.empty()) configured.attachment = ipc::AttachmentRef::circuit(*ids.circuit(route.via));
   } else {

@@ -53,9 +53,8 @@ TEST(DomainRoutes, OnACircuitTheGatewayMatters) {
   routes.learn({{route}, {}});
   const auto resolved = routes.resolve(route.prefix);
   ASSERT_TRUE(resolved);
-  EXPECT_EQ(resolved->nexthops, (std::vector<ipc::NextHop>{{AttachmentRef::tunnel(TunnelId(1)), 1},
-                                                           {circuit, 1, one},
-                                                           {circuit, 2, two}}));
+  EXPECT_EQ(resolved->nexthops,
+            (std::vector<ipc::NextHop>{{AttachmentRef::tunnel(TunnelId(1)), 1}, {circuit, 1, one}, {circuit, 2, two}}));
 }
 
 TEST(DomainRoutes, AnUnknownInterfaceIsKeptAndShownWithTheReason) {
