@@ -102,7 +102,7 @@ def test_the_whole_box_out_and_in_again(machines):
     edge.sh("rm /etc/simplon/site-a.psk")
     edge.sh("cd /root && simplon config import box.json --yes --passphrase-file passphrase", within=180)
     shown = edge.out("sha256sum /etc/simplon/site-a.psk; stat -c '%a %U' /etc/simplon/site-a.psk").splitlines()
-    row("import brings the key back", shown[1], shown[0] == before.strip() and shown[1] == "600 root")
+    row("import brings the key back", shown[1], shown[0] == before.strip() and shown[1] == "600 simplond")
     wait_up(machines)
     no_loss(machines, "after the import")
     verified = edge.sh("simplon audit verify", check=False)
