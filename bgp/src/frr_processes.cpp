@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "platform/sys/file.h"
 #include "platform/sys/unique_fd.h"
@@ -21,13 +22,16 @@
 // certain and no matter who started it. That is how an instance is found again after a restart of simplond.
 //
 // Configuration: one file per daemon, named with -f. FRR reads its integrated configuration only through vtysh, and skips
-// the default per-daemon files when /etc/frr/frr.conf exists, even for another pathspace.
+// the default per-daemon files when /etc/frr/frr.conf exists, even for another pathspace. The files are not below /etc/frr:
+// that is writable for root and FRR only. Nobody needs them after a reboot, which ends the daemons too.
 
 namespace simplon::bgp {
 namespace {
 
 constexpr const char* kProgramDirectory = "/usr/lib/frr/";
+constexpr const char* kConfigRoot = "/run/simplon-frr";
 constexpr const char* kUser = "frr";
+constexpr const char* kGroup = "frr";
 constexpr mode_t kFileMode = 0640;
 
 // A killed zebra leaves its routes in the kernel. The next one reads them, and its sweep (FRR 8.4.4, rib_sweep_table) runs
@@ -35,35 +39,44 @@ constexpr mode_t kFileMode = 0640;
 constexpr std::array kWithoutOldRoutes = {
     "/bin/sh", "-c", R"(ip -4 route flush proto bgp; ip -6 route flush proto bgp; exec "$0" "$@")"};
 
-struct Owner {
-  uid_t uid = 0;
-  gid_t gid = 0;
-};
+Result<gid_t> frr_group() {
+  const group* found = ::getgrnam(kGroup);
+  if (found == nullptr) {
+    return fail(ErrorCode::kUnavailable, "FRR is not installed: there is no group 'frr'", "apt-get install frr");
+  }
+  return found->gr_gid;
+}
 
-Result<Owner> frr_owner() {
+/// Whatever is made below it belongs to FRR's group and is closed to others: no file is ever given away, which needs root.
+Result<void> prepare_config_root() {
+  const auto wanted = frr_group();
+  if (!wanted) return Unexpected(wanted.error());
+  if (auto made = sys::make_directories(kConfigRoot, 0750); !made) return made;
+  struct stat info {};
+  if (::lstat(kConfigRoot, &info) != 0) return fail_errno(std::string("cannot inspect ") + kConfigRoot, errno);
+  if (info.st_gid == *wanted && (info.st_mode & S_ISGID) != 0) return {};
+  if (::lchown(kConfigRoot, static_cast<uid_t>(-1), *wanted) != 0 || ::chmod(kConfigRoot, 02750) != 0) {
+    return fail_errno(std::string("cannot give ") + kConfigRoot + " to group frr", errno,
+                      "systemd-tmpfiles --create simplon.conf");
+  }
+  return {};
+}
+
+/// FRR makes it by itself where it may: below the /run/frr that its package's units have.
+Result<void> give_run_directory(const std::string& path) {
   const passwd* user = ::getpwnam(kUser);
   if (user == nullptr) {
     return fail(ErrorCode::kUnavailable, "FRR is not installed: there is no user 'frr'", "apt-get install frr");
   }
-  return Owner{user->pw_uid, user->pw_gid};
-}
-
-Result<void> give(const std::string& path, const Owner& owner) {
-  if (::lchown(path.c_str(), owner.uid, owner.gid) != 0) return fail_errno("chown " + path, errno);
+  if (auto made = sys::make_directories(path, 0755); !made) return made;
+  if (::lchown(path.c_str(), user->pw_uid, user->pw_gid) != 0) return fail_errno("chown " + path, errno);
   return {};
 }
 
-Result<void> make_owned_directory(const std::string& path, mode_t mode, const Owner& owner) {
-  if (auto made = sys::make_directories(path, mode); !made) return made;
-  return give(path, owner);
-}
-
-Result<void> store_file(const std::string& path, const std::string& content, const Owner& owner) {
+Result<void> store_file(const std::string& path, const std::string& content) {
   const auto present = sys::read_file(path, content.size());
-  if (!present || *present != content) {
-    if (auto written = sys::write_file_atomically(path, content, kFileMode); !written) return written;
-  }
-  return give(path, owner);
+  if (present && *present == content) return {};
+  return sys::write_file_atomically(path, content, kFileMode);
 }
 
 }  // namespace
@@ -82,8 +95,9 @@ const char* to_string(FrrDaemon daemon) noexcept {
 
 FrrProcesses::FrrProcesses(std::string pathspace, std::shared_ptr<sys::ServiceSupervisor> supervisor)
     : pathspace_(std::move(pathspace)),
-      config_directory_("/etc/frr/" + pathspace_),
+      config_directory_(std::string(kConfigRoot) + "/" + pathspace_),
       run_directory_("/var/run/frr/" + pathspace_),
+      units_(supervisor != nullptr),
       supervisor_(supervisor ? std::move(supervisor) : sys::make_process_supervisor(run_directory_ + "/supervisor")) {}
 
 Result<void> FrrProcesses::check_installed() const {
@@ -93,31 +107,20 @@ Result<void> FrrProcesses::check_installed() const {
       return fail(ErrorCode::kUnavailable, "FRR is not installed: no " + program, "apt-get install frr");
     }
   }
-  if (auto owner = frr_owner(); !owner) return Unexpected(std::move(owner).error());
+  if (auto group = frr_group(); !group) return Unexpected(std::move(group).error());
   return {};
 }
 
 Result<void> FrrProcesses::store(const FrrConfig& config) const {
-  const auto owner = frr_owner();
-  if (!owner) return Unexpected(owner.error());
-  // /var/run is emptied by a reboot; FRR's own service may not have made its directory yet.
-  for (const auto& [path, mode] : {std::pair{std::string("/etc/frr"), mode_t{0750}},
-                                   std::pair{config_directory_, mode_t{0750}},
-                                   std::pair{std::string("/var/run/frr"), mode_t{0755}},
-                                   std::pair{run_directory_, mode_t{0755}}}) {
-    // The first of each pair is shared with the FRR of the host: left as it is when it is there.
-    const bool shared = path != config_directory_ && path != run_directory_;
-    if (shared && ::access(path.c_str(), F_OK) == 0) continue;
-    if (auto made = make_owned_directory(path, mode, *owner); !made) return made;
+  if (auto ready = prepare_config_root(); !ready) return ready;
+  if (auto made = sys::make_directories(config_directory_, 0750); !made) return made;
+  if (!units_) {
+    if (auto made = give_run_directory(run_directory_); !made) return made;
   }
-  const std::pair<const char*, std::string> files[] = {
-      {"/zebra.conf", config.zebra},
-      {"/bgpd.conf", config.bgpd},
-      {"/bfdd.conf", config.bfdd},
-      // For people: `vtysh -N PATHSPACE` finds the daemons and does not look for an integrated file.
-      {"/vtysh.conf", "no service integrated-vtysh-config\n"}};
+  const std::pair<const char*, const std::string&> files[] = {
+      {"/zebra.conf", config.zebra}, {"/bgpd.conf", config.bgpd}, {"/bfdd.conf", config.bfdd}};
   for (const auto& [name, content] : files) {
-    if (auto stored = store_file(config_directory_ + name, content, *owner); !stored) return stored;
+    if (auto stored = store_file(config_directory_ + name, content); !stored) return stored;
   }
   return {};
 }
@@ -155,7 +158,11 @@ std::optional<sys::ProcessId> FrrProcesses::running(FrrDaemon daemon) const {
 Result<void> FrrProcesses::request_stop(FrrDaemon daemon, bool kill) {
   const auto process = running(daemon);
   if (!process) return {};
-  if (kill) return sys::signal_process(*process, SIGKILL);
+  if (kill) {
+    // systemd kills what a unit does not end in time.
+    if (units_) return {};
+    return sys::signal_process(*process, SIGKILL);
+  }
   // Through whoever started it, who would start it again otherwise.
   const auto ours = supervisor_->running(service_name(daemon));
   if (ours && *ours) return supervisor_->request_stop(service_name(daemon));
@@ -163,7 +170,10 @@ Result<void> FrrProcesses::request_stop(FrrDaemon daemon, bool kill) {
 }
 
 Result<void> FrrProcesses::remove_files() const {
-  for (const auto& directory : {config_directory_, run_directory_}) {
+  std::vector<std::string> directories = {config_directory_};
+  // FRR's own, which simplon-netns@.service removes when it stops.
+  if (!units_) directories.push_back(run_directory_);
+  for (const auto& directory : directories) {
     std::error_code error;
     std::filesystem::remove_all(directory, error);
     if (error) return fail(ErrorCode::kUnavailable, "cannot remove " + directory + ": " + error.message());

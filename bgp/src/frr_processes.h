@@ -21,8 +21,8 @@ inline constexpr std::array<FrrDaemon, 3> kFrrDaemons = {FrrDaemon::kZebra, FrrD
 
 /// Processes and files of one FRR instance (`-N PATHSPACE`). Everything here returns within milliseconds.
 ///
-/// Files: /etc/frr/PATHSPACE/{zebra,bgpd,bfdd,vtysh}.conf (0640 frr:frr, what a daemon reads when it starts, also without
-/// us), /var/run/frr/PATHSPACE/ (sockets, pid files, bgpd.log). Nothing else in these directories is touched.
+/// Files: /run/simplon-frr/PATHSPACE/{zebra,bgpd,bfdd}.conf (0640, ours and of group frr: what a daemon reads when it
+/// starts, also without us), /var/run/frr/PATHSPACE/ (FRR's: sockets, pid files, bgpd.log). Nothing below /etc/frr.
 /// The daemon DAEMON is service simplon-DAEMON@PATHSPACE of the supervisor.
 class FrrProcesses {
  public:
@@ -36,7 +36,7 @@ class FrrProcesses {
   [[nodiscard]] Result<void> store(const FrrConfig& config) const;
   /// Starts the daemon with its stored configuration, if it does not run. Follow `vty_path` for it being ready.
   [[nodiscard]] Result<void> start(FrrDaemon daemon);
-  /// Sends SIGTERM, or SIGKILL.
+  /// Asks it to end; `kill` (after a while) ends it, which systemd does by itself for its units.
   [[nodiscard]] Result<void> request_stop(FrrDaemon daemon, bool kill = false);
   /// The process that holds the daemon's pid file, whoever started it.
   [[nodiscard]] std::optional<sys::ProcessId> running(FrrDaemon daemon) const;
@@ -53,6 +53,8 @@ class FrrProcesses {
   std::string pathspace_;
   std::string config_directory_;
   std::string run_directory_;
+  /// The supervisor is systemd.
+  bool units_;
   std::shared_ptr<sys::ServiceSupervisor> supervisor_;
 };
 

@@ -52,7 +52,8 @@ using namespace std::chrono_literals;
 constexpr auto kCommandTimeout = 10s;
 constexpr auto kStatusTimeout = 3s;
 constexpr auto kStartTimeout = 10s;
-constexpr auto kStopTimeout = 5s;
+// Twice this is more than TimeoutStopSec= of the units, after which systemd kills.
+constexpr auto kStopTimeout = 6s;
 constexpr auto kPoll = 20ms;
 constexpr auto kWatchInterval = 1s;
 constexpr auto kWatchIntervalWaiting = 250ms;

@@ -101,6 +101,8 @@ struct Facts {
   std::vector<std::string> unconfined;
   /// Units and their state ("active", "failed", "inactive", "absent"); unset without systemd.
   std::optional<std::map<std::string, std::string>> units;
+  /// polkit lets simplond start the units of domains; unset if simplond does not run as a unit, or we may not ask.
+  std::optional<bool> polkit_permits;
 };
 
 struct GatherOptions {

@@ -55,6 +55,8 @@ constexpr unsigned kTicksPerRetry = 4;
 constexpr unsigned kTicksPerRefresh = 40;
 // Route and link changes come in bursts.
 constexpr auto kDebounce = 20ms;
+/// Whom simplond.service runs simplond as.
+constexpr const char* kControlUser = "simplond";
 // How long a packet to an unknown neighbor may wait until the neighbor is asked for.
 constexpr auto kAskInterval = 50ms;
 
@@ -147,7 +149,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
                                                if (tier_ && watch == nullptr) tier_->resume();
                                              });
 
-    auto table_server = ipc::TableServer::open(io_, options.run_dir + "/forwarder.sock", 0600, options.software, *this);
+    auto table_server = ipc::TableServer::open(io_, options.run_dir + "/forwarder.sock", kControlUser, options.software, *this);
     if (!table_server) return Unexpected(table_server.error());
     table_server_ = *std::move(table_server);
     auto sa_server = SaServer::open(io_, options.run_dir + "/sa.sock", [this](const ipc::sa::Request& request) {

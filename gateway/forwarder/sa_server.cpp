@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/forwarder/sa_server.h"
 
-#include <pwd.h>
 #include <spdlog/spdlog.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -32,14 +31,6 @@ constexpr std::size_t kMaxConnections = 8;
 constexpr std::size_t kMaxQueued = 20000;
 /// Whom simplon-charon.service runs charon as.
 constexpr const char* kCharonUser = "simplon-charon";
-
-bool may_hand_over_keys(uid_t uid) {
-  if (uid == 0 || uid == ::geteuid()) return true;
-  struct passwd entry {};
-  struct passwd* found = nullptr;
-  std::array<char, 4096> space;
-  return ::getpwnam_r(kCharonUser, &entry, space.data(), space.size(), &found) == 0 && found != nullptr && found->pw_uid == uid;
-}
 
 struct Connection {
   Connection(asio::io_context& io, int fd) : descriptor(io, fd) {}
@@ -112,7 +103,7 @@ class UnixSaServer final : public SaServer {
 
   void welcome(int fd) {
     const auto peer = sys::peer_credentials(fd);
-    if (!peer || !may_hand_over_keys(peer->uid) || connections_.size() >= kMaxConnections) {
+    if (!peer || !sys::is_trusted_user(peer->uid, kCharonUser) || connections_.size() >= kMaxConnections) {
       spdlog::warn("SA: refused a connection on {} from user {}", path_, peer ? std::to_string(peer->uid) : "unknown");
       ::close(fd);
       return;

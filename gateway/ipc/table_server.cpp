@@ -229,9 +229,11 @@ asio::awaitable<void> serve(std::weak_ptr<Shared> weak, std::shared_ptr<Session>
 
 class UnixTableServer final : public TableServer {
  public:
-  UnixTableServer(asio::io_context& io, int fd, std::string path, std::string software, TableService& service)
+  UnixTableServer(asio::io_context& io, int fd, std::string path, const char* user, std::string software,
+                  TableService& service)
       : acceptor_(io, asio::local::stream_protocol(), fd),
         path_(std::move(path)),
+        user_(user),
         shared_(std::make_shared<Shared>(std::move(software), service)) {
     accept();
   }
@@ -247,7 +249,7 @@ class UnixTableServer final : public TableServer {
   void accept() {
     acceptor_.async_accept([this](const error_code& error, Socket socket) {
       if (error == asio::error::operation_aborted) return;
-      if (!error && shared_->sessions.size() < kMaxSessions) {
+      if (!error && may_connect(socket) && shared_->sessions.size() < kMaxSessions) {
         auto session = std::make_shared<Session>(std::move(socket));
         shared_->sessions.push_back(session);
         asio::co_spawn(acceptor_.get_executor(), serve(shared_, session), asio::detached);
@@ -256,19 +258,27 @@ class UnixTableServer final : public TableServer {
     });
   }
 
+  [[nodiscard]] bool may_connect(Socket& socket) const {
+    const auto peer = sys::peer_credentials(socket.native_handle());
+    if (peer && sys::is_trusted_user(peer->uid, user_)) return true;
+    spdlog::warn("refused a connection on {} from user {}", path_, peer ? std::to_string(peer->uid) : "unknown");
+    return false;
+  }
+
   asio::local::stream_protocol::acceptor acceptor_;
   std::string path_;
+  const char* user_;
   std::shared_ptr<Shared> shared_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<TableServer>> TableServer::open(asio::io_context& io, const std::string& socket_path, unsigned mode,
-                                                       std::string software, TableService& service) {
-  auto fd = sys::listen_unix(socket_path, SOCK_STREAM, mode);
+Result<std::unique_ptr<TableServer>> TableServer::open(asio::io_context& io, const std::string& socket_path,
+                                                       const char* user, std::string software, TableService& service) {
+  auto fd = sys::listen_unix(socket_path, SOCK_STREAM, 0660);
   if (!fd) return Unexpected(fd.error());
   return std::unique_ptr<TableServer>(
-      std::make_unique<UnixTableServer>(io, fd->release(), socket_path, std::move(software), service));
+      std::make_unique<UnixTableServer>(io, fd->release(), socket_path, user, std::move(software), service));
 }
 
 }  // namespace simplon::ipc

@@ -47,9 +47,11 @@ class TableService {
 /// of observers. Threads: the io_context's thread. `service` outlives the server.
 class TableServer {
  public:
-  /// `mode` of the socket. Errors: those of sys::listen_unix.
+  /// The socket is 0660; whoever connects and is neither root nor our own user nor `user` (a literal) is turned away.
+  /// Errors: those of sys::listen_unix.
   [[nodiscard]] static Result<std::unique_ptr<TableServer>> open(boost::asio::io_context& io, const std::string& socket_path,
-                                                                 unsigned mode, std::string software, TableService& service);
+                                                                 const char* user, std::string software,
+                                                                 TableService& service);
   /// Closes the socket, removes its file and ends all sessions.
   virtual ~TableServer() = default;
 };

@@ -2,9 +2,12 @@
 #include "platform/sys/file.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -104,7 +107,8 @@ Result<std::string> read_secret_file(const std::string& path) {
     if (error == ELOOP) {
       return fail(ErrorCode::kInvalidConfig, "secret file " + path + " is a symbolic link", "name the file itself");
     }
-    return fail_errno("cannot open secret file " + path, error);
+    return fail_errno("cannot open secret file " + path, error,
+                      error == EACCES ? "chown " + own_user_name() + " " + path : "");
   }
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return fail_errno("cannot inspect secret file " + path, errno);
@@ -137,6 +141,14 @@ Result<void> make_directories(const std::string& path, mode_t mode) {
     return fail(ErrorCode::kUnavailable, path + " is not a directory");
   }
   return {};
+}
+
+std::string own_user_name() {
+  std::array<char, 4096> space;
+  struct passwd entry {};
+  struct passwd* found = nullptr;
+  if (::getpwuid_r(::geteuid(), &entry, space.data(), space.size(), &found) == 0 && found != nullptr) return entry.pw_name;
+  return std::to_string(::geteuid());
 }
 
 void wipe(std::string& secret) noexcept {

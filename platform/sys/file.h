@@ -28,6 +28,9 @@ namespace simplon::sys {
 /// trailing newline is removed. Errors: kInvalidConfig with the remedy; kUnavailable if it cannot be opened.
 [[nodiscard]] Result<std::string> read_secret_file(const std::string& path);
 
+/// Of our effective user, or its number: for hints.
+[[nodiscard]] std::string own_user_name();
+
 /// mkdir -p with `mode` for what it creates. Errors: kUnavailable.
 [[nodiscard]] Result<void> make_directories(const std::string& path, mode_t mode);
 

@@ -20,9 +20,12 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <thread>
+
+#include "platform/sys/file.h"
 
 namespace simplon::sys {
 namespace {
@@ -84,30 +87,80 @@ Result<void> loopback_up() {
   return {};
 }
 
-}  // namespace
+Result<void> mount_own_namespace(const std::string& path) {
+  if (::mount("/proc/thread-self/ns/net", path.c_str(), "none", MS_BIND, nullptr) != 0) {
+    return fail_errno("cannot mount the namespace on " + path, errno);
+  }
+  return {};
+}
 
-std::string netns_path(const std::string& name) { return std::string(kDirectory) + "/" + name; }
-
-bool netns_exists(const std::string& name) { return check_name(name) && is_namespace_file(netns_path(name)); }
-
-Result<void> create_netns(const std::string& name) {
+/// Makes the file NAME and lets `mount` put a namespace on it, unless there is one.
+Result<void> name_netns(const std::string& name, const std::function<Result<void>(const std::string&)>& mount) {
   if (auto ok = check_name(name); !ok) return ok;
   if (netns_exists(name)) return {};
   if (auto ok = share_directory(); !ok) return ok;
   const std::string path = netns_path(name);
   {
     const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0));
-    if (!file.valid()) return fail_errno("cannot create " + path, errno);
+    // It may be there and closed to everybody: that is how it is made.
+    if (!file.valid() && errno != EACCES) return fail_errno("cannot create " + path, errno);
   }
-  auto made = in_thread([&]() -> Result<void> {
-    if (::unshare(CLONE_NEWNET) != 0) return fail_errno("cannot create a network namespace", errno, "run as root");
-    if (::mount("/proc/thread-self/ns/net", path.c_str(), "none", MS_BIND, nullptr) != 0) {
-      return fail_errno("cannot mount the namespace on " + path, errno);
-    }
-    return {};
-  });
+  auto made = mount(path);
   if (!made) ::unlink(path.c_str());
   return made;
+}
+
+/// Somebody's namespace has routes; a new one may have interfaces besides lo (tunl0, sit0), which the kernel makes.
+Result<void> is_new() {
+  const auto text = read_file("/proc/thread-self/net/route", 1U << 20);
+  if (!text) return Unexpected(text.error());
+  if (std::count(text->begin(), text->end(), '\n') <= 1) return {};
+  return fail(ErrorCode::kConflict, "this is not a new network namespace: it has routes",
+              "this program is for simplon-netns@.service, which starts it in one");
+}
+
+Result<void> write_domain_settings() {
+  // The forwarder forwards, the kernel of a domain only terminates: nothing may take a second path.
+  static constexpr const char* kSettings[][2] = {
+      {"ipv4/ip_forward", "0"},           {"ipv4/conf/all/rp_filter", "0"},
+      {"ipv4/conf/default/rp_filter", "0"}, {"ipv4/conf/all/send_redirects", "0"},
+      {"ipv4/conf/default/send_redirects", "0"},
+      // Health gates ping from here without CAP_NET_RAW.
+      {"ipv4/ping_group_range", "0 2147483647"},
+  };
+  for (const auto& setting : kSettings) {
+    if (auto ok = write_sysctl(setting[0], setting[1]); !ok) return ok;
+  }
+  // Absent on hosts with IPv6 disabled.
+  static constexpr const char* kIpv6[][2] = {
+      {"ipv6/conf/all/forwarding", "0"}, {"ipv6/conf/default/accept_ra", "0"},
+      {"ipv6/conf/default/addr_gen_mode", "1"},
+  };
+  for (const auto& setting : kIpv6) static_cast<void>(write_sysctl(setting[0], setting[1]));
+  return {};
+}
+
+}  // namespace
+
+std::string netns_path(const std::string& name) { return std::string(kDirectory) + "/" + name; }
+
+bool netns_exists(const std::string& name) { return check_name(name) && is_namespace_file(netns_path(name)); }
+
+Result<void> name_own_domain_netns(const std::string& name) {
+  return name_netns(name, [](const std::string& path) -> Result<void> {
+    if (auto ok = is_new(); !ok) return ok;
+    if (auto ok = write_domain_settings(); !ok) return ok;
+    return mount_own_namespace(path);
+  });
+}
+
+Result<void> create_netns(const std::string& name) {
+  return name_netns(name, [](const std::string& path) {
+    return in_thread([&]() -> Result<void> {
+      if (::unshare(CLONE_NEWNET) != 0) return fail_errno("cannot create a network namespace", errno, "run as root");
+      return mount_own_namespace(path);
+    });
+  });
 }
 
 Result<void> delete_netns(const std::string& name) {
@@ -151,24 +204,7 @@ Result<void> set_net_sysctl(const std::string& name, const std::string& key, con
 Result<void> prepare_domain_netns(const std::string& name) {
   return run_in_netns(name, []() -> Result<void> {
     if (auto ok = loopback_up(); !ok) return ok;
-    // The forwarder forwards, the kernel of a domain only terminates: nothing may take a second path.
-    static constexpr const char* kSettings[][2] = {
-        {"ipv4/ip_forward", "0"},           {"ipv4/conf/all/rp_filter", "0"},
-        {"ipv4/conf/default/rp_filter", "0"}, {"ipv4/conf/all/send_redirects", "0"},
-        {"ipv4/conf/default/send_redirects", "0"},
-        // Health gates ping from here without CAP_NET_RAW.
-        {"ipv4/ping_group_range", "0 2147483647"},
-    };
-    for (const auto& setting : kSettings) {
-      if (auto ok = write_sysctl(setting[0], setting[1]); !ok) return ok;
-    }
-    // Absent on hosts with IPv6 disabled.
-    static constexpr const char* kIpv6[][2] = {
-        {"ipv6/conf/all/forwarding", "0"}, {"ipv6/conf/default/accept_ra", "0"},
-        {"ipv6/conf/default/addr_gen_mode", "1"},
-    };
-    for (const auto& setting : kIpv6) static_cast<void>(write_sysctl(setting[0], setting[1]));
-    return {};
+    return write_domain_settings();
   });
 }
 

@@ -18,6 +18,12 @@ namespace simplon::sys {
 /// "/run/netns/NAME".
 [[nodiscard]] std::string netns_path(const std::string& name);
 
+/// Makes the caller's own namespace that of a domain (the settings of `prepare_domain_netns`) and gives it a name, which it
+/// keeps after the caller has ended. For a program that a service manager started in a new namespace with lo up; it needs
+/// CAP_SYS_ADMIN, CAP_NET_ADMIN and a /run/netns that it may write. Does nothing if NAME exists. Errors: kConflict if the
+/// caller's namespace has routes, and is therefore somebody else's; those of `create_netns`.
+[[nodiscard]] Result<void> name_own_domain_netns(const std::string& name);
+
 /// Like `ip netns add`; idempotent. Errors: kInvalidConfig for a name with '/' or longer than 200 bytes; kUnavailable
 /// without CAP_SYS_ADMIN.
 [[nodiscard]] Result<void> create_netns(const std::string& name);

@@ -51,8 +51,8 @@ struct ServiceSpec {
 [[nodiscard]] Result<std::optional<ProcessId>> read_pid_file(const std::string& path);
 
 /// Runs services that outlive this process. On hosts with systemd they are template units; without it (labs, containers)
-/// they are detached processes with pid files, found again after a restart. Threads: one. Without `stop` nothing here
-/// blocks for longer than a round trip to the service manager (about a millisecond, at most 2 s).
+/// they are detached processes with pid files, found again after a restart. Threads: one. Nothing here blocks for longer
+/// than a round trip to the service manager (some milliseconds, at most 2 s).
 class ServiceSupervisor {
  public:
   virtual ~ServiceSupervisor() = default;
@@ -61,8 +61,6 @@ class ServiceSupervisor {
   [[nodiscard]] virtual Result<bool> running(const std::string& name) = 0;
   /// Asks it to end (SIGTERM) and returns at once; follow `running`. Idempotent.
   [[nodiscard]] virtual Result<void> request_stop(const std::string& name) = 0;
-  /// Ends it; blocks up to `grace` + 1 s. Idempotent.
-  [[nodiscard]] virtual Result<void> stop(const std::string& name, std::chrono::milliseconds grace) = 0;
   /// Where to read what the service printed: a file, or a command. For hints.
   [[nodiscard]] virtual std::string output_of(const std::string& name) const = 0;
 };
@@ -71,7 +69,8 @@ class ServiceSupervisor {
 [[nodiscard]] std::unique_ptr<ServiceSupervisor> make_process_supervisor(std::string directory);
 
 /// Units of systemd: service NAME is NAME.service, which must be installed; the rest of its ServiceSpec is in the unit.
-/// `start` succeeds when the job is queued. Needs root and the system bus.
+/// `start` succeeds when the job is queued. What does not end when it is asked to, systemd kills (TimeoutStopSec= of the
+/// unit). Needs the system bus, and root or polkit's permission (packaging/polkit).
 [[nodiscard]] std::unique_ptr<ServiceSupervisor> make_systemd_supervisor();
 
 }  // namespace simplon::sys

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <signal.h>
-#include <unistd.h>
 
 #include <algorithm>
 
@@ -35,15 +34,6 @@ class ProcessSupervisor final : public ServiceSupervisor {
     auto process = process_of(name);
     if (!process) return Unexpected(process.error());
     return process->has_value() ? signal_process(**process, SIGTERM) : Result<void>{};
-  }
-
-  Result<void> stop(const std::string& name, std::chrono::milliseconds grace) override {
-    auto process = process_of(name);
-    if (!process) return Unexpected(process.error());
-    if (!process->has_value()) return {};
-    if (auto ok = terminate_process(**process, grace); !ok) return ok;
-    ::unlink(file_of(name, ".pid").c_str());
-    return {};
   }
 
   std::string output_of(const std::string& name) const override { return file_of(name, ".log"); }

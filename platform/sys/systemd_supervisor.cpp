@@ -4,17 +4,15 @@
 // program and its namespace from the unit, so of a ServiceSpec only the name is used here.
 //
 // Requests are queued as jobs (mode "replace") and not waited for. Each call is one round trip to PID 1 over the system
-// bus, about a millisecond; a reload of all units can hold it up, hence the limit. After a failed call the connection is
-// made anew, because dbus-daemon may have been restarted.
+// bus, about a millisecond, some more when PID 1 asks polkit whether we may; a reload of all units can hold it up, hence
+// the limit. After a failed call the connection is made anew, because dbus-daemon may have been restarted.
 #include <systemd/sd-bus.h>
 
 #include <cerrno>
-#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <string_view>
-#include <thread>
 
 #include "platform/sys/process.h"
 
@@ -52,6 +50,7 @@ class SystemdSupervisor final : public ServiceSupervisor {
     BusError error;
     auto reply = ask("StartUnit", spec.name, "replace", error);
     if (reply) return {};
+    if (is_refusal(error)) return refused("start", spec.name, error);
     return fail(ErrorCode::kUnavailable, "systemd cannot start " + unit_of(spec.name) + ": " + reply.error().what,
                 output_of(spec.name));
   }
@@ -66,29 +65,26 @@ class SystemdSupervisor final : public ServiceSupervisor {
     BusError error;
     auto reply = ask("StopUnit", name, "replace", error);
     if (reply || error.is("org.freedesktop.systemd1.NoSuchUnit")) return {};
+    if (is_refusal(error)) return refused("stop", name, error);
     return Unexpected(reply.error());
-  }
-
-  Result<void> stop(const std::string& name, std::chrono::milliseconds grace) override {
-    if (auto asked = request_stop(name); !asked) return asked;
-    const auto deadline = std::chrono::steady_clock::now() + grace;
-    for (bool killed = false;;) {
-      auto state = active_state(name);
-      if (!state) return Unexpected(state.error());
-      if (*state == "inactive" || *state == "failed") return {};
-      if (std::chrono::steady_clock::now() >= deadline + std::chrono::seconds(killed ? 1 : 0)) {
-        if (killed) return fail(ErrorCode::kUnavailable, unit_of(name) + " does not end");
-        killed = true;
-        if (auto sent = kill_unit(name); !sent) return sent;
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
   }
 
   std::string output_of(const std::string& name) const override { return "journalctl -u " + unit_of(name); }
 
  private:
   static std::string unit_of(const std::string& name) { return name + ".service"; }
+
+  /// Not root, and polkit said no or could not be asked.
+  static bool is_refusal(const BusError& error) {
+    return error.is(SD_BUS_ERROR_ACCESS_DENIED) || error.is(SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED);
+  }
+
+  static Unexpected refused(const std::string& verb, const std::string& name, const BusError& error) {
+    return fail(ErrorCode::kUnavailable,
+                "systemd does not let simplond " + verb + " " + unit_of(name) + ": " + error.text(EACCES),
+                "polkit permits it by /usr/share/polkit-1/rules.d/50-simplon.rules: apt-get install --reinstall polkitd "
+                "simplon; journalctl -u polkit");
+  }
 
   Result<sd_bus*> bus() {
     if (bus_ && ::sd_bus_is_open(bus_.get()) > 0) return bus_.get();
@@ -110,16 +106,6 @@ class SystemdSupervisor final : public ServiceSupervisor {
                                             &reply, "ss", unit_of(name).c_str(), mode);
     if (result >= 0) return Message(reply);
     return Unexpected(lost(result, error));
-  }
-
-  Result<void> kill_unit(const std::string& name) {
-    auto connection = bus();
-    if (!connection) return Unexpected(connection.error());
-    BusError error;
-    const int result = ::sd_bus_call_method(*connection, kManager, kManagerPath, kManagerInterface, "KillUnit",
-                                            &error.value, nullptr, "ssi", unit_of(name).c_str(), "all", SIGKILL);
-    if (result < 0 && !error.is("org.freedesktop.systemd1.NoSuchUnit")) return Unexpected(lost(result, error));
-    return {};
   }
 
   /// "active", "activating", "inactive", "failed", ...; a unit that is not loaded is "inactive".

@@ -2,10 +2,13 @@
 #include "platform/sys/unix_socket.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -90,6 +93,14 @@ Result<PeerCredentials> peer_credentials(int fd) {
     return fail_errno("cannot read the credentials of a peer", errno);
   }
   return PeerCredentials{credentials.pid, credentials.uid, credentials.gid};
+}
+
+bool is_trusted_user(uid_t uid, const char* name) {
+  if (uid == 0 || uid == ::geteuid()) return true;
+  struct passwd entry {};
+  struct passwd* found = nullptr;
+  std::array<char, 4096> space;
+  return ::getpwnam_r(name, &entry, space.data(), space.size(), &found) == 0 && found != nullptr && found->pw_uid == uid;
 }
 
 }  // namespace simplon::sys

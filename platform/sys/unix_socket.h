@@ -28,4 +28,7 @@ struct PeerCredentials {
 /// SO_PEERCRED of a connected socket.
 [[nodiscard]] Result<PeerCredentials> peer_credentials(int fd);
 
+/// Is `uid` root, our own user, or the user of that name (if there is one)? Blocks for a look into the user database.
+[[nodiscard]] bool is_trusted_user(uid_t uid, const char* name);
+
 }  // namespace simplon::sys

@@ -8,6 +8,7 @@ from lib import traffic
 
 PAGE = "walkthrough.md"
 UNITS = ("simplond", "simplon-forwarder", "simplon-charon")
+TEMPLATES = ("simplon-netns@", "simplon-zebra@", "simplon-bgpd@", "simplon-bfdd@")
 AIM = 2.0  # of systemd-analyze security, for each unit; docs/security.md has what each reaches, and why not the aim
 done = []
 
@@ -46,10 +47,11 @@ def test_install_the_packages_with_apt(machines):
 def test_exposure_of_the_units(machines):
     edge = machines.edge
     page = (document.DOCS / "security.md").read_text()
-    for unit in UNITS:
-        text = edge.sh(f"systemd-analyze --no-pager security {unit}.service", check=False).text
+    for unit in UNITS + TEMPLATES:
+        name = f"{unit}simplon-any.service" if unit in TEMPLATES else f"{unit}.service"
+        text = edge.sh(f"systemd-analyze --no-pager security {name}", check=False).text
         found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", text)
-        written = re.search(rf"^\| `{unit}` \| ([0-9.]+) \|", page, re.MULTILINE)
+        written = re.search(rf"^\|[^|]*`{unit}`[^|]*\| ([0-9.]+) \|", page, re.MULTILINE)
         assert found and written, f"{unit}: {text}"
         (edge.folder / f"security-{unit}.txt").write_text(text)
         row(f"systemd-analyze security {unit}", f"{found.group(1)}, as docs/security.md says (aim: {AIM})",
@@ -58,6 +60,52 @@ def test_exposure_of_the_units(machines):
 
 def test_configure_the_gateway(machines):
     follow(machines, 2)
+
+
+# Connects to the data path's socket as another user, and says whether it was let in.
+KNOCK = """
+import grp, os, pwd, socket, sys
+user = pwd.getpwnam(sys.argv[1])
+os.setgroups([grp.getgrnam("simplon-forwarder").gr_gid])
+os.setgid(user.pw_gid)
+os.setuid(user.pw_uid)
+connection = socket.socket(socket.AF_UNIX)
+connection.settimeout(2)
+connection.connect("/run/simplon/forwarder.sock")
+try:
+    print("turned away" if connection.recv(1) == b"" else "let in")
+except TimeoutError:
+    print("let in")
+"""
+
+
+def test_simplond_may_what_it_needs_and_no_more(machines):
+    edge = machines.edge
+    edge.write("/tmp/knock.py", KNOCK)
+    pid = edge.out("systemctl show -p MainPID --value simplond").strip()
+    status = edge.out(f"grep -E '^(Uid|CapEff|CapBnd)' /proc/{pid}/status").split()
+    user = edge.out("id -u simplond").strip()
+    row("simplond is", f"user {status[1]} (simplond), capabilities {status[6]}", status[1] == user and int(status[6], 16) == 1 << 21)
+
+    def ask(verb, unit):
+        return edge.sh("setpriv --reuid simplond --regid simplond --clear-groups busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1"
+                       f" org.freedesktop.systemd1.Manager {verb} {unit}", check=False)
+
+    for what, call in (("StopUnit", "ss simplon-charon.service replace"), ("StartUnit", "ss systemd-networkd.service replace"),
+                       ("StartUnit", "ss simplon-zebra@other.service replace"), ("RestartUnit", "ss simplon-bfdd@simplon-red.service replace"),
+                       ("KillUnit", "ssi simplon-bfdd@simplon-red.service all 9"), ("EnableUnitFiles", "asbb 1 simplond.service false false")):
+        done = ask(what, call)
+        row(f"user simplond: {what} {call.split()[1]}", done.text.strip()[:100], done.code != 0)
+    allowed = ask("StartUnit", "ss simplon-bfdd@simplon-red.service replace")
+    row("user simplond: StartUnit simplon-bfdd@simplon-red.service", allowed.text.strip()[:100], allowed.code == 0)
+    for name, wanted in (("simplon-charon", "turned away"), ("simplond", "let in")):
+        answer = edge.out(f"python3 /tmp/knock.py {name}").strip()
+        row(f"forwarder.sock for user {name}", answer, answer == wanted)
+    mounts = edge.out("stat -f -c %T /run/netns/simplon-red").strip()
+    row("the namespace of a domain, seen by the host", mounts, mounts == "nsfs")
+    row("what FRR starts with", edge.out("stat -c '%n %a %U:%G' /run/simplon-frr /run/simplon-frr/* /run/simplon-frr/*/bgpd.conf | paste -sd ,").strip())
+    denied = edge.out("journalctl -q -b -k -o cat -g 'apparmor=.DENIED.*simplon' || true").strip()
+    row("AppArmor denied", denied or "nothing", not denied)
 
 
 def test_connect_the_router_of_the_site(machines):

@@ -60,6 +60,25 @@ def test_another_charon_has_port_500(machines):
     row("port 500 is free again", "the tunnel came up by itself, and BGP in it")
 
 
+def test_polkit_says_no(machines):
+    """simplond is not root: without its rule it starts no unit, says why, and does when the rule is back."""
+    edge = machines.edge
+    rules, unit = "/usr/share/polkit-1/rules.d/50-simplon.rules", "simplon-bfdd@simplon-red"
+    edge.sh(f"mv {rules} /root && systemctl restart polkit && systemctl stop {unit}", within=120)
+    try:
+        found = finding(edge, "polkit", "polkit")
+        row("polkit says no: simplon doctor", f"{found['what']}; {found['remedy']}"[:120])
+        journal = expect(lambda: edge.out("journalctl -q -b -u simplond -g 50-simplon.rules -o cat | tail -n 1", quiet=True).strip(), 120,
+                         "the journal of simplond names the rule")
+        row("polkit says no: the journal of simplond", journal[:160], unit in journal)
+        no_loss(machines, "polkit says no")
+    finally:
+        edge.sh(f"mv /root/50-simplon.rules {rules}")
+    expect(lambda: edge.sh(f"systemctl is-active {unit}", check=False).out.strip() == "active", 180, "the unit runs again")
+    row("polkit says yes again", f"{unit} was started", findings(edge)["polkit"]["verdict"] == "ok")
+    wait_path(machines)
+
+
 def test_the_disk_is_full(machines):
     edge = machines.edge
     edge.sh("sed 's/name: edge-1/name: edge-2/' /root/gateway.yaml >/root/other.yaml")
@@ -102,7 +121,7 @@ def test_the_whole_box_out_and_in_again(machines):
     edge.sh("rm /etc/simplon/site-a.psk")
     edge.sh("cd /root && simplon config import box.json --yes --passphrase-file passphrase", within=180)
     shown = edge.out("sha256sum /etc/simplon/site-a.psk; stat -c '%a %U' /etc/simplon/site-a.psk").splitlines()
-    row("import brings the key back", shown[1], shown[0] == before.strip() and shown[1] == "600 root")
+    row("import brings the key back", shown[1], shown[0] == before.strip() and shown[1] == "600 simplond")
     wait_up(machines)
     no_loss(machines, "after the import")
     verified = edge.sh("simplon audit verify", check=False)

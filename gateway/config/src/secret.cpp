@@ -2,9 +2,12 @@
 #include "gateway/config/secret.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+
+#include "platform/sys/file.h"
 
 namespace simplon::config {
 namespace {
@@ -26,9 +29,10 @@ Result<void> check_secret_file(const std::string& path) {
   if (::lstat(path.c_str(), &info) != 0) {
     const int error = errno;
     if (error == ENOENT) {
-      return fail(ErrorCode::kInvalidConfig, path + " does not exist", "create it: install -m 600 /dev/null " + path);
+      return fail(ErrorCode::kInvalidConfig, path + " does not exist", "create it: install -m 600 -o " + sys::own_user_name() + " /dev/null " + path);
     }
-    return fail(ErrorCode::kInvalidConfig, "cannot look at " + path + ": " + std::strerror(error));
+    return fail(ErrorCode::kInvalidConfig, "cannot look at " + path + ": " + std::strerror(error),
+                error == EACCES ? "keep keys in /etc/simplon: its folder is closed to user " + sys::own_user_name() : "");
   }
   if (S_ISLNK(info.st_mode)) {
     return fail(ErrorCode::kInvalidConfig, path + " is a symbolic link", "name the file itself");
@@ -40,6 +44,10 @@ Result<void> check_secret_file(const std::string& path) {
         ErrorCode::kInvalidConfig,
         path + " is open to " + (world ? "everybody" : "its group") + " (mode " + octal(info.st_mode & 07777) + ")",
         "chmod 0600 " + path);
+  }
+  if (::access(path.c_str(), R_OK) != 0) {
+    return fail(ErrorCode::kInvalidConfig, path + " cannot be read by simplond: " + std::strerror(errno),
+                "chown " + sys::own_user_name() + " " + path);
   }
   if (info.st_size == 0) return fail(ErrorCode::kInvalidConfig, path + " is empty", "write the key into it");
   if (info.st_size > kMaxSecretBytes) {

@@ -9,8 +9,8 @@
 #include "gateway/config/src/hex.h"
 #include "platform/sys/file.h"
 
-// simplond writes these files as root because a member of its group asked: so they go into one folder, under plain
-// names, and nowhere else.
+// simplond writes these files because somebody asked who may not: so they go into one folder, under plain names, and
+// nowhere else.
 
 namespace simplon::config {
 namespace {

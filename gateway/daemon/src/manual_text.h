@@ -25,11 +25,12 @@ namespace simplon::daemon {
        "simplon-zebra@NETNS.service, simplon-bgpd@NETNS.service, simplon-bfdd@NETNS.service\n\t"
        "The routing daemons of a domain. simplond starts and stops them; they outlive it."},
       {"Files",
-       "/etc/simplon\n\tKeys, and the configuration of charon.\n\n"
-       "/var/lib/simplon\n\tConfiguration with its history, and ids; only for root.\n\n"
+       "/etc/simplon\n\tKeys, which belong to user simplond, and the configuration of charon.\n\n"
+       "/var/lib/simplon\n\tConfiguration with its history, and ids; of user simplond.\n\n"
        "/run/simplon\n\tSockets.\n\n"
-       "/etc/frr/simplon-*\n\tWhat the routing daemons of a domain read when they start; written by simplond. All else "
-       "in /etc/frr belongs to the host."},
+       "/run/simplon-frr\n\tWhat the routing daemons of domains read when they start; written by simplond. Nothing in "
+       "/etc/frr is touched.\n\n"
+       "/usr/share/polkit-1/rules.d/50-simplon.rules\n\tLets user simplond start and stop the units of domains."},
       {"Exit status",
        "0\n\tEnded by SIGTERM or SIGINT.\n\n1\n\tIt cannot start; the reason is on standard error, that is in the "
        "journal.\n\n2\n\tBad usage."}};

@@ -293,6 +293,21 @@ void check_units(const Facts& facts, Findings& findings) {
   }
 }
 
+void check_polkit(const Facts& facts, Findings& findings) {
+  if (!facts.units || !facts.units->contains("simplond.service") || facts.units->at("simplond.service") != "active") return;
+  const std::string id = "polkit";
+  if (!facts.polkit_permits) {
+    findings.push_back({id, Verdict::kUnseen, "whether polkit lets simplond start the units of domains is not visible",
+                        "run simplon doctor as root"});
+  } else if (*facts.polkit_permits) {
+    findings.push_back({id, Verdict::kOk, "polkit lets simplond start the units of domains", ""});
+  } else {
+    findings.push_back({id, Verdict::kFailed, "polkit does not let simplond start the units of domains: new domains get no namespace",
+                        "apt-get install --reinstall polkitd simplon (/usr/share/polkit-1/rules.d/50-simplon.rules); if that "
+                        "does not help: journalctl -u polkit"});
+  }
+}
+
 void check_gateway(const Facts& facts, Findings& findings) {
   if (!facts.gateway.reachable) {
     findings.push_back({"simplond", Verdict::kFailed,
@@ -336,6 +351,7 @@ void judge_programs(const Facts& facts, Findings& findings) {
   findings.push_back(check_ike_ports(facts));
   findings.push_back(check_host_frr(facts));
   check_units(facts, findings);
+  check_polkit(facts, findings);
   check_gateway(facts, findings);
 }
 

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <functional>
@@ -371,6 +373,28 @@ TEST_F(SecretFile, EverythingElseIsRefusedWithTheRemedy) {
   const std::string fifo = (folder_.path() / "fifo").string();
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
   EXPECT_THAT(why(fifo), HasSubstr("not a regular file"));
+}
+
+TEST_F(SecretFile, WhatWeMayNotReadIsRefusedWithTheRemedy) {
+  const std::string path = write("closed", "key", 0000);
+  std::filesystem::permissions(folder_.path(), std::filesystem::perms(0755));
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    // root reads everything.
+    const bool other = ::geteuid() != 0 || ::setresuid(65534, 65534, 65534) == 0;
+    const auto checked = check_secret_file(path);
+    const std::string told = !other ? "still root" : checked ? "accepted" : checked.error().message();
+    ::_exit(::write(ends[1], told.data(), told.size()) < 0 ? 1 : 0);
+  }
+  ::close(ends[1]);
+  std::string told(4096, '\0');
+  const auto got = ::read(ends[0], told.data(), told.size());
+  told.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  ::close(ends[0]);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_THAT(told, AllOf(HasSubstr("cannot be read by simplond"), HasSubstr("chown "), HasSubstr(path)));
 }
 
 TEST_F(SecretFile, IsLookedAtByValidateAndNeverQuoted) {

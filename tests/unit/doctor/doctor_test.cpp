@@ -56,6 +56,7 @@ Facts healthy() {
   facts.locale = "C.UTF-8";
   facts.apparmor = true;
   facts.units = {{"simplond.service", "active"}, {"simplon-forwarder.service", "active"}, {"simplon-charon.service", "active"}};
+  facts.polkit_permits = true;
   return facts;
 }
 
@@ -273,6 +274,11 @@ TEST(Doctor, Programs) {
   facts = healthy();
   (*facts.units)["simplon-forwarder.service"] = "failed";
   expect_only(facts, "unit.simplon-forwarder", Verdict::kFailed, "failed", "journalctl -u simplon-forwarder.service");
+  facts = healthy();
+  facts.polkit_permits = false;
+  expect_only(facts, "polkit", Verdict::kFailed, "does not let simplond start", "apt-get install --reinstall polkitd");
+  facts.polkit_permits = std::nullopt;
+  expect_only(facts, "polkit", Verdict::kUnseen, "not visible", "as root");
   facts = healthy();
   facts.gateway.forwarder_up = false;
   expect_only(facts, "forwarder", Verdict::kFailed, "no packet is forwarded", "systemctl start simplon-forwarder");

@@ -104,7 +104,7 @@ class TableConnectionTest : public ::testing::Test {
   }
 
   void serve() {
-    auto server = TableServer::open(io_, path_, 0660, "forwarder", service_);
+    auto server = TableServer::open(io_, path_, "simplond", "forwarder", service_);
     ASSERT_TRUE(server) << server.error().message();
     server_ = *std::move(server);
   }

@@ -3,6 +3,7 @@
 // Namespaces, TUN devices and netlink against the running kernel. Needs root.
 #include <gmock/gmock.h>
 #include <net/if.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <thread>
 
 #include <boost/asio/io_context.hpp>
 
@@ -75,6 +77,36 @@ TEST_F(NetnsLab, ADomainIsPrepared) {
       name_, [] { return sys::read_file("/proc/sys/net/ipv4/conf/all/rp_filter", 16); });
   EXPECT_EQ(value.value(), "0\n");
   EXPECT_FALSE(sys::set_net_sysctl(name_, "ipv4/no_such_key", "1"));
+}
+
+TEST_F(NetnsLab, AProgramNamesTheNewNamespaceItIsIn) {
+  const std::string named = name_ + "-own";
+  ino_t own = 0;
+  std::thread([&] {
+    ASSERT_EQ(::unshare(CLONE_NEWNET), 0);
+    own = own_namespace();
+    const auto done = sys::name_own_domain_netns(named);
+    EXPECT_TRUE(done) << done.error().message();
+  }).join();
+  const auto inside = sys::call_in_netns<ino_t>(named, []() -> Result<ino_t> { return own_namespace(); });
+  ASSERT_TRUE(inside) << "it outlives its thread";
+  EXPECT_EQ(*inside, own);
+  const auto value =
+      sys::call_in_netns<std::string>(named, [] { return sys::read_file("/proc/sys/net/ipv4/ping_group_range", 64); });
+  EXPECT_EQ(value.value(), "0\t2147483647\n");
+  EXPECT_TRUE(sys::name_own_domain_netns(named)) << "idempotent, wherever one is";
+  EXPECT_TRUE(sys::delete_netns(named));
+}
+
+TEST_F(NetnsLab, SomebodysNamespaceIsNotNamed) {
+  ASSERT_TRUE(sys::prepare_domain_netns(name_));
+  shell("route add 192.0.2.0/24 dev lo");
+  const std::string named = name_ + "-own";
+  const auto refused = sys::run_in_netns(name_, [&] { return sys::name_own_domain_netns(named); });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
+  EXPECT_FALSE(sys::netns_exists(named));
+  EXPECT_NE(::access(sys::netns_path(named).c_str(), F_OK), 0);
 }
 
 TEST_F(NetnsLab, ATunOutlivesItsDescriptor) {

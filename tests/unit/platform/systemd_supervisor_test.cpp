@@ -22,7 +22,8 @@ using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-/// Units are active from StartUnit to StopUnit; those that were never started are not loaded; "refused" is refused.
+/// Units are active from StartUnit to StopUnit; those that were never started are not loaded; "masked" is masked, and
+/// "forbidden" and "unasked" are what polkit says no to and what it cannot be asked about.
 class StandIn {
  public:
   explicit StandIn(const std::string& address) {
@@ -60,7 +61,11 @@ class StandIn {
     const char* mode = nullptr;
     ::sd_bus_message_read(message, "ss", &unit, &mode);
     const std::string name = unit;
-    if (name == "refused.service") return ::sd_bus_error_set(error, "org.freedesktop.systemd1.UnitMasked", "Unit is masked.");
+    if (name == "masked.service") return ::sd_bus_error_set(error, "org.freedesktop.systemd1.UnitMasked", "Unit is masked.");
+    if (name == "forbidden.service") {
+      return ::sd_bus_error_set(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, "Interactive authentication required.");
+    }
+    if (name == "unasked.service") return ::sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED, "Permission denied");
     const std::lock_guard lock(self(data).mutex_);
     if (!active && !self(data).active_.contains(name)) {
       return ::sd_bus_error_set(error, "org.freedesktop.systemd1.NoSuchUnit", "not loaded");
@@ -174,7 +179,7 @@ TEST_F(SystemdSupervisorTest, AServiceIsAUnit) {
   ASSERT_TRUE(supervisor->request_stop("simplon-bgpd@red"));
   EXPECT_FALSE(supervisor->running("simplon-bgpd@red").value());
   EXPECT_TRUE(supervisor->request_stop("never-started")) << "idempotent";
-  EXPECT_TRUE(supervisor->stop("simplon-bgpd@red", 1s));
+  EXPECT_TRUE(supervisor->request_stop("simplon-bgpd@red")) << "idempotent";
   EXPECT_THAT(systemd.requests(), ElementsAre("start simplon-bgpd@red.service replace", "stop simplon-bgpd@red.service replace",
                                               "stop simplon-bgpd@red.service replace"));
   EXPECT_EQ(supervisor->output_of("simplon-bgpd@red"), "journalctl -u simplon-bgpd@red.service");
@@ -184,10 +189,26 @@ TEST_F(SystemdSupervisorTest, ARefusalIsPassedOnWithTheUnitsName) {
   StandIn systemd(address_);
   ASSERT_TRUE(systemd.ready());
   const auto supervisor = make_systemd_supervisor();
-  const auto started = supervisor->start(unit("refused"));
+  const auto started = supervisor->start(unit("masked"));
   ASSERT_FALSE(started);
   EXPECT_EQ(started.error().code, ErrorCode::kUnavailable);
-  EXPECT_THAT(started.error().what, AllOf(HasSubstr("refused.service"), HasSubstr("masked")));
+  EXPECT_THAT(started.error().what, AllOf(HasSubstr("masked.service"), HasSubstr("Unit is masked")));
+}
+
+TEST_F(SystemdSupervisorTest, ARefusalOfPolkitNamesTheRemedy) {
+  StandIn systemd(address_);
+  ASSERT_TRUE(systemd.ready());
+  const auto supervisor = make_systemd_supervisor();
+  for (const std::string name : {"forbidden", "unasked"}) {
+    const auto started = supervisor->start(unit(name));
+    ASSERT_FALSE(started);
+    EXPECT_EQ(started.error().code, ErrorCode::kUnavailable) << "tried again";
+    EXPECT_THAT(started.error().what, HasSubstr("does not let simplond start " + name + ".service"));
+    EXPECT_THAT(started.error().hint, AllOf(HasSubstr("apt-get install --reinstall polkitd"), HasSubstr("50-simplon.rules")));
+    const auto stopped = supervisor->request_stop(name);
+    ASSERT_FALSE(stopped);
+    EXPECT_THAT(stopped.error().what, HasSubstr("stop " + name + ".service"));
+  }
 }
 
 TEST_F(SystemdSupervisorTest, WithoutABusEachCallSaysSoAndItComesBackWithTheBus) {

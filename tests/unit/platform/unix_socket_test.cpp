@@ -33,6 +33,16 @@ TEST_F(UnixSocketTest, ListensWithTheModeAndKnowsItsPeer) {
   EXPECT_EQ(peer->uid, ::getuid());
 }
 
+TEST_F(UnixSocketTest, WhoIsTrusted) {
+  EXPECT_TRUE(is_trusted_user(0, "no-such-user"));
+  EXPECT_TRUE(is_trusted_user(::geteuid(), "no-such-user"));
+  EXPECT_TRUE(is_trusted_user(1, "daemon"));
+  const uid_t other = ::geteuid() == 2 ? 3 : 2;
+  EXPECT_FALSE(is_trusted_user(other, "daemon"));
+  EXPECT_FALSE(is_trusted_user(other, "no-such-user"));
+  EXPECT_FALSE(is_trusted_user(other, ""));
+}
+
 TEST_F(UnixSocketTest, AStaleSocketIsReplaced) {
   {
     const auto former = listen_unix(path_, SOCK_STREAM, 0660);
