@@ -122,8 +122,15 @@ static __always_inline enum verdict forward_vxlan(struct xdp_md* context, struct
     ip = data + AT_INNER_IP;
     if (data + AT_INNER_IP + IPV4_HEADER > end || (inner.six && ip + IPV6_HEADER > end)) return UNKNOWN;
   }
-  hop(ip, &inner);
-  put_headers4(data, flow, flow_hash(ip, &inner), &inner);
+  __u64 hash;
+  if (inner.six) {
+    hop6(ip, &inner);
+    hash = flow_hash6(ip, &inner);
+  } else {
+    hop4(ip, &inner);
+    hash = flow_hash4(ip, &inner);
+  }
+  put_headers4(data, flow, hash, &inner);
   count(lane, inner.bytes, frame_bytes);
   return FORWARDED;
 }

@@ -104,7 +104,7 @@ static __always_inline void put_headers6(void* data, const struct simplon_xdp_fl
 /* Sends on what a flow was found for and which is plain; the inner packet lies at `inner_at`. */
 static __noinline int leave(struct xdp_md* context, const struct simplon_xdp_flow* flow, __u32 place, __u32 inner_at,
                             const struct inner* packet) {
-  /* Read once: the verifier does not know that it stays as it is. */
+  /* Read once: to the verifier memory may change. */
   const struct inner inner = *packet;
   /* Nothing is written before the egress is there; the kernel takes an interface that goes away out of the map. */
   __u32 lane_at = flow->lane;
@@ -129,22 +129,28 @@ static __noinline int leave(struct xdp_md* context, const struct simplon_xdp_flo
   data = (void*)(long)context->data;
   end = (void*)(long)context->data_end;
   void* ip = data + headers;
-  if (data + LEAST_FRAME > end || ip + (inner.six ? IPV6_HEADER : IPV4_HEADER) > end) return UNKNOWN;
-  hop(ip, &inner);
+  __u64 hash = 0;
+  if (data + LEAST_FRAME > end) return UNKNOWN;
+  if (inner.six) {
+    if (ip + IPV6_HEADER > end) return UNKNOWN;
+    hop6(ip, &inner);
+    if (flow->action != SIMPLON_XDP_TAGGED) hash = flow_hash6(ip, &inner);
+  } else {
+    if (ip + IPV4_HEADER > end) return UNKNOWN;
+    hop4(ip, &inner);
+    if (flow->action != SIMPLON_XDP_TAGGED) hash = flow_hash4(ip, &inner);
+  }
   if (flow->action == SIMPLON_XDP_TAGGED) {
     put_tags(data, flow, &inner);
+  } else if (flow->action == SIMPLON_XDP_VXLAN6) {
+    __u32 sum = sum_inner_of_vxlan6(context);
+    if (data + AT_INNER6_IP > end) return UNKNOWN;
+    put_headers6(data, flow, addresses, hash, &inner, sum);
   } else {
-    __u64 hash = flow_hash(ip, &inner);
-    if (flow->action == SIMPLON_XDP_VXLAN6) {
-      __u32 sum = sum_inner_of_vxlan6(context);
-      if (data + AT_INNER6_IP > end) return UNKNOWN;
-      put_headers6(data, flow, addresses, hash, &inner, sum);
-    } else {
-      if (data + AT_INNER_IP > end) return UNKNOWN;
-      put_headers4(data, flow, hash, &inner);
-      U16(data + AT_TYPE) = bpf_htons(ETH_P_IP);
-      U16(data + AT_INNER_TYPE) = inner.six ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
-    }
+    if (data + AT_INNER_IP > end) return UNKNOWN;
+    put_headers4(data, flow, hash, &inner);
+    U16(data + AT_TYPE) = bpf_htons(ETH_P_IP);
+    U16(data + AT_INNER_TYPE) = inner.six ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
   }
   count(lane, inner.bytes, frame_bytes);
   return FORWARDED;

@@ -134,18 +134,17 @@ static __always_inline int carry_mark(__u32 outer_class, struct inner* inner) {
   return 1;
 }
 
-static __always_inline __u64 flow_hash(void* ip, const struct inner* inner) {
-  __u64 ports = ((__u64)inner->ports << 8) | inner->protocol;
-  if (inner->six) return mix(mix(both(ip + 8), both(ip + 16)) ^ both(ip + 24), both(ip + 32) ^ ports);
-  return mix(((__u64)U32(ip + 12) << 32) | U32(ip + 16), ports);
+static __always_inline __u64 ports_of(const struct inner* inner) { return ((__u64)inner->ports << 8) | inner->protocol; }
+
+static __always_inline __u64 flow_hash4(void* ip, const struct inner* inner) {
+  return mix(((__u64)U32(ip + 12) << 32) | U32(ip + 16), ports_of(inner));
 }
 
-static __always_inline void hop(void* ip, const struct inner* inner) {
-  if (inner->six) {
-    if (inner->marked != inner->class) U8(ip + 1) = (__u8)((U8(ip + 1) & ~0x30u) | (inner->marked & 3) << 4);
-    U8(ip + 7) -= 1;
-    return;
-  }
+static __always_inline __u64 flow_hash6(void* ip, const struct inner* inner) {
+  return mix(mix(both(ip + 8), both(ip + 16)) ^ both(ip + 24), both(ip + 32) ^ ports_of(inner));
+}
+
+static __always_inline void hop4(void* ip, const struct inner* inner) {
   if (inner->marked != inner->class) {
     __u16 before = U16(ip);
     U8(ip + 1) = (__u8)inner->marked;
@@ -155,6 +154,11 @@ static __always_inline void hop(void* ip, const struct inner* inner) {
   U8(ip + 8) -= 1;
   __u32 checksum = (__u32)U16(ip + 10) + 1;
   U16(ip + 10) = (__u16)(checksum + (checksum >= 0xffff ? 1 : 0));
+}
+
+static __always_inline void hop6(void* ip, const struct inner* inner) {
+  if (inner->marked != inner->class) U8(ip + 1) = (__u8)((U8(ip + 1) & ~0x30u) | (inner->marked & 3) << 4);
+  U8(ip + 7) -= 1;
 }
 
 #endif
