@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "gateway/forward/objects.h"
 #include "gateway/forward/packet.h"
 #include "platform/base/ids.h"
 #include "platform/net/ip_address.h"
@@ -10,37 +11,48 @@
 
 namespace simplon::forward {
 
-/// All that the tables decide about a VXLAN packet that leaves in VXLAN again, for somebody who forwards packets of the
-/// same addresses without the worker (the XDP program). It holds until the tables say that something of `domain`
-/// changed (Tables::on_change).
+/// All that the tables decide about a packet that comes in VXLAN or on a circuit and leaves in VXLAN or on a circuit, for
+/// somebody who forwards packets of the same addresses without the worker (the XDP program). It holds until the tables say
+/// that something of `domain` changed (Tables::on_change).
 ///
 /// What depends on the packet itself is left to whoever uses it: checksums, lengths, hops, fragments, options, marks of
-/// congestion, the MSS of a SYN.
+/// congestion, the MSS of a SYN; and of what comes on a circuit the source, which may be any that can be forwarded.
 struct Shortcut {
   struct Question {
     PortId port;
-    Vni vni;
-    IpAddress outer_source;
-    IpAddress source;
-    IpAddress destination;
+    // In VXLAN.
+    Vni vni{};
+    IpAddress outer_source{};
+    IpAddress source{};
+    // On a circuit: `vlan` is not 0.
+    std::uint16_t outer_vlan = 0;
+    std::uint16_t vlan = 0;
+
+    IpAddress destination{};
   };
 
   DomainId domain;
-  // What the packet must have.
-  MacAddress uplink_mac;
+  AttachmentId ingress;
+  AttachmentId egress;
+  // What the packet must have; in VXLAN all, on a circuit the first.
+  MacAddress ethernet_to;
   IpAddress vtep;
   std::uint16_t udp_port = 0;
   MacAddress gateway_mac;
   // What becomes of it.
-  Vni egress;
   PortId port;
   MacAddress ethernet_destination;
   MacAddress ethernet_source;
+  // Into a VPC.
   IpAddress outer_source;
   IpAddress outer_destination;
   std::uint16_t egress_udp_port = 0;
   MacAddress inner_destination;
   MacAddress inner_source;
+  // Into a circuit.
+  std::uint16_t outer_type = 0;
+  std::uint16_t outer_vlan = 0;
+  std::uint16_t vlan = 0;
   /// Inner IP bytes that fit.
   std::uint16_t mtu = 0;
 };

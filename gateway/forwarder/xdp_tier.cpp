@@ -22,6 +22,10 @@
 #include "platform/wire/ethernet.h"
 #include "platform/wire/ip_protocol.h"
 #include "platform/wire/ipv4.h"
+#include "platform/wire/ipv6.h"
+#include "platform/wire/udp.h"
+#include "platform/wire/vlan.h"
+#include "platform/wire/vxlan.h"
 
 namespace simplon::forwarder {
 namespace {
@@ -38,6 +42,8 @@ constexpr std::size_t kSamplesAtOnce = 256;
 /// More pairs than lanes: some pass through the worker rather than all again and again.
 constexpr auto kBetweenRecyclings = 60s;
 constexpr std::uint8_t kOuterTtl = 64;
+/// Behind the outer IP header (RFC 7348 section 5).
+constexpr std::uint32_t kVxlanBytes = sizeof(wire::UdpHeader) + sizeof(wire::VxlanHeader) + sizeof(wire::EthernetHeader);
 
 [[nodiscard]] std::uint32_t word(const IpAddress& address) noexcept {
   std::uint32_t value = 0;
@@ -65,26 +71,107 @@ void copy(const MacAddress& mac, std::uint8_t* to) noexcept { std::memcpy(to, ma
   return wire::fold(wire::sum_plain_header(ip));
 }
 
+/// The same of UDP over IPv6, with its pseudo header: all but lengths, source port and inner packet.
+[[nodiscard]] std::uint32_t checksum_base6(const forward::Shortcut& shortcut, bool inner_v6) {
+  struct {
+    std::array<std::uint8_t, 16> source;
+    std::array<std::uint8_t, 16> destination;
+    wire::UdpHeader udp;
+    wire::VxlanHeader vxlan;
+    wire::EthernetHeader ethernet;
+  } covered{};
+  std::copy_n(shortcut.outer_source.bytes().data(), 16, covered.source.begin());
+  std::copy_n(shortcut.outer_destination.bytes().data(), 16, covered.destination.begin());
+  covered.udp.destination_port = shortcut.egress_udp_port;
+  covered.vxlan = wire::vxlan_header(shortcut.egress.id);
+  covered.ethernet = {shortcut.inner_destination, shortcut.inner_source,
+                      inner_v6 ? wire::kEtherTypeIpv6 : wire::kEtherTypeIpv4};
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&covered);
+  return wire::fold(wire::sum_bytes({bytes, sizeof covered}, wire::raw(Be16(std::uint16_t{wire::kProtocolUdp}))));
+}
+
+[[nodiscard]] std::uint8_t action_of(const forward::Shortcut& shortcut) {
+  if (shortcut.egress.kind == forward::AttachmentKind::kCircuit) return SIMPLON_XDP_TAGGED;
+  return shortcut.outer_destination.is_v4() ? SIMPLON_XDP_VXLAN : SIMPLON_XDP_VXLAN6;
+}
+
+/// In front of the inner packet as it leaves.
+[[nodiscard]] std::uint32_t header_bytes(const forward::Shortcut& shortcut) {
+  switch (action_of(shortcut)) {
+    case SIMPLON_XDP_TAGGED:
+      return sizeof(wire::EthernetHeader) + (shortcut.outer_type != 0 ? 2 : 1) * sizeof(wire::VlanTag);
+    case SIMPLON_XDP_VXLAN6:
+      return sizeof(wire::EthernetHeader) + sizeof(wire::Ipv6Header) + kVxlanBytes;
+    default:
+      return sizeof(wire::EthernetHeader) + sizeof(wire::Ipv4Header) + kVxlanBytes;
+  }
+}
+
 [[nodiscard]] simplon_xdp_flow flow_of(const simplon_xdp_flow_key& key, const forward::Shortcut& shortcut) {
   simplon_xdp_flow flow{};
   flow.key = key;
   flow.mtu = shortcut.mtu;
-  flow.vtep_port[0] = wire::raw(Be16(shortcut.udp_port));
-  flow.vtep_port[1] = wire::raw(Be16(shortcut.egress_udp_port));
-  flow.vtep = word(shortcut.vtep);
-  copy(shortcut.uplink_mac, flow.uplink_mac);
-  copy(shortcut.gateway_mac, flow.gateway_mac);
+  copy(shortcut.ethernet_to, flow.uplink_mac);
   copy(shortcut.ethernet_destination, flow.ethernet);
   copy(shortcut.ethernet_source, flow.ethernet + 6);
-  flow.outer_source = word(shortcut.outer_source);
-  flow.outer_destination = word(shortcut.outer_destination);
-  flow.checksum = checksum_base(shortcut);
-  const Be32 vni(shortcut.egress.value() << 8);
+  if (key.ingress >> SIMPLON_XDP_INGRESS_KIND != SIMPLON_XDP_TAGGED) {
+    flow.vtep_port[0] = wire::raw(Be16(shortcut.udp_port));
+    copy(shortcut.gateway_mac, flow.gateway_mac);
+    if (shortcut.vtep.is_v4()) flow.vtep = word(shortcut.vtep);
+  }
+  flow.action = action_of(shortcut);
+  if (flow.action == SIMPLON_XDP_TAGGED) {
+    flow.outer_type = wire::raw(Be16(shortcut.outer_type));
+    flow.outer_vlan = wire::raw(Be16(shortcut.outer_vlan));
+    flow.vlan = wire::raw(Be16(shortcut.vlan));
+    return flow;
+  }
+  flow.vtep_port[1] = wire::raw(Be16(shortcut.egress_udp_port));
+  const Be32 vni(shortcut.egress.id << 8);
   std::memcpy(&flow.vni, &vni, sizeof flow.vni);
   copy(shortcut.inner_destination, flow.inner_ethernet);
   copy(shortcut.inner_source, flow.inner_ethernet + 6);
-  flow.action = SIMPLON_XDP_VXLAN;
+  if (flow.action == SIMPLON_XDP_VXLAN) {
+    flow.outer_source = word(shortcut.outer_source);
+    flow.outer_destination = word(shortcut.outer_destination);
+    flow.checksum = checksum_base(shortcut);
+  } else {
+    flow.checksum = checksum_base6(shortcut, (key.ingress & SIMPLON_XDP_INGRESS_IPV6) != 0);
+  }
   return flow;
+}
+
+[[nodiscard]] simplon_xdp_addresses6 addresses_of(const simplon_xdp_sample& sample, const forward::Shortcut& shortcut) {
+  simplon_xdp_addresses6 addresses{};
+  if (sample.key.ingress >> SIMPLON_XDP_INGRESS_KIND == SIMPLON_XDP_VXLAN6) {
+    std::memcpy(addresses.peer, sample.outer_source, sizeof addresses.peer);
+    std::memcpy(addresses.vtep, shortcut.vtep.bytes().data(), sizeof addresses.vtep);
+  }
+  if (action_of(shortcut) == SIMPLON_XDP_VXLAN6) {
+    std::memcpy(addresses.outer_source, shortcut.outer_source.bytes().data(), sizeof addresses.outer_source);
+    std::memcpy(addresses.outer_destination, shortcut.outer_destination.bytes().data(), sizeof addresses.outer_destination);
+  }
+  return addresses;
+}
+
+/// What the tables are asked about packets like it.
+[[nodiscard]] forward::Shortcut::Question question(forward::PortId port, const simplon_xdp_sample& sample) {
+  const simplon_xdp_flow_key& key = sample.key;
+  const bool v6 = (key.ingress & SIMPLON_XDP_INGRESS_IPV6) != 0;
+  const std::uint32_t kind = key.ingress >> SIMPLON_XDP_INGRESS_KIND;
+  const std::uint32_t id = key.ingress & 0xffffff;
+  forward::Shortcut::Question asked;
+  asked.port = port;
+  asked.destination = address_of(key.destination, v6);
+  if (kind == SIMPLON_XDP_TAGGED) {
+    asked.outer_vlan = static_cast<std::uint16_t>(id >> 12);
+    asked.vlan = static_cast<std::uint16_t>(id & 0xfff);
+  } else {
+    asked.vni = Vni(id);
+    asked.outer_source = address_of(sample.outer_source, kind == SIMPLON_XDP_VXLAN6);
+    asked.source = address_of(key.source, v6);
+  }
+  return asked;
 }
 
 }  // namespace
@@ -140,7 +227,7 @@ void XdpTier::on_change(DomainId domain) {
   if (domain.value() == 0) return invalidate_all();
   const auto found = members_.find(domain);
   if (found == members_.end()) return;
-  for (const Vni vni : found->second) unsettled_ = table_->invalidate(vni.value()) || unsettled_;
+  for (const std::uint32_t ingress : found->second) unsettled_ = table_->invalidate(ingress) || unsettled_;
   members_.erase(found);
 }
 
@@ -190,28 +277,23 @@ void XdpTier::finish_recycling() {
   lanes_.clear();
 }
 
-bool XdpTier::learn(const simplon_xdp_flow_key& key) {
+bool XdpTier::learn(const simplon_xdp_sample& sample) {
   if (paused_ || recycling_) return false;
   const auto in =
-      std::find_if(uplinks_.begin(), uplinks_.end(), [&](const Uplink& u) { return u.index == key.uplink; });
+      std::find_if(uplinks_.begin(), uplinks_.end(), [&](const Uplink& u) { return u.index == sample.key.uplink; });
   if (in == uplinks_.end() || !in->ingress) return false;
-  const bool v6 = (key.ingress & SIMPLON_XDP_INGRESS_IPV6) != 0;
-  const std::uint32_t outer[4] = {key.outer_source, 0, 0, 0};
-  const Vni vni(key.ingress & 0xffffff);
-  const auto shortcut = tables_.shortcut(
-      {in->port, vni, address_of(outer, false), address_of(key.source, v6), address_of(key.destination, v6)});
-  // The program speaks IPv4 outside.
-  if (!shortcut || !shortcut->vtep.is_v4() || !shortcut->outer_destination.is_v4()) return false;
+  const auto shortcut = tables_.shortcut(question(in->port, sample));
+  if (!shortcut) return false;
   const auto out =
       std::find_if(uplinks_.begin(), uplinks_.end(), [&](const Uplink& u) { return u.port == shortcut->port; });
   if (out == uplinks_.end() || !out->egress) return false;
-  const auto lane = lane_of({vni, shortcut->egress, in->port, out->port});
+  const auto lane = lane_of({shortcut->ingress, shortcut->egress, in->port, out->port, header_bytes(*shortcut)});
   if (!lane) return false;
-  simplon_xdp_flow flow = flow_of(key, *shortcut);
+  simplon_xdp_flow flow = flow_of(sample.key, *shortcut);
   flow.lane = *lane;
   flow.egress = static_cast<std::uint16_t>(out - uplinks_.begin());
-  if (!table_->put(flow)) return false;
-  members_[shortcut->domain].insert(vni);
+  if (!table_->put(flow, addresses_of(sample, *shortcut))) return false;
+  members_[shortcut->domain].insert(sample.key.ingress & ~SIMPLON_XDP_INGRESS_IPV6);
   return true;
 }
 
@@ -219,7 +301,7 @@ bool XdpTier::step() {
   finish_recycling();
   bool learned = false;
   const std::size_t seen =
-      table_->take_samples(kSamplesAtOnce, [&](const simplon_xdp_flow_key& key) { learned = learn(key) || learned; });
+      table_->take_samples(kSamplesAtOnce, [&](const simplon_xdp_sample& sample) { learned = learn(sample) || learned; });
   table_->advance();
   fruitless_ = seen > 0 && !learned ? std::min(fruitless_ + 1, kFruitless) : 0;
   return seen > 0 || table_->busy() || recycling_.has_value();
@@ -250,11 +332,10 @@ void XdpTier::count() {
     forwarded_from_[lane.in] += packets;
     const auto in = [packets](std::uint64_t bytes) { return forward::TrafficTotals{packets, bytes, 0, 0, 0, 0}; };
     const auto out = [packets](std::uint64_t bytes) { return forward::TrafficTotals{0, 0, packets, bytes, 0, 0}; };
-    tables_.add_traffic(forward::AttachmentId::vpc(lane.ingress), in(inner_bytes));
-    tables_.add_traffic(forward::AttachmentId::vpc(lane.egress), out(inner_bytes));
+    tables_.add_traffic(lane.ingress, in(inner_bytes));
+    tables_.add_traffic(lane.egress, out(inner_bytes));
     tables_.add_traffic(lane.in, in(now.frame_bytes - before.frame_bytes));
-    // Ethernet, IPv4, UDP, VXLAN, Ethernet.
-    tables_.add_traffic(lane.out, out(inner_bytes + packets * 64));
+    tables_.add_traffic(lane.out, out(inner_bytes + packets * lane.header_bytes));
     before = now;
   }
 }

@@ -21,7 +21,7 @@
 
 namespace simplon::forwarder {
 
-/// The XDP tier: packets from VPC to VPC that the XDP program of an uplink forwards by itself.
+/// The XDP tier: packets between VPCs and circuits that the XDP program of an uplink forwards by itself.
 ///
 ///     XDP program --a packet without flow--> worker (forwards it)
 ///          |                                          Tables --something of the domain changed--+
@@ -76,10 +76,12 @@ class XdpTier {
  private:
   /// What is counted apart.
   struct Lane {
-    Vni ingress;
-    Vni egress;
+    forward::AttachmentId ingress;
+    forward::AttachmentId egress;
     forward::PortId in;
     forward::PortId out;
+    /// In front of the inner packet as it leaves.
+    std::uint32_t header_bytes = 0;
     friend auto operator<=>(const Lane&, const Lane&) = default;
   };
 
@@ -87,7 +89,7 @@ class XdpTier {
           std::unique_ptr<xdp::FlowTable> table);
   void on_change(DomainId domain);
   void invalidate_all();
-  [[nodiscard]] bool learn(const simplon_xdp_flow_key& key);
+  [[nodiscard]] bool learn(const simplon_xdp_sample& sample);
   [[nodiscard]] std::optional<std::uint32_t> lane_of(const Lane& lane);
   void finish_recycling();
   void listen();
@@ -99,8 +101,8 @@ class XdpTier {
   boost::asio::posix::stream_descriptor samples_;
   boost::asio::steady_timer timer_;
   std::vector<Uplink> uplinks_;
-  /// Attachments with flows since the last change.
-  std::map<DomainId, std::set<Vni>> members_;
+  /// `ingress` of flows since the last change, without the inner family.
+  std::map<DomainId, std::set<std::uint32_t>> members_;
   bool paused_ = false;
   bool unsettled_ = false;
   xdp::Grace::Ticket settling_ = 0;

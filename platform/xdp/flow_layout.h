@@ -6,11 +6,11 @@
 
 #include <linux/types.h>
 
-/* Chosen by us, powers of two. Four flows share a bucket: 65,536 flows in 8 MiB. */
+/* Chosen by us, powers of two. Four flows share a bucket: 65,536 flows in 8 MiB, and 4 MiB of IPv6 addresses. */
 #define SIMPLON_XDP_WAYS 4
 #define SIMPLON_XDP_BUCKETS 16384
 #define SIMPLON_XDP_FLOWS (SIMPLON_XDP_WAYS * SIMPLON_XDP_BUCKETS)
-/* Attachments share generations by the low bits of their id: an invalidation may take a neighbor's flows along. */
+/* Attachments share generations by some bits of their id: an invalidation may take another's flows along. */
 #define SIMPLON_XDP_GENERATIONS 16384
 /* Pairs of attachments with flows between them, by uplink: what is counted apart. */
 #define SIMPLON_XDP_LANES 8192
@@ -19,21 +19,24 @@
 #define SIMPLON_XDP_SAMPLE_RING 8192
 
 /* Kinds of `ingress` and `action`. */
-#define SIMPLON_XDP_VXLAN 0
+#define SIMPLON_XDP_VXLAN 0  /* over IPv4 */
+#define SIMPLON_XDP_VXLAN6 1 /* over IPv6 */
+#define SIMPLON_XDP_TAGGED 2 /* one VLAN tag or two */
 
 /* What a packet is recognized by, all in network order but `uplink` and `ingress`. IPv4 addresses stand in word 0, the
-   others are 0. */
+   others are 0. A VPC has its sources, a circuit may have any: `source` of what is tagged is 0. */
 struct simplon_xdp_flow_key {
   __u32 uplink;       /* interface index */
-  __u32 ingress;      /* VNI; bit 24: the inner packet is IPv6; bits 28 to 31: SIMPLON_XDP_VXLAN */
-  __u32 outer_source; /* VTEP */
+  __u32 ingress;      /* VNI, or outer VLAN (12 bits, 0: none) and VLAN (12 bits); the inner family; the kind */
+  __u32 outer_source; /* VTEP; of an IPv6 one simplon_xdp_fold; tagged: 0 */
   __u32 source[4];
   __u32 destination[4];
 };
 #define SIMPLON_XDP_INGRESS_IPV6 (1u << 24)
+#define SIMPLON_XDP_INGRESS_KIND 28
 
 /* A flow: what else its packets must have, and what to make of them. Never changed while a program may read it. One
-   cache line is read to find it, the other to use it; the second has room for the tag of a VLAN. */
+   cache line is read to find it, the other to use it. */
 struct simplon_xdp_flow {
   __u64 generation; /* of its ingress attachment when it was made; never 0 */
   struct simplon_xdp_flow_key key;
@@ -42,18 +45,37 @@ struct simplon_xdp_flow {
   __u16 mtu;          /* inner IP bytes */
   __u16 vtep_port[2]; /* UDP destination port, network order: as it must be, as it will be */
   /* As it must be. */
-  __u32 vtep; /* outer destination */
-  __u8 uplink_mac[6];
-  __u8 gateway_mac[6];
+  __u32 vtep;          /* outer destination, IPv4 */
+  __u8 uplink_mac[6];  /* Ethernet destination */
+  __u8 gateway_mac[6]; /* inner one */
   /* As it will be. */
   __u8 ethernet[12];
-  __u32 outer_source;
+  __u32 outer_source; /* IPv4 */
   __u32 outer_destination;
-  __u32 checksum; /* sum over what is the same in every outer IPv4 header */
+  __u32 checksum; /* sum over what is the same in every outer IPv4 header; over IPv6, in what UDP's checksum covers */
   __u32 vni;      /* as in the VXLAN header */
   __u8 inner_ethernet[12];
-  __u8 action; /* SIMPLON_XDP_VXLAN */
-  __u8 reserved[7];
+  __u8 action; /* a kind */
+  __u8 reserved;
+  __u16 outer_type; /* tags in network order; 0: there is no outer one */
+  __u16 outer_vlan;
+  __u16 vlan;
+};
+
+/* The IPv6 addresses of a flow that comes or leaves over IPv6; at the same place of an array of their own. */
+struct simplon_xdp_addresses6 {
+  /* As they must be. */
+  __u32 peer[4]; /* outer source */
+  __u32 vtep[4];
+  /* As they will be. */
+  __u32 outer_source[4];
+  __u32 outer_destination[4];
+};
+
+/* A packet that has no flow. */
+struct simplon_xdp_sample {
+  struct simplon_xdp_flow_key key;
+  __u32 outer_source[4]; /* whole */
 };
 
 /* Of one CPU. Bytes are those of inner IP packets, and of the frames as they came. */
@@ -85,6 +107,18 @@ static inline __attribute__((always_inline)) __u64 simplon_xdp_hash(__u64 seed,
     hash = simplon_xdp_stir(hash, simplon_xdp_pair(key->source[3], key->destination[3]));
   }
   return simplon_xdp_stir(hash, key->uplink);
+}
+
+/* Generations are found by it. */
+static inline __attribute__((always_inline)) __u32 simplon_xdp_slot(__u32 ingress) {
+  return (ingress ^ (ingress >> SIMPLON_XDP_INGRESS_KIND << 12)) & (SIMPLON_XDP_GENERATIONS - 1);
+}
+
+/* Of an IPv6 address: two VTEPs that share it share one place for the flow of two hosts, which only one of them gets. */
+static inline __attribute__((always_inline)) __u32 simplon_xdp_fold(const __u32* address) {
+  __u64 hash = simplon_xdp_stir(0, simplon_xdp_pair(address[0], address[1]));
+  hash = simplon_xdp_stir(hash, simplon_xdp_pair(address[2], address[3]));
+  return (hash >> 32) & 0xffffffff;
 }
 
 /* Of the four ways of a bucket, in a word: 16 bits each; 0 is free. */

@@ -18,6 +18,7 @@
 namespace simplon::xdp {
 
 static_assert(sizeof(simplon_xdp_flow) == 128 && offsetof(simplon_xdp_flow, vtep) == 64);
+static_assert(sizeof(simplon_xdp_addresses6) == 64);
 
 namespace {
 
@@ -56,9 +57,7 @@ void store(std::uint64_t& word, std::uint64_t value) noexcept {
   std::atomic_ref<std::uint64_t>(word).store(value, std::memory_order_release);
 }
 
-[[nodiscard]] std::uint32_t generation_slot(std::uint32_t attachment) noexcept {
-  return attachment & (SIMPLON_XDP_GENERATIONS - 1);
-}
+[[nodiscard]] std::uint32_t generation_slot(std::uint32_t ingress) noexcept { return simplon_xdp_slot(ingress); }
 
 }  // namespace
 
@@ -66,11 +65,12 @@ struct FlowTable::Maps {
   SharedArray<std::uint64_t> generations;
   SharedArray<std::uint64_t> buckets;
   SharedArray<simplon_xdp_flow> flows;
+  SharedArray<simplon_xdp_addresses6> addresses6;
   sys::UniqueFd lanes;
   sys::UniqueFd egresses;
   sys::UniqueFd samples;
   struct ring_buffer* ring = nullptr;
-  const std::function<void(const simplon_xdp_flow_key&)>* visit = nullptr;
+  const std::function<void(const simplon_xdp_sample&)>* visit = nullptr;
   std::size_t most = 0;
   mutable std::vector<simplon_xdp_lane> of_cpus;
 
@@ -78,11 +78,11 @@ struct FlowTable::Maps {
 
   static int on_sample(void* context, void* data, std::size_t size) {
     auto& maps = *static_cast<Maps*>(context);
-    simplon_xdp_flow_key key;
-    if (size < sizeof key || maps.most == 0) return 0;
-    std::memcpy(&key, data, sizeof key);
+    simplon_xdp_sample sample;
+    if (size < sizeof sample || maps.most == 0) return 0;
+    std::memcpy(&sample, data, sizeof sample);
     --maps.most;
-    (*maps.visit)(key);
+    (*maps.visit)(sample);
     return 0;
   }
 };
@@ -103,6 +103,7 @@ Result<std::unique_ptr<FlowTable>> FlowTable::create(Grace& grace) {
   if (!maps->generations.create("generations", SIMPLON_XDP_GENERATIONS)) return refused("generations");
   if (!maps->buckets.create("buckets", SIMPLON_XDP_BUCKETS)) return refused("buckets");
   if (!maps->flows.create("flows", SIMPLON_XDP_FLOWS)) return refused("flows");
+  if (!maps->addresses6.create("addresses6", SIMPLON_XDP_FLOWS)) return refused("addresses6");
   const auto create = [](sys::UniqueFd& fd, enum bpf_map_type type, const char* name, std::uint32_t key,
                          std::uint32_t value, std::uint32_t entries) {
     fd.reset(bpf_map_create(type, name, key, value, entries, nullptr));
@@ -131,7 +132,7 @@ void FlowTable::clear(std::uint32_t place) {
   ways_[place] = Way::kLeaving;
 }
 
-bool FlowTable::put(const simplon_xdp_flow& flow) {
+bool FlowTable::put(const simplon_xdp_flow& flow, const simplon_xdp_addresses6& addresses) {
   const std::uint64_t hash = simplon_xdp_hash(seed_, &flow.key);
   const auto first = static_cast<std::uint32_t>(hash & (SIMPLON_XDP_BUCKETS - 1)) * SIMPLON_XDP_WAYS;
   const std::size_t leaving_before = leaving_.size();
@@ -166,6 +167,7 @@ bool FlowTable::put(const simplon_xdp_flow& flow) {
     simplon_xdp_flow& place = maps_->flows[free_place];
     place = flow;
     place.generation = generation;
+    maps_->addresses6[free_place] = addresses;
     ways_[free_place] = Way::kPending;
     arriving_.push_back({0, free_place});
   }
@@ -181,8 +183,8 @@ const simplon_xdp_flow* FlowTable::find(const simplon_xdp_flow_key& key) const n
   return nullptr;
 }
 
-bool FlowTable::invalidate(std::uint32_t attachment) {
-  std::uint64_t& generation = maps_->generations[generation_slot(attachment)];
+bool FlowTable::invalidate(std::uint32_t ingress) {
+  std::uint64_t& generation = maps_->generations[generation_slot(ingress)];
   if (generation == 0) return false;
   store(generation, 0);
   return true;
@@ -254,7 +256,7 @@ simplon_xdp_lane FlowTable::lane(std::uint32_t lane) const {
   return sum;
 }
 
-std::size_t FlowTable::take_samples(std::size_t most, const std::function<void(const simplon_xdp_flow_key&)>& visit) {
+std::size_t FlowTable::take_samples(std::size_t most, const std::function<void(const simplon_xdp_sample&)>& visit) {
   maps_->visit = &visit;
   maps_->most = most;
   ring_buffer__consume(maps_->ring);
@@ -265,7 +267,7 @@ std::size_t FlowTable::take_samples(std::size_t most, const std::function<void(c
 int FlowTable::sample_fd() const noexcept { return ring_buffer__epoll_fd(maps_->ring); }
 
 FlowTable::Fds FlowTable::fds() const noexcept {
-  return {maps_->generations.fd(), maps_->buckets.fd(),   maps_->flows.fd(),
+  return {maps_->generations.fd(), maps_->buckets.fd(),   maps_->flows.fd(), maps_->addresses6.fd(),
           maps_->lanes.get(),      maps_->egresses.get(), maps_->samples.get()};
 }
 

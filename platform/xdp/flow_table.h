@@ -30,11 +30,11 @@ class FlowTable {
   FlowTable(const FlowTable&) = delete;
   FlowTable& operator=(const FlowTable&) = delete;
 
-  /// Its generation is filled in. False: it is there already, or its bucket is full and some other flow goes first; it
+  /// Its generation is filled in. `addresses`: for one that comes or leaves over IPv6. False: it is there already, or its bucket is full and some other flow goes first; it
   /// will be reported again.
-  bool put(const simplon_xdp_flow& flow);
-  /// No flow that comes in through `attachment` (the low 24 bits of `ingress`) is good any more. False: there was none.
-  bool invalidate(std::uint32_t attachment);
+  bool put(const simplon_xdp_flow& flow, const simplon_xdp_addresses6& addresses = {});
+  /// No flow that comes in as `ingress` (of whatever inner family) is good any more. False: there was none.
+  bool invalidate(std::uint32_t ingress);
   bool invalidate_all();
   /// What grace periods that have passed allow; call it from time to time.
   void advance();
@@ -48,7 +48,7 @@ class FlowTable {
   [[nodiscard]] simplon_xdp_lane lane(std::uint32_t lane) const;
 
   /// Flows that some packets had that missed; at most `most` of them. `sample_fd` is readable when there are some.
-  std::size_t take_samples(std::size_t most, const std::function<void(const simplon_xdp_flow_key&)>& visit);
+  std::size_t take_samples(std::size_t most, const std::function<void(const simplon_xdp_sample&)>& visit);
   [[nodiscard]] int sample_fd() const noexcept;
 
   /// The flow that a program would use for it, or nullptr.
@@ -66,7 +66,7 @@ class FlowTable {
   };
 
   struct Fds {
-    int generations, buckets, flows, lanes, egresses, samples;
+    int generations, buckets, flows, addresses6, lanes, egresses, samples;
   };
 
   FlowTable(Grace& grace, std::unique_ptr<Maps> maps);

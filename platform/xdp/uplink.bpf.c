@@ -98,7 +98,7 @@ int simplon_uplink(struct xdp_md* context) {
   struct simplon_xdp_flow_key key = {};
   enum verdict verdict = NOT_VXLAN;
   if (flows_in_use) {
-    verdict = forward_vxlan(context, &key);
+    verdict = __builtin_expect(U16(data + AT_TYPE) == bpf_htons(ETH_P_IP), 1) ? forward_vxlan(context, &key) : (enum verdict)forward_other(context, &key);
     if (verdict == FORWARDED) return XDP_REDIRECT;
   }
   // The packet is as it came, but pointers do not survive what was tried on it.
@@ -141,7 +141,7 @@ int simplon_uplink(struct xdp_md* context) {
     ours = is_circuit(ethernet, end, context->ingress_ifindex);
   }
   if (!ours) return XDP_PASS;
-  if (verdict == UNKNOWN) report(&key);
+  if (verdict == UNKNOWN) report(context, &key);
   // Without a socket on this queue the kernel gets it, and answers as for a closed port.
   return bpf_redirect_map(&sockets, context->rx_queue_index, XDP_PASS);
 }

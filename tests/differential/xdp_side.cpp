@@ -15,6 +15,8 @@ namespace {
 constexpr int kInterfaces = 16;
 // What a test run takes; longer frames are the worker's here.
 constexpr std::size_t kShortest = 14;
+/// The interface that packets of a test run say they came from: the loopback device.
+constexpr std::uint32_t kTestRunsOn = 1;
 constexpr std::size_t kLongest = 3400;
 
 [[noreturn]] void give_up(const std::string& why) {
@@ -59,16 +61,37 @@ const std::set<std::uint32_t>& interfaces() {
 simplon_xdp_flow_key key_of(std::uint32_t uplink, const oracle::Bytes& frame) {
   simplon_xdp_flow_key key{};
   key.uplink = uplink;
-  key.ingress = oracle::get32(frame, 46) >> 8;
-  std::memcpy(&key.outer_source, frame.data() + 26, 4);
-  if (oracle::get16(frame, 62) == 0x86dd) {
-    key.ingress |= SIMPLON_XDP_INGRESS_IPV6;
-    std::memcpy(key.source, frame.data() + 72, 16);
-    std::memcpy(key.destination, frame.data() + 88, 16);
-  } else {
-    std::memcpy(key.source, frame.data() + 76, 4);
-    std::memcpy(key.destination, frame.data() + 80, 4);
+  std::uint32_t kind = SIMPLON_XDP_TAGGED;
+  std::size_t type_at = 16;
+  switch (oracle::get16(frame, 12)) {
+    case 0x0800:
+      kind = SIMPLON_XDP_VXLAN;
+      type_at = 62;
+      key.ingress = oracle::get32(frame, 46) >> 8;
+      std::memcpy(&key.outer_source, frame.data() + 26, 4);
+      break;
+    case 0x86dd: {
+      kind = SIMPLON_XDP_VXLAN6;
+      type_at = 82;
+      key.ingress = oracle::get32(frame, 66) >> 8;
+      std::uint32_t outer_source[4];
+      std::memcpy(outer_source, frame.data() + 22, 16);
+      key.outer_source = simplon_xdp_fold(outer_source);
+      break;
+    }
+    default:
+      key.ingress = oracle::get16(frame, 14) & 0xfffU;
+      if (const auto next = oracle::get16(frame, 16); next == 0x8100 || next == 0x88a8) {
+        type_at = 20;
+        key.ingress = key.ingress << 12 | (oracle::get16(frame, 18) & 0xfffU);
+      }
   }
+  key.ingress |= kind << SIMPLON_XDP_INGRESS_KIND;
+  const std::uint8_t* ip = frame.data() + type_at + 2;
+  const bool v6 = oracle::get16(frame, type_at) == 0x86dd;
+  if (v6) key.ingress |= SIMPLON_XDP_INGRESS_IPV6;
+  if (kind != SIMPLON_XDP_TAGGED) std::memcpy(key.source, ip + (v6 ? 8 : 12), v6 ? 16 : 4);
+  std::memcpy(key.destination, ip + (v6 ? 24 : 16), v6 ? 16 : 4);
   return key;
 }
 
@@ -84,6 +107,7 @@ void XdpSide::publish() {
   std::vector<forwarder::XdpTier::Uplink> uplinks;
   for (const auto& [port, index] : uplinks_) uplinks.push_back({port, index, true, true});
   tier_->set_uplinks(uplinks);
+  steer();
 }
 
 void XdpSide::put_uplink(forward::PortId port) {
@@ -110,10 +134,24 @@ void XdpSide::remove_vpc(Vni vni) {
   if (vteps_.erase(vni) != 0) steer();
 }
 
+void XdpSide::put_circuit(const forward::CircuitEntry& circuit) {
+  circuits_[circuit.id] = circuit;
+  steer();
+}
+
+void XdpSide::remove_circuit(CircuitId id) {
+  if (circuits_.erase(id) != 0) steer();
+}
+
 void XdpSide::steer() {
   std::set<xdp::VtepKey> wanted;
   for (const auto& [vni, vtep] : vteps_) wanted.insert(vtep);
   if (auto ok = steering_->set_vteps(wanted); !ok) give_up(ok.error().message());
+  std::set<xdp::CircuitKey> tags;
+  for (const auto& [id, circuit] : circuits_) {
+    if (uplinks_.contains(circuit.port)) tags.insert({kTestRunsOn, circuit.outer_vlan, circuit.vlan});
+  }
+  if (auto ok = steering_->set_circuits(tags); !ok) give_up(ok.error().message());
 }
 
 std::optional<forward::MemoryIo::Sent> XdpSide::offer(const Input& input) {

@@ -28,6 +28,8 @@ class XdpSide {
   void remove_port(forward::PortId port);
   void put_vpc(const oracle::VpcEntry& vpc);
   void remove_vpc(Vni vni);
+  void put_circuit(const forward::CircuitEntry& circuit);
+  void remove_circuit(CircuitId id);
   /// What the program sends for it; nullopt: the packet is the worker's.
   [[nodiscard]] std::optional<forward::MemoryIo::Sent> offer(const Input& input);
   /// Between two bursts.
@@ -46,6 +48,7 @@ class XdpSide {
   std::map<forward::PortId, std::uint32_t> uplinks_;
   std::set<std::uint32_t> free_;
   std::map<Vni, xdp::VtepKey> vteps_;
+  std::map<CircuitId, forward::CircuitEntry> circuits_;
 };
 
 }  // namespace simplon::differential

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The stages' questions to the tables, in packet order, for one pair of addresses: classify, vxlan_decap, ip_forward,
-// resolve, pmtu. Whatever is not plainly forwarded from one VPC to another of the same domain has no shortcut: the
-// worker drops, answers, punts, spreads or encrypts it. A domain with policy has none: every packet of it is judged.
+// The stages' questions to the tables, in packet order, for one pair of addresses: classify, vxlan_decap or circuit_decap,
+// ip_forward, resolve, pmtu. Whatever is not plainly forwarded from one VPC or circuit to another of the same domain has no
+// shortcut: the worker drops, answers, punts, spreads or encrypts it. A domain with policy has none: every packet of it is judged.
 #include "gateway/forward/shortcut.h"
 
 #include <algorithm>
@@ -41,59 +41,109 @@ bool may_be_forwarded(const IpAddress& source, const IpAddress& destination) {
   return parse_inner({bytes.data(), length}, ignored);
 }
 
-}  // namespace
+/// What a packet on a circuit is asked for with: its source does not matter.
+IpAddress any_source(bool v4) {
+  return v4 ? IpAddress::v4({192, 0, 2, 1}) : IpAddress::v6({0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+}
 
-std::optional<Shortcut> Tables::shortcut(const Shortcut::Question& asked) const {
-  const TableState& state = *state_;
-  const bool v4 = asked.source.is_v4();
-  if (v4 != asked.destination.is_v4() || asked.vni.value() == 0 || asked.vni.value() >= kVnis) return std::nullopt;
-
-  const auto in = writer_->ports.find(asked.port);
-  if (in == writer_->ports.end() || in->second.kind != PortKind::kUplink || in->second.mac.is_zero())
-    return std::nullopt;
+/// vxlan_decap.
+const Attachment* enter_vpc(const TableState& state, const Shortcut::Question& asked) {
+  if (asked.vni.value() == 0 || asked.vni.value() >= kVnis || asked.source.is_v4() != asked.destination.is_v4()) return nullptr;
   const Attachment* vpc = state.vnis[asked.vni.value()].load(std::memory_order_relaxed);
   if (vpc == nullptr || vpc->vtep.family != (asked.outer_source.is_v4() ? 4 : 6) ||
       !vpc->accepted.contains(WireAddress::from(asked.outer_source)) ||
       !may_be_forwarded(asked.source, asked.destination) || !vpc->owns(WireAddress::from(asked.source))) {
-    return std::nullopt;
+    return nullptr;
   }
+  return vpc;
+}
 
-  const Domain& domain = *vpc->domain;
+/// circuit_decap.
+const Attachment* enter_circuit(const TableState& state, const Shortcut::Question& asked) {
+  const std::uint32_t* slot = state.circuits.find(CircuitKey::of(asked.port, asked.outer_vlan, asked.vlan));
+  if (slot == nullptr || !may_be_forwarded(any_source(asked.destination.is_v4()), asked.destination)) return nullptr;
+  const Attachment* circuit = state.attachments[*slot].object.load(std::memory_order_relaxed);
+  return circuit != nullptr && circuit->kind == AttachmentKind::kCircuit ? circuit : nullptr;
+}
+
+/// resolve, pmtu and vxlan_encap.
+bool leave_into_vpc(const TableState& state, const Attachment& vpc, const IpAddress& destination, Shortcut& found) {
+  const Endpoint* endpoint = state.endpoints.find(EndpointKey::of(vpc.id, WireAddress::from(destination)));
+  if (endpoint == nullptr || endpoint->vtep_family != vpc.vtep.family) return false;
+  const Adjacency* adjacency = state.adjacencies[endpoint->adjacency].load(std::memory_order_relaxed);
+  if (adjacency == nullptr) return false;
+  found.egress = AttachmentId::vpc(Vni(vpc.id));
+  found.port = adjacency->port;
+  found.ethernet_destination = adjacency->ethernet.destination;
+  found.ethernet_source = adjacency->ethernet.source;
+  found.outer_source = vpc.vtep.to_ip();
+  found.outer_destination = endpoint->vtep_address().to_ip();
+  found.egress_udp_port = vpc.udp_port;
+  found.inner_destination = endpoint->mac;
+  found.inner_source = vpc.gateway_mac;
+  const std::size_t room =
+      vxlan_inner_mtu(adjacency->path_mtu, vpc.vtep.family == 4 ? sizeof(wire::Ipv4Header) : sizeof(wire::Ipv6Header));
+  found.mtu = static_cast<std::uint16_t>(std::min<std::size_t>(room, vpc.mtu));
+  return true;
+}
+
+/// resolve, pmtu and circuit_encap. `circuit`: with the gateway that the route names.
+bool leave_into_circuit(const TableState& state, const Attachment& circuit, const CircuitEntry& entry,
+                        const IpAddress& destination, Shortcut& found) {
+  const WireAddress next = circuit.link.gateway.family != 0 ? circuit.link.gateway : WireAddress::from(destination);
+  const Neighbor* neighbor = state.neighbors.find(EndpointKey::of(circuit.id, next));
+  if (neighbor == nullptr || circuit.link.port == kNoPort) return false;
+  found.egress = AttachmentId::circuit(CircuitId(circuit.id));
+  found.port = circuit.link.port;
+  found.ethernet_destination = neighbor->mac;
+  found.ethernet_source = circuit.gateway_mac;
+  found.outer_type = entry.outer_vlan == 0 ? std::uint16_t{0} : entry.outer_type;
+  found.outer_vlan = entry.outer_vlan;
+  found.vlan = entry.vlan;
+  found.mtu = circuit.mtu;
+  return true;
+}
+
+}  // namespace
+
+std::optional<Shortcut> Tables::shortcut(const Shortcut::Question& asked) const {
+  const TableState& state = *state_;
+  const auto in = writer_->ports.find(asked.port);
+  if (in == writer_->ports.end() || in->second.kind != PortKind::kUplink) return std::nullopt;
+  const bool tagged = asked.vlan != 0;
+  if (!tagged && in->second.mac.is_zero()) return std::nullopt;
+  const Attachment* from = tagged ? enter_circuit(state, asked) : enter_vpc(state, asked);
+  if (from == nullptr) return std::nullopt;
+
+  const Domain& domain = *from->domain;
   if (!domain.exists.load(std::memory_order_relaxed) || domain.policy.load(std::memory_order_relaxed) != nullptr) return std::nullopt;
-  const RouteValue route(v4 ? domain.fib4.lookup(fib_key(asked.destination.v4_value()))
-                            : domain.fib6.lookup(fib_key(asked.destination.bytes().data())));
+  const RouteValue route(asked.destination.is_v4() ? domain.fib4.lookup(fib_key(asked.destination.v4_value()))
+                                                   : domain.fib6.lookup(fib_key(asked.destination.bytes().data())));
   // Which member of a group it is depends on ports.
   if (route.action() != RouteValue::Action::kForward) return std::nullopt;
   const Attachment* to = state.attachments[route.slot()].object.load(std::memory_order_relaxed);
   // A change in another domain would not be heard of.
-  if (to == nullptr || to->kind != AttachmentKind::kVpc || to->domain != vpc->domain) return std::nullopt;
-
-  const Endpoint* endpoint = state.endpoints.find(EndpointKey::of(to->id, WireAddress::from(asked.destination)));
-  if (endpoint == nullptr || endpoint->vtep_family != to->vtep.family) return std::nullopt;
-  const Adjacency* adjacency = state.adjacencies[endpoint->adjacency].load(std::memory_order_relaxed);
-  if (adjacency == nullptr) return std::nullopt;
-  const auto out = writer_->ports.find(adjacency->port);
-  if (out == writer_->ports.end() || out->second.kind != PortKind::kUplink) return std::nullopt;
+  if (to == nullptr || to->domain != from->domain) return std::nullopt;
 
   Shortcut found;
-  const Writer::AttachmentRecord* record = writer_->find_attachment(AttachmentId::vpc(asked.vni));
-  found.domain = record->domain();
-  found.uplink_mac = in->second.mac;
-  found.vtep = vpc->vtep.to_ip();
-  found.udp_port = vpc->udp_port;
-  found.gateway_mac = vpc->gateway_mac;
-  found.egress = Vni(to->id);
-  found.port = adjacency->port;
-  found.ethernet_destination = adjacency->ethernet.destination;
-  found.ethernet_source = adjacency->ethernet.source;
-  found.outer_source = to->vtep.to_ip();
-  found.outer_destination = endpoint->vtep_address().to_ip();
-  found.egress_udp_port = to->udp_port;
-  found.inner_destination = endpoint->mac;
-  found.inner_source = to->gateway_mac;
-  const std::size_t room =
-      vxlan_inner_mtu(adjacency->path_mtu, to->vtep.family == 4 ? sizeof(wire::Ipv4Header) : sizeof(wire::Ipv6Header));
-  found.mtu = static_cast<std::uint16_t>(std::min<std::size_t>(room, to->mtu));
+  if (to->kind == AttachmentKind::kVpc) {
+    if (!leave_into_vpc(state, *to, asked.destination, found)) return std::nullopt;
+  } else if (to->kind == AttachmentKind::kCircuit) {
+    const Writer::AttachmentRecord* record = writer_->find_attachment(AttachmentId::circuit(CircuitId(to->id)));
+    const auto* entry = record == nullptr ? nullptr : std::get_if<CircuitEntry>(&record->entry);
+    if (entry == nullptr || !leave_into_circuit(state, *to, *entry, asked.destination, found)) return std::nullopt;
+  } else {
+    return std::nullopt;
+  }
+  const auto out = writer_->ports.find(found.port);
+  if (out == writer_->ports.end() || out->second.kind != PortKind::kUplink) return std::nullopt;
+
+  found.ingress = AttachmentId{from->kind, from->id};
+  found.domain = writer_->find_attachment(found.ingress)->domain();
+  found.ethernet_to = tagged ? from->gateway_mac : in->second.mac;
+  found.vtep = from->vtep.to_ip();
+  found.udp_port = from->udp_port;
+  found.gateway_mac = from->gateway_mac;
   return found;
 }
 

@@ -162,7 +162,9 @@ Result<void> Tables::upsert_circuit(const CircuitEntry& circuit) {
   if (circuit.port != kNoPort) state_->circuits.upsert(key_of(circuit), record->slot);
   if (old_key && (circuit.port == kNoPort || *old_key != key_of(circuit))) state_->circuits.erase(*old_key);
   if (before == DomainId{}) writer_->regroup(*record);
+  if (before.value() != 0) writer_->changed(before);
   if (before == circuit.domain) return {};
+  writer_->changed(circuit.domain);
   if (before.value() != 0) writer_->leave_domain(before, *record);
   writer_->join_domain(circuit.domain, *record);
   return {};
@@ -177,6 +179,7 @@ void Tables::remove_circuit(CircuitId circuit) {
   writer_->withdraw_attachment(*record);
   record->entry = std::monostate{};
   writer_->publish_vias(circuit);
+  writer_->changed(entry.domain);
   writer_->leave_domain(entry.domain, *record);
   writer_->settle_attachment(id);
 }
@@ -199,12 +202,16 @@ Result<void> Tables::upsert_neighbor(const NeighborEntry& neighbor) {
   }
   const EndpointKey key = neighbor_key(neighbor.circuit, neighbor.address);
   const Neighbor* present = state_->neighbors.find(key);
-  if (present == nullptr || present->mac != neighbor.mac) state_->neighbors.upsert(key, {neighbor.mac});
+  if (present != nullptr && present->mac == neighbor.mac) return {};
+  const bool is_new = present == nullptr;
+  state_->neighbors.upsert(key, {neighbor.mac});
+  // Nothing was forwarded to one that was not known.
+  if (!is_new) writer_->neighbor_changed(neighbor.circuit);
   return {};
 }
 
 void Tables::remove_neighbor(CircuitId circuit, const IpAddress& address) {
-  state_->neighbors.erase(neighbor_key(circuit, address));
+  if (state_->neighbors.erase(neighbor_key(circuit, address))) writer_->neighbor_changed(circuit);
 }
 
 std::vector<AskedNeighbor> Tables::take_asked() {

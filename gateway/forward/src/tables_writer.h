@@ -165,12 +165,14 @@ class Tables::Writer {
     if (change_listener) change_listener(id);
   }
   void everything_changed() const { changed(DomainId{}); }
-  /// An endpoint matters to the domain its VPC is in, if there is one.
-  void endpoint_changed(Vni vni) {
+  /// What is in an attachment matters to the domain that is in, if there is one.
+  void inside_changed(AttachmentId id) {
     if (!change_listener) return;
-    const AttachmentRecord* record = find_attachment(AttachmentId::vpc(vni));
+    const AttachmentRecord* record = find_attachment(id);
     if (record != nullptr && record->configured()) changed(record->domain());
   }
+  void endpoint_changed(Vni vni) { inside_changed(AttachmentId::vpc(vni)); }
+  void neighbor_changed(CircuitId circuit) { inside_changed(AttachmentId::circuit(circuit)); }
 
   void publish_path(Sa& sa, std::uint32_t adjacency);
   void rebuild_inputs();

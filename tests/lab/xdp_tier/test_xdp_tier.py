@@ -9,60 +9,10 @@ from scapy.layers.vxlan import VXLAN
 
 from lib import capture, traffic, vxlan_host
 from lib.expect import expect
-from lib.gateway import Gateway
+from lib.xdp_hosts import (BLUE, BLUE_MTU, BLUE_VM, BLUE_VM6, C1, LINE, LINE6, OUR_LINE, RED, RED_VM, RED_VM6, VTEP, Hosts)
 
 FORGE = pathlib.Path(__file__).resolve().parents[1] / "lib/forge.py"
-RED, BLUE = 5001, 5002
-VTEP, C1, C2 = "10.255.1.1", "10.255.1.11", "10.255.2.11"
-RED_VM, RED_VM6, BLUE_VM, BLUE_VM6 = "10.20.0.11", "fd00:20::11", "10.30.0.11", "fd00:30::11"
-RED_MTU, BLUE_MTU = 1450, 1400
 COUNT = 20
-
-
-def vpc(name, vni, n, address, address6, vtep, mtu):
-    mac = vxlan_host.mac(vni, address)
-    return {"name": name, "domain": "d", "vni": vni, "prefixes": [f"10.{n}.0.0/24", f"fd00:{n}::/64"],
-            "gateway": [f"10.{n}.0.1/24", f"fd00:{n}::1/64"], "mtu": mtu,
-            "endpoints": [{"address": one, "mac": mac, "vtep": vtep} for one in (address, address6)]}
-
-
-class Hosts:
-    def __init__(self, lab):
-        self.gw, self.c1, self.c2 = lab.namespace("gw"), lab.namespace("c1"), lab.namespace("c2")
-        for host, uplink, net, vni, n, mtu, addresses in (
-                (self.c1, "red0", "10.255.1", RED, 20, RED_MTU, [f"{RED_VM}/24", f"{RED_VM6}/64"]),
-                (self.c2, "blue0", "10.255.2", BLUE, 30, BLUE_MTU, [f"{BLUE_VM}/24", f"{BLUE_VM6}/64"])):
-            lab.veth(self.gw, uplink, host, "eth0")
-            self.gw.ip(f"addr add {net}.1/24 dev {uplink}")
-            host.ip(f"addr add {net}.11/24 dev eth0")
-            # Frames that XDP redirects into a veth need a NAPI at its other end; a partial checksum would need the worker.
-            host.run("ethtool", "-K", "eth0", "gro", "on", "tx", "off")
-            vxlan_host.VxlanEndpoint(host, vni, addresses, [f"10.{n}.0.1", f"fd00:{n}::1"], f"{net}.11", VTEP, mtu=mtu)
-            host.run("ethtool", "-K", f"vx{vni}", "tx", "off", check=False)
-        self.c2.ip(f"route add {VTEP} via 10.255.2.1")
-        self.c1.ip("addr add 10.255.1.66/24 dev eth0")
-        self.simplon = Gateway(self.gw)
-        self.document = {
-            "gateway": {"name": "gw", "vtep": VTEP},
-            "uplinks": [{"interface": "red0"}, {"interface": "blue0"}],
-            "domains": [{"name": "d"}],
-            "vpcs": [vpc("red", RED, 20, RED_VM, RED_VM6, C1, RED_MTU),
-                     vpc("blue", BLUE, 30, BLUE_VM, BLUE_VM6, C2, BLUE_MTU)]}
-
-    def uplink(self, name):
-        """Of a forwarder that may just be starting."""
-        def there():
-            return next((one for one in self.simplon.show("status")["uplinks"] if one["interface"] == name), None)
-
-        return expect(there, 20, f"the forwarder tells of {name}")
-
-    def in_xdp(self):
-        return self.uplink("red0")["xdp_packets"]
-
-    def wait_for_xdp(self, within=30):
-        """Traffic flows and grows the counter of what XDP forwarded."""
-        before = self.in_xdp()
-        expect(lambda: self.in_xdp() >= before + 100, within, "packets from red are forwarded in XDP")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +21,7 @@ def hosts(lab):
     built.simplon.manage_forwarder()
     built.simplon.start()
     built.simplon.apply(built.document)
-    for address in (BLUE_VM, BLUE_VM6):
+    for address in (BLUE_VM, BLUE_VM6, LINE, LINE6):
         traffic.reachable(built.c1, address)
     yield built
     built.simplon.assert_healthy()
@@ -84,6 +34,60 @@ def test_traffic_between_vpcs_passes_in_xdp(hosts, address):
         hosts.wait_for_xdp()
         traffic.carried(stream, 2000)
     assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, stream.result
+    hosts.simplon.assert_accounted()
+
+
+@pytest.mark.parametrize("source,uplink,destination,address", [
+    ("c1", "red0", "c3", LINE), ("c1", "red0", "c3", LINE6), ("c3", "line0", "c1", RED_VM), ("c3", "line0", "c1", RED_VM6)])
+def test_so_does_traffic_of_a_circuit(hosts, source, uplink, destination, address):
+    with traffic.stream(getattr(hosts, source), getattr(hosts, destination), address) as stream:
+        hosts.wait_for_xdp(uplink)
+        traffic.carried(stream, 2000)
+    assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, stream.result
+    hosts.simplon.assert_accounted()
+
+
+def circuit_counts(hosts):
+    return hosts.simplon.show("circuit", "show")["circuits"][0]["programmed"]
+
+
+def test_the_counters_of_a_circuit_know_what_xdp_forwarded(hosts):
+    before, sent = circuit_counts(hosts), hosts.in_xdp("line0")
+    with traffic.stream(hosts.c3, hosts.c1, RED_VM) as stream:
+        hosts.wait_for_xdp("line0")
+    assert stream.result.lost == 0
+    assert hosts.in_xdp("line0") > sent
+    expect(lambda: circuit_counts(hosts)["rx_packets"] - before["rx_packets"] >= stream.result.sent, 5,
+           f"{stream.result.sent} packets are counted at the circuit")
+
+
+def test_a_router_with_a_new_card_is_found(hosts):
+    """Its MAC address changes; what is sent to the old one it does not take."""
+    with traffic.stream(hosts.c1, hosts.c3, LINE) as stream:
+        hosts.wait_for_xdp()
+        hosts.c3.ip("link set line address 02:dd:00:00:00:77")
+        hosts.c3.ip("neigh flush dev line")
+        traffic.reachable(hosts.c3, OUR_LINE)
+        so_far = stream.so_far()
+        expect(lambda: stream.so_far() >= so_far + 1000, 20, "packets arrive at the new address")
+        hosts.wait_for_xdp()
+    hosts.simplon.assert_accounted()
+
+
+def test_a_removed_circuit_gets_nothing_any_more(hosts):
+    without = copy.deepcopy(hosts.document)
+    without["circuits"] = []
+    with traffic.stream(hosts.c1, hosts.c3, LINE) as stream:
+        hosts.wait_for_xdp()
+        hosts.simplon.apply(without)
+        expect(hosts.simplon.current, 10, "the forwarder confirmed it")
+        late = capture.Capture(hosts.c3, "eth0", filter="vlan and udp")
+        so_far = stream.so_far()
+        traffic.ping(hosts.c1, BLUE_VM, count=10)
+        assert stream.so_far() == so_far
+        assert late.stop().count() == 0
+        hosts.simplon.apply(hosts.document)
+        hosts.wait_for_xdp()
     hosts.simplon.assert_accounted()
 
 

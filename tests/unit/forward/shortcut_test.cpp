@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// A shortcut exists for what the stages would plainly forward from VPC to VPC, and every write after which that may be
-// different says so.
+// A shortcut exists for what the stages would plainly forward between VPCs and circuits, and every write after which that may
+// be different says so.
 #include "gateway/forward/shortcut.h"
 
 #include <gtest/gtest.h>
@@ -58,7 +58,11 @@ class ShortcutTest : public ::testing::Test {
   }
   [[nodiscard]] std::optional<Shortcut> ask(const char* source = "10.0.0.7", const char* destination = "10.0.1.5",
                                             const char* outer = "192.0.2.10", std::uint32_t vni = 10) const {
-    return tables_.shortcut({kUplink, Vni{vni}, ip(outer), ip(source), ip(destination)});
+    return tables_.shortcut({.port = kUplink,
+                             .vni = Vni{vni},
+                             .outer_source = ip(outer),
+                             .source = ip(source),
+                             .destination = ip(destination)});
   }
   /// The domains that `write` names.
   std::vector<DomainId> named_by(const std::function<void()>& write) {
@@ -79,11 +83,12 @@ TEST_F(ShortcutTest, SaysAllThatTheTablesDecide) {
   const auto found = ask();
   ASSERT_TRUE(found);
   EXPECT_EQ(found->domain, kHome);
-  EXPECT_EQ(found->uplink_mac, mac("02:00:00:00:00:aa"));
+  EXPECT_EQ(found->ethernet_to, mac("02:00:00:00:00:aa"));
   EXPECT_EQ(found->vtep, ip("192.0.2.1"));
   EXPECT_EQ(found->udp_port, 4789);
   EXPECT_EQ(found->gateway_mac, mac("02:00:00:00:00:01"));
-  EXPECT_EQ(found->egress, Vni{20});
+  EXPECT_EQ(found->ingress, AttachmentId::vpc(Vni{10}));
+  EXPECT_EQ(found->egress, AttachmentId::vpc(Vni{20}));
   EXPECT_EQ(found->port, kUplink);
   EXPECT_EQ(found->ethernet_destination, mac("02:00:00:00:00:bb"));
   EXPECT_EQ(found->outer_destination, ip("192.0.2.20"));
@@ -168,6 +173,133 @@ TEST_F(ShortcutTest, AWriteThatChangesNothingNamesNobody) {
         tables_.remove_endpoint(Vni{77}, ip("10.0.1.5"));
         tables_.remove_route(kHome, prefix("10.77.0.0/16"));
       }).empty());
+}
+
+TEST_F(ShortcutTest, ThereAreSomeOverIpv6) {
+  VpcEntry six = vpc(10, "10.0.0.0/24");
+  six.vtep = ip("2001:db8::1");
+  six.accepted_vteps = {ip("2001:db8::10")};
+  ASSERT_TRUE(tables_.upsert_vpc(six));
+  EXPECT_FALSE(ask());
+  const auto found = ask("10.0.0.7", "10.0.1.5", "2001:db8::10");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->vtep, ip("2001:db8::1"));
+  EXPECT_EQ(found->outer_destination, ip("192.0.2.20"));
+}
+
+/// Circuit 3 (VLAN 100, 192.0.2.128/30) and circuit 4 (VLAN 7 in 300) in domain 1 on the uplink; behind 3 10.3.0.0/16.
+class CircuitShortcutTest : public ShortcutTest {
+ protected:
+  CircuitShortcutTest() {
+    EXPECT_TRUE(tables_.upsert_circuit(circuit()));
+    EXPECT_TRUE(tables_.upsert_circuit({CircuitId{4}, kHome, kUplink, 7, 300, 0x88a8, mac("02:00:00:00:00:aa"), 1400, true}));
+    EXPECT_TRUE(tables_.upsert_route(line()));
+    EXPECT_TRUE(tables_.upsert_route(
+        {kHome, prefix("192.0.2.128/30"), RouteAction::kForward, {{AttachmentId::circuit(CircuitId{4}), 1}}}));
+    EXPECT_TRUE(tables_.upsert_neighbor(neighbor()));
+    tables_.commit();
+  }
+  static CircuitEntry circuit() {
+    return {CircuitId{3}, kHome, kUplink, 100, 0, 0x88a8, mac("02:00:00:00:00:aa"), 1500, true};
+  }
+  static RouteEntry line() {
+    return {kHome, prefix("10.3.0.0/16"), RouteAction::kForward, {{AttachmentId::circuit(CircuitId{3}), 1, ip("192.0.2.129")}}};
+  }
+  static NeighborEntry neighbor(const char* to = "02:dd:00:00:00:03") { return {CircuitId{3}, ip("192.0.2.129"), mac(to)}; }
+  [[nodiscard]] std::optional<Shortcut> out() const { return ask("10.0.0.7", "10.3.0.9"); }
+  [[nodiscard]] std::optional<Shortcut> in(std::uint16_t vlan = 100, std::uint16_t outer = 0,
+                                           const char* destination = "10.0.1.5") const {
+    return tables_.shortcut({.port = kUplink, .outer_vlan = outer, .vlan = vlan, .destination = ip(destination)});
+  }
+};
+
+TEST_F(CircuitShortcutTest, SaysAllThatTheTablesDecide) {
+  const auto there = out();
+  ASSERT_TRUE(there);
+  EXPECT_EQ(there->ingress, AttachmentId::vpc(Vni{10}));
+  EXPECT_EQ(there->egress, AttachmentId::circuit(CircuitId{3}));
+  EXPECT_EQ(there->port, kUplink);
+  EXPECT_EQ(there->ethernet_destination, mac("02:dd:00:00:00:03"));
+  EXPECT_EQ(there->ethernet_source, mac("02:00:00:00:00:aa"));
+  EXPECT_EQ(there->outer_type, 0);
+  EXPECT_EQ(there->vlan, 100);
+  EXPECT_EQ(there->mtu, 1500);
+
+  const auto back = in();
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->domain, kHome);
+  EXPECT_EQ(back->ingress, AttachmentId::circuit(CircuitId{3}));
+  EXPECT_EQ(back->egress, AttachmentId::vpc(Vni{20}));
+  EXPECT_EQ(back->ethernet_to, mac("02:00:00:00:00:aa"));
+  EXPECT_EQ(in(7, 300)->ingress, AttachmentId::circuit(CircuitId{4}));
+
+  const auto across = in(100, 0, "10.3.0.9");
+  ASSERT_TRUE(across);
+  EXPECT_EQ(across->egress, AttachmentId::circuit(CircuitId{3}));
+
+  // Directly to a neighbor, with two tags.
+  EXPECT_FALSE(in(100, 0, "192.0.2.130"));
+  ASSERT_TRUE(tables_.upsert_neighbor({CircuitId{4}, ip("192.0.2.130"), mac("02:dd:00:00:00:04")}));
+  const auto near = in(100, 0, "192.0.2.130");
+  ASSERT_TRUE(near);
+  EXPECT_EQ(near->outer_type, 0x88a8);
+  EXPECT_EQ(near->outer_vlan, 300);
+  EXPECT_EQ(near->vlan, 7);
+}
+
+TEST_F(CircuitShortcutTest, ThereIsNoneForWhatIsTheWorkers) {
+  EXPECT_FALSE(in(101)) << "no circuit";
+  EXPECT_FALSE(in(7)) << "one tag of two";
+  EXPECT_FALSE(in(100, 300)) << "no circuit";
+  EXPECT_FALSE(in(100, 0, "10.0.1.6")) << "no endpoint";
+  EXPECT_FALSE(in(100, 0, "224.0.0.5")) << "multicast";
+  EXPECT_FALSE(in(100, 0, "fe80::1")) << "link-local";
+  tables_.remove_neighbor(CircuitId{3}, ip("192.0.2.129"));
+  EXPECT_FALSE(out()) << "no neighbor";
+  ASSERT_TRUE(tables_.upsert_neighbor(neighbor()));
+  RouteEntry several = line();
+  several.nexthops.push_back({AttachmentId::circuit(CircuitId{4}), 1, ip("192.0.2.130")});
+  ASSERT_TRUE(tables_.upsert_route(several));
+  tables_.commit();
+  EXPECT_FALSE(out()) << "several nexthops";
+  ASSERT_TRUE(tables_.upsert_route(line()));
+  PolicyEntry policy;
+  policy.attachment = AttachmentId::circuit(CircuitId{4});
+  policy.domain = kHome;
+  ASSERT_TRUE(tables_.upsert_policy(policy));
+  tables_.commit();
+  EXPECT_FALSE(out()) << "policy somewhere in the domain";
+  EXPECT_FALSE(in()) << "policy somewhere in the domain";
+}
+
+TEST_F(CircuitShortcutTest, EveryWriteThatMayEndOneNamesItsDomain) {
+  const std::vector<DomainId> home{kHome};
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_neighbor(neighbor("02:dd:00:00:00:33"))); }), home);
+  EXPECT_EQ(out()->ethernet_destination, mac("02:dd:00:00:00:33"));
+  EXPECT_EQ(named_by([&] { tables_.remove_neighbor(CircuitId{3}, ip("192.0.2.129")); }), home);
+  EXPECT_TRUE(named_by([&] { ASSERT_TRUE(tables_.upsert_neighbor(neighbor())); }).empty()) << "nothing went there";
+  EXPECT_TRUE(named_by([&] {
+                ASSERT_TRUE(tables_.upsert_neighbor(neighbor()));
+                ASSERT_TRUE(tables_.upsert_circuit(circuit()));
+                tables_.remove_neighbor(CircuitId{3}, ip("192.0.2.131"));
+              }).empty())
+      << "nothing changed";
+  for (const auto& change : std::vector<std::function<void(CircuitEntry&)>>{
+           [](auto& entry) { entry.vlan = 101; }, [](auto& entry) { entry.mtu = 1300; }, [](auto& entry) { entry.port = kNoPort; },
+           [](auto& entry) { entry.mac = mac("02:00:00:00:00:ab"); }, [](auto& entry) { entry.outer_vlan = 9; }}) {
+    CircuitEntry entry = circuit();
+    change(entry);
+    EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_circuit(entry)); }), home);
+    EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_circuit(circuit())); }), home);
+    EXPECT_TRUE(out() && in());
+  }
+  CircuitEntry elsewhere = circuit();
+  elsewhere.domain = kElsewhere;
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_circuit(elsewhere)); }), (std::vector<DomainId>{kHome, kElsewhere}));
+  EXPECT_FALSE(out() || in());
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_circuit(circuit())); }), (std::vector<DomainId>{kElsewhere, kHome}));
+  EXPECT_EQ(named_by([&] { tables_.remove_circuit(CircuitId{3}); }), home);
+  EXPECT_FALSE(out() || in());
 }
 
 TEST_F(ShortcutTest, WhatTheyForwardedIsInTheTotals) {

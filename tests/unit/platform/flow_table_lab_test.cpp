@@ -74,6 +74,17 @@ TEST_F(FlowTableLab, AnAttachmentLosesAllItsFlowsAtOnceAndOthersNone) {
   for (std::uint32_t i = 0; i < 100; ++i) EXPECT_FALSE(seen(flow(1 + i % 2, i)));
 }
 
+TEST_F(FlowTableLab, AVlanAndAVpcOfOneNumberAreTwoAttachments) {
+  const auto tagged = [](std::uint32_t vlan) { return vlan | SIMPLON_XDP_TAGGED << SIMPLON_XDP_INGRESS_KIND; };
+  const auto inner_v6 = [](std::uint32_t ingress) { return ingress | SIMPLON_XDP_INGRESS_IPV6; };
+  for (const std::uint32_t ingress : {100U, tagged(100), inner_v6(tagged(100))}) ASSERT_TRUE(table_->put(flow(ingress, 1)));
+  settle();
+  EXPECT_TRUE(table_->invalidate(tagged(100)));
+  EXPECT_TRUE(seen(flow(100, 1)));
+  EXPECT_FALSE(seen(flow(tagged(100), 1)));
+  EXPECT_FALSE(seen(flow(inner_v6(tagged(100)), 1)));
+}
+
 TEST_F(FlowTableLab, AFlowThatWasPutBeforeAnInvalidationIsNeverSeen) {
   ASSERT_TRUE(table_->put(flow(1, 1, 7)));
   table_->invalidate(1);
