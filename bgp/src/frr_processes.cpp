@@ -47,7 +47,8 @@ Result<gid_t> frr_group() {
   return found->gr_gid;
 }
 
-/// Whatever is made below it belongs to FRR's group and is closed to others: no file is ever given away, which needs root.
+/// Files in it belong to FRR's group by its setgid bit and are closed to others: none is ever given away, which needs root.
+/// Nor is there a folder in it: our umask would close it to the group, and to open it again would end the setgid bit.
 Result<void> prepare_config_root() {
   const auto wanted = frr_group();
   if (!wanted) return Unexpected(wanted.error());
@@ -95,7 +96,7 @@ const char* to_string(FrrDaemon daemon) noexcept {
 
 FrrProcesses::FrrProcesses(std::string pathspace, std::shared_ptr<sys::ServiceSupervisor> supervisor)
     : pathspace_(std::move(pathspace)),
-      config_directory_(std::string(kConfigRoot) + "/" + pathspace_),
+      config_prefix_(std::string(kConfigRoot) + "/" + pathspace_ + "."),
       run_directory_("/var/run/frr/" + pathspace_),
       units_(supervisor != nullptr),
       supervisor_(supervisor ? std::move(supervisor) : sys::make_process_supervisor(run_directory_ + "/supervisor")) {}
@@ -113,14 +114,13 @@ Result<void> FrrProcesses::check_installed() const {
 
 Result<void> FrrProcesses::store(const FrrConfig& config) const {
   if (auto ready = prepare_config_root(); !ready) return ready;
-  if (auto made = sys::make_directories(config_directory_, 0750); !made) return made;
   if (!units_) {
     if (auto made = give_run_directory(run_directory_); !made) return made;
   }
   const std::pair<const char*, const std::string&> files[] = {
-      {"/zebra.conf", config.zebra}, {"/bgpd.conf", config.bgpd}, {"/bfdd.conf", config.bfdd}};
+      {"zebra.conf", config.zebra}, {"bgpd.conf", config.bgpd}, {"bfdd.conf", config.bfdd}};
   for (const auto& [name, content] : files) {
-    if (auto stored = store_file(config_directory_ + name, content); !stored) return stored;
+    if (auto stored = store_file(config_prefix_ + name, content); !stored) return stored;
   }
   return {};
 }
@@ -132,7 +132,7 @@ Result<void> FrrProcesses::start(FrrDaemon daemon) {
   sys::ServiceSpec spec;
   spec.name = service_name(daemon);
   spec.netns = pathspace_;
-  spec.argv = {kProgramDirectory + name, "-N", pathspace_, "-f", config_directory_ + "/" + name + ".conf",
+  spec.argv = {kProgramDirectory + name, "-N", pathspace_, "-f", config_prefix_ + name + ".conf",
                // No vty over TCP.
                "-P", "0"};
   if (daemon == FrrDaemon::kZebra) {
@@ -170,13 +170,14 @@ Result<void> FrrProcesses::request_stop(FrrDaemon daemon, bool kill) {
 }
 
 Result<void> FrrProcesses::remove_files() const {
-  std::vector<std::string> directories = {config_directory_};
-  // FRR's own, which simplon-netns@.service removes when it stops.
-  if (!units_) directories.push_back(run_directory_);
-  for (const auto& directory : directories) {
+  std::vector<std::string> paths;
+  for (const auto daemon : kFrrDaemons) paths.push_back(config_prefix_ + to_string(daemon) + ".conf");
+  // FRR's own directory, which simplon-netns@.service removes when it stops.
+  if (!units_) paths.push_back(run_directory_);
+  for (const auto& path : paths) {
     std::error_code error;
-    std::filesystem::remove_all(directory, error);
-    if (error) return fail(ErrorCode::kUnavailable, "cannot remove " + directory + ": " + error.message());
+    std::filesystem::remove_all(path, error);
+    if (error) return fail(ErrorCode::kUnavailable, "cannot remove " + path + ": " + error.message());
   }
   return {};
 }

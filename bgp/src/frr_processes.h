@@ -21,7 +21,7 @@ inline constexpr std::array<FrrDaemon, 3> kFrrDaemons = {FrrDaemon::kZebra, FrrD
 
 /// Processes and files of one FRR instance (`-N PATHSPACE`). Everything here returns within milliseconds.
 ///
-/// Files: /run/simplon-frr/PATHSPACE/{zebra,bgpd,bfdd}.conf (0640, ours and of group frr: what a daemon reads when it
+/// Files: /run/simplon-frr/PATHSPACE.{zebra,bgpd,bfdd}.conf (0640, ours and of group frr: what a daemon reads when it
 /// starts, also without us), /var/run/frr/PATHSPACE/ (FRR's: sockets, pid files, bgpd.log). Nothing below /etc/frr.
 /// The daemon DAEMON is service simplon-DAEMON@PATHSPACE of the supervisor.
 class FrrProcesses {
@@ -51,7 +51,7 @@ class FrrProcesses {
   [[nodiscard]] std::string service_name(FrrDaemon daemon) const;
 
   std::string pathspace_;
-  std::string config_directory_;
+  std::string config_prefix_;
   std::string run_directory_;
   /// The supervisor is systemd.
   bool units_;

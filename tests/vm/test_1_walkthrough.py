@@ -103,7 +103,7 @@ def test_simplond_may_what_it_needs_and_no_more(machines):
         row(f"forwarder.sock for user {name}", answer, answer == wanted)
     mounts = edge.out("stat -f -c %T /run/netns/simplon-red").strip()
     row("the namespace of a domain, seen by the host", mounts, mounts == "nsfs")
-    row("what FRR starts with", edge.out("stat -c '%n %a %U:%G' /run/simplon-frr /run/simplon-frr/* /run/simplon-frr/*/bgpd.conf | paste -sd ,").strip())
+    row("what FRR starts with", edge.out("stat -c '%n %a %U:%G' /run/simplon-frr /run/simplon-frr/* | paste -sd ,").strip())
     denied = edge.out("journalctl -q -b -k -o cat -g 'apparmor=.DENIED.*simplon' || true").strip()
     row("AppArmor denied", denied or "nothing", not denied)
 

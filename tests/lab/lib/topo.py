@@ -217,7 +217,9 @@ def clean(lab_id):
                 proc.end(int(pid), proc.start_time(int(pid)), 2.0)
     for space in spaces:
         run(["ip", "netns", "delete", space], check=False)
-    for parent in ("/etc/frr", "/run/frr", "/run/simplon-frr", "/var/lib/frr", "/etc/netns"):
+    for path in pathlib.Path("/run/simplon-frr").glob(f"{lab_id}-*"):
+        path.unlink(missing_ok=True)
+    for parent in ("/etc/frr", "/run/frr", "/var/lib/frr", "/etc/netns"):
         for path in pathlib.Path(parent).glob(f"{lab_id}-*"):
             shutil.rmtree(path, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)

@@ -294,7 +294,7 @@ TEST_F(FrrLab, StopLeavesNothing) {
   ASSERT_TRUE(stopped) << stopped.error().message();
   EXPECT_THAT(reported, IsEmpty());
   EXPECT_FALSE(sys::process_alive(bgpd));
-  EXPECT_FALSE(std::filesystem::exists("/run/simplon-frr/" + gateway));
+  EXPECT_FALSE(std::filesystem::exists("/run/simplon-frr/" + gateway + ".bgpd.conf"));
   EXPECT_FALSE(std::filesystem::exists("/var/run/frr/" + gateway));
   EXPECT_FALSE(status().running);
   // And it can begin again.
