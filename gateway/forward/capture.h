@@ -16,6 +16,8 @@
 namespace simplon::forward {
 
 class CaptureTap;
+template <class One>
+class WatchOfEach;
 class Watch;
 
 /// Where a capture looks; bits.
@@ -57,8 +59,8 @@ struct Captured {
   std::vector<std::uint8_t> bytes;
 };
 
-/// Packets that workers see, in a ring of memory of kBufferBytes. What does not fit is counted and lost: a worker waits for
-/// nobody. Threads: the table writer's, but `watch()` is the workers'.
+/// Packets that workers see, in a ring of memory for each of them, of kBufferBytes together. What does not fit is counted and
+/// lost: a worker waits for nobody. Threads: the table writer's, but `watch()` is the workers'.
 class Capture {
  public:
   static constexpr std::size_t kBufferBytes = std::size_t{4} << 20;
@@ -68,14 +70,14 @@ class Capture {
   ~Capture();
 
   [[nodiscard]] std::shared_ptr<Watch> watch() const;
-  /// Oldest first; at most `most`.
+  /// Oldest first, as far as they are there; at most `most`.
   [[nodiscard]] std::vector<Captured> take(std::size_t most);
   /// In all.
   [[nodiscard]] std::uint64_t lost() const noexcept;
 
  private:
-  explicit Capture(std::shared_ptr<CaptureTap> tap);
-  std::shared_ptr<CaptureTap> tap_;
+  explicit Capture(std::shared_ptr<WatchOfEach<CaptureTap>> taps);
+  std::shared_ptr<WatchOfEach<CaptureTap>> taps_;
 };
 
 }  // namespace simplon::forward

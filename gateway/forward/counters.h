@@ -16,6 +16,8 @@ class Counter {
   void add(std::uint64_t by = 1) noexcept {
     value_.store(value_.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
   }
+  /// For a count that several workers have in common: none is lost.
+  void add_together(std::uint64_t by = 1) noexcept { value_.fetch_add(by, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t read() const noexcept { return value_.load(std::memory_order_relaxed); }
 
  private:

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
+#include <memory>
 #include <span>
-#include <vector>
 
 #include "platform/base/result.h"
 #include "platform/base/strong.h"
@@ -32,15 +30,22 @@ struct Packet {
   PortId port = kNoPort;
 };
 
-/// All packet memory of one worker: frames of kFrameBytes, page-aligned, in one mapping.
+/// The free packet memory of a worker: frames of kFrameBytes, page-aligned, in one mapping.
 ///
-/// The mapping can be registered as the UMEM of every AF_XDP socket of the worker, so that a packet received on one
-/// uplink is sent on another without a copy. A frame has exactly one owner: the pool, a PacketIo (its rings) or the
-/// worker. `receive` hands frames to the worker, `transmit` hands them to the port, which returns them to the pool.
+/// The mapping can be registered as the UMEM of every AF_XDP socket, so that a packet received on one uplink is sent on
+/// another without a copy. A frame has exactly one owner: a pool, a PacketIo (its rings) or a worker. `receive` hands frames
+/// to the worker, `transmit` hands them to the port, which returns them to the pool.
 ///
-/// Threads: the worker's, except `release_remote`.
+/// Several workers have a pool each, made by `sibling`, over the same memory. A frame may be released to another of them than
+/// the one it came from: each keeps at most kKept, and what is more waits, in portions, for those that have none left.
+///
+/// Threads: the worker's, except `release_remote`, `available` and `sibling`, which are the control thread's; the last two
+/// while the pool is in no use.
 class FramePool {
  public:
+  /// Chosen by us: some bursts; half of it is a portion, for which a lock is taken.
+  static constexpr std::size_t kKept = 512;
+
   /// Shared memory has a descriptor, with which another process can go on with it; for huge pages the host has to allow them
   /// in shared memory. Errors: kExhausted if the memory cannot be mapped.
   enum class Memory : std::uint8_t { kPrivate, kShared };
@@ -48,27 +53,30 @@ class FramePool {
   /// Goes on with the memory of a former process. `in_use` has a bit for each frame that is not free (frame n is bit n).
   /// Errors: kPeer if `memory` does not hold exactly `frames` frames.
   [[nodiscard]] static Result<FramePool> adopt(sys::UniqueFd memory, std::size_t frames, std::span<const std::uint64_t> in_use);
+  /// One more pool over the same memory, which lives as long as one of them does.
+  [[nodiscard]] FramePool sibling();
   FramePool(FramePool&& other) noexcept;
   FramePool& operator=(FramePool&&) = delete;
   ~FramePool();
 
   /// The whole mapping, for xsk_umem__create.
-  [[nodiscard]] std::span<std::uint8_t> memory() const noexcept { return {base_, frames_ * kFrameBytes}; }
+  [[nodiscard]] std::span<std::uint8_t> memory() const noexcept { return {base_, frames() * kFrameBytes}; }
   /// Of shared memory; -1 for private.
-  [[nodiscard]] int descriptor() const noexcept { return memory_.get(); }
-  [[nodiscard]] std::size_t frames() const noexcept { return frames_; }
-  [[nodiscard]] std::size_t available() const noexcept { return free_.size(); }
+  [[nodiscard]] int descriptor() const noexcept;
+  [[nodiscard]] std::size_t frames() const noexcept;
+  /// Free ones that this pool has, or can have.
+  [[nodiscard]] std::size_t available() const noexcept;
 
   /// First byte of a free frame, or nullptr. Never allocates memory.
   [[nodiscard]] std::uint8_t* allocate() noexcept {
-    if (remote_waiting_.load(std::memory_order_relaxed)) collect_remote();
-    if (free_.empty()) return nullptr;
-    const std::uint32_t index = free_.back();
-    free_.pop_back();
-    return base_ + std::size_t{index} * kFrameBytes;
+    if (count_ == 0 && !fetch()) return nullptr;
+    return base_ + std::size_t{free_[--count_]} * kFrameBytes;
   }
   /// `inside`: any byte of the frame.
-  void release(const std::uint8_t* inside) noexcept { free_.push_back(index_of(inside)); }
+  void release(const std::uint8_t* inside) noexcept {
+    if (count_ == limit_) put_aside();
+    free_[count_++] = index_of(inside);
+  }
   /// As `release`, from another thread (a socket being destroyed by the control thread).
   void release_remote(const std::uint8_t* inside) noexcept;
 
@@ -91,16 +99,17 @@ class FramePool {
   }
 
  private:
-  FramePool(sys::UniqueFd memory, std::uint8_t* base, std::size_t frames, std::span<const std::uint64_t> in_use);
-  void collect_remote() noexcept;
+  struct Shared;
+  FramePool(std::shared_ptr<Shared> shared, std::size_t limit);
+  [[gnu::cold, gnu::noinline]] bool fetch() noexcept;
+  [[gnu::cold, gnu::noinline]] void put_aside() noexcept;
 
-  sys::UniqueFd memory_;
   std::uint8_t* base_ = nullptr;
-  std::size_t frames_ = 0;
-  std::vector<std::uint32_t> free_;
-  std::mutex remote_mutex_;
-  std::vector<std::uint32_t> remote_;
-  std::atomic<bool> remote_waiting_{false};
+  /// The first `count_` of `limit_`.
+  std::unique_ptr<std::uint32_t[]> free_;
+  std::size_t count_ = 0;
+  std::size_t limit_ = 0;
+  std::shared_ptr<Shared> shared_;
 };
 
 }  // namespace simplon::forward

@@ -30,6 +30,10 @@ class PacketIo {
   /// drops them as tx_refused. Never blocks. A packet that was taken counts as sent.
   [[nodiscard]] virtual std::size_t transmit(std::span<const Packet> packets) noexcept = 0;
 
+  /// The same for packets that go before others when there is little room: what the kernel sends through a host port, which is
+  /// what keeps routing and neighbors alive.
+  [[nodiscard]] virtual std::size_t transmit_urgent(std::span<const Packet> packets) noexcept { return transmit(packets); }
+
   /// Called once after a burst in which `transmit` was called: kick the kernel, reap completions.
   virtual void flush() noexcept {}
 };

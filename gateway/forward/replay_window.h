@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
-#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace simplon::forward {
 
@@ -21,7 +22,11 @@ namespace simplon::forward {
 /// window past every genuine packet in flight.
 ///
 /// Units: `seq` is a full 64-bit extended sequence number (ESN) in host byte order; the sender starts at 1, so 0 is
-/// never accepted. Threads: none. The worker that owns the SA owns its window. Never allocates.
+/// never accepted. Never allocates.
+/// Threads: one at a time for what changes the window, each of them after asking `would_accept` again
+/// (src/sa_sharing.h). Any number may ask meanwhile: they may take for fresh what was so a moment ago, but never the
+/// reverse, because `top_` moves after the words it moves over, and a word is given to newer numbers only when its old ones
+/// are too old.
 class ReplayWindow {
  public:
   static constexpr std::uint32_t kMaxSize = 4096;
@@ -36,31 +41,35 @@ class ReplayWindow {
 
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
   /// The highest number committed; 0: none.
-  [[nodiscard]] std::uint64_t top() const noexcept { return top_; }
+  [[nodiscard]] std::uint64_t top() const noexcept { return top_.load(std::memory_order_relaxed); }
 
   [[nodiscard]] bool would_accept(std::uint64_t seq) const noexcept {
     if (seq == 0) return false;
-    if (seq > top_ || size_ == 0) return true;
-    if (top_ - seq >= size_) return false;
-    return (word(seq) & bit(seq)) == 0;
+    const std::uint64_t at = top_.load(std::memory_order_acquire);
+    if (seq > at || size_ == 0) return true;
+    if (at - seq >= size_) return false;
+    return (word(seq).load(std::memory_order_relaxed) & bit(seq)) == 0;
   }
 
   void commit(std::uint64_t seq) noexcept {
-    if (seq > top_) {
-      const std::uint64_t from = top_ / 64;
+    const std::uint64_t at = top();
+    if (seq > at) {
+      const std::uint64_t from = at / 64;
       const std::uint64_t to = seq / 64;
       const std::uint64_t steps = to - from > mask_ ? mask_ + std::uint64_t{1} : to - from;
-      for (std::uint64_t i = 1; i <= steps; ++i) bits_[(from + i) & mask_] = 0;
-      top_ = seq;
+      for (std::uint64_t i = 1; i <= steps; ++i) bits_[(from + i) & mask_].store(0, std::memory_order_relaxed);
+      top_.store(seq, std::memory_order_release);
     }
-    bits_[(seq / 64) & mask_] |= bit(seq);
+    std::atomic<std::uint64_t>& bits = bits_[(seq / 64) & mask_];
+    bits.store(bits.load(std::memory_order_relaxed) | bit(seq), std::memory_order_relaxed);
   }
 
   /// The 64-bit number whose low half arrived (RFC 4303 appendix A2.1, for a window of any size).
   [[nodiscard]] std::uint64_t extend(std::uint32_t low) const noexcept {
     const std::uint32_t window = size_ == 0 ? 1 : size_;
-    const auto top_low = static_cast<std::uint32_t>(top_);
-    auto high = static_cast<std::uint32_t>(top_ >> 32);
+    const std::uint64_t at = top();
+    const auto top_low = static_cast<std::uint32_t>(at);
+    auto high = static_cast<std::uint32_t>(at >> 32);
     if (top_low >= window - 1) {
       // Case A: the window lies inside one subspace.
       if (low < top_low - (window - 1)) ++high;
@@ -72,23 +81,27 @@ class ReplayWindow {
   }
 
   /// The bitmap in use, for another process to go on with: see `restore`.
-  [[nodiscard]] std::span<const std::uint64_t> words() const noexcept { return std::span(bits_).first(mask_ + std::size_t{1}); }
+  [[nodiscard]] std::vector<std::uint64_t> words() const {
+    std::vector<std::uint64_t> words(mask_ + std::size_t{1});
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] = bits_[i].load(std::memory_order_relaxed);
+    return words;
+  }
   /// Makes a new window of the same size what `top` and `words` were read from. False if `words` is of another size.
   [[nodiscard]] bool restore(std::uint64_t top, std::span<const std::uint64_t> words) noexcept {
     if (words.size() != mask_ + std::size_t{1}) return false;
-    std::copy(words.begin(), words.end(), bits_.begin());
-    top_ = top;
+    for (std::size_t i = 0; i < words.size(); ++i) bits_[i].store(words[i], std::memory_order_relaxed);
+    top_.store(top, std::memory_order_relaxed);
     return true;
   }
 
  private:
-  [[nodiscard]] std::uint64_t word(std::uint64_t seq) const noexcept { return bits_[(seq / 64) & mask_]; }
+  [[nodiscard]] const std::atomic<std::uint64_t>& word(std::uint64_t seq) const noexcept { return bits_[(seq / 64) & mask_]; }
   [[nodiscard]] static std::uint64_t bit(std::uint64_t seq) noexcept { return std::uint64_t{1} << (seq % 64); }
 
-  std::uint64_t top_ = 0;
+  std::atomic<std::uint64_t> top_{0};
   std::uint32_t size_ = 0;
   std::uint32_t mask_ = 0;
-  std::array<std::uint64_t, 128> bits_{};
+  std::array<std::atomic<std::uint64_t>, 128> bits_{};
 };
 
 }  // namespace simplon::forward

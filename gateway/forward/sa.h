@@ -92,7 +92,7 @@ struct SaProgress {
 /// One security association for as long as its key lives: what was negotiated, and the runtime that must never start
 /// again (a repeated sequence number repeats an AES-GCM nonce). Address changes replace the path, not the Sa.
 ///
-/// Threads: made and installed by the table writer; the runtime is the worker's; `usage` and `take_mapping` are the
+/// Threads: made and installed by the table writer; the runtime is the workers'; `usage` and `take_mapping` are the
 /// writer's to call at any time.
 class alignas(64) Sa {
  public:
@@ -110,7 +110,7 @@ class alignas(64) Sa {
   /// The path last given to `Tables`. Writer thread only.
   [[nodiscard]] const SaPath& path() const noexcept { return path_; }
   [[nodiscard]] SaUsage usage() const noexcept;
-  /// When its worker has ended.
+  /// When the workers have ended.
   [[nodiscard]] SaProgress progress() const;
   /// Before it is installed. False if the replay window does not fit.
   [[nodiscard]] bool resume(const SaProgress& progress);
@@ -122,7 +122,10 @@ class alignas(64) Sa {
 
   // What follows is for the stages and for Tables.
 
-  /// Worker-owned.
+  /// Of a mapping, from the workers to the writer.
+  enum class Mailbox : std::uint8_t { kEmpty, kFilling, kFull };
+
+  /// The workers'; how several of them share it is in src/sa_sharing.h.
   struct Runtime {
     Counter packets;
     Counter bytes;
@@ -130,9 +133,11 @@ class alignas(64) Sa {
     Counter failed;
     std::atomic<std::uint64_t> sequence{0};
     std::atomic<std::uint64_t> last_use{0};
+    /// Of who changes the window, if there are several workers.
+    std::atomic<bool> window_taken{false};
+    // A mailbox of one: a worker fills it when it is empty, the writer empties it.
+    std::atomic<Mailbox> mailbox{Mailbox::kEmpty};
     ReplayWindow window;
-    // A mailbox of one: the worker fills it when it is empty, the writer empties it.
-    std::atomic<bool> mapping_full{false};
     SaMapping mapping;
     explicit Runtime(std::uint32_t window_size) noexcept : window(window_size) {}
   };

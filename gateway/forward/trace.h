@@ -21,6 +21,8 @@ namespace simplon::forward {
 
 class Recorder;
 class Watch;
+template <class One>
+class WatchOfEach;
 
 /// One thing that a stage found out.
 struct TraceFact {
@@ -92,7 +94,7 @@ class LiveTrace {
   [[nodiscard]] static Result<std::unique_ptr<LiveTrace>> create(const Tables& tables, AttachmentId from,
                                                                  const PacketFilter& filter);
   ~LiveTrace();
-  /// For the worker, which sees every packet through it meanwhile.
+  /// For the workers, which see every packet through it meanwhile.
   [[nodiscard]] std::shared_ptr<Watch> watch() const;
   /// The packet has come. Any thread.
   [[nodiscard]] bool done() const noexcept;
@@ -100,8 +102,10 @@ class LiveTrace {
   [[nodiscard]] Trace explain(const Tables& tables) const;
 
  private:
-  explicit LiveTrace(std::shared_ptr<Recorder> recorder);
-  std::shared_ptr<Recorder> recorder_;
+  explicit LiveTrace(std::shared_ptr<WatchOfEach<Recorder>> recorders);
+  /// The first that is done.
+  [[nodiscard]] const Recorder* recorder() const noexcept;
+  std::shared_ptr<WatchOfEach<Recorder>> recorders_;
 };
 
 /// What an operator does about a drop; `{from}`, `{to}`, `{domain}`, `{source}` and `{destination}` stand for the packet's.

@@ -13,35 +13,45 @@ constexpr int kMaxWakeups = 8;
 
 }  // namespace
 
-AfXdpIo::AfXdpIo(forward::FramePool& pool, forward::PortId port, std::vector<std::unique_ptr<xdp::XskSocket>> sockets)
-    : pool_(pool), port_(port), sockets_(std::move(sockets)) {}
+AfXdpIo::AfXdpIo(forward::FramePool& pool, forward::PortId port, std::vector<std::shared_ptr<UplinkQueue>> receives,
+                 std::shared_ptr<UplinkQueue> sends)
+    : pool_(pool), port_(port), receives_(std::move(receives)), sends_(std::move(sends)) {}
 
-AfXdpIo::~AfXdpIo() {
-  for (auto& socket : sockets_) {
-    const auto owned = socket->owned();
-    socket.reset();
-    for (const std::uint64_t offset : owned) pool_.release_remote(pool_.at(offset));
+std::size_t AfXdpIo::take(std::span<const xdp::FrameRef> refs, std::span<forward::Packet> burst) const noexcept {
+  for (std::size_t i = 0; i < refs.size(); ++i) {
+    burst[i] = {pool_.at(refs[i].offset), static_cast<std::uint16_t>(refs[i].length), port_};
   }
+  return refs.size();
 }
 
 std::size_t AfXdpIo::receive(std::span<forward::Packet> burst) noexcept {
   std::size_t total = 0;
   std::array<xdp::FrameRef, kChunk> refs;
   // A different queue is first each time, so that a busy one cannot starve the others.
-  for (std::size_t i = 0; i < sockets_.size(); ++i) {
-    xdp::XskSocket& socket = *sockets_[(next_ + i) % sockets_.size()];
-    if (socket.in_flight() > 0) push(socket);
+  for (std::size_t i = 0; i < receives_.size(); ++i) {
+    const std::size_t room = std::min(burst.size(), kControlTurn) - total;
+    UplinkQueue& queue = *receives_[(next_ + i) % receives_.size()];
+    const std::size_t got = queue.socket().receive_control(std::span(refs).first(room));
+    total += take(std::span(refs).first(got), burst.subspan(total));
+  }
+  for (std::size_t i = 0; i < receives_.size(); ++i) {
+    UplinkQueue& queue = *receives_[(next_ + i) % receives_.size()];
+    push_what_waits(queue);
     const std::size_t room = std::min(burst.size() - total, kChunk);
     if (room > 0) {
-      const std::size_t got = socket.receive(std::span(refs).first(room));
-      for (std::size_t k = 0; k < got; ++k) {
-        burst[total++] = {pool_.at(refs[k].offset), static_cast<std::uint16_t>(refs[k].length), port_};
-      }
+      const std::size_t got = queue.socket().receive(std::span(refs).first(room));
+      total += take(std::span(refs).first(got), burst.subspan(total));
     }
-    restock(socket);
+    restock(queue.socket());
   }
+  if (receives_.empty()) push_what_waits(*sends_);
   ++next_;
   return total;
+}
+
+void AfXdpIo::push_what_waits(UplinkQueue& queue) noexcept {
+  std::unique_lock<std::mutex> lock;
+  if (queue.try_sending(lock) && queue.socket().in_flight() > 0) push(queue.socket());
 }
 
 void AfXdpIo::restock(xdp::XskSocket& socket) noexcept {
@@ -61,7 +71,7 @@ void AfXdpIo::restock(xdp::XskSocket& socket) noexcept {
     if (took < want) break;
     space -= took;
   }
-  socket.wake();
+  socket.wake_receiver();
 }
 
 void AfXdpIo::reap(xdp::XskSocket& socket) noexcept {
@@ -76,15 +86,19 @@ void AfXdpIo::reap(xdp::XskSocket& socket) noexcept {
 void AfXdpIo::push(xdp::XskSocket& socket) noexcept {
   for (int i = 0; i < kMaxWakeups; ++i) {
     const std::size_t before = socket.in_flight();
-    socket.wake();
+    socket.wake_sender();
     reap(socket);
     if (socket.in_flight() == 0 || socket.in_flight() == before) return;
   }
 }
 
-std::size_t AfXdpIo::transmit(std::span<const forward::Packet> packets) noexcept {
+std::size_t AfXdpIo::transmit(std::span<const forward::Packet> packets) noexcept { return send(packets, kSparedForUrgent); }
+std::size_t AfXdpIo::transmit_urgent(std::span<const forward::Packet> packets) noexcept { return send(packets, 0); }
+
+std::size_t AfXdpIo::send(std::span<const forward::Packet> packets, std::uint32_t spared) noexcept {
   // One worker sends through one queue: order is kept, and the queues of a NIC are for several senders.
-  xdp::XskSocket& socket = *sockets_.front();
+  const auto lock = sends_->sending();
+  xdp::XskSocket& socket = sends_->socket();
   std::array<xdp::FrameRef, kChunk> refs;
   std::size_t total = 0;
   bool pushed = false;
@@ -93,7 +107,7 @@ std::size_t AfXdpIo::transmit(std::span<const forward::Packet> packets) noexcept
     for (std::size_t i = 0; i < count; ++i) {
       refs[i] = {pool_.offset_of(packets[total + i].data), packets[total + i].length};
     }
-    const std::size_t took = socket.transmit(std::span(refs).first(count));
+    const std::size_t took = socket.transmit(std::span(refs).first(count), spared);
     total += took;
     if (took < count) {
       if (pushed) break;
@@ -105,13 +119,16 @@ std::size_t AfXdpIo::transmit(std::span<const forward::Packet> packets) noexcept
 }
 
 void AfXdpIo::flush() noexcept {
-  xdp::XskSocket& socket = *sockets_.front();
-  if (socket.in_flight() > 0) push(socket);
+  const auto lock = sends_->sending();
+  if (sends_->socket().in_flight() > 0) push(sends_->socket());
 }
 
 std::vector<int> AfXdpIo::descriptors() const {
   std::vector<int> fds;
-  for (const auto& socket : sockets_) fds.push_back(socket->fd());
+  for (const auto& queue : receives_) {
+    fds.push_back(queue->socket().fd());
+    if (queue->socket().control_fd() >= 0) fds.push_back(queue->socket().control_fd());
+  }
   return fds;
 }
 

@@ -1,42 +1,52 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "gateway/forward/packet_io.h"
-#include "platform/xdp/xsk_socket.h"
+#include "gateway/forwarder/uplink_queue.h"
 
 namespace simplon::forwarder {
 
-/// An uplink as the worker sees it: the AF_XDP sockets of all its receive queues.
+/// An uplink as one worker sees it: the receive queues that are its own, and the one that it sends through, which is one of those
+/// unless it has none.
 ///
-/// Frames: the fill rings are stocked from the pool by the worker itself, at its first `receive`; on destruction (by the
-/// table writer) every frame the sockets still own goes back with `release_remote`.
+/// Control traffic (platform/xdp/control.bpf.h) comes first, but at most kControlTurn packets of each `receive`: data that looks
+/// like it cannot take more than its share. What the kernel sends through host ports may use the last kSparedForUrgent places of
+/// the transmit ring, data may not.
+///
+/// Frames: the fill rings are stocked from the pool by the worker itself, at its first `receive`.
 class AfXdpIo final : public forward::PacketIo {
  public:
-  AfXdpIo(forward::FramePool& pool, forward::PortId port, std::vector<std::unique_ptr<xdp::XskSocket>> sockets);
-  ~AfXdpIo() override;
+  static constexpr std::size_t kControlTurn = 16;
+  static constexpr std::uint32_t kSparedForUrgent = 64;
+
+  AfXdpIo(forward::FramePool& pool, forward::PortId port, std::vector<std::shared_ptr<UplinkQueue>> receives,
+          std::shared_ptr<UplinkQueue> sends);
 
   [[nodiscard]] std::size_t receive(std::span<forward::Packet> burst) noexcept override;
   [[nodiscard]] std::size_t transmit(std::span<const forward::Packet> packets) noexcept override;
+  [[nodiscard]] std::size_t transmit_urgent(std::span<const forward::Packet> packets) noexcept override;
   void flush() noexcept override;
 
   /// Descriptors that become readable when packets arrive.
   [[nodiscard]] std::vector<int> descriptors() const;
-  [[nodiscard]] const std::vector<std::unique_ptr<xdp::XskSocket>>& sockets() const noexcept { return sockets_; }
 
  private:
+  [[nodiscard]] std::size_t take(std::span<const xdp::FrameRef> refs, std::span<forward::Packet> burst) const noexcept;
+  [[nodiscard]] std::size_t send(std::span<const forward::Packet> packets, std::uint32_t spared) noexcept;
   void restock(xdp::XskSocket& socket) noexcept;
   void reap(xdp::XskSocket& socket) noexcept;
   void push(xdp::XskSocket& socket) noexcept;
+  void push_what_waits(UplinkQueue& queue) noexcept;
 
   forward::FramePool& pool_;
   forward::PortId port_;
-  std::vector<std::unique_ptr<xdp::XskSocket>> sockets_;
+  std::vector<std::shared_ptr<UplinkQueue>> receives_;
+  std::shared_ptr<UplinkQueue> sends_;
   std::size_t next_ = 0;
 };
 

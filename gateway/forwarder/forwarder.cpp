@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-//     simplond --table protocol--> TableApplier --+--> Tables <-- worker thread (AF_XDP, TUN)
+//     simplond --table protocol--> TableApplier --+--> Tables <-- worker threads (AF_XDP, TUN)
 //     charon   --SA protocol-----> SaStore -------+       ^
 //     kernel   --netlink---------> Underlay, Uplinks -----+
 //     kernel of a domain --netlink--> Circuits -----------+
 //
 // Everything on the left runs on the one io_context thread, so no two of them write at the same time and none takes a
-// lock. The worker never waits for any of them. What has to happen after a write (resolve new destinations, tell the
-// worker about new descriptors) is done by `catch_up`, at the end of every request and event.
+// lock. The workers never wait for any of them. What has to happen after a write (resolve new destinations, tell the
+// workers about new descriptors) is done by `catch_up`, at the end of every request and event.
 #include "gateway/forwarder/forwarder.h"
 
 #include <spdlog/spdlog.h>
@@ -34,7 +34,7 @@
 #include "gateway/forwarder/tun_io.h"
 #include "gateway/forwarder/underlay.h"
 #include "gateway/forwarder/uplinks.h"
-#include "gateway/forwarder/worker_thread.h"
+#include "gateway/forwarder/worker_threads.h"
 #include "gateway/forwarder/xdp_tier.h"
 #include "gateway/ipc/table_server.h"
 #include "platform/netlink/monitor.h"
@@ -59,17 +59,21 @@ constexpr auto kDebounce = 20ms;
 constexpr const char* kControlUser = "simplond";
 // How long a packet to an unknown neighbor may wait until the neighbor is asked for.
 constexpr auto kAskInterval = 50ms;
+// Packet memory: the rings of two uplinks, full, and of each further worker what it keeps and a ring to send through.
+constexpr std::size_t kFrames = 16384;
+constexpr std::size_t kFramesOfEach = 4096;
 
 class LiveForwarder final : public Forwarder, public ipc::TableService, public PortControl {
  public:
-  LiveForwarder(asio::io_context& io, forward::FramePool pool, std::unique_ptr<netlink::Netlink> netlink,
+  LiveForwarder(asio::io_context& io, std::vector<forward::FramePool> pools, std::unique_ptr<netlink::Netlink> netlink,
                 std::unique_ptr<xdp::Steering> steering, std::uint64_t instance)
       : io_(io),
         instance_(instance),
-        pool_(std::move(pool)),
+        pools_(std::move(pools)),
+        tables_(static_cast<unsigned>(pools_.size())),
         netlink_(std::move(netlink)),
         steering_(std::move(steering)),
-        uplinks_(tables_, pool_, ids_, *netlink_, *steering_),
+        uplinks_(tables_, pools_, ids_, *netlink_, *steering_),
         underlay_(tables_, *netlink_, uplinks_),
         circuits_(io, tables_, uplinks_, *steering_,
                   [this](CircuitId circuit, const MacAddress& mac) {
@@ -84,7 +88,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
         asked_timer_(io) {}
 
   ~LiveForwarder() override {
-    // Nothing more comes in; then the worker ends; then ports may close.
+    // Nothing more comes in; then the workers end; then ports may close.
     table_server_.reset();
     sa_server_.reset();
     monitor_.reset();
@@ -92,17 +96,19 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     debounce_timer_.cancel();
     asked_timer_.cancel();
     *alive_ = false;
-    worker_.reset();
+    workers_.reset();
     inspector_.reset();
     host_ports_.reset();
   }
 
   /// `former`: what it handed over, or nullptr.
   Result<void> begin(const ForwarderOptions& options, TakenHandover* former) {
-    auto tuns = TunIo::create(pool_);
+    auto tuns = TunDevices::create(tables_.workers());
     if (!tuns) return Unexpected(tuns.error());
     tuns_ = *std::move(tuns);
-    host_ports_ = std::make_unique<HostPorts>(tables_, ids_, tuns_, [this](const ipc::HostPort& port) {
+    std::vector<std::shared_ptr<forward::PacketIo>> ios;
+    for (unsigned i = 0; i < tables_.workers(); ++i) ios.push_back(std::make_shared<TunIo>(pools_[i], tuns_, i));
+    host_ports_ = std::make_unique<HostPorts>(tables_, ids_, tuns_, std::move(ios), [this](const ipc::HostPort& port) {
       circuits_.watch(CircuitId(port.attachment.id), port.netns, port.interface);
     });
 
@@ -132,9 +138,9 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     }
 
     // From here on packets that waited are forwarded.
-    auto worker = WorkerThread::start(tables_, pool_, clock_);
-    if (!worker) return Unexpected(worker.error());
-    worker_ = *std::move(worker);
+    auto workers = WorkerThreads::start(tables_, pools_, clock_, options.workers);
+    if (!workers) return Unexpected(workers.error());
+    workers_ = *std::move(workers);
     publish_descriptors();
     Inspector::Ports ports{[this](forward::PortId port) { return interface_of(port); },
                            [this](const std::string& name) {
@@ -145,7 +151,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
                                              [this](forward::Watch* watch) {
                                                // Who looks sees every packet, also those that the XDP programs would forward.
                                                if (tier_ && watch != nullptr) tier_->pause();
-                                               worker_->watch(watch);
+                                               workers_->watch(watch);
                                                if (tier_ && watch == nullptr) tier_->resume();
                                              });
 
@@ -164,7 +170,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     return {};
   }
 
-  asio::awaitable<void> worker_passed() override { return settled(); }
+  asio::awaitable<void> workers_passed() override { return settled(); }
 
   Result<void> hand_over() override {
     table_server_.reset();
@@ -172,17 +178,17 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (tier_) tier_->pause();
     Handover handover;
     handover.instance = instance_;
-    handover.frames = pool_.frames();
+    handover.frames = pools_.front().frames();
     handover.generation = applier_.generation();
-    // The tables change no more, so the worker may go on while they are written down.
+    // The tables change no more, so the workers may go on while they are written down.
     handover.tables = applier_.encode();
-    worker_->stop();
+    workers_->stop();
     append_connections(handover.tables);
-    // Mappings that the worker noticed become events.
+    // Mappings that the workers noticed become events.
     sas_.tick();
     handover.events = sa_server_->close();
     handover.sas = sas_.snapshot();
-    std::vector<int> descriptors{pool_.descriptor()};
+    std::vector<int> descriptors{pools_.front().descriptor()};
     handover.uplinks = uplinks_.hand_over(descriptors);
     handover.host_ports = host_ports_->hand_over(descriptors);
     return leave_handover(handover, descriptors);
@@ -224,13 +230,11 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (tier_) tier_->count();
     ipc::Stats stats;
     stats.generation = applier_.generation();
-    const auto& counters = worker_->counters();
-    stats.accounting = {counters.received.read(), counters.originated.read(), counters.sent.read(), counters.punted.read(),
-                        counters.dropped()};
+    stats.accounting = workers_->accounting();
     for (std::size_t i = 0; i < forward::kDropCount; ++i) {
       const auto& drop = forward::kDropInfo[i];
       stats.drops.push_back({std::string(drop.counter), std::string(drop.reference), std::string(drop.sentence),
-                             counters.drops[i].read()});
+                             workers_->dropped(static_cast<forward::Drop>(i))});
     }
     for (const auto& attachment : applier_.attachments()) {
       ipc::AttachmentStats entry;
@@ -250,6 +254,8 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       stats.attachments.push_back(entry);
     }
     stats.uplinks = uplinks_.stats();
+    stats.workers = workers_->stats();
+    for (unsigned i = 0; i < stats.workers.size(); ++i) stats.workers[i].queues = uplinks_.queues_of(i);
     describe_tier(stats);
     stats.sas = sas_.stats();
     stats.neighbors = underlay_.stats();
@@ -307,14 +313,17 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   }
 
  private:
-  /// Everything in place before the worker starts: tables before ports would lose nothing either, but so no packet meets half of
+  /// Everything in place before the workers start: tables before ports would lose nothing either, but so no packet meets half of
   /// them.
   Result<void> adopt(TakenHandover& former) {
     auto descriptor = former.descriptors.begin() + 1;
     for (auto& state : former.state.uplinks) {
       Uplinks::Inherited inherited;
       inherited.link = std::move(*descriptor++);
-      for (std::size_t i = 0; i < state.queues.size(); ++i) inherited.sockets.push_back(std::move(*descriptor++));
+      for (const HandedQueue& queue : state.queues) {
+        auto& sockets = inherited.sockets.emplace_back(std::move(*descriptor++), sys::UniqueFd());
+        if (queue.has_control) sockets.second = std::move(*descriptor++);
+      }
       inherited.state = std::move(state);
       uplinks_.inherit(std::move(inherited));
     }
@@ -384,11 +393,13 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   }
 
   void publish_descriptors() {
-    // While adopting there is none yet; it is told when it starts.
-    if (!worker_) return;
-    auto descriptors = uplinks_.descriptors();
-    descriptors.push_back(tuns_->descriptor());
-    worker_->set_descriptors(std::move(descriptors));
+    // While adopting there are none yet; they are told when they start.
+    if (!workers_) return;
+    for (unsigned i = 0; i < tables_.workers(); ++i) {
+      auto descriptors = uplinks_.descriptors(i);
+      descriptors.push_back(tuns_->descriptor(i));
+      workers_->set_descriptors(i, std::move(descriptors));
+    }
   }
 
   /// Looks at the interfaces; true if uplinks changed.
@@ -461,6 +472,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       sas_.tick();
       catch_up();
       if (ticks_ % kTicksPerRetry == 0) {
+        workers_->measure();
         if (refresh_uplinks()) {
           publish_descriptors();
           underlay_.refresh();
@@ -479,17 +491,17 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   std::uint64_t instance_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   SteadyClock clock_;
-  // Tables destroy ports, which give their frames back to the pool.
-  forward::FramePool pool_;
+  // Tables destroy ports, which give their frames back. One of each worker.
+  std::vector<forward::FramePool> pools_;
   forward::Tables tables_;
   PortIds ids_;
-  std::shared_ptr<TunIo> tuns_;
+  std::shared_ptr<TunDevices> tuns_;
   std::unique_ptr<netlink::Netlink> netlink_;
   std::unique_ptr<xdp::Steering> steering_;
   /// Outlives the programs that read it. nullptr: see `no_tier_`.
   std::unique_ptr<XdpTier> tier_;
   std::string no_tier_ = "switched off";
-  std::unique_ptr<WorkerThread> worker_;
+  std::unique_ptr<WorkerThreads> workers_;
   std::unique_ptr<Inspector> inspector_;
   Uplinks uplinks_;
   std::unique_ptr<HostPorts> host_ports_;
@@ -519,7 +531,7 @@ Result<forward::FramePool> pool_of(TakenHandover& former) {
   std::vector<std::uint64_t> in_use(frames / 64 + 1);
   for (const auto& uplink : former.state.uplinks) {
     for (const auto& queue : uplink.queues) {
-      for (std::size_t i = 0; i < in_use.size(); ++i) in_use[i] |= queue.owned_bits[i];
+      for (std::size_t i = 0; i < in_use.size(); ++i) in_use[i] |= queue.receiving[i] | queue.sending[i];
     }
   }
   return forward::FramePool::adopt(std::move(former.descriptors.front()), frames, in_use);
@@ -537,10 +549,16 @@ Result<std::unique_ptr<Forwarder>> make(asio::io_context& io, const ForwarderOpt
   // Without a manager nothing can be handed over.
   using Memory = forward::FramePool::Memory;
   const auto kind = sys::has_service_manager() ? Memory::kShared : Memory::kPrivate;
-  auto pool = former == nullptr ? forward::FramePool::create(options.frames, kind) : pool_of(*former);
+  const unsigned workers = options.workers.workers;
+  const std::size_t frames = options.frames != 0 ? options.frames : kFrames + (workers - 1) * kFramesOfEach;
+  auto pool = former == nullptr ? forward::FramePool::create(frames, kind) : pool_of(*former);
   if (!pool) return Unexpected(pool.error());
+  std::vector<forward::FramePool> pools;
+  pools.reserve(workers);
+  pools.push_back(*std::move(pool));
+  while (pools.size() < workers) pools.push_back(pools.front().sibling());
   auto forwarder =
-      std::make_unique<LiveForwarder>(io, *std::move(pool), *std::move(netlink), *std::move(steering), instance);
+      std::make_unique<LiveForwarder>(io, std::move(pools), *std::move(netlink), *std::move(steering), instance);
   if (auto ok = forwarder->begin(options, former); !ok) return Unexpected(ok.error());
   return std::unique_ptr<Forwarder>(std::move(forwarder));
 }

@@ -8,6 +8,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include "gateway/forwarder/worker_placement.h"
 #include "platform/base/result.h"
 
 namespace simplon::forwarder {
@@ -16,13 +17,14 @@ struct ForwarderOptions {
   /// Holds forwarder.sock and sa.sock; must exist.
   std::string run_dir;
   std::string software;
-  /// Packet memory of the worker; 4 KiB each.
-  std::size_t frames = 16384;
+  /// Packet memory of all workers; 4 KiB each. 0: as many as the workers need for rings of the usual length.
+  std::size_t frames = 0;
+  WorkerPlacement workers;
   /// The XDP programs forward by themselves what needs no more (XdpTier), where they can.
   bool xdp_forwarding = true;
 };
 
-/// The whole forwarder: one worker thread that forwards, and the control side on the io_context, which is the only writer of
+/// The whole forwarder: the worker threads that forward, and the control side on the io_context, which is the only writer of
 /// the tables.
 class Forwarder {
  public:
@@ -35,8 +37,8 @@ class Forwarder {
   /// in the kernel; all that is left to do here is to end, and soon. Errors: the next process starts from nothing.
   [[nodiscard]] virtual Result<void> hand_over() = 0;
 
-  /// Returns when the worker has been between two bursts, or asleep, since the call: proof that it runs.
-  [[nodiscard]] virtual boost::asio::awaitable<void> worker_passed() = 0;
+  /// Returns when each worker has been between two bursts, or asleep, since the call: proof that they run.
+  [[nodiscard]] virtual boost::asio::awaitable<void> workers_passed() = 0;
 };
 
 }  // namespace simplon::forwarder

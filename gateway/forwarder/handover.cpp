@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// A planned restart. The forwarder that ends has stopped its worker between two bursts; from then on packets wait in the
+// A planned restart. The forwarder that ends has stopped its workers between two bursts; from then on packets wait in the
 // rings of its sockets and in the queues of its TUN devices. It writes down what it knows (this file's format), puts that and all
 // descriptors into one bundle (descriptor_bundle.h), and the bundle into the descriptor store of the service manager, which
 // gives it to the next process.
 //
 // The one thing that must not happen is that two processes go on with the same SA: the second one would repeat sequence
 // numbers, that is nonces. Therefore
-//   * the state is written after the worker has ended, and the process that wrote it never sends again;
+//   * the state is written after the workers have ended, and the process that wrote it never sends again;
 //   * a bundle can be taken out of its socket once, and the state in it is overwritten as soon as it was read;
 //   * the successor that cannot use the state forgets it and starts from nothing, and charon negotiates new SAs.
 //
@@ -37,7 +37,7 @@ namespace simplon::forwarder {
 namespace {
 
 constexpr std::array<char, 8> kMagic = {'S', 'P', 'L', 'N', 'H', 'A', 'N', 'D'};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr const char* kStoreName = "simplon-handover";
 
 // Chosen by us: what the forwarder itself can have.
@@ -191,8 +191,11 @@ void write(Writer& to, const HandedUplink& uplink) {
     to.number(queue.queue);
     to.number(queue.rx_ring);
     to.number(queue.tx_ring);
+    to.number(queue.control_ring);
+    to.number(static_cast<std::uint8_t>(queue.has_control));
     to.number(static_cast<std::uint8_t>(queue.zero_copy));
-    to.words(queue.owned_bits);
+    to.words(queue.receiving);
+    to.words(queue.sending);
   }
 }
 
@@ -218,15 +221,23 @@ HandedUplink read_uplink(Reader& from, std::uint64_t frames, std::vector<std::ui
     queue.queue = from.number<std::uint32_t>("queue");
     queue.rx_ring = ring("receive ring");
     queue.tx_ring = ring("transmit ring");
-    queue.zero_copy = from.flag("zero-copy");
-    queue.owned_bits = from.words("frames of a queue");
-    if (queue.owned_bits.size() != used.size()) {
-      from.refuse("the frames of a queue have the wrong number");
-      break;
+    queue.control_ring = from.number<std::uint32_t>("control ring");
+    if (queue.control_ring != 0 && (!std::has_single_bit(queue.control_ring) || queue.control_ring > kMaxRing)) {
+      from.refuse("control ring of " + std::to_string(queue.control_ring));
     }
-    for (std::size_t i = 0; i < used.size(); ++i) {
-      if ((used[i] & queue.owned_bits[i]) != 0) from.refuse("a frame has two owners");
-      used[i] |= queue.owned_bits[i];
+    queue.has_control = from.flag("control");
+    if (queue.has_control && queue.control_ring == 0) from.refuse("a control ring without places");
+    queue.zero_copy = from.flag("zero-copy");
+    for (auto* owned : {&queue.receiving, &queue.sending}) {
+      *owned = from.words("frames of a queue");
+      if (owned->size() != used.size()) {
+        from.refuse("the frames of a queue have the wrong number");
+        break;
+      }
+      for (std::size_t i = 0; i < used.size(); ++i) {
+        if ((used[i] & (*owned)[i]) != 0) from.refuse("a frame has two owners");
+        used[i] |= (*owned)[i];
+      }
     }
     uplink.queues.push_back(std::move(queue));
   }
@@ -318,7 +329,10 @@ Result<SecretBytes> read_once(int memory) {
 
 std::size_t Handover::descriptors() const noexcept {
   std::size_t count = 1 + host_ports.size();
-  for (const auto& uplink : uplinks) count += 1 + uplink.queues.size();
+  for (const auto& uplink : uplinks) {
+    count += 1 + uplink.queues.size();
+    for (const auto& queue : uplink.queues) count += queue.has_control ? 1 : 0;
+  }
   return count;
 }
 

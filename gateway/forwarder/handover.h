@@ -38,9 +38,14 @@ struct HandedQueue {
   std::uint32_t queue = 0;
   std::uint32_t rx_ring = 0;
   std::uint32_t tx_ring = 0;
+  /// 0: none was wanted.
+  std::uint32_t control_ring = 0;
+  /// The kernel gave one: there is a second descriptor.
+  bool has_control = false;
   bool zero_copy = false;
-  /// Frames that the socket owns: frame n is bit n.
-  std::vector<std::uint64_t> owned_bits;
+  /// Frames that the socket owns, to receive into and to send: frame n is bit n.
+  std::vector<std::uint64_t> receiving;
+  std::vector<std::uint64_t> sending;
   friend bool operator==(const HandedQueue&, const HandedQueue&) = default;
 };
 
@@ -53,8 +58,8 @@ struct HandedUplink {
   friend bool operator==(const HandedUplink&, const HandedUplink&) = default;
 };
 
-/// Its descriptors, in this order: the packet memory; of each uplink the link of its XDP program and the socket of each queue;
-/// the TUN device of each host port.
+/// Its descriptors, in this order: the packet memory; of each uplink the link of its XDP program and, of each queue, the socket
+/// and that of its control ring; the TUN device of each host port.
 struct Handover {
   std::uint64_t instance = 0;
   std::uint64_t frames = 0;

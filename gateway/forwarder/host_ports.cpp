@@ -66,8 +66,9 @@ ipc::AttachmentRef ref_of(const forward::AttachmentId& id) {
   return {static_cast<ipc::AttachmentKind>(id.kind), id.id};
 }
 
-HostPorts::HostPorts(forward::Tables& tables, PortIds& ids, std::shared_ptr<TunIo> tuns, TapOpened tap_opened)
-    : tables_(tables), ids_(ids), tuns_(std::move(tuns)), tap_opened_(std::move(tap_opened)) {}
+HostPorts::HostPorts(forward::Tables& tables, PortIds& ids, std::shared_ptr<TunDevices> tuns,
+                     std::vector<std::shared_ptr<forward::PacketIo>> ios, TapOpened tap_opened)
+    : tables_(tables), ids_(ids), tuns_(std::move(tuns)), ios_(std::move(ios)), tap_opened_(std::move(tap_opened)) {}
 
 HostPorts::~HostPorts() {
   for (const auto& [attachment, port] : ports_) close(port, false);
@@ -96,7 +97,7 @@ Result<void> HostPorts::upsert(const ipc::HostPort& wanted) {
   forward::PortEntry entry;
   entry.id = port.id;
   entry.kind = forward::PortKind::kHost;
-  entry.queues = {tuns_};
+  entry.queues = ios_;
   entry.frames = is_tap(wanted);
   auto installed = tables_.upsert_port(entry);
   if (installed) installed = tables_.upsert_host_port(entry_of(wanted, port.id, port.mac));
@@ -181,7 +182,7 @@ void HostPorts::close(const Port& port, bool delete_device) {
   if (delete_device && tun.valid()) ::ioctl(tun.get(), TUNSETPERSIST, 0);
   tables_.remove_port(port.id);
   ids_.give_back(port.id);
-  // The worker may be inside a write to it: closed after a grace period.
+  // A worker may be inside a write to it: closed after a grace period.
   tables_.quiescence().retire(new sys::UniqueFd(std::move(tun)));
   wait_for_workers(tables_);
 }

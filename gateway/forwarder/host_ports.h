@@ -21,7 +21,9 @@ class HostPorts {
  public:
   /// `tap_opened`: the TAP of a circuit is there, or again.
   using TapOpened = std::function<void(const ipc::HostPort& port)>;
-  HostPorts(forward::Tables& tables, PortIds& ids, std::shared_ptr<TunIo> tuns, TapOpened tap_opened);
+  /// `ios`: of each worker.
+  HostPorts(forward::Tables& tables, PortIds& ids, std::shared_ptr<TunDevices> tuns,
+            std::vector<std::shared_ptr<forward::PacketIo>> ios, TapOpened tap_opened);
   ~HostPorts();
 
   /// Creates or adopts the device and gives it addresses and MTU. Errors: those of sys::open_tun and netlink.
@@ -53,7 +55,8 @@ class HostPorts {
 
   forward::Tables& tables_;
   PortIds& ids_;
-  std::shared_ptr<TunIo> tuns_;
+  std::shared_ptr<TunDevices> tuns_;
+  std::vector<std::shared_ptr<forward::PacketIo>> ios_;
   TapOpened tap_opened_;
   std::map<ipc::AttachmentRef, Port> ports_;
   std::map<ipc::AttachmentRef, sys::UniqueFd> inherited_;

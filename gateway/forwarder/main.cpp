@@ -31,12 +31,12 @@ using namespace simplon;
 
 namespace asio = boost::asio;
 
-/// Signs of life come from the control loop, and only after the worker has shown one.
+/// Signs of life come from the control loop, and only after every worker has shown one.
 asio::awaitable<void> keep_watchdog_quiet(asio::io_context& io, forwarder::Forwarder& forwarder,
                                           std::chrono::milliseconds interval) {
   asio::steady_timer timer(io);
   for (;;) {
-    co_await forwarder.worker_passed();
+    co_await forwarder.workers_passed();
     sys::notify_alive();
     boost::system::error_code ignored;
     timer.expires_after(interval);
@@ -91,14 +91,20 @@ int main(int argc, char** argv) {
   options.run_dir = "/run/simplon";
   options.software = "simplon-forwarder " SIMPLON_VERSION;
   std::string level = "info";
+  std::string workers = "1";
+  std::string cpus;
   CLI::App app{"Simplon's data path: forwards between VXLAN, ESP and host ports with the tables simplond gives it.\n"
                "Runs in the network namespace of the underlay.",
                "simplon-forwarder"};
   app.set_version_flag("--version", options.software);
   app.add_option("--run-dir", options.run_dir, "Directory of forwarder.sock and sa.sock")->capture_default_str();
   app.add_option("--log-level", level, "trace, debug, info, warn or error")->capture_default_str();
-  app.add_option("--frames", options.frames, "Packet buffers, 4 KiB each")
+  app.add_option("--workers", workers, "Threads that forward: a number, or auto for one per CPU")
       ->capture_default_str()
+      ->type_name("N|auto");
+  app.add_option("--worker-cpus", cpus, "CPUs that the workers are bound to, in their order, for example 2-5,8")
+      ->type_name("LIST");
+  app.add_option("--frames", options.frames, "Packet buffers, 4 KiB each; as many as the workers need if not given")
       ->check(CLI::Range(std::size_t{4096}, std::size_t{1} << 20));
   app.add_option("--xdp-forwarding", options.xdp_forwarding,
                  "Whether the XDP programs of the uplinks forward from VPC to VPC by themselves: on or off")
@@ -111,6 +117,12 @@ int main(int argc, char** argv) {
     // 2: bad usage, as for the other programs.
     return app.exit(error) == 0 ? 0 : 2;
   }
+  const auto placed = forwarder::place_workers(workers, cpus, forwarder::usable_cpus());
+  if (!placed) {
+    std::fprintf(stderr, "simplon-forwarder: %s\n", placed.error().message().c_str());
+    return 2;
+  }
+  options.workers = *placed;
   if (auto ok = init_logging("simplon-forwarder", level); !ok) {
     std::fprintf(stderr, "simplon-forwarder: %s\n", ok.error().message().c_str());
     return 2;

@@ -21,7 +21,11 @@ namespace simplon::forwarder {
       {"Capabilities",
        "CAP_NET_ADMIN, CAP_NET_RAW and CAP_SYS_ADMIN are needed; CAP_BPF, CAP_IPC_LOCK and CAP_DAC_OVERRIDE are used "
        "where they are there. All others are given up at the start."},
+      {"Workers",
+       "Each receive queue of an uplink belongs to one worker: queue q to worker q modulo their number. Threads without a queue on "
+       "an uplink send through the socket of one that has. More than one is worth it where uplinks have several queues."},
       {"Files",
+       "/etc/default/simplon-forwarder\n\tSIMPLON_FORWARDER_OPTIONS: options of the service.\n\n"
        "/run/simplon/forwarder.sock\n\tTables come from here.\n\n/run/simplon/sa.sock\n\tKeys come from here; nobody "
        "else sees them."},
       {"Exit status",

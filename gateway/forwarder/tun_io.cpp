@@ -22,42 +22,57 @@ constexpr unsigned kSkip = 8;
 
 }  // namespace
 
-TunIo::TunIo(forward::FramePool& pool, sys::UniqueFd epoll)
-    : pool_(pool), epoll_(std::move(epoll)), tuns_(std::make_unique<std::atomic<int>[]>(kMaxPorts)) {
+TunDevices::TunDevices(std::vector<sys::UniqueFd> epolls)
+    : epolls_(std::move(epolls)), tuns_(std::make_unique<std::atomic<int>[]>(kMaxPorts)) {
   for (std::uint32_t i = 0; i < kMaxPorts; ++i) tuns_[i].store(-1, std::memory_order_relaxed);
 }
 
-Result<std::shared_ptr<TunIo>> TunIo::create(forward::FramePool& pool) {
-  sys::UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll.valid()) return fail_errno("cannot create an epoll descriptor", errno);
-  return std::shared_ptr<TunIo>(new TunIo(pool, std::move(epoll)));
+Result<std::shared_ptr<TunDevices>> TunDevices::create(unsigned workers) {
+  std::vector<sys::UniqueFd> epolls;
+  for (unsigned i = 0; i < workers; ++i) {
+    epolls.emplace_back(::epoll_create1(EPOLL_CLOEXEC));
+    if (!epolls.back().valid()) return fail_errno("cannot create an epoll descriptor", errno);
+  }
+  return std::shared_ptr<TunDevices>(new TunDevices(std::move(epolls)));
 }
 
-Result<void> TunIo::add(forward::PortId port, sys::UniqueFd tun) {
+Result<void> TunDevices::add(forward::PortId port, sys::UniqueFd tun) {
   if (port.value() >= kMaxPorts) {
     return fail(ErrorCode::kExhausted, "more than " + std::to_string(kMaxPorts) + " ports");
   }
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.u32 = port.value();
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, tun.get(), &event) != 0) {
+  if (::epoll_ctl(epoll_of(port), EPOLL_CTL_ADD, tun.get(), &event) != 0) {
     return fail_errno("cannot watch a TUN device", errno);
   }
   tuns_[port.value()].store(tun.release(), std::memory_order_release);
   return {};
 }
 
-sys::UniqueFd TunIo::remove(forward::PortId port) {
+sys::UniqueFd TunDevices::remove(forward::PortId port) {
   if (port.value() >= kMaxPorts) return {};
   sys::UniqueFd tun(tuns_[port.value()].exchange(-1, std::memory_order_acq_rel));
-  if (tun.valid()) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, tun.get(), nullptr);
+  if (tun.valid()) ::epoll_ctl(epoll_of(port), EPOLL_CTL_DEL, tun.get(), nullptr);
   return tun;
+}
+
+std::vector<forward::PortId> TunDevices::take_dead() {
+  const std::lock_guard lock(dead_mutex_);
+  return std::exchange(dead_, {});
+}
+
+void TunDevices::give_up(forward::PortId port) noexcept {
+  const int tun = device(port);
+  if (tun >= 0) ::epoll_ctl(epoll_of(port), EPOLL_CTL_DEL, tun, nullptr);
+  const std::lock_guard lock(dead_mutex_);
+  dead_.push_back(port);
 }
 
 std::size_t TunIo::receive(std::span<forward::Packet> burst) noexcept {
   if (++skipped_ < kSkip) return 0;
   std::array<epoll_event, 64> events;
-  const int ready = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
+  const int ready = ::epoll_wait(devices_->descriptor(worker_), events.data(), static_cast<int>(events.size()), 0);
   if (ready <= 0) {
     skipped_ = 0;
     return 0;
@@ -66,8 +81,8 @@ std::size_t TunIo::receive(std::span<forward::Packet> burst) noexcept {
   skipped_ = kSkip;
   std::size_t total = 0;
   for (int i = 0; i < ready && total < burst.size(); ++i) {
-    const std::uint32_t port = events[static_cast<std::size_t>(i)].data.u32;
-    const int tun = tuns_[port].load(std::memory_order_acquire);
+    const forward::PortId port(events[static_cast<std::size_t>(i)].data.u32);
+    const int tun = devices_->device(port);
     if (tun < 0) continue;
     for (int taken = 0; taken < kPerDevice && total < burst.size(); ++taken) {
       std::uint8_t* frame = pool_.allocate();
@@ -77,27 +92,20 @@ std::size_t TunIo::receive(std::span<forward::Packet> burst) noexcept {
         pool_.release(frame);
         if (got < 0 && errno != EAGAIN && errno != EINTR) {
           // A device that somebody deleted stays readable for ever: no longer watch it.
-          ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, tun, nullptr);
-          const std::lock_guard lock(dead_mutex_);
-          dead_.push_back(forward::PortId(port));
+          devices_->give_up(port);
         }
         break;
       }
-      burst[total++] = {frame + kHeadroom, static_cast<std::uint16_t>(got), forward::PortId(port)};
+      burst[total++] = {frame + kHeadroom, static_cast<std::uint16_t>(got), port};
     }
   }
   return total;
 }
 
-std::vector<forward::PortId> TunIo::take_dead() {
-  const std::lock_guard lock(dead_mutex_);
-  return std::exchange(dead_, {});
-}
-
 std::size_t TunIo::transmit(std::span<const forward::Packet> packets) noexcept {
   for (std::size_t i = 0; i < packets.size(); ++i) {
     const forward::Packet& packet = packets[i];
-    const int tun = packet.port.value() < kMaxPorts ? tuns_[packet.port.value()].load(std::memory_order_acquire) : -1;
+    const int tun = devices_->device(packet.port);
     ssize_t put = -1;
     if (tun >= 0) {
       do {

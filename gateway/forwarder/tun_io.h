@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "gateway/forward/packet_io.h"
@@ -16,22 +17,20 @@
 
 namespace simplon::forwarder {
 
-/// All host ports of a worker: TUN devices behind one epoll descriptor, so that ten thousand silent ones cost nothing.
+/// The TUN devices of all host ports, behind an epoll descriptor for each worker, so that ten thousand silent ones cost nothing.
+/// The packets of a device are read by one worker and written by any.
 ///
-/// Threads: `add` and `remove` are the table writer's, the rest is the worker's. `remove` hands the descriptor back; its
-/// caller closes it after a grace period, because the worker may be inside a write.
-class TunIo final : public forward::PacketIo {
+/// Threads: `add` and `remove` are the table writer's, the rest is the workers'. `remove` hands the descriptor back; its
+/// caller closes it after a grace period, because a worker may be inside a write.
+class TunDevices {
  public:
   /// Port ids below this can be served.
   static constexpr std::uint32_t kMaxPorts = 65536;
 
-  [[nodiscard]] static Result<std::shared_ptr<TunIo>> create(forward::FramePool& pool);
+  [[nodiscard]] static Result<std::shared_ptr<TunDevices>> create(unsigned workers);
 
   [[nodiscard]] Result<void> add(forward::PortId port, sys::UniqueFd tun);
   [[nodiscard]] sys::UniqueFd remove(forward::PortId port);
-
-  [[nodiscard]] std::size_t receive(std::span<forward::Packet> burst) noexcept override;
-  [[nodiscard]] std::size_t transmit(std::span<const forward::Packet> packets) noexcept override;
 
   /// The descriptor of a port, which stays ours; -1 if there is none.
   [[nodiscard]] int device(forward::PortId port) const noexcept {
@@ -39,20 +38,37 @@ class TunIo final : public forward::PacketIo {
   }
   /// Ports whose device was deleted by somebody since the last call. Any thread.
   [[nodiscard]] std::vector<forward::PortId> take_dead();
+  /// No longer watched; reported by `take_dead`.
+  void give_up(forward::PortId port) noexcept;
 
-  /// Readable when any device has a packet.
-  [[nodiscard]] int descriptor() const noexcept { return epoll_.get(); }
+  /// Readable when a device that the worker reads has a packet.
+  [[nodiscard]] int descriptor(unsigned worker) const noexcept { return epolls_[worker].get(); }
 
  private:
-  TunIo(forward::FramePool& pool, sys::UniqueFd epoll);
+  explicit TunDevices(std::vector<sys::UniqueFd> epolls);
+  [[nodiscard]] int epoll_of(forward::PortId port) const noexcept { return epolls_[port.value() % epolls_.size()].get(); }
 
-  forward::FramePool& pool_;
-  sys::UniqueFd epoll_;
+  std::vector<sys::UniqueFd> epolls_;
   /// By port id; -1: none.
   std::unique_ptr<std::atomic<int>[]> tuns_;
-  unsigned skipped_ = 0;
   std::mutex dead_mutex_;
   std::vector<forward::PortId> dead_;
+};
+
+/// All host ports as one worker sees them.
+class TunIo final : public forward::PacketIo {
+ public:
+  TunIo(forward::FramePool& pool, std::shared_ptr<TunDevices> devices, unsigned worker)
+      : pool_(pool), devices_(std::move(devices)), worker_(worker) {}
+
+  [[nodiscard]] std::size_t receive(std::span<forward::Packet> burst) noexcept override;
+  [[nodiscard]] std::size_t transmit(std::span<const forward::Packet> packets) noexcept override;
+
+ private:
+  forward::FramePool& pool_;
+  std::shared_ptr<TunDevices> devices_;
+  unsigned worker_;
+  unsigned skipped_ = 0;
 };
 
 }  // namespace simplon::forwarder

@@ -5,7 +5,7 @@
 // statistics, and `refresh` tries again at every link event and every second.
 //
 // Teardown order: the program is detached first (the kernel gets the packets again), then the port is removed from the
-// tables, which destroy the AfXdpIo when the worker has let go of it.
+// tables, which destroy each AfXdpIo when the workers have let go of it, and with the last one the sockets.
 #include "gateway/forwarder/uplinks.h"
 
 #include <linux/ethtool.h>
@@ -33,6 +33,8 @@ namespace {
 // in the cache (a quarter less per packet at 1484 B over veth) but lost packets in pauses of half a second.
 constexpr std::uint32_t kMaxRing = 2048;
 constexpr std::uint32_t kMinRing = 256;
+// Chosen by us: some full bursts of updates from each of some neighbors.
+constexpr std::uint32_t kControlRing = 256;
 // Given by the kernel: a UMEM chunk of one page less XDP's 256 bytes and our headroom.
 constexpr std::uint32_t kMaxFrame = forward::kFrameBytes - 256 - forward::kMinHeadroom;
 constexpr std::uint32_t kEthernetHeader = 14;
@@ -62,6 +64,7 @@ xdp::XskSocket::Options socket_options(const std::string& name, const HandedQueu
   options.headroom_bytes = forward::kMinHeadroom;
   options.rx_ring = queue.rx_ring;
   options.tx_ring = queue.tx_ring;
+  options.control_ring = queue.control_ring;
   return options;
 }
 
@@ -69,16 +72,17 @@ xdp::XskSocket::Options socket_options(const std::string& name, const HandedQueu
 void give_back(const HandedUplink& uplink, forward::FramePool& pool) {
   for (const HandedQueue& queue : uplink.queues) {
     for (std::size_t frame = 0; frame < pool.frames(); ++frame) {
-      if ((queue.owned_bits[frame / 64] >> (frame % 64) & 1) != 0) pool.release_remote(pool.at(frame * forward::kFrameBytes));
+      const std::uint64_t owned = queue.receiving[frame / 64] | queue.sending[frame / 64];
+      if ((owned >> (frame % 64) & 1) != 0) pool.release_remote(pool.at(frame * forward::kFrameBytes));
     }
   }
 }
 
 }  // namespace
 
-Uplinks::Uplinks(forward::Tables& tables, forward::FramePool& pool, PortIds& ids, netlink::Netlink& netlink,
+Uplinks::Uplinks(forward::Tables& tables, std::span<forward::FramePool> pools, PortIds& ids, netlink::Netlink& netlink,
                  const xdp::Steering& steering)
-    : tables_(tables), pool_(pool), ids_(ids), netlink_(netlink), steering_(steering) {}
+    : tables_(tables), pools_(pools), ids_(ids), netlink_(netlink), steering_(steering) {}
 
 Uplinks::~Uplinks() {
   for (auto& [name, uplink] : uplinks_) close(uplink);
@@ -129,7 +133,7 @@ bool Uplinks::refresh() {
       continue;
     }
     changed = true;
-    spdlog::info("uplink {}: {}, {} queues", name, uplink.mode, uplink.descriptors.size());
+    spdlog::info("uplink {}: {}, {} queues", name, uplink.mode, uplink.queues.size());
     if (!uplink.program->without_flows().empty()) {
       spdlog::warn("uplink {}: no forwarding in XDP, the worker forwards everything: {}", name,
                    uplink.program->without_flows());
@@ -177,7 +181,11 @@ Result<Uplinks::Opened> Uplinks::open_fresh(const std::string& name, const netli
   // All queues of an uplink together stock twice the largest ring.
   const std::uint32_t ring = std::clamp(std::bit_floor(2 * kMaxRing / queues), kMinRing, kMaxRing);
   for (std::uint32_t queue = 0; queue < queues; ++queue) {
-    auto options = socket_options(name, {queue, ring, ring, false, {}}, pool_);
+    HandedQueue described;
+    described.queue = queue;
+    described.rx_ring = described.tx_ring = ring;
+    described.control_ring = kControlRing;
+    auto options = socket_options(name, described, pools_.front());
     options.try_zero_copy = opened.program->mode() == xdp::AttachMode::kNative;
     auto socket = xdp::XskSocket::open(options);
     if (!socket) {
@@ -185,8 +193,11 @@ Result<Uplinks::Opened> Uplinks::open_fresh(const std::string& name, const netli
       if (queue > 0) break;
       return Unexpected(socket.error());
     }
-    if (auto ok = opened.program->set_socket(queue, (*socket)->fd()); !ok) return Unexpected(ok.error());
-    opened.queues.push_back({queue, ring, ring, (*socket)->zero_copy(), {}});
+    const int control = (*socket)->control_fd();
+    if (auto ok = opened.program->set_socket(queue, (*socket)->fd(), control); !ok) return Unexpected(ok.error());
+    described.zero_copy = (*socket)->zero_copy();
+    described.has_control = control >= 0;
+    opened.queues.push_back(std::move(described));
     opened.sockets.push_back(*std::move(socket));
   }
   return opened;
@@ -203,11 +214,17 @@ Result<Uplinks::Opened> Uplinks::adopt(const std::string& name, const netlink::I
   opened.program = *std::move(program);
   for (std::size_t i = 0; i < state.queues.size(); ++i) {
     const HandedQueue& queue = state.queues[i];
-    auto socket = xdp::XskSocket::adopt(socket_options(name, queue, pool_),
-                                        {std::move(inherited.sockets[i]), queue.zero_copy, queue.owned_bits});
+    auto& [data, control] = inherited.sockets[i];
+    xdp::XskSocket::Handed handed{std::move(data), std::move(control), queue.zero_copy, queue.receiving, queue.sending};
+    auto socket = xdp::XskSocket::adopt(socket_options(name, queue, pools_.front()), std::move(handed));
     if (!socket) return Unexpected(socket.error());
-    if (auto ok = opened.program->set_socket(queue.queue, (*socket)->fd()); !ok) return Unexpected(ok.error());
-    opened.queues.push_back({queue.queue, queue.rx_ring, queue.tx_ring, queue.zero_copy, {}});
+    if (auto ok = opened.program->set_socket(queue.queue, (*socket)->fd(), (*socket)->control_fd()); !ok) {
+      return Unexpected(ok.error());
+    }
+    HandedQueue described = queue;
+    described.receiving.clear();
+    described.sending.clear();
+    opened.queues.push_back(std::move(described));
     opened.sockets.push_back(*std::move(socket));
   }
   if (auto ok = opened.program->take_over(); !ok) return Unexpected(ok.error());
@@ -227,7 +244,7 @@ Result<void> Uplinks::open(const std::string& name, const netlink::Interface& li
     opened = adopt(name, link, std::move(inherited.mapped()));
     if (!opened) {
       spdlog::warn("uplink {} is opened anew: {}", name, opened.error().message());
-      give_back(frames, pool_);
+      give_back(frames, pools_.front());
     }
   }
   if (!opened) opened = open_fresh(name, link);
@@ -235,27 +252,43 @@ Result<void> Uplinks::open(const std::string& name, const netlink::Interface& li
   uplink.mode = std::string(to_string(opened->program->mode())) +
                 (opened->sockets.front()->zero_copy() ? ", zero-copy" : ", copy");
   const auto port = ids_.take();
-  auto io = std::make_shared<AfXdpIo>(pool_, port, std::move(opened->sockets));
+  auto ios = share_out(port, std::move(opened->sockets), uplink);
   forward::PortEntry entry;
   entry.id = port;
   entry.kind = forward::PortKind::kUplink;
   entry.mac = link.mac;
   uplink.driver = driver_of(name);
   entry.fixup = uplink.driver == "veth" || uplink.driver == "virtio_net";
-  entry.queues = {io};
+  entry.queues.assign(ios.begin(), ios.end());
   if (auto ok = tables_.upsert_port(entry); !ok) {
     ids_.give_back(port);
     return ok;
   }
-  uplink.descriptors = io->descriptors();
+  uplink.descriptors.clear();
+  for (const auto& io : ios) uplink.descriptors.push_back(io->descriptors());
   uplink.queues = std::move(opened->queues);
-  uplink.io = io;
   uplink.port = port;
   uplink.index = link.index;
   uplink.mac = link.mac;
   uplink.program = std::move(opened->program);
   uplink.error.clear();
   return {};
+}
+
+std::vector<std::shared_ptr<AfXdpIo>> Uplinks::share_out(forward::PortId port,
+                                                         std::vector<std::unique_ptr<xdp::XskSocket>> sockets, Uplink& uplink) {
+  const bool several_send = sockets.size() < workers();
+  std::vector<std::shared_ptr<UplinkQueue>> queues;
+  for (auto& socket : sockets) queues.push_back(std::make_shared<UplinkQueue>(pools_.front(), std::move(socket), several_send));
+  uplink.sockets.assign(queues.begin(), queues.end());
+  std::vector<std::shared_ptr<AfXdpIo>> ios;
+  for (unsigned worker = 0; worker < workers(); ++worker) {
+    std::vector<std::shared_ptr<UplinkQueue>> own;
+    for (std::size_t queue = worker; queue < queues.size(); queue += workers()) own.push_back(queues[queue]);
+    const auto& sends = own.empty() ? queues[worker % queues.size()] : own.front();
+    ios.push_back(std::make_shared<AfXdpIo>(pools_[worker], port, own, sends));
+  }
+  return ios;
 }
 
 void Uplinks::inherit(Inherited inherited) {
@@ -268,20 +301,23 @@ void Uplinks::drop(Inherited inherited) {
   spdlog::warn("uplink {}: handed over, but not there any more", state.interface);
   inherited.link.reset();
   inherited.sockets.clear();
-  give_back(state, pool_);
+  give_back(state, pools_.front());
 }
 
 std::vector<HandedUplink> Uplinks::hand_over(std::vector<int>& descriptors) const {
   std::vector<HandedUplink> all;
   for (const auto& [name, uplink] : uplinks_) {
-    const auto io = uplink.io.lock();
-    if (uplink.index == 0 || !io) continue;
+    if (uplink.index == 0) continue;
     HandedUplink handed{name, uplink.index, uplink.mac, uplink.program->mode(), uplink.queues};
     descriptors.push_back(uplink.program->link_fd());
     for (std::size_t i = 0; i < handed.queues.size(); ++i) {
-      const auto bits = io->sockets()[i]->owned_bits();
-      handed.queues[i].owned_bits.assign(bits.begin(), bits.end());
-      descriptors.push_back(io->sockets()[i]->fd());
+      const auto queue = uplink.sockets[i].lock();
+      SIMPLON_CHECK(queue != nullptr);
+      const auto owned = queue->socket().owned_bits();
+      handed.queues[i].receiving.assign(owned.receiving.begin(), owned.receiving.end());
+      handed.queues[i].sending.assign(owned.sending.begin(), owned.sending.end());
+      descriptors.push_back(queue->socket().fd());
+      if (handed.queues[i].has_control) descriptors.push_back(queue->socket().control_fd());
     }
     all.push_back(std::move(handed));
   }
@@ -300,6 +336,7 @@ void Uplinks::close(Uplink& uplink) {
   uplink.mode.clear();
   uplink.descriptors.clear();
   uplink.queues.clear();
+  uplink.sockets.clear();
 }
 
 std::optional<Uplinks::Open> Uplinks::find(std::uint32_t interface_index) const {
@@ -323,9 +360,20 @@ std::optional<Uplinks::Open> Uplinks::find(const std::string& interface) const {
   return Open{uplink.port, interface, uplink.mac, uplink.mtu_bytes, uplink.index};
 }
 
-std::vector<int> Uplinks::descriptors() const {
+std::vector<int> Uplinks::descriptors(unsigned worker) const {
   std::vector<int> all;
-  for (const auto& [name, uplink] : uplinks_) all.insert(all.end(), uplink.descriptors.begin(), uplink.descriptors.end());
+  for (const auto& [name, uplink] : uplinks_) {
+    if (uplink.index == 0) continue;
+    all.insert(all.end(), uplink.descriptors[worker].begin(), uplink.descriptors[worker].end());
+  }
+  return all;
+}
+
+std::vector<ipc::WorkerStats::Queue> Uplinks::queues_of(unsigned worker) const {
+  std::vector<ipc::WorkerStats::Queue> all;
+  for (const auto& [name, uplink] : uplinks_) {
+    for (std::size_t i = worker; i < uplink.queues.size(); i += workers()) all.push_back({name, uplink.queues[i].queue});
+  }
   return all;
 }
 
@@ -351,7 +399,7 @@ std::vector<ipc::UplinkStats> Uplinks::stats() const {
     ipc::UplinkStats stats;
     stats.interface = name;
     stats.mode = uplink.mode;
-    stats.queues = static_cast<std::uint32_t>(uplink.descriptors.size());
+    stats.queues = static_cast<std::uint32_t>(uplink.queues.size());
     stats.up = uplink.index != 0 && uplink.running;
     stats.error = uplink.index != 0 && !uplink.running ? "the link is down" : uplink.error;
     if (uplink.program != nullptr) {

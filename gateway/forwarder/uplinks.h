@@ -6,7 +6,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gateway/forward/tables.h"
@@ -24,7 +26,8 @@ namespace simplon::forwarder {
 /// comes back. Threads: the control thread's.
 class Uplinks {
  public:
-  Uplinks(forward::Tables& tables, forward::FramePool& pool, PortIds& ids, netlink::Netlink& netlink,
+  /// `pools`: of each worker.
+  Uplinks(forward::Tables& tables, std::span<forward::FramePool> pools, PortIds& ids, netlink::Netlink& netlink,
           const xdp::Steering& steering);
   ~Uplinks();
 
@@ -39,8 +42,8 @@ class Uplinks {
   struct Inherited {
     HandedUplink state;
     sys::UniqueFd link;
-    /// In the order of `state.queues`.
-    std::vector<sys::UniqueFd> sockets;
+    /// In the order of `state.queues`; the second of those without control ring is none.
+    std::vector<std::pair<sys::UniqueFd, sys::UniqueFd>> sockets;
   };
   void inherit(Inherited inherited);
   /// The same of all open uplinks, with descriptors appended in the order of `Handover`; they stay ours. No worker uses the
@@ -60,7 +63,9 @@ class Uplinks {
   [[nodiscard]] std::string name_of(forward::PortId port) const;
   [[nodiscard]] forward::PortId port_of(const std::string& interface) const;
   [[nodiscard]] std::optional<Open> find(const std::string& interface) const;
-  [[nodiscard]] std::vector<int> descriptors() const;
+  /// What the worker waits for.
+  [[nodiscard]] std::vector<int> descriptors(unsigned worker) const;
+  [[nodiscard]] std::vector<ipc::WorkerStats::Queue> queues_of(unsigned worker) const;
   [[nodiscard]] std::vector<ipc::UplinkStats> stats() const;
   /// Of all open ones, what the XDP tier may use them for.
   [[nodiscard]] std::vector<XdpTier::Uplink> for_xdp_tier() const;
@@ -79,8 +84,10 @@ class Uplinks {
     std::string mode;
     forward::PortId port = forward::kNoPort;
     std::unique_ptr<xdp::UplinkProgram> program;
-    std::weak_ptr<AfXdpIo> io;
-    std::vector<int> descriptors;
+    /// In the order of `queues`.
+    std::vector<std::weak_ptr<UplinkQueue>> sockets;
+    /// Of each worker.
+    std::vector<std::vector<int>> descriptors;
     /// How the sockets were opened; their frames are not filled in.
     std::vector<HandedQueue> queues;
   };
@@ -92,6 +99,12 @@ class Uplinks {
     std::vector<HandedQueue> queues;
   };
 
+  [[nodiscard]] unsigned workers() const noexcept { return static_cast<unsigned>(pools_.size()); }
+  /// Shares the sockets out: queue q is received from by worker q modulo their number. Each sends through its first one, or
+  /// together with others.
+  [[nodiscard]] std::vector<std::shared_ptr<AfXdpIo>> share_out(forward::PortId port,
+                                                                std::vector<std::unique_ptr<xdp::XskSocket>> sockets,
+                                                                Uplink& uplink);
   static void look_at_target(Uplink& uplink);
   Result<void> open(const std::string& name, const netlink::Interface& link, Uplink& uplink);
   [[nodiscard]] Result<Opened> open_fresh(const std::string& name, const netlink::Interface& link);
@@ -100,7 +113,7 @@ class Uplinks {
   void close(Uplink& uplink);
 
   forward::Tables& tables_;
-  forward::FramePool& pool_;
+  std::span<forward::FramePool> pools_;
   PortIds& ids_;
   netlink::Netlink& netlink_;
   const xdp::Steering& steering_;

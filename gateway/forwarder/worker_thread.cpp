@@ -2,11 +2,15 @@
 #include "gateway/forwarder/worker_thread.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <string>
 
 namespace simplon::forwarder {
 namespace {
@@ -18,16 +22,18 @@ constexpr int kNapMilliseconds = 1000;
 
 }  // namespace
 
-WorkerThread::WorkerThread(forward::Tables& tables, forward::FramePool& pool, const Clock& clock, sys::UniqueFd wake_fd)
-    : worker_(tables, pool, clock), wake_fd_(std::move(wake_fd)) {
+WorkerThread::WorkerThread(forward::Tables& tables, forward::FramePool& pool, const Clock& clock,
+                           const forward::WorkerOptions& options, sys::UniqueFd wake_fd)
+    : worker_(tables, pool, clock, options), wake_fd_(std::move(wake_fd)) {
   polled_.push_back({wake_fd_.get(), POLLIN, 0});
 }
 
-Result<std::unique_ptr<WorkerThread>> WorkerThread::start(forward::Tables& tables, forward::FramePool& pool,
-                                                          const Clock& clock) {
+Result<std::unique_ptr<WorkerThread>> WorkerThread::start(forward::Tables& tables, forward::FramePool& pool, const Clock& clock,
+                                                          const forward::WorkerOptions& options, std::optional<unsigned> cpu) {
   sys::UniqueFd wake_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_fd.valid()) return fail_errno("cannot create an eventfd", errno);
-  std::unique_ptr<WorkerThread> worker(new WorkerThread(tables, pool, clock, std::move(wake_fd)));
+  const std::string name = "worker" + std::to_string(options.index);
+  std::unique_ptr<WorkerThread> worker(new WorkerThread(tables, pool, clock, options, std::move(wake_fd)));
   // Signals are the control thread's.
   sigset_t all;
   sigset_t before;
@@ -35,16 +41,39 @@ Result<std::unique_ptr<WorkerThread>> WorkerThread::start(forward::Tables& table
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   worker->thread_ = std::thread([raw = worker.get()] { raw->run(); });
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  ::pthread_setname_np(worker->thread_.native_handle(), "worker0");
+  ::pthread_setname_np(worker->thread_.native_handle(), name.c_str());
+  if (cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(*cpu, &set);
+    if (const int error = ::pthread_setaffinity_np(worker->thread_.native_handle(), sizeof set, &set); error != 0) {
+      return fail(ErrorCode::kInvalidConfig,
+                  "cannot bind " + name + " to CPU " + std::to_string(*cpu) + ": " + std::strerror(error),
+                  "--worker-cpus takes CPUs that the forwarder may use: taskset -pc 1 shows those of the host");
+    }
+  }
   return worker;
 }
 
 WorkerThread::~WorkerThread() { stop(); }
 
-void WorkerThread::stop() {
+void WorkerThread::end() noexcept {
   stop_.store(true, std::memory_order_release);
   wake();
+}
+
+void WorkerThread::stop() {
+  end();
   if (thread_.joinable()) thread_.join();
+}
+
+std::chrono::nanoseconds WorkerThread::cpu_time() noexcept {
+  clockid_t clock = 0;
+  timespec used{};
+  // A thread that was joined has no clock.
+  if (!thread_.joinable()) return {};
+  if (::pthread_getcpuclockid(thread_.native_handle(), &clock) != 0 || ::clock_gettime(clock, &used) != 0) return {};
+  return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
 }
 
 void WorkerThread::wake() noexcept {

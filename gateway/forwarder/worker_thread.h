@@ -4,8 +4,10 @@
 #include <poll.h>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -19,9 +21,13 @@ namespace simplon::forwarder {
 /// The thread of one worker: forwards while there are packets, sleeps in poll(2) when there are none.
 class WorkerThread {
  public:
+  /// Bound to `cpu`, if there is one. Errors: kInvalidConfig if that is not to be had.
   [[nodiscard]] static Result<std::unique_ptr<WorkerThread>> start(forward::Tables& tables, forward::FramePool& pool,
-                                                                   const Clock& clock);
-  /// Returns when the worker has finished its burst and ended: it sends no packet any more.
+                                                                   const Clock& clock, const forward::WorkerOptions& options,
+                                                                   std::optional<unsigned> cpu);
+  /// It ends after the burst in hand.
+  void end() noexcept;
+  /// Returns when it has: it sends no packet any more.
   void stop();
   ~WorkerThread();
   WorkerThread(const WorkerThread&) = delete;
@@ -33,9 +39,12 @@ class WorkerThread {
   /// As Worker::watch.
   void watch(forward::Watch* watch) noexcept { worker_.watch(watch); }
   [[nodiscard]] const forward::WorkerCounters& counters() const noexcept { return worker_.counters(); }
+  /// Time of its CPU that the thread has used.
+  [[nodiscard]] std::chrono::nanoseconds cpu_time() noexcept;
 
  private:
-  WorkerThread(forward::Tables& tables, forward::FramePool& pool, const Clock& clock, sys::UniqueFd wake_fd);
+  WorkerThread(forward::Tables& tables, forward::FramePool& pool, const Clock& clock, const forward::WorkerOptions& options,
+               sys::UniqueFd wake_fd);
   void run() noexcept;
   void sleep() noexcept;
 

@@ -36,14 +36,14 @@
 //                   "routes": int, "endpoints": int}?,
 //    "accounting": ACCOUNTING?,
 //    "uplinks": [{"interface": str, "up": bool, "mode": str, "queues": int, "error": str,
-//                 "rx_packets": int, "rx_bytes": int, "tx_packets": int, "tx_bytes": int}, ...],
+//                 "rx_packets": int, "rx_bytes": int, "tx_packets": int, "tx_bytes": int}, ...], "workers": [WORKER, ...],
 //    "counts": {"tunnels": int, "tunnels_up": int, "bgp_neighbors": int, "bgp_established": int,
 //               "vpcs": int, "endpoints": int, "domains": int, "circuits": int},
 //    "problems": [{"object": "tunnel paris", "what": str, "hint": str}, ...]}
 //   PENDING    {"version": int, "reverts_to": int, "deadline": time, "seconds_left": int, "window_seconds": int,
 //               "confirm_required": bool, "gates": [{"gate": "bgp:prod/paris", "healthy": bool? (not looked at yet),
 //               "problem": str, "held_seconds": int?, "needed_seconds": int?}, ...]}
-//   ACCOUNTING {"received": int, "originated": int, "sent": int, "punted": int, "dropped": int}
+//   ACCOUNTING {"received": int, "originated": int, "sent": int, "punted": int, "dropped": int}; WORKER: schemas/status.schema.json
 //
 // GET /v1/config[?version=N]
 //   {VERSION, "document": str (YAML), "pending": PENDING?} With nothing ever applied: version 0 and document "".

@@ -422,6 +422,21 @@ void decode_policy_stats(const fb::Stats& from, Stats& stats, Fields& fields) {
   }
 }
 
+std::vector<WorkerStats> decode_workers(const fb::Stats& from) {
+  std::vector<WorkerStats> workers;
+  if (from.workers() == nullptr) return workers;
+  for (const auto* s : *from.workers()) {
+    WorkerStats& worker = workers.emplace_back();
+    if (s->cpu() >= 0) worker.cpu = static_cast<std::uint32_t>(s->cpu());
+    worker.busy_percent = s->busy_percent();
+    worker.received = s->received();
+    worker.dropped = s->dropped();
+    if (s->queues() == nullptr) continue;
+    for (const auto* queue : *s->queues()) worker.queues.push_back({text_of(queue->interface()), queue->queue()});
+  }
+  return workers;
+}
+
 Result<TableMessage> decode(const fb::Stats& from) {
   Fields fields;
   Stats stats;
@@ -479,6 +494,7 @@ Result<TableMessage> decode(const fb::Stats& from) {
   stats.routes = from.routes();
   stats.endpoints = from.endpoints();
   decode_policy_stats(from, stats, fields);
+  stats.workers = decode_workers(from);
   if (!fields.error().empty()) return fail(ErrorCode::kPeer, "malformed statistics: " + fields.error());
   return TableMessage(std::move(stats));
 }

@@ -245,6 +245,17 @@ Offset<fb::NatStats> encode(Builder& builder, const NatStats& s) {
   return fb::CreateNatStats(builder, s.domain.value(), rules);
 }
 
+Offset<fb::WorkerQueue> encode(Builder& builder, const WorkerStats::Queue& queue) {
+  return fb::CreateWorkerQueue(builder, builder.CreateString(queue.interface), queue.queue);
+}
+
+Offset<fb::WorkerStats> encode(Builder& builder, const WorkerStats& s) {
+  const auto queues =
+      vector_of<fb::WorkerQueue>(builder, s.queues, [&](const WorkerStats::Queue& queue) { return encode(builder, queue); });
+  return fb::CreateWorkerStats(builder, s.cpu ? static_cast<std::int32_t>(*s.cpu) : -1, s.busy_percent, s.received, s.dropped,
+                               queues);
+}
+
 Offset<fb::ConnectionStats> encode(Builder& builder, const ConnectionStats& s) {
   const auto source = bytes_of(builder, s.source);
   const auto destination = bytes_of(builder, s.destination);
@@ -306,9 +317,10 @@ struct BodyEncoder {
     const auto acls = encode_all<fb::AclStats>(builder, s.acls);
     const auto nats = encode_all<fb::NatStats>(builder, s.nats);
     const auto connections = encode_all<fb::ConnectionStats>(builder, s.connections);
+    const auto workers = encode_all<fb::WorkerStats>(builder, s.workers);
     return {fb::Body::Stats, fb::CreateStats(builder, s.token, s.generation.value(), accounting, drops, attachments, uplinks,
                                              sas, neighbors, s.routes, s.endpoints, acls, nats, s.connections_used,
-                                             s.connections_most, connections)
+                                             s.connections_most, connections, workers)
                                  .Union()};
   }
   EncodedBody operator()(const TraceRequest& request) const {

@@ -103,6 +103,23 @@ struct ConnectionStats {
   friend bool operator==(const ConnectionStats&, const ConnectionStats&) = default;
 };
 
+/// A thread that forwards.
+struct WorkerStats {
+  /// It is bound to; nothing: to none.
+  std::optional<std::uint32_t> cpu;
+  /// Of the last second: how much of a CPU's time it used.
+  std::uint32_t busy_percent = 0;
+  std::uint64_t received = 0, dropped = 0;
+  /// Receive queues that are its own.
+  struct Queue {
+    std::string interface;
+    std::uint32_t queue = 0;
+    friend bool operator==(const Queue&, const Queue&) = default;
+  };
+  std::vector<Queue> queues;
+  friend bool operator==(const WorkerStats&, const WorkerStats&) = default;
+};
+
 /// received + originated = sent + punted + dropped, exactly.
 struct Accounting {
   std::uint64_t received = 0, originated = 0, sent = 0, punted = 0, dropped = 0;
@@ -124,6 +141,8 @@ struct Stats {
   std::uint32_t connections_used = 0, connections_most = 0;
   /// As many as were asked for.
   std::vector<ConnectionStats> connections;
+  /// worker0 first.
+  std::vector<WorkerStats> workers;
   friend bool operator==(const Stats&, const Stats&) = default;
 };
 

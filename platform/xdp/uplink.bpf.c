@@ -11,6 +11,8 @@
 //
 // so IKE, keepalives, ARP, ND, ICMP, BGP of the underlay, and all other fragments (which the kernel may reassemble) pass.
 //
+// What of it keeps routing alive goes to a socket of its own (control.bpf.h).
+//
 // Before that, a packet of a flow that the forwarder put into the flow table is forwarded at once (forward.bpf.h).
 // Only UAPI structs are used: no BTF of the running kernel is needed.
 #include <linux/bpf.h>
@@ -64,7 +66,11 @@ struct fragment_header {
 // Given by RFC 7296 section 2.23.
 #define IPSEC_NAT_T_PORT 4500
 
+#include "platform/xdp/control.bpf.h"
 #include "platform/xdp/forward.bpf.h"
+
+/* What is ours, and whether a flood of data may push it out. */
+enum { NOT_OURS, OURS, OUR_ESP, OUR_CONTROL };
 
 static __always_inline int is_esp(const struct simplon_xdp_address* destination, __u8 protocol, void* l4, void* end) {
   if (protocol == IPPROTO_UDP) {
@@ -81,7 +87,7 @@ static __always_inline int is_esp(const struct simplon_xdp_address* destination,
 }
 
 static __always_inline int is_ours(const struct simplon_xdp_address* destination, __u8 protocol, void* l4, void* end) {
-  if (is_esp(destination, protocol, l4, end)) return 1;
+  if (is_esp(destination, protocol, l4, end)) return OUR_ESP;
   struct udphdr* udp = l4;
   if (protocol != IPPROTO_UDP || (void*)(udp + 1) > end) return 0;
   struct simplon_xdp_vtep vtep = {.address = *destination, .port = udp->dest, .reserved = 0};
@@ -123,6 +129,7 @@ int simplon_uplink(struct xdp_md* context) {
       ours = fragment_is_ours(&packet, first, first && is_esp(&destination, ip->protocol, l4, end));
     } else {
       ours = is_ours(&destination, ip->protocol, l4, end);
+      if (ours == OUR_ESP && is_control_class(ip->tos)) ours = OUR_CONTROL;
     }
   } else if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) {
     struct ipv6hdr* ip = (void*)(ethernet + 1);
@@ -136,12 +143,19 @@ int simplon_uplink(struct xdp_md* context) {
       ours = fragment_is_ours(&packet, first, first && is_esp(&destination, fragment->next_header, fragment + 1, end));
     } else {
       ours = is_ours(&destination, ip->nexthdr, ip + 1, end);
+      /* The class lies across two bytes. */
+      const __u8 traffic_class = (__u8)(bpf_ntohs(*(__be16*)ip) >> 4);
+      if (ours == OUR_ESP && is_control_class(traffic_class)) ours = OUR_CONTROL;
     }
   } else if (is_tagged(ethernet->h_proto)) {
     ours = is_circuit(ethernet, end, context->ingress_ifindex);
+    if (ours && is_circuit_control(ethernet, end)) ours = OUR_CONTROL;
   }
   if (!ours) return XDP_PASS;
   if (verdict == UNKNOWN) report(context, &key);
+  if (ours == OUR_CONTROL && bpf_redirect_map(&control_sockets, context->rx_queue_index, XDP_ABORTED) == XDP_REDIRECT) {
+    return XDP_REDIRECT;
+  }
   // Without a socket on this queue the kernel gets it, and answers as for a closed port.
   return bpf_redirect_map(&sockets, context->rx_queue_index, XDP_PASS);
 }

@@ -284,13 +284,17 @@ Result<void> UplinkProgram::take_over() {
 
 int UplinkProgram::link_fd() const noexcept { return impl_->link.get(); }
 
-Result<void> UplinkProgram::set_socket(std::uint32_t queue, int socket_fd) {
+Result<void> UplinkProgram::set_socket(std::uint32_t queue, int socket_fd, int control_fd) {
   if (queue >= SIMPLON_XDP_MAX_QUEUES) {
     return fail(ErrorCode::kExhausted, "receive queue " + std::to_string(queue) + " is over the limit of " +
                                            std::to_string(SIMPLON_XDP_MAX_QUEUES));
   }
   if (bpf_map_update_elem(bpf_map__fd(impl_->skeleton->maps.sockets), &queue, &socket_fd, BPF_ANY) != 0) {
     return fail_errno("cannot direct queue " + std::to_string(queue) + " to its AF_XDP socket", errno);
+  }
+  if (control_fd >= 0 &&
+      bpf_map_update_elem(bpf_map__fd(impl_->skeleton->maps.control_sockets), &queue, &control_fd, BPF_ANY) != 0) {
+    return fail_errno("cannot direct control traffic of queue " + std::to_string(queue) + " to its AF_XDP socket", errno);
   }
   return {};
 }

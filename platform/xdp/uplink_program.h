@@ -95,8 +95,8 @@ class UplinkProgram {
   [[nodiscard]] AttachMode mode() const noexcept { return mode_; }
   /// Empty if it forwards flows by itself; else why not, unless nobody asked for it.
   [[nodiscard]] const std::string& without_flows() const noexcept;
-  /// Sends what is ours and arrives on `queue` to the AF_XDP socket.
-  [[nodiscard]] Result<void> set_socket(std::uint32_t queue, int socket_fd);
+  /// Sends what is ours and arrives on `queue` to the AF_XDP socket; what keeps routing alive to `control_fd`, unless that is -1.
+  [[nodiscard]] Result<void> set_socket(std::uint32_t queue, int socket_fd, int control_fd = -1);
   /// After `adopt`: packets meet this program from now on, without one that meets none.
   [[nodiscard]] Result<void> take_over();
   /// What keeps the program attached.

@@ -7,7 +7,12 @@
 // A frame is ours until it is put into fill or tx, and again once it comes out of rx or completion. In between it may be in
 // a ring or inside the kernel, which cannot be asked; so a bitmap records what was handed over, and when the
 // socket is closed `owned` lists exactly those frames. What the kernel reports is checked against the bitmap: a frame it
-// does not hold is a broken invariant.
+// does not hold is a broken invariant. There is a bitmap for each direction, because receiving and sending may be two threads'.
+//
+// A control ring is a second socket bound to the same queue with XDP_SHARED_UMEM: it has a receive ring of its own, and fill and
+// completion ring in common with the first. It never sends. A packet for which a receive ring has no room costs no frame: the
+// kernel keeps it and uses it for the next packet. So as long as more frames are in the fill ring than the first socket's
+// receive ring has places, some are left for the control ring.
 //
 // The rings are the kernel's and live as long as the socket, whoever has its descriptor: `adopt` maps them again in another
 // process. All state is in their shared indices and in the bitmap; a process that has stopped between two bursts has nothing
@@ -67,18 +72,30 @@ struct XskSocket::Impl {
   xsk_ring_prod fill{};
   xsk_ring_cons completion{};
   xsk_ring_cons rx{};
+  xsk_ring_cons control_rx{};
   xsk_ring_prod tx{};
-  Mapping fill_area, completion_area, rx_area, tx_area;
+  Mapping fill_area, completion_area, rx_area, tx_area, control_area;
   sys::UniqueFd fd;
+  sys::UniqueFd control;
   bool zero_copy = false;
-  std::size_t in_flight = 0;
+  /// How many frames may be in the fill ring.
+  std::uint32_t stock = 0;
+  std::vector<std::uint64_t> receiving;
+  alignas(64) std::size_t in_flight = 0;
   bool tx_pending = false;
-  std::vector<std::uint64_t> owned;
+  std::vector<std::uint64_t> sending;
+
+  explicit Impl(const Options& given) : options(given) {
+    stock = options.rx_ring + options.control_ring;
+    receiving.resize(options.memory.size() / options.frame_bytes / 64 + 1);
+    sending.resize(receiving.size());
+  }
 
   /// 0 or a positive errno.
-  [[nodiscard]] int set(int option, const void* value, std::size_t size) const {
-    return ::setsockopt(fd.get(), SOL_XDP, option, value, static_cast<socklen_t>(size)) == 0 ? 0 : errno;
+  [[nodiscard]] static int set(const sys::UniqueFd& socket, int option, const void* value, std::size_t size) {
+    return ::setsockopt(socket.get(), SOL_XDP, option, value, static_cast<socklen_t>(size)) == 0 ? 0 : errno;
   }
+  [[nodiscard]] std::uint32_t fill_ring() const { return std::bit_ceil(stock); }
 
   /// 0 or a positive errno.
   [[nodiscard]] int open_with(std::uint16_t copy_flag) {
@@ -91,12 +108,13 @@ struct XskSocket::Impl {
     memory.headroom = options.headroom_bytes;
     const std::uint32_t rx_size = options.rx_ring;
     const std::uint32_t tx_size = options.tx_ring;
-    int error = set(XDP_UMEM_REG, &memory, sizeof memory);
+    const std::uint32_t fill_size = fill_ring();
+    int error = set(fd, XDP_UMEM_REG, &memory, sizeof memory);
     // Room for every frame in flight: a completion ring as large as the tx ring is never full.
-    if (error == 0) error = set(XDP_UMEM_FILL_RING, &rx_size, sizeof rx_size);
-    if (error == 0) error = set(XDP_UMEM_COMPLETION_RING, &tx_size, sizeof tx_size);
-    if (error == 0) error = set(XDP_RX_RING, &rx_size, sizeof rx_size);
-    if (error == 0) error = set(XDP_TX_RING, &tx_size, sizeof tx_size);
+    if (error == 0) error = set(fd, XDP_UMEM_FILL_RING, &fill_size, sizeof fill_size);
+    if (error == 0) error = set(fd, XDP_UMEM_COMPLETION_RING, &tx_size, sizeof tx_size);
+    if (error == 0) error = set(fd, XDP_RX_RING, &rx_size, sizeof rx_size);
+    if (error == 0) error = set(fd, XDP_TX_RING, &tx_size, sizeof tx_size);
     if (error == 0) error = map_rings();
     if (error != 0) return error;
     struct sockaddr_xdp address {};
@@ -106,35 +124,70 @@ struct XskSocket::Impl {
     address.sxdp_queue_id = options.queue;
     if (::bind(fd.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof address) != 0) return errno;
     zero_copy = copy_flag == XDP_ZEROCOPY;
+    if (options.control_ring != 0) open_control(address);
     return 0;
+  }
+
+  /// Behind the first socket, which is bound. What the kernel refuses is done without.
+  void open_control(struct sockaddr_xdp address) {
+    control.reset(::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
+    const std::uint32_t size = options.control_ring;
+    address.sxdp_flags = XDP_SHARED_UMEM;
+    address.sxdp_shared_umem_fd = static_cast<std::uint32_t>(fd.get());
+    if (control.valid() && set(control, XDP_RX_RING, &size, sizeof size) == 0 && map_control() == 0 &&
+        ::bind(control.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof address) == 0) {
+      return;
+    }
+    control.reset();
+  }
+
+  [[nodiscard]] static int offsets_of(const sys::UniqueFd& socket, struct xdp_mmap_offsets& offsets) {
+    socklen_t size = sizeof offsets;
+    if (::getsockopt(socket.get(), SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &size) != 0) return errno;
+    return size == sizeof offsets ? 0 : EPROTO;
+  }
+
+  /// Starts from where its shared indices are. 0 or a positive errno.
+  template <class Ring>
+  [[nodiscard]] static int map_ring(const sys::UniqueFd& socket, Mapping& area, Ring& ring, const struct xdp_ring_offset& at,
+                                    std::uint32_t entries, std::size_t entry_bytes, std::uint64_t page) {
+    if (const int error = area.map(socket.get(), at.desc + entries * entry_bytes, page); error != 0) return error;
+    ring.mask = entries - 1;
+    ring.size = entries;
+    ring.producer = area.at<std::uint32_t>(at.producer);
+    ring.consumer = area.at<std::uint32_t>(at.consumer);
+    ring.flags = area.at<std::uint32_t>(at.flags);
+    ring.ring = area.at<void>(at.desc);
+    ring.cached_prod = __atomic_load_n(ring.producer, __ATOMIC_ACQUIRE);
+    ring.cached_cons = __atomic_load_n(ring.consumer, __ATOMIC_ACQUIRE);
+    return 0;
+  }
+
+  /// 0 or a positive errno.
+  [[nodiscard]] int map_control() {
+    struct xdp_mmap_offsets offsets {};
+    if (const int error = offsets_of(control, offsets); error != 0) return error;
+    return map_ring(control, control_area, control_rx, offsets.rx, options.control_ring, sizeof(struct xdp_desc),
+                    XDP_PGOFF_RX_RING);
   }
 
   /// Maps the four rings and starts from where their shared indices are: 0 in a new socket. 0 or a positive errno.
   [[nodiscard]] int map_rings() {
     struct xdp_mmap_offsets offsets {};
-    socklen_t size = sizeof offsets;
-    if (::getsockopt(fd.get(), SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &size) != 0) return errno;
-    if (size != sizeof offsets) return EPROTO;
-    const auto map = [this](Mapping& area, auto& ring, const struct xdp_ring_offset& at, std::uint32_t entries,
-                            std::size_t entry_bytes, std::uint64_t page) {
-      if (const int error = area.map(fd.get(), at.desc + entries * entry_bytes, page); error != 0) return error;
-      ring.mask = entries - 1;
-      ring.size = entries;
-      ring.producer = area.template at<std::uint32_t>(at.producer);
-      ring.consumer = area.template at<std::uint32_t>(at.consumer);
-      ring.flags = area.template at<std::uint32_t>(at.flags);
-      ring.ring = area.template at<void>(at.desc);
-      ring.cached_prod = __atomic_load_n(ring.producer, __ATOMIC_ACQUIRE);
-      ring.cached_cons = __atomic_load_n(ring.consumer, __ATOMIC_ACQUIRE);
-      return 0;
-    };
-    int error = map(fill_area, fill, offsets.fr, options.rx_ring, sizeof(std::uint64_t), XDP_UMEM_PGOFF_FILL_RING);
+    int error = offsets_of(fd, offsets);
     if (error == 0) {
-      error = map(completion_area, completion, offsets.cr, options.tx_ring, sizeof(std::uint64_t),
-                  XDP_UMEM_PGOFF_COMPLETION_RING);
+      error = map_ring(fd, fill_area, fill, offsets.fr, fill_ring(), sizeof(std::uint64_t), XDP_UMEM_PGOFF_FILL_RING);
     }
-    if (error == 0) error = map(rx_area, rx, offsets.rx, options.rx_ring, sizeof(struct xdp_desc), XDP_PGOFF_RX_RING);
-    if (error == 0) error = map(tx_area, tx, offsets.tx, options.tx_ring, sizeof(struct xdp_desc), XDP_PGOFF_TX_RING);
+    if (error == 0) {
+      error = map_ring(fd, completion_area, completion, offsets.cr, options.tx_ring, sizeof(std::uint64_t),
+                       XDP_UMEM_PGOFF_COMPLETION_RING);
+    }
+    if (error == 0) {
+      error = map_ring(fd, rx_area, rx, offsets.rx, options.rx_ring, sizeof(struct xdp_desc), XDP_PGOFF_RX_RING);
+    }
+    if (error == 0) {
+      error = map_ring(fd, tx_area, tx, offsets.tx, options.tx_ring, sizeof(struct xdp_desc), XDP_PGOFF_TX_RING);
+    }
     // Producers compare with what is free (xsk.h): the consumer's index a ring ahead.
     fill.cached_cons += fill.size;
     tx.cached_cons += tx.size;
@@ -144,28 +197,44 @@ struct XskSocket::Impl {
   [[nodiscard]] std::size_t frame_of(std::uint64_t offset) const {
     return static_cast<std::size_t>(offset / options.frame_bytes);
   }
-  void give(std::uint64_t offset) {
+  void give(std::vector<std::uint64_t>& owned, std::uint64_t offset) const {
     const std::size_t frame = frame_of(offset);
     SIMPLON_ASSERT((owned[frame / 64] >> (frame % 64) & 1) == 0);
     owned[frame / 64] |= std::uint64_t{1} << (frame % 64);
   }
-  void take(std::uint64_t offset) {
+  void take(std::vector<std::uint64_t>& owned, std::uint64_t offset) const {
     const std::size_t frame = frame_of(offset);
     SIMPLON_CHECK(frame / 64 < owned.size() && (owned[frame / 64] >> (frame % 64) & 1) == 1);
     owned[frame / 64] &= ~(std::uint64_t{1} << (frame % 64));
   }
+  [[nodiscard]] std::size_t receive(xsk_ring_cons& ring, std::span<FrameRef> out) noexcept {
+    std::uint32_t index = 0;
+    const auto count = xsk_ring_cons__peek(&ring, static_cast<std::uint32_t>(out.size()), &index);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const struct xdp_desc* descriptor = xsk_ring_cons__rx_desc(&ring, index + i);
+      out[i] = {descriptor->addr, descriptor->len};
+      take(receiving, descriptor->addr);
+    }
+    if (count > 0) xsk_ring_cons__release(&ring, count);
+    return count;
+  }
 };
+
+namespace {
+
+std::size_t ones(std::span<const std::uint64_t> words) {
+  std::size_t count = 0;
+  for (const std::uint64_t word : words) count += static_cast<std::size_t>(std::popcount(word));
+  return count;
+}
+
+}  // namespace
 
 XskSocket::XskSocket(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 XskSocket::~XskSocket() = default;
 
 Result<std::unique_ptr<XskSocket>> XskSocket::open(const Options& options) {
-  const auto fresh = [&options] {
-    auto impl = std::make_unique<Impl>();
-    impl->options = options;
-    impl->owned.resize(options.memory.size() / options.frame_bytes / 64 + 1);
-    return impl;
-  };
+  const auto fresh = [&options] { return std::make_unique<Impl>(options); };
   std::unique_ptr<Impl> impl;
   int error = EOPNOTSUPP;
   for (int attempt = 0; attempt < kBusyRetries; ++attempt) {
@@ -193,34 +262,44 @@ Result<std::unique_ptr<XskSocket>> XskSocket::open(const Options& options) {
 
 Result<std::unique_ptr<XskSocket>> XskSocket::adopt(const Options& options, Handed handed) {
   const std::string name = "the AF_XDP socket on " + options.interface + " queue " + std::to_string(options.queue);
-  int domain = 0;
-  socklen_t size = sizeof domain;
-  if (::getsockopt(handed.fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_XDP) {
+  const auto is_socket = [](const sys::UniqueFd& fd) {
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    return ::getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_XDP;
+  };
+  if (!is_socket(handed.fd) || (handed.control.valid() && !is_socket(handed.control))) {
     return fail(ErrorCode::kPeer, name + " that was handed over is none");
   }
-  if (!std::has_single_bit(options.rx_ring) || !std::has_single_bit(options.tx_ring)) {
-    return fail(ErrorCode::kPeer, name + " was handed over with rings of " + std::to_string(options.rx_ring) + " and " +
-                                      std::to_string(options.tx_ring) + " entries");
+  if (!std::has_single_bit(options.rx_ring) || !std::has_single_bit(options.tx_ring) ||
+      (options.control_ring != 0 && !std::has_single_bit(options.control_ring))) {
+    return fail(ErrorCode::kPeer, name + " was handed over with rings of " + std::to_string(options.rx_ring) + ", " +
+                                      std::to_string(options.tx_ring) + " and " + std::to_string(options.control_ring) +
+                                      " entries");
   }
-  auto impl = std::make_unique<Impl>();
-  impl->options = options;
+  auto impl = std::make_unique<Impl>(options);
   impl->fd = std::move(handed.fd);
+  impl->control = std::move(handed.control);
   impl->zero_copy = handed.zero_copy;
-  impl->owned = std::move(handed.owned_bits);
+  impl->receiving = std::move(handed.receiving);
+  impl->sending = std::move(handed.sending);
   const std::size_t frames = options.memory.size() / options.frame_bytes;
-  impl->owned.resize(frames / 64 + 1);
-  if (const int error = impl->map_rings(); error != 0) {
+  impl->receiving.resize(frames / 64 + 1);
+  impl->sending.resize(frames / 64 + 1);
+  int error = impl->map_rings();
+  if (error == 0 && impl->control.valid()) error = impl->map_control();
+  if (error != 0) {
     return fail_errno("cannot map the rings of " + name, error,
                       error == EBUSY ? "kernels before 6.4 cannot do that with a bound socket" : "");
   }
   // Indices only grow, so their differences say how many frames the kernel's side holds.
-  const std::uint32_t receiving = impl->fill.cached_prod - impl->rx.cached_cons;
+  const std::uint32_t receiving = impl->fill.cached_prod - impl->rx.cached_cons - impl->control_rx.cached_cons;
   const std::uint32_t sending = impl->tx.cached_prod - impl->completion.cached_cons;
-  std::size_t owned = 0;
-  for (const std::uint64_t bits : impl->owned) owned += static_cast<std::size_t>(std::popcount(bits));
-  if (receiving > frames || sending > options.tx_ring || owned != std::size_t{receiving} + sending) {
-    return fail(ErrorCode::kPeer, name + " was handed over with " + std::to_string(owned) + " frames, but it holds " +
-                                      std::to_string(receiving) + " to receive and " + std::to_string(sending) + " to send");
+  const std::size_t owned_receiving = ones(impl->receiving);
+  const std::size_t owned_sending = ones(impl->sending);
+  if (owned_receiving != receiving || owned_sending != sending || sending > options.tx_ring) {
+    return fail(ErrorCode::kPeer, name + " was handed over with " + std::to_string(owned_receiving) + " frames to receive and " +
+                                      std::to_string(owned_sending) + " to send, but it holds " + std::to_string(receiving) +
+                                      " and " + std::to_string(sending));
   }
   impl->in_flight = sending;
   impl->tx_pending = sending != 0;
@@ -228,23 +307,20 @@ Result<std::unique_ptr<XskSocket>> XskSocket::adopt(const Options& options, Hand
 }
 
 int XskSocket::fd() const noexcept { return impl_->fd.get(); }
+int XskSocket::control_fd() const noexcept { return impl_->control.get(); }
 bool XskSocket::zero_copy() const noexcept { return impl_->zero_copy; }
 std::size_t XskSocket::in_flight() const noexcept { return impl_->in_flight; }
 
-std::size_t XskSocket::receive(std::span<FrameRef> out) noexcept {
-  std::uint32_t index = 0;
-  const auto count = xsk_ring_cons__peek(&impl_->rx, static_cast<std::uint32_t>(out.size()), &index);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const struct xdp_desc* descriptor = xsk_ring_cons__rx_desc(&impl_->rx, index + i);
-    out[i] = {descriptor->addr, descriptor->len};
-    impl_->take(descriptor->addr);
-  }
-  if (count > 0) xsk_ring_cons__release(&impl_->rx, count);
-  return count;
+std::size_t XskSocket::receive(std::span<FrameRef> out) noexcept { return impl_->receive(impl_->rx, out); }
+
+std::size_t XskSocket::receive_control(std::span<FrameRef> out) noexcept {
+  return impl_->control.valid() ? impl_->receive(impl_->control_rx, out) : 0;
 }
 
 std::size_t XskSocket::fill_space() noexcept {
-  return std::min<std::size_t>(xsk_prod_nb_free(&impl_->fill, impl_->options.rx_ring), impl_->options.rx_ring);
+  const std::uint32_t size = impl_->fill.size;
+  const std::uint32_t there = size - std::min(xsk_prod_nb_free(&impl_->fill, size), size);
+  return impl_->stock - std::min(there, impl_->stock);
 }
 
 std::size_t XskSocket::fill(std::span<const std::uint64_t> offsets) noexcept {
@@ -253,21 +329,22 @@ std::size_t XskSocket::fill(std::span<const std::uint64_t> offsets) noexcept {
   if (count == 0 || xsk_ring_prod__reserve(&impl_->fill, count, &index) != count) return 0;
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::uint64_t start = offsets[i] / impl_->options.frame_bytes * impl_->options.frame_bytes;
-    impl_->give(start);
+    impl_->give(impl_->receiving, start);
     *xsk_ring_prod__fill_addr(&impl_->fill, index + i) = start;
   }
   xsk_ring_prod__submit(&impl_->fill, count);
   return count;
 }
 
-std::size_t XskSocket::transmit(std::span<const FrameRef> frames) noexcept {
-  const std::size_t space = std::min<std::size_t>(xsk_prod_nb_free(&impl_->tx, impl_->options.tx_ring), impl_->options.tx_ring);
+std::size_t XskSocket::transmit(std::span<const FrameRef> frames, std::uint32_t spared) noexcept {
+  const std::uint32_t free = std::min(xsk_prod_nb_free(&impl_->tx, impl_->options.tx_ring), impl_->options.tx_ring);
+  const std::size_t space = free - std::min(free, spared);
   const auto count = static_cast<std::uint32_t>(std::min(frames.size(), space));
   std::uint32_t index = 0;
   if (count == 0 || xsk_ring_prod__reserve(&impl_->tx, count, &index) != count) return 0;
   for (std::uint32_t i = 0; i < count; ++i) {
     struct xdp_desc* descriptor = xsk_ring_prod__tx_desc(&impl_->tx, index + i);
-    impl_->give(frames[i].offset);
+    impl_->give(impl_->sending, frames[i].offset);
     *descriptor = {frames[i].offset, frames[i].length, 0};
   }
   xsk_ring_prod__submit(&impl_->tx, count);
@@ -281,7 +358,7 @@ std::size_t XskSocket::complete(std::span<std::uint64_t> out) noexcept {
   const auto count = xsk_ring_cons__peek(&impl_->completion, static_cast<std::uint32_t>(out.size()), &index);
   for (std::uint32_t i = 0; i < count; ++i) {
     out[i] = *xsk_ring_cons__comp_addr(&impl_->completion, index + i);
-    impl_->take(out[i]);
+    impl_->take(impl_->sending, out[i]);
   }
   if (count > 0) xsk_ring_cons__release(&impl_->completion, count);
   impl_->in_flight -= count;
@@ -289,12 +366,15 @@ std::size_t XskSocket::complete(std::span<std::uint64_t> out) noexcept {
   return count;
 }
 
-void XskSocket::wake() noexcept {
-  // Errors (EAGAIN, EBUSY, ENETDOWN) mean "later" or "the link is down"; packets stay in the ring, and `transmit` refuses
-  // when it is full.
+// Errors of both (EAGAIN, EBUSY, ENETDOWN) mean "later" or "the link is down"; packets stay in the ring, and `transmit` refuses
+// when it is full.
+void XskSocket::wake_sender() noexcept {
   if (impl_->tx_pending && xsk_ring_prod__needs_wakeup(&impl_->tx) != 0) {
     static_cast<void>(::sendto(fd(), nullptr, 0, MSG_DONTWAIT, nullptr, 0));
   }
+}
+
+void XskSocket::wake_receiver() noexcept {
   if (xsk_ring_prod__needs_wakeup(&impl_->fill) != 0) {
     static_cast<void>(::recvfrom(fd(), nullptr, 0, MSG_DONTWAIT, nullptr, nullptr));
   }
@@ -302,8 +382,8 @@ void XskSocket::wake() noexcept {
 
 std::vector<std::uint64_t> XskSocket::owned() const {
   std::vector<std::uint64_t> offsets;
-  for (std::size_t word = 0; word < impl_->owned.size(); ++word) {
-    for (std::uint64_t bits = impl_->owned[word]; bits != 0; bits &= bits - 1) {
+  for (std::size_t word = 0; word < impl_->receiving.size(); ++word) {
+    for (std::uint64_t bits = impl_->receiving[word] | impl_->sending[word]; bits != 0; bits &= bits - 1) {
       const auto frame = word * 64 + static_cast<std::size_t>(__builtin_ctzll(bits));
       offsets.push_back(frame * impl_->options.frame_bytes);
     }
@@ -311,7 +391,7 @@ std::vector<std::uint64_t> XskSocket::owned() const {
   return offsets;
 }
 
-std::span<const std::uint64_t> XskSocket::owned_bits() const noexcept { return impl_->owned; }
+XskSocket::Owned XskSocket::owned_bits() const noexcept { return {impl_->receiving, impl_->sending}; }
 
 Result<XskStatistics> XskSocket::statistics() const {
   struct xdp_statistics raw {};

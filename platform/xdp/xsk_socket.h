@@ -29,14 +29,19 @@ struct XskStatistics {
   std::uint64_t fill_ring_empty = 0;
 };
 
-/// One AF_XDP socket (interface, queue) over frame memory that may be shared with other sockets.
+/// The AF_XDP socket of a receive queue of an interface, over frame memory that may be shared with other sockets. With a control
+/// ring it is a pair of sockets: the second one has a receive ring of its own, for packets that what fills the first one must
+/// not push out. Both take frames from one fill ring, which is stocked for both: the first ring is full, and its packets are
+/// dropped, before the fill ring is empty.
 ///
 /// Ownership of frames is exact: `fill` and `transmit` give frames to the socket, `receive` and `complete` give them back, and
 /// `owned` says which it holds, so that closing it leaks none.
 /// Each socket registers the whole memory as its own UMEM instead of joining another's (XDP_SHARED_UMEM): the kernel
 /// and libxdp tie a joined UMEM to the life of the first socket, so that the first uplink could never be taken away and
 /// given back. The effect is the same: a frame received here is sent there without a copy.
-/// Threads: one at a time. Cost: no allocation and no system call but in `wake`.
+/// Threads: one at a time for receiving (`receive`, `receive_control`, `fill`, `fill_space`, `wake_receiver`) and one at a time
+/// for sending (`transmit`, `complete`, `in_flight`, `wake_sender`). Cost: no allocation and no system call but in the two that
+/// wake.
 class XskSocket {
  public:
   struct Options {
@@ -48,18 +53,23 @@ class XskSocket {
     std::uint32_t headroom_bytes = 128;
     std::uint32_t rx_ring = 2048;
     std::uint32_t tx_ring = 2048;
+    /// 0: no control ring.
+    std::uint32_t control_ring = 0;
     bool try_zero_copy = true;
   };
 
   /// What a former process knew of a socket that it handed over.
   struct Handed {
     sys::UniqueFd fd;
+    /// Of the control ring, if it had one.
+    sys::UniqueFd control;
     bool zero_copy = false;
-    /// As of `owned_bits`.
-    std::vector<std::uint64_t> owned_bits;
+    /// As of `Owned`.
+    std::vector<std::uint64_t> receiving;
+    std::vector<std::uint64_t> sending;
   };
 
-  /// Zero-copy first, then copy mode. EBUSY (a former socket is still being released) is tried again for about one second.
+  /// Zero-copy first, then copy mode; without a control ring if the kernel gives none (`control_fd`). EBUSY (a former socket is still being released) is tried again for about one second.
   /// Errors: kUnavailable naming interface, queue and reason.
   [[nodiscard]] static Result<std::unique_ptr<XskSocket>> open(const Options& options);
   /// Goes on with an open socket: `options` are those it was opened with, and `options.memory` is the same memory, mapped
@@ -71,27 +81,35 @@ class XskSocket {
   XskSocket& operator=(const XskSocket&) = delete;
 
   [[nodiscard]] int fd() const noexcept;
+  /// -1: there is no control ring.
+  [[nodiscard]] int control_fd() const noexcept;
   [[nodiscard]] bool zero_copy() const noexcept;
 
   /// Received packets, oldest first.
   [[nodiscard]] std::size_t receive(std::span<FrameRef> out) noexcept;
+  [[nodiscard]] std::size_t receive_control(std::span<FrameRef> out) noexcept;
   /// How many frames `fill` would take.
   [[nodiscard]] std::size_t fill_space() noexcept;
   /// Frames to receive into, any offset inside them. Returns how many were taken.
   std::size_t fill(std::span<const std::uint64_t> offsets) noexcept;
-  /// Returns how many were taken, from the front.
-  [[nodiscard]] std::size_t transmit(std::span<const FrameRef> frames) noexcept;
+  /// Returns how many were taken, from the front; `spared` places of the ring stay free.
+  [[nodiscard]] std::size_t transmit(std::span<const FrameRef> frames, std::uint32_t spared = 0) noexcept;
   /// Frames whose transmission has ended.
   [[nodiscard]] std::size_t complete(std::span<std::uint64_t> out) noexcept;
-  /// Wakes the kernel where it asked for it (XDP_USE_NEED_WAKEUP).
-  void wake() noexcept;
+  /// Wake the kernel where it asked for it (XDP_USE_NEED_WAKEUP).
+  void wake_receiver() noexcept;
+  void wake_sender() noexcept;
   /// Transmitted and not yet completed.
   [[nodiscard]] std::size_t in_flight() const noexcept;
 
-  /// Offsets of all frames the socket owns (in its rings or in the kernel).
+  /// Offsets of all frames the socket owns (in its rings or in the kernel). Nobody receives or sends.
   [[nodiscard]] std::vector<std::uint64_t> owned() const;
-  /// The same as a bitmap: bit n is the frame at n * frame_bytes. Good until the next call of another function.
-  [[nodiscard]] std::span<const std::uint64_t> owned_bits() const noexcept;
+  /// The same as bitmaps: bit n is the frame at n * frame_bytes. Good until the next call of another function.
+  struct Owned {
+    std::span<const std::uint64_t> receiving;
+    std::span<const std::uint64_t> sending;
+  };
+  [[nodiscard]] Owned owned_bits() const noexcept;
   [[nodiscard]] Result<XskStatistics> statistics() const;
 
  private:

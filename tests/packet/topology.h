@@ -66,6 +66,11 @@ class Topology {
   /// `uplinks` serves both uplinks, `hosts` all host ports.
   Topology(forward::Tables& tables, std::shared_ptr<forward::PacketIo> uplinks,
            std::shared_ptr<forward::PacketIo> hosts)
+      : Topology(tables, PacketIos{std::move(uplinks)}, PacketIos{std::move(hosts)}) {}
+
+  /// The same, of each worker.
+  using PacketIos = std::vector<std::shared_ptr<forward::PacketIo>>;
+  Topology(forward::Tables& tables, PacketIos uplinks, PacketIos hosts)
       : tables_(tables), uplinks_(std::move(uplinks)), hosts_(std::move(hosts)) {
     ports();
     attachments();
@@ -105,10 +110,10 @@ class Topology {
 
  private:
   void ports() {
-    must(tables_.upsert_port({kFabric, forward::PortKind::kUplink, mac(kFabricMac), false, {uplinks_}}));
-    must(tables_.upsert_port({kWan, forward::PortKind::kUplink, mac(kWanMac), false, {uplinks_}}));
+    must(tables_.upsert_port({kFabric, forward::PortKind::kUplink, mac(kFabricMac), false, uplinks_}));
+    must(tables_.upsert_port({kWan, forward::PortKind::kUplink, mac(kWanMac), false, uplinks_}));
     for (const forward::PortId id : {kHostRedVpc, kHostRedTunnel, kHostBlueVpc, kHostBlueTunnel}) {
-      must(tables_.upsert_port({id, forward::PortKind::kHost, {}, false, {hosts_}}));
+      must(tables_.upsert_port({id, forward::PortKind::kHost, {}, false, hosts_}));
     }
   }
   void attachments() {
@@ -203,8 +208,8 @@ class Topology {
   }
 
   forward::Tables& tables_;
-  std::shared_ptr<forward::PacketIo> uplinks_;
-  std::shared_ptr<forward::PacketIo> hosts_;
+  PacketIos uplinks_;
+  PacketIos hosts_;
 };
 
 }  // namespace simplon::test

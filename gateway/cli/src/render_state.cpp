@@ -242,6 +242,16 @@ Page render_status(const json& reply, Style style) {
     }
     table.add({"uplink " + text(uplink, "interface"), up_or_down(flag(uplink, "up")), detail});
   }
+  for (const auto& worker : list(reply, "workers")) {
+    std::string detail = std::to_string(number(worker, "busy_percent")) + " % busy";
+    if (has(worker, "cpu")) detail += " on CPU " + std::to_string(number(worker, "cpu"));
+    std::string queues;
+    for (const auto& queue : list(worker, "queues")) {
+      queues += (queues.empty() ? "" : " ") + text(queue, "interface") + "/" + std::to_string(number(queue, "queue"));
+    }
+    detail += ", queues " + or_dash(queues) + ", in " + plural(number(worker, "received"), "packet");
+    table.add({text(worker, "name"), "up", detail});
+  }
   page.text += table.render();
 
   if (const json& accounting = at(reply, "accounting"); accounting.is_object()) {

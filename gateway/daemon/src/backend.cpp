@@ -135,6 +135,7 @@ asio::awaitable<ApiResult> Backend::status() {
                  {"programmed", std::move(confirmed)},
                  {"accounting", stats ? accounting_json(stats->accounting) : json(nullptr)},
                  {"uplinks", stats ? uplinks_json(stats->uplinks) : json::array()},
+                 {"workers", stats ? workers_json(stats->workers) : json::array()},
                  {"counts",
                   {{"tunnels", config.tunnels.size()},
                    {"tunnels_up", tunnels_up},

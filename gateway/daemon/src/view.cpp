@@ -190,6 +190,21 @@ json uplinks_json(const std::vector<ipc::UplinkStats>& uplinks) {
   return list;
 }
 
+json workers_json(const std::vector<ipc::WorkerStats>& workers) {
+  json list = json::array();
+  for (const auto& worker : workers) {
+    json queues = json::array();
+    for (const auto& queue : worker.queues) queues.push_back({{"interface", queue.interface}, {"queue", queue.queue}});
+    list.push_back({{"name", "worker" + std::to_string(list.size())},
+                    {"cpu", worker.cpu ? json(*worker.cpu) : json(nullptr)},
+                    {"busy_percent", worker.busy_percent},
+                    {"received", worker.received},
+                    {"dropped", worker.dropped},
+                    {"queues", std::move(queues)}});
+  }
+  return list;
+}
+
 std::string tunnel_state(const TunnelConfig& tunnel, const ipsec::TunnelStatus* status) {
   if (!tunnel.enabled) return "disabled";
   if (status == nullptr) return "down";

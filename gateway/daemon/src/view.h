@@ -26,6 +26,7 @@ struct Programmed {
 [[nodiscard]] nlohmann::json accounting_json(const ipc::Accounting& accounting);
 [[nodiscard]] nlohmann::json drops_json(const ipc::Stats& stats);
 [[nodiscard]] nlohmann::json uplinks_json(const std::vector<ipc::UplinkStats>& uplinks);
+[[nodiscard]] nlohmann::json workers_json(const std::vector<ipc::WorkerStats>& workers);
 
 /// "up", "ike-only", "connecting", "down", "disabled".
 [[nodiscard]] std::string tunnel_state(const TunnelConfig& tunnel, const ipsec::TunnelStatus* status);

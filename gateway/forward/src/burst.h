@@ -127,6 +127,7 @@ struct Burst {
         pool(frame_pool),
         counters(worker_counters),
         worker(worker_index),
+        several(table_state.workers > 1),
         icmp(limiter),
         connections(worker_index < table_state.workers ? table_state.connections[worker_index].get() : nullptr) {}
 
@@ -134,6 +135,8 @@ struct Burst {
   FramePool& pool;
   WorkerCounters& counters;
   unsigned worker;
+  /// There are several workers: what belongs to none of them is shared (sa_sharing.h).
+  bool several;
   IcmpLimiter icmp;
   std::uint64_t now_ns = 0;
   std::uint64_t now_seconds = 0;
@@ -172,6 +175,14 @@ struct Burst {
   ConnectionTable* connections;
   /// Between two packets of an ESP stage; empty between stages.
   EspJobs esp_jobs;
+  /// With several workers: sequence numbers that this one has taken for packets of `to_tunnel` from `position` on.
+  struct Numbers {
+    const Sa* sa = nullptr;
+    std::uint64_t next = 0;
+    unsigned left = 0;
+    unsigned position = 0;
+  };
+  Numbers numbers;
   /// What a PacketIo hands out or takes.
   std::array<Packet, kCapacity> io;
 

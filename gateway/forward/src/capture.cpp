@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The worker copies packets into a ring of bytes between two of its stages; the control thread takes them out. One writer, one
+// A worker copies packets into a ring of bytes between two of its stages; the control thread takes them out. One writer, one
 // reader, two counters that only grow: `head_` is how much was written, `tail_` how much was taken. A record that does not
 // fit before the end of the ring begins at its start; what is left there is skipped.
 //
@@ -14,6 +14,7 @@
 
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/watch.h"
+#include "gateway/forward/src/watch_of_each.h"
 #include "platform/wire/ethernet.h"
 #include "platform/wire/ip_protocol.h"
 #include "platform/wire/ipv6.h"
@@ -45,7 +46,10 @@ static_assert(sizeof(RecordHeader) <= kAlign);
 
 class Ring {
  public:
-  Ring() : memory_(Capture::kBufferBytes) {}
+  /// Chosen by us: some tens of the longest packets.
+  static constexpr std::size_t kLeast = std::size_t{256} << 10;
+  /// `share`: one of so many rings.
+  explicit Ring(std::size_t share) : memory_(std::max(Capture::kBufferBytes / share, kLeast) & ~(kAlign - 1)) {}
 
   /// Of the writer.
   void put(RecordHeader header, Bytes bytes) noexcept {
@@ -149,7 +153,8 @@ class Ring {
 
 class CaptureTap final : public Watch {
  public:
-  CaptureTap(const CaptureSpec& spec, std::uint32_t slot) : spec_(spec), slot_(slot), snaplen_(std::min<std::uint32_t>(spec.snaplen, kFrameBytes)) {}
+  CaptureTap(const CaptureSpec& spec, std::uint32_t slot, std::size_t share)
+      : spec_(spec), slot_(slot), snaplen_(std::min<std::uint32_t>(spec.snaplen, kFrameBytes)), ring_(share) {}
 
   [[nodiscard]] Ring& ring() noexcept { return ring_; }
 
@@ -305,7 +310,7 @@ class CaptureTap final : public Watch {
   Ring ring_;
 };
 
-Capture::Capture(std::shared_ptr<CaptureTap> tap) : tap_(std::move(tap)) {}
+Capture::Capture(std::shared_ptr<WatchOfEach<CaptureTap>> taps) : taps_(std::move(taps)) {}
 Capture::~Capture() = default;
 
 Result<std::unique_ptr<Capture>> Capture::create(const Tables& tables, const CaptureSpec& spec) {
@@ -318,21 +323,31 @@ Result<std::unique_ptr<Capture>> Capture::create(const Tables& tables, const Cap
     }
     slot = tables.slot_of(*spec.attachment);
   }
-  return std::unique_ptr<Capture>(new Capture(std::make_shared<CaptureTap>(spec, slot)));
+  std::vector<std::unique_ptr<CaptureTap>> taps;
+  for (unsigned i = 0; i < tables.workers(); ++i) taps.push_back(std::make_unique<CaptureTap>(spec, slot, tables.workers()));
+  return std::unique_ptr<Capture>(new Capture(std::make_shared<WatchOfEach<CaptureTap>>(std::move(taps))));
 }
 
-std::shared_ptr<Watch> Capture::watch() const { return tap_; }
+std::shared_ptr<Watch> Capture::watch() const { return taps_; }
 
 std::vector<Captured> Capture::take(std::size_t most) {
   std::vector<Captured> packets;
-  while (packets.size() < most) {
-    auto packet = tap_->ring().take();
-    if (!packet) break;
-    packets.push_back(*std::move(packet));
+  const std::size_t each = most / taps_->all().size() + 1;
+  for (const auto& tap : taps_->all()) {
+    for (std::size_t i = 0; i < each && packets.size() < most; ++i) {
+      auto packet = tap->ring().take();
+      if (!packet) break;
+      packets.push_back(*std::move(packet));
+    }
   }
+  std::stable_sort(packets.begin(), packets.end(), [](const auto& a, const auto& b) { return a.time_ns < b.time_ns; });
   return packets;
 }
 
-std::uint64_t Capture::lost() const noexcept { return tap_->ring().lost(); }
+std::uint64_t Capture::lost() const noexcept {
+  std::uint64_t lost = 0;
+  for (const auto& tap : taps_->all()) lost += tap->ring().lost();
+  return lost;
+}
 
 }  // namespace simplon::forward

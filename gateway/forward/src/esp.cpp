@@ -4,6 +4,7 @@
 //
 // Inbound: SA by SPI and destination; replay check; open; only then may the window move. Outbound: the sequence number is
 // the explicit IV of an AEAD, so a number is never used twice under one key - the counter is part of the Sa and only grows.
+// How several workers share an SA is in sa_sharing.h.
 //
 // An AEAD is sealed or opened between the two halves of its packet. AES-CBC with HMAC is worth its while only for many
 // packets side by side: their first halves are done first, then the batch, then their second halves. A flow has one SA and
@@ -12,6 +13,7 @@
 
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/ecn.h"
+#include "gateway/forward/src/sa_sharing.h"
 #include "gateway/forward/src/stages.h"
 #include "gateway/forward/src/udp_checksum.h"
 #include "platform/wire/esp.h"
@@ -43,8 +45,13 @@ void prefetch_sa(const Sa* sa) noexcept {
 
 void touch(const Sa& sa, const Burst& burst, std::size_t inner_bytes) noexcept {
   Sa::Runtime& runtime = sa.runtime();
-  runtime.packets.add();
-  runtime.bytes.add(inner_bytes);
+  if (burst.several) [[unlikely]] {
+    runtime.packets.add_together();
+    runtime.bytes.add_together(inner_bytes);
+  } else {
+    runtime.packets.add();
+    runtime.bytes.add(inner_bytes);
+  }
   runtime.last_use.store(burst.now_seconds, std::memory_order_relaxed);
 }
 
@@ -69,18 +76,21 @@ void note_mapping(const Transit& packet, const Sa& sa, const CompiledSaPath& pat
   const WireAddress source = outer_source(packet);
   if (port == path.source_port && source == path.source) [[likely]] return;
   Sa::Runtime& runtime = sa.runtime();
-  if (runtime.mapping_full.load(std::memory_order_acquire)) return;
+  if (!open_mailbox(runtime)) return;
   runtime.mapping = {source.to_ip(), port};
-  runtime.mapping_full.store(true, std::memory_order_release);
+  runtime.mailbox.store(Sa::Mailbox::kFull, std::memory_order_release);
+}
+
+void refuse_replayed(Burst& burst, unsigned number, const Sa& sa) noexcept {
+  count_one(burst, sa.runtime().replayed);
+  burst.drop(number, Drop::kEspReplayed);
 }
 
 /// The second half: `packet` starts with the ESP header and is authentic.
 void opened(Burst& burst, unsigned number, Transit& packet, std::uint64_t sequence, std::uint8_t* plain,
             std::size_t plain_bytes) noexcept {
   const Sa& sa = *packet.sa;
-  Sa::Runtime& runtime = sa.runtime();
-  runtime.window.commit(sequence);
-  runtime.sequence.store(runtime.window.top(), std::memory_order_relaxed);
+  if (!commit(burst, sa, sequence)) return refuse_replayed(burst, number, sa);
   if (packet.encap) note_mapping(packet, sa, *sa.compiled());
   packet.ingress = sa.tunnel_slot();
 
@@ -110,15 +120,13 @@ void opened(Burst& burst, unsigned number, Transit& packet, std::uint64_t sequen
 
 /// False, after the drop, if the window has no place for it (RFC 4303 section 3.4.3).
 [[nodiscard]] bool fresh(Burst& burst, unsigned number, const Sa& sa, std::uint64_t sequence) noexcept {
-  Sa::Runtime& runtime = sa.runtime();
-  if (runtime.window.would_accept(sequence)) [[likely]] return true;
-  runtime.replayed.add();
-  burst.drop(number, Drop::kEspReplayed);
+  if (sa.runtime().window.would_accept(sequence)) [[likely]] return true;
+  refuse_replayed(burst, number, sa);
   return false;
 }
 
 void refuse_forged(Burst& burst, unsigned number, const Sa& sa) noexcept {
-  sa.runtime().failed.add();
+  count_one(burst, sa.runtime().failed);
   burst.drop(number, Drop::kEspAuthentication);
 }
 
@@ -232,11 +240,8 @@ void frame(Transit& packet, const CompiledSaPath& path, std::uint8_t outer_class
   if (!burst.has_room(packet, sizeof(wire::EthernetHeader) + path->header_bytes + clear, back)) {
     return burst.drop(number, Drop::kNoHeadroom);
   }
-  Sa::Runtime& runtime = sa.runtime();
-  const std::uint64_t sequence = runtime.sequence.load(std::memory_order_relaxed) + 1;
-  // RFC 4303 section 3.3.3: a counter never cycles.
-  if (sequence == 0 || (!sa.esn() && sequence > 0xffffffffU)) return burst.drop(number, Drop::kEspSequenceExhausted);
-  runtime.sequence.store(sequence, std::memory_order_relaxed);
+  const std::uint64_t sequence = next_number(burst, number, sa);
+  if (sequence == 0) return burst.drop(number, Drop::kEspSequenceExhausted);
 
   const std::size_t inner_bytes = packet.length;
   const std::uint8_t inner_class = traffic_class(packet.data, packet.inner.family);
@@ -321,6 +326,7 @@ void esp_decrypt(Burst& burst) noexcept {
 }
 
 void esp_encrypt(Burst& burst) noexcept {
+  if (burst.several) burst.numbers = {};
   // Fetching keys ahead, as above, gained nothing here (measured): pmtu has looked at the SA just now.
   for (const unsigned number : burst.to_tunnel) encrypt(burst, number, burst.packets[number]);
   if (burst.esp_jobs.batch.size() != 0) encrypt_waiting(burst);

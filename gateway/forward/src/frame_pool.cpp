@@ -3,10 +3,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "gateway/forward/packet.h"
 
@@ -30,6 +33,24 @@ Result<std::uint8_t*> map(int memory, std::size_t frames) {
 
 }  // namespace
 
+/// What sibling pools have in common.
+struct FramePool::Shared {
+  Shared(sys::UniqueFd descriptor, std::uint8_t* mapping, std::size_t count)
+      : memory(std::move(descriptor)), base(mapping), frames(count) {
+    spare.reserve(frames);
+  }
+  ~Shared() { ::munmap(base, frames * kFrameBytes); }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+
+  sys::UniqueFd memory;
+  std::uint8_t* base;
+  std::size_t frames;
+  std::mutex mutex;
+  /// Free, and in no pool. Has room for all.
+  std::vector<std::uint32_t> spare;
+};
+
 Result<FramePool> FramePool::create(std::size_t frames, Memory kind) {
   sys::UniqueFd memory;
   if (kind == Memory::kShared) {
@@ -43,7 +64,9 @@ Result<FramePool> FramePool::create(std::size_t frames, Memory kind) {
   if (!base) return Unexpected(base.error());
   // Touched here, so that no packet waits for a page fault.
   for (std::size_t i = 0; i < frames; ++i) static_cast<volatile std::uint8_t*>(*base)[i * kFrameBytes] = 0;
-  return FramePool(std::move(memory), *base, frames, {});
+  auto shared = std::make_shared<Shared>(std::move(memory), *base, frames);
+  for (std::size_t i = frames; i > 0; --i) shared->spare.push_back(static_cast<std::uint32_t>(i - 1));
+  return FramePool(std::move(shared), frames);
 }
 
 Result<FramePool> FramePool::adopt(sys::UniqueFd memory, std::size_t frames, std::span<const std::uint64_t> in_use) {
@@ -54,43 +77,73 @@ Result<FramePool> FramePool::adopt(sys::UniqueFd memory, std::size_t frames, std
   }
   auto base = map(memory.get(), frames);
   if (!base) return Unexpected(base.error());
-  return FramePool(std::move(memory), *base, frames, in_use);
-}
-
-FramePool::FramePool(sys::UniqueFd memory, std::uint8_t* base, std::size_t frames, std::span<const std::uint64_t> in_use)
-    : memory_(std::move(memory)), base_(base), frames_(frames) {
-  free_.reserve(frames);
-  remote_.reserve(frames);
+  auto shared = std::make_shared<Shared>(std::move(memory), *base, frames);
   for (std::size_t i = frames; i > 0; --i) {
     const std::size_t frame = i - 1;
     const bool taken = frame / 64 < in_use.size() && (in_use[frame / 64] >> (frame % 64) & 1) != 0;
-    if (!taken) free_.push_back(static_cast<std::uint32_t>(frame));
+    if (!taken) shared->spare.push_back(static_cast<std::uint32_t>(frame));
   }
+  return FramePool(std::move(shared), frames);
 }
 
+FramePool::FramePool(std::shared_ptr<Shared> shared, std::size_t limit)
+    : base_(shared->base), free_(std::make_unique<std::uint32_t[]>(limit)), limit_(limit), shared_(std::move(shared)) {}
+
 FramePool::FramePool(FramePool&& other) noexcept
-    : memory_(std::move(other.memory_)),
-      base_(std::exchange(other.base_, nullptr)),
-      frames_(std::exchange(other.frames_, 0)),
+    : base_(other.base_),
       free_(std::move(other.free_)),
-      remote_(std::move(other.remote_)),
-      remote_waiting_(other.remote_waiting_.load(std::memory_order_relaxed)) {}
+      count_(std::exchange(other.count_, 0)),
+      limit_(std::exchange(other.limit_, 0)),
+      shared_(std::move(other.shared_)) {}
+
+FramePool FramePool::sibling() {
+  {
+    // What one pool alone would keep, is for all now.
+    const std::scoped_lock lock(shared_->mutex);
+    while (count_ > 0) shared_->spare.push_back(free_[--count_]);
+  }
+  limit_ = std::min(limit_, kKept);
+  return FramePool(shared_, limit_);
+}
 
 FramePool::~FramePool() {
-  if (base_ != nullptr) ::munmap(base_, frames_ * kFrameBytes);
+  if (!shared_) return;
+  const std::scoped_lock lock(shared_->mutex);
+  while (count_ > 0) shared_->spare.push_back(free_[--count_]);
+}
+
+int FramePool::descriptor() const noexcept { return shared_->memory.get(); }
+std::size_t FramePool::frames() const noexcept { return shared_->frames; }
+
+std::size_t FramePool::available() const noexcept {
+  const std::scoped_lock lock(shared_->mutex);
+  return count_ + shared_->spare.size();
 }
 
 void FramePool::release_remote(const std::uint8_t* inside) noexcept {
-  const std::scoped_lock lock(remote_mutex_);
-  remote_.push_back(index_of(inside));
-  remote_waiting_.store(true, std::memory_order_relaxed);
+  const std::scoped_lock lock(shared_->mutex);
+  shared_->spare.push_back(index_of(inside));
 }
 
-void FramePool::collect_remote() noexcept {
-  const std::scoped_lock lock(remote_mutex_);
-  free_.insert(free_.end(), remote_.begin(), remote_.end());
-  remote_.clear();
-  remote_waiting_.store(false, std::memory_order_relaxed);
+bool FramePool::fetch() noexcept {
+  const std::scoped_lock lock(shared_->mutex);
+  // All of them for a pool alone.
+  const std::size_t portion = limit_ > kKept ? limit_ : (limit_ + 1) / 2;
+  auto& spare = shared_->spare;
+  while (count_ < portion && !spare.empty()) {
+    free_[count_++] = spare.back();
+    spare.pop_back();
+  }
+  return count_ > 0;
+}
+
+void FramePool::put_aside() noexcept {
+  const std::scoped_lock lock(shared_->mutex);
+  // The coldest, which are the first.
+  const std::size_t portion = (limit_ + 1) / 2;
+  shared_->spare.insert(shared_->spare.end(), free_.get(), free_.get() + portion);
+  std::copy(free_.get() + portion, free_.get() + count_, free_.get());
+  count_ -= portion;
 }
 
 }  // namespace simplon::forward

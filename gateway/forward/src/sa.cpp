@@ -97,8 +97,7 @@ SaUsage Sa::usage() const noexcept {
 }
 
 SaProgress Sa::progress() const {
-  const auto words = runtime_.window.words();
-  return {usage(), runtime_.window.top(), {words.begin(), words.end()}};
+  return {usage(), runtime_.window.top(), runtime_.window.words()};
 }
 
 bool Sa::resume(const SaProgress& progress) {
@@ -141,9 +140,9 @@ Result<std::shared_ptr<Sa>> Sa::stand_in() const {
 }
 
 std::optional<SaMapping> Sa::take_mapping() noexcept {
-  if (!runtime_.mapping_full.load(std::memory_order_acquire)) return std::nullopt;
+  if (runtime_.mailbox.load(std::memory_order_acquire) != Mailbox::kFull) return std::nullopt;
   const SaMapping mapping = runtime_.mapping;
-  runtime_.mapping_full.store(false, std::memory_order_release);
+  runtime_.mailbox.store(Mailbox::kEmpty, std::memory_order_release);
   // Filled before the path was changed to it.
   if (mapping.source == path_.source && mapping.port == path_.source_port) return std::nullopt;
   return mapping;

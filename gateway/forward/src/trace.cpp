@@ -20,6 +20,7 @@
 #include "gateway/forward/src/pipeline.h"
 #include "gateway/forward/src/sighting.h"
 #include "gateway/forward/src/udp_checksum.h"
+#include "gateway/forward/src/watch_of_each.h"
 #include "platform/wire/esp.h"
 #include "platform/wire/vlan.h"
 
@@ -322,16 +323,30 @@ Result<Trace> trace(const Tables& tables, const Clock& clock, const DescribedPac
   return run(tables, clock, uplink->id, *frame);
 }
 
-LiveTrace::LiveTrace(std::shared_ptr<Recorder> recorder) : recorder_(std::move(recorder)) {}
+LiveTrace::LiveTrace(std::shared_ptr<WatchOfEach<Recorder>> recorders) : recorders_(std::move(recorders)) {}
 LiveTrace::~LiveTrace() = default;
 
 Result<std::unique_ptr<LiveTrace>> LiveTrace::create(const Tables& tables, AttachmentId from, const PacketFilter& filter) {
   if (!tables.domain_of(from)) return Unexpected(no_such(from));
-  return std::unique_ptr<LiveTrace>(new LiveTrace(std::make_shared<Recorder>(tables.slot_of(from), filter)));
+  std::vector<std::unique_ptr<Recorder>> recorders;
+  for (unsigned i = 0; i < tables.workers(); ++i) {
+    recorders.push_back(std::make_unique<Recorder>(tables.slot_of(from), filter));
+  }
+  return std::unique_ptr<LiveTrace>(new LiveTrace(std::make_shared<WatchOfEach<Recorder>>(std::move(recorders))));
 }
 
-std::shared_ptr<Watch> LiveTrace::watch() const { return recorder_; }
-bool LiveTrace::done() const noexcept { return recorder_->done(); }
-Trace LiveTrace::explain(const Tables& tables) const { return forward::explain(tables, recorder_->sightings()); }
+const Recorder* LiveTrace::recorder() const noexcept {
+  for (const auto& recorder : recorders_->all()) {
+    if (recorder->done()) return recorder.get();
+  }
+  return nullptr;
+}
+
+std::shared_ptr<Watch> LiveTrace::watch() const { return recorders_; }
+bool LiveTrace::done() const noexcept { return recorder() != nullptr; }
+Trace LiveTrace::explain(const Tables& tables) const {
+  const Recorder* done = recorder();
+  return done == nullptr ? Trace{} : forward::explain(tables, done->sightings());
+}
 
 }  // namespace simplon::forward

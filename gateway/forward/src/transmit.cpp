@@ -13,6 +13,12 @@ struct Departure {
   TrafficCounters* counters;
 };
 
+/// A burst comes from one PacketIo, so that all of it is the kernel's or nothing is.
+[[nodiscard]] std::size_t hand_to(PacketIo& io, const Burst& burst, unsigned first, std::size_t count) noexcept {
+  const std::span<const Packet> packets(burst.io.data(), count);
+  return burst.packets[first].from_host ? io.transmit_urgent(packets) : io.transmit(packets);
+}
+
 /// Sends packets [first, ...) of the same PacketIo together, in order; the rest keep theirs for a later turn. Host ports
 /// share a PacketIo and may belong to different tenants: one that refuses a packet must not cost the others theirs.
 void send_together(Burst& burst, std::span<Departure> departures, PortKind kind) noexcept {
@@ -28,7 +34,7 @@ void send_together(Burst& burst, std::span<Departure> departures, PortKind kind)
     sent[count++] = &departure;
     departure.io = nullptr;
   }
-  const std::size_t taken = io->transmit({packets.data(), count});
+  const std::size_t taken = hand_to(*io, burst, sent[0]->number, count);
   io->flush();
   for (std::size_t i = 0; i < taken; ++i) {
     sent[i]->counters->tx_packets.add();
@@ -75,7 +81,7 @@ void send_to_several(Burst& burst, const Burst::Queue& queue, PortKind kind) noe
     bytes += packet.length;
   }
   PacketIo& io = *port->entry.queues[burst.worker];
-  const std::size_t taken = io.transmit({burst.io.data(), queue.size()});
+  const std::size_t taken = hand_to(io, burst, queue[0], queue.size());
   io.flush();
   for (unsigned i = static_cast<unsigned>(taken); i < queue.size(); ++i) {
     bytes -= burst.packets[queue[i]].length;

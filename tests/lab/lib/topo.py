@@ -147,13 +147,14 @@ class Lab:
         space.ip("link set lo up")
         return space
 
-    def veth(self, a, a_name, b, b_name, mtu=1500):
+    def veth(self, a, a_name, b, b_name, mtu=1500, queues=1):
         """A cable. Both ends have the same MTU: a veth drops silently what exceeds the receiving end's. Offloads are off
-        at both ends, because an AF_XDP or raw reader sees the unfinished checksums and super-packets of its peer."""
+        at both ends, because an AF_XDP or raw reader sees the unfinished checksums and super-packets of its peer. A flow
+        takes one of the queues."""
         self.echo("host", ["ip", "link", "add", a_name, "netns", a.name, "type", "veth",
                            "peer", "name", b_name, "netns", b.name])
-        run(["ip", "link", "add", a_name, "mtu", mtu, "netns", a.name, "type", "veth",
-             "peer", "name", b_name, "mtu", mtu, "netns", b.name])
+        both = ["mtu", mtu, "numrxqueues", queues, "numtxqueues", queues]
+        run(["ip", "link", "add", a_name, *both, "netns", a.name, "type", "veth", "peer", "name", b_name, *both, "netns", b.name])
         for space, device in ((a, a_name), (b, b_name)):
             run(space.enter(["ethtool", "-K", device, "tx", "off"]))
             space.ip(f"link set {device} up")

@@ -36,15 +36,16 @@ BGP_PASSWORD = "bgp-site-a"
 class TwoSites:
     """Underlay, hosts and VMs; the routers and gateways are started by the caller, in the order of the lab."""
 
-    def __init__(self, lab, vms=("red1", "red2", "blue1", "blue2"), site_b=True, mtu=1500):
+    def __init__(self, lab, vms=("red1", "red2", "blue1", "blue2"), site_b=True, mtu=1500, queues=1):
+        """`queues`: of the uplinks of the gateway in the middle."""
         self.lab = lab
         self.wan = lab.namespace("wan", forwarding=True)
         self.gw = lab.namespace("gw")
         self.fabric = lab.namespace("fabric")
-        self._port(self.gw, "wan0", GW_WAN, self.wan, "to-gw", "203.0.113.254", 24, mtu)
+        self._port(self.gw, "wan0", GW_WAN, self.wan, "to-gw", "203.0.113.254", 24, mtu, queues=queues)
         self.fabric.ip("link add br0 type bridge mcast_snooping 0")
         self.fabric.ip(f"link set br0 mtu {mtu} up")
-        lab.veth(self.gw, "fab0", self.fabric, "to-gw", mtu=mtu)
+        lab.veth(self.gw, "fab0", self.fabric, "to-gw", mtu=mtu, queues=queues)
         self.fabric.ip("link set to-gw master br0")
         self.gw.ip(f"addr add {GW_VTEP}/24 dev fab0")
 
@@ -83,8 +84,8 @@ class TwoSites:
             for vm in wanted:
                 self.vm[vm] = host.vm(vm, VM_VNI[vm], f"{VM[vm]}/24", "10.20.0.1", mtu=mtu - 50)
 
-    def _port(self, space, device, address, wan, wan_port, wan_address, length, mtu, default=True):
-        self.lab.veth(space, device, wan, wan_port, mtu=mtu)
+    def _port(self, space, device, address, wan, wan_port, wan_address, length, mtu, default=True, queues=1):
+        self.lab.veth(space, device, wan, wan_port, mtu=mtu, queues=queues)
         space.ip(f"addr add {address}/{length} dev {device}")
         wan.ip(f"addr add {wan_address}/{length} dev {wan_port}")
         if default:

@@ -20,6 +20,9 @@ inline json status() {
     "uplinks": [{"interface": "wan0", "up": true, "mode": "native, copy", "queues": 1, "error": "",
                  "rx_packets": 1000, "rx_bytes": 1536000, "tx_packets": 900, "tx_bytes": 99,
                  "xdp_forwarding": "on", "xdp_packets": 700}],
+    "workers": [{"name": "worker0", "cpu": 2, "busy_percent": 37, "received": 1000, "dropped": 22,
+                 "queues": [{"interface": "wan0", "queue": 0}, {"interface": "wan0", "queue": 2}]},
+                {"name": "worker1", "cpu": null, "busy_percent": 0, "received": 0, "dropped": 0, "queues": []}],
     "counts": {"tunnels": 2, "tunnels_up": 1, "bgp_neighbors": 2, "bgp_established": 1, "vpcs": 2, "endpoints": 4, "domains": 2},
     "problems": [{"object": "tunnel berlin", "what": "the peer answered AUTHENTICATION_FAILED", "hint": "compare the pre-shared keys on both sides"}]
   })");

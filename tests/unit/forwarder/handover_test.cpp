@@ -16,7 +16,10 @@ namespace sa = ipc::sa;
 
 std::span<const std::uint8_t> view(const SecretBytes& bytes) { return bytes; }
 
-HandedQueue queue(std::uint32_t number, std::uint64_t bits) { return {number, 2048, 1024, number == 1, {bits, bits << 1, 0}}; }
+HandedQueue queue(std::uint32_t number, std::uint64_t bits) {
+  const bool first = number == 0;
+  return {number, 2048, 1024, first ? 256U : 0U, first, !first, {bits, bits << 1, 0}, {bits << 20, 0, 0}};
+}
 
 SaStore::SavedSa saved_sa(std::uint32_t spi, bool inbound) {
   SaStore::SavedSa saved;
@@ -71,7 +74,8 @@ SecretBytes resealed(std::span<const std::uint8_t> bytes) {
 
 TEST(HandoverState, SurvivesTheRoundTrip) {
   const Handover before = handover();
-  EXPECT_EQ(before.descriptors(), 1U + 3U + 2U + 2U);
+  // Control rings of two queues.
+  EXPECT_EQ(before.descriptors(), 1U + 3U + 2U + 2U + 2U);
   const auto bytes = encode_handover(before);
   const auto after = decode_handover(bytes);
   ASSERT_TRUE(after) << after.error().message();
@@ -128,14 +132,17 @@ TEST(HandoverState, NeverGivesAFrameTwoOwners) {
     const auto decoded = decode_handover(encode_handover(h));
     return decoded ? std::string() : decoded.error().what;
   };
-  EXPECT_THAT(refused([](Handover& h) { h.uplinks[1].queues[0].owned_bits[0] = 1; }), HasSubstr("two owners"));
-  EXPECT_THAT(refused([](Handover& h) { h.uplinks[1].queues[0].owned_bits.pop_back(); }), HasSubstr("wrong number"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[1].queues[0].receiving[0] = 1; }), HasSubstr("two owners"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].sending[0] = 1; }), HasSubstr("two owners"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[1].queues[0].sending.pop_back(); }), HasSubstr("wrong number"));
   EXPECT_THAT(refused([](Handover& h) { h.frames = 0; }), HasSubstr("0 frames"));
   EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues.clear(); }), HasSubstr("without queues"));
   EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].rx_ring = 1000; }), HasSubstr("ring of 1000"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].control_ring = 100; }), HasSubstr("control ring of 100"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[1].has_control = true; }), HasSubstr("without places"));
   EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].interface = "an interface name too long"; }), HasSubstr("interface"));
   EXPECT_THAT(refused([](Handover& h) { h.host_ports[0].kind = ipc::AttachmentKind::kNone; }), HasSubstr("kind 0"));
-  EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].owned_bits[2] = 1; }), HasSubstr("do not exist"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].receiving[2] = 1; }), HasSubstr("do not exist"));
 }
 
 TEST(HandoverState, NothingPassedIsNothingTaken) {

@@ -124,7 +124,7 @@ class XdpLab : public ::testing::Test {
       auto socket = XskSocket::open(options_of(memory_));
       if (!socket) return Unexpected(socket.error());
       socket_ = *std::move(socket);
-      return program_->set_socket(0, socket_->fd());
+      return program_->set_socket(0, socket_->fd(), socket_->control_fd());
     });
     ASSERT_TRUE(opened) << opened.error().message();
     ASSERT_TRUE(steering_->set_vteps({{IpAddress::v4(0xc0000201), 4789}, {IpAddress::parse("2001:db8::1").value(), 4789}}));
@@ -152,7 +152,11 @@ class XdpLab : public ::testing::Test {
   Left leave() {
     Left left;
     const auto bits = socket_->owned_bits();
-    left.socket = {sys::UniqueFd(::dup(socket_->fd())), socket_->zero_copy(), {bits.begin(), bits.end()}};
+    left.socket = {sys::UniqueFd(::dup(socket_->fd())),
+                   sys::UniqueFd(socket_->control_fd() < 0 ? -1 : ::dup(socket_->control_fd())),
+                   socket_->zero_copy(),
+                   {bits.receiving.begin(), bits.receiving.end()},
+                   {bits.sending.begin(), bits.sending.end()}};
     left.link.reset(::dup(program_->link_fd()));
     const auto former = memory_;
     close();
@@ -170,6 +174,7 @@ class XdpLab : public ::testing::Test {
     options.interface = "e0";
     options.memory = memory;
     options.rx_ring = options.tx_ring = 256;
+    options.control_ring = 64;
     return options;
   }
   Result<void> adopt(Left left) {
@@ -183,7 +188,7 @@ class XdpLab : public ::testing::Test {
     auto socket = XskSocket::adopt(options_of(memory_), std::move(left.socket));
     if (!socket) return Unexpected(socket.error());
     socket_ = *std::move(socket);
-    if (auto ok = program_->set_socket(0, socket_->fd()); !ok) return ok;
+    if (auto ok = program_->set_socket(0, socket_->fd(), socket_->control_fd()); !ok) return ok;
     return program_->take_over();
   }
 
@@ -205,7 +210,7 @@ class XdpLab : public ::testing::Test {
     return *std::move(fd);
   }
 
-  enum class Went { kSocket, kKernel, kNowhere };
+  enum class Went { kSocket, kControl, kKernel, kNowhere };
 
   /// Where a frame from the wire ends up.
   Went send(const Frame& frame) {
@@ -220,13 +225,14 @@ class XdpLab : public ::testing::Test {
     const auto deadline = std::chrono::steady_clock::now() + 2s;
     while (std::chrono::steady_clock::now() < deadline) {
       std::array<FrameRef, 4> refs;
-      if (const std::size_t got = socket_->receive(refs); got > 0) {
+      const std::size_t urgent = socket_->receive_control(refs);
+      if (const std::size_t got = urgent > 0 ? urgent : socket_->receive(refs); got > 0) {
         EXPECT_EQ(got, 1U);
         EXPECT_EQ(Frame(memory_.data() + refs[0].offset, memory_.data() + refs[0].offset + refs[0].length), frame);
         EXPECT_GE(refs[0].offset % kFrameBytes, 128U);
         const std::uint64_t again = refs[0].offset;
         EXPECT_EQ(socket_->fill({&again, 1}), 1U);
-        return Went::kSocket;
+        return urgent > 0 ? Went::kControl : Went::kSocket;
       }
       const ssize_t got = ::recv(kernel_.get(), buffer.data(), buffer.size(), 0);
       if (got == static_cast<ssize_t>(seen.size()) && std::memcmp(buffer.data(), seen.data(), seen.size()) == 0) {
@@ -336,6 +342,95 @@ TEST_F(XdpLab, FramesInTheVlanOfACircuitAreOurs) {
   EXPECT_EQ(send(tagged({{0x8100, 100}})), Went::kKernel) << "another interface";
 }
 
+/// With another traffic class.
+Frame marked(Frame frame, unsigned traffic_class) {
+  if (frame[14] >> 4 == 4) {
+    frame[15] = static_cast<std::uint8_t>(traffic_class);
+  } else {
+    frame[14] = static_cast<std::uint8_t>(0x60 | traffic_class >> 4);
+    frame[15] = static_cast<std::uint8_t>(traffic_class << 4);
+  }
+  return frame;
+}
+
+/// Behind one tag, or two.
+Frame tagged(Frame frame, std::uint8_t vlan, bool twice = false) {
+  frame.insert(frame.begin() + 12, {0x81, 0x00, 0x00, vlan});
+  if (twice) frame.insert(frame.begin() + 12, {0x88, 0xa8, 0x00, 0x64});
+  return frame;
+}
+
+Frame tcp(std::uint16_t from, std::uint16_t to) {
+  Frame segment;
+  append_be16(segment, from);
+  append_be16(segment, to);
+  segment.resize(20);
+  return segment;
+}
+
+TEST_F(XdpLab, WhatKeepsRoutingAliveHasItsOwnRing) {
+  ASSERT_GE(socket_->control_fd(), 0);
+  constexpr unsigned kCs6 = 0xc0;
+  constexpr unsigned kCs7 = 0xe0;
+  EXPECT_EQ(send(marked(ipv4(50, kEsp), kCs6)), Went::kControl);
+  EXPECT_EQ(send(marked(ipv4(50, kEsp), kCs7 | 3)), Went::kControl) << "with ECN";
+  EXPECT_EQ(send(marked(ipv6(50, kEsp), kCs6)), Went::kControl);
+  EXPECT_EQ(send(marked(ipv4(17, udp(4500, kEsp)), kCs6)), Went::kControl);
+  EXPECT_EQ(send(marked(ipv4(50, kEsp), 0xb8)), Went::kSocket) << "expedited forwarding";
+  EXPECT_EQ(send(marked(ipv4(50, kEsp), 0xc4)), Went::kSocket) << "49 is not CS6";
+  EXPECT_EQ(send(marked(ipv6(50, kEsp), 0xa0)), Went::kSocket);
+  EXPECT_EQ(send(marked(ipv4(17, udp(4789, kVxlan)), kCs6)), Went::kSocket) << "what a virtual machine wrote";
+
+  std::uint32_t interface = 0;
+  ASSERT_TRUE(sys::run_in_netns(ours_, [&]() -> Result<void> {
+    interface = ::if_nametoindex("e0");
+    return {};
+  }));
+  ASSERT_TRUE(steering_->set_circuits({{interface, 0, 7}, {interface, 100, 7}}));
+  Frame arp = ethernet(0x0806);
+  arp.resize(60, 1);
+  for (const bool twice : {false, true}) {
+    EXPECT_EQ(send(tagged(arp, 7, twice)), Went::kControl);
+    EXPECT_EQ(send(tagged(ipv6(58, Frame(40, 0x87)), 7, twice)), Went::kControl) << "neighbor solicitation";
+    EXPECT_EQ(send(tagged(ipv4(6, tcp(40000, 179)), 7, twice)), Went::kControl) << "BGP";
+    EXPECT_EQ(send(tagged(ipv4(6, tcp(179, 40000), 0, 2), 7, twice)), Went::kControl) << "BGP, behind options";
+    EXPECT_EQ(send(tagged(ipv6(6, tcp(179, 40000)), 7, twice)), Went::kControl);
+    for (const std::uint16_t port : std::initializer_list<std::uint16_t>{3784, 3785, 4784}) {
+      EXPECT_EQ(send(tagged(ipv4(17, udp(port, kIke)), 7, twice)), Went::kControl) << "BFD " << port;
+    }
+    EXPECT_EQ(send(tagged(ipv6(58, Frame(40, 0x80)), 7, twice)), Went::kSocket) << "echo";
+    EXPECT_EQ(send(tagged(ipv4(6, tcp(40000, 443)), 7, twice)), Went::kSocket);
+    EXPECT_EQ(send(tagged(marked(ipv4(17, udp(53, kIke)), kCs6), 7, twice)), Went::kSocket) << "a mark is not enough";
+    EXPECT_EQ(send(tagged(ipv4(6, tcp(40000, 179), 0x0010), 7, twice)), Went::kSocket) << "later fragment";
+  }
+  EXPECT_EQ(send(tagged(arp, 8)), Went::kKernel) << "nobody's VLAN";
+}
+
+TEST_F(XdpLab, AFloodOfDataLeavesControlItsFrames) {
+  // The data ring fills up and is never emptied, while control packets come and are taken.
+  std::vector<std::uint64_t> more(64);
+  for (std::size_t i = 0; i < more.size(); ++i) more[i] = (256 + i) * kFrameBytes;
+  ASSERT_EQ(socket_->fill(more), more.size());
+  EXPECT_EQ(socket_->fill_space(), 0U);
+  const Frame data = ipv4(17, udp(4789, kVxlan));
+  const Frame control = marked(ipv4(50, kEsp), 0xc0);
+  for (int turn = 0; turn < 200; ++turn) {
+    for (int i = 0; i < 4; ++i) ASSERT_EQ(::send(raw_.get(), data.data(), data.size(), 0), static_cast<ssize_t>(data.size()));
+    ASSERT_EQ(::send(raw_.get(), control.data(), control.size(), 0), static_cast<ssize_t>(control.size()));
+    std::array<FrameRef, 4> refs;
+    std::size_t got = 0;
+    const auto deadline = std::chrono::steady_clock::now() + 2s;
+    while (got == 0 && std::chrono::steady_clock::now() < deadline) got = socket_->receive_control(refs);
+    ASSERT_EQ(got, 1U) << turn;
+    const std::uint64_t again = refs[0].offset;
+    ASSERT_EQ(socket_->fill({&again, 1}), 1U);
+  }
+  const auto statistics = socket_->statistics();
+  ASSERT_TRUE(statistics);
+  EXPECT_EQ(statistics->rx_ring_full, 200U * 4 - 256);
+  EXPECT_EQ(statistics->fill_ring_empty, 0U);
+}
+
 TEST_F(XdpLab, SteeringFollowsItsSets) {
   ASSERT_TRUE(steering_->set_vteps({{IpAddress::v4(0xc0000201), 8472}}));
   EXPECT_EQ(send(ipv4(17, udp(4789, kVxlan))), Went::kKernel);
@@ -389,7 +484,7 @@ TEST_F(XdpLab, TransmitSendsAndNoFrameIsLost) {
     const std::size_t took = socket_->transmit(batch);
     sent += took;
     for (std::size_t i = took; i < batch.size(); ++i) mine.push_back(batch[i].offset / kFrameBytes * kFrameBytes);
-    socket_->wake();
+    socket_->wake_sender();
     std::array<std::uint64_t, 64> done;
     for (std::size_t count; (count = socket_->complete(done)) > 0;) {
       for (std::size_t i = 0; i < count; ++i) mine.push_back(done[i] / kFrameBytes * kFrameBytes);
@@ -397,7 +492,7 @@ TEST_F(XdpLab, TransmitSendsAndNoFrameIsLost) {
     drain();
   }
   while (socket_->in_flight() > 0 && std::chrono::steady_clock::now() < deadline) {
-    socket_->wake();
+    socket_->wake_sender();
     std::array<std::uint64_t, 64> done;
     const std::size_t count = socket_->complete(done);
     for (std::size_t i = 0; i < count; ++i) mine.push_back(done[i] / kFrameBytes * kFrameBytes);
@@ -443,7 +538,7 @@ TEST_F(XdpLab, AnotherProcessGoesOnAndFindsWhatArrivedBetween) {
   std::size_t completed = 0;
   const auto deadline = std::chrono::steady_clock::now() + 2s;
   while (completed == 0 && std::chrono::steady_clock::now() < deadline) {
-    socket_->wake();
+    socket_->wake_sender();
     completed = socket_->complete(done);
   }
   EXPECT_EQ(completed, 1U);
@@ -459,13 +554,19 @@ TEST_F(XdpLab, AnotherProcessGoesOnAndFindsWhatArrivedBetween) {
 TEST_F(XdpLab, AdoptsNothingThatDoesNotFit) {
   Left left = leave();
   const auto socket = [&] { return sys::UniqueFd(::dup(left.socket.fd.get())); };
-  auto bits = left.socket.owned_bits;
+  const auto control = [&] { return sys::UniqueFd(::dup(left.socket.control.get())); };
+  const auto memory = [&] { return sys::UniqueFd(::dup(memory_fd_.get())); };
+  const auto& receiving = left.socket.receiving;
+  const auto& sending = left.socket.sending;
+  auto bits = receiving;
   bits[0] &= ~std::uint64_t{1};
-  EXPECT_FALSE(XskSocket::adopt(options_of(memory_), {socket(), false, bits}));
-  EXPECT_FALSE(XskSocket::adopt(options_of(memory_), {sys::UniqueFd(::dup(memory_fd_.get())), false, left.socket.owned_bits}));
+  EXPECT_FALSE(XskSocket::adopt(options_of(memory_), {socket(), control(), false, bits, sending}));
+  EXPECT_FALSE(XskSocket::adopt(options_of(memory_), {socket(), control(), false, sending, receiving})) << "exchanged";
+  EXPECT_FALSE(XskSocket::adopt(options_of(memory_), {memory(), control(), false, receiving, sending}));
+  EXPECT_FALSE(XskSocket::adopt(options_of(memory_), {socket(), memory(), false, receiving, sending}));
   auto options = options_of(memory_);
   options.rx_ring = 1U << 20;
-  EXPECT_FALSE(XskSocket::adopt(options, {socket(), false, left.socket.owned_bits}));
+  EXPECT_FALSE(XskSocket::adopt(options, {socket(), control(), false, receiving, sending}));
   auto steering = Steering::create();
   ASSERT_TRUE(steering);
   EXPECT_FALSE(UplinkProgram::adopt(**steering, sys::UniqueFd(::dup(left.link.get())), left.interface + 1, AttachMode::kNative));

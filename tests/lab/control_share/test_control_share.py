@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import json
+import pathlib
+import socket
+import time
+
+import pytest
+
+from lib import bird, traffic
+from lib import two_sites as t
+from lib.expect import expect
+
+VLAN_TAP = pathlib.Path(__file__).parents[1] / "lib/vlan_tap.py"
+FLOOD = VLAN_TAP.with_name("flood.py")
+OURS, THEIRS = "192.168.15.1", "192.168.15.2"
+C_HOST = "10.50.0.10"
+SERVICE_KEY = "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"
+PROVIDER_ASN = 12076
+SECONDS = 10
+
+
+class Sites(t.TwoSites):
+    """Site-b, whose tunnel copies traffic classes, and a provider with a line."""
+
+    def __init__(self, lab):
+        super().__init__(lab, vms=("blue1",))
+        self.prov = lab.namespace("prov", forwarding=True)
+        self.c_host = lab.namespace("c-host")
+        lab.veth(self.c_host, "eth0", self.prov, "lan")
+        self.c_host.ip(f"addr add {C_HOST}/24 dev eth0")
+        self.c_host.ip("route add default via 10.50.0.1")
+        self.prov.ip("addr add 10.50.0.1/24 dev lan")
+        lab.veth(self.gw, "line0", self.prov, "line0")
+        tap = self.prov.spawn([VLAN_TAP, "line0", "line0v", "100"], log=lab.fresh("line0.log"))
+        expect(lambda: "ready" in tap.text(), 10, "the provider's end of the line is plugged in")
+        self.prov.ip(f"addr add {THEIRS}/30 dev line0v")
+
+    def gateway_document(self, site_a=False, site_b=True):
+        document = super().gateway_document(site_a, site_b)
+        document["uplinks"].append({"interface": "line0"})
+        speaker = document["domains"][0]["bgp"]
+        speaker["neighbors"][0]["bfd"] = True
+        speaker["neighbors"].append(
+            t.neighbor("line", THEIRS, PROVIDER_ASN, ["10.50.0.0/16 le 24"], ["10.20.0.0/24"]) | {"bfd": True})
+        document["circuits"] = [{"name": "line", "domain": "blue", "service-key": SERVICE_KEY, "uplink": "line0", "vlan": 100,
+                                 "addresses": [f"{OURS}/30"]}]
+        return document
+
+    def gateway_b_document(self):
+        document = super().gateway_b_document()
+        document["domains"][0]["bgp"]["neighbors"][0]["bfd"] = True
+        return document
+
+    def start(self):
+        self.gateway_b().start().apply(self.gateway_b_document())
+        box = self.gateway()
+        box.forwarder_options = ["--workers", "1", "--worker-cpus", "0"]
+        box.start().apply(self.gateway_document())
+        self.p_bird = bird.Bird(self.prov, router_id="10.255.3.1", lan="lan", local=THEIRS, asn=PROVIDER_ASN,
+                                neighbor=OURS, neighbor_asn=65515, bfd="line*v")
+        box.wait_tunnel("site-b")
+        for name in ("site-b", "line"):
+            box.wait_bgp(name)
+            expect(lambda: box.neighbor(name)["observed"]["bfd_state"] == "up", 30, f"BFD with {name} is up")
+
+    def mac(self, device):
+        return self.gw.out("ip", "-br", "link", "show", device, quiet=True).split()[2].replace(":", "")
+
+
+@pytest.fixture(scope="module")
+def sites(lab):
+    built = Sites(lab)
+    built.start()
+    yield built
+    built.assert_healthy()
+
+
+def checksum(data):
+    total = sum(int.from_bytes(data[i:i + 2], "big") for i in range(0, len(data), 2))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return (~total & 0xFFFF).to_bytes(2, "big")
+
+
+def ipv4(source, destination, protocol, payload):
+    header = bytes.fromhex("4500") + (20 + len(payload)).to_bytes(2, "big") + bytes.fromhex("00010000") + \
+        bytes([64, protocol]) + b"\0\0" + socket.inet_aton(source) + socket.inet_aton(destination)
+    return header[:10] + checksum(header) + header[12:] + payload
+
+
+def inbound_spi(sites):
+    return next(sa["spi"] for sa in sites.simplon.tunnel("site-b")["programmed"]["sas"] if sa["active"] and sa["inbound"])
+
+
+def frames(sites):
+    """{namespace, device: frame of the flood}"""
+    udp = (40000).to_bytes(2, "big") + (53).to_bytes(2, "big") + (8 + 64).to_bytes(2, "big") + b"\0\0" + bytes(64)
+    data = sites.mac("line0") + "02deadbeef01" + "81000064" + "0800" + ipv4(C_HOST, t.VM["blue1"], 17, udp).hex()
+    esp = bytes.fromhex(inbound_spi(sites)) + bytes.fromhex("0fffffff") + bytes(1200)
+    forged = sites.mac("wan0") + "02deadbeef02" + "0800" + ipv4(t.B_WAN, t.GW_WAN, 50, esp).hex()
+    return {(sites.prov, "line0"): data, (sites.wan, "to-gw"): forged}
+
+
+def received(sites):
+    return {one["interface"]: one["rx_packets"] for one in sites.simplon.show("status")["uplinks"]}
+
+
+def session(sites, name):
+    observed = sites.simplon.neighbor(name)["observed"]
+    assert observed["state"] == "Established" and observed["bfd_state"] == "up", (name, observed)
+    return observed["uptime_seconds"]
+
+
+def test_sessions_outlive_a_flood_of_data(sites):
+    before, provider = received(sites), sites.p_bird.ask("show", "protocols", "up")
+    began = time.monotonic()
+    uptimes = {name: session(sites, name) for name in ("site-b", "line")}
+    with traffic.stream(sites.c_host, sites.vm["blue1"], t.VM["blue1"]) as stream:
+        traffic.carried(stream, 500)
+        floods = {}
+        for (space, device), frame in frames(sites).items():
+            floods[device] = space.spawn([FLOOD, device, frame], log=sites.lab.fresh(f"flood-{device}.log"), quiet=True)
+        for flood in floods.values():
+            expect(lambda: "ready" in flood.text(), 10, "the flood begins")  # pylint: disable=cell-var-from-loop
+        while time.monotonic() - began < SECONDS:
+            for name in uptimes:
+                session(sites, name)
+        sent = {}
+        for device, flood in floods.items():
+            flood.stop()
+            sent[device] = json.loads(flood.text().splitlines()[-1])["sent"]
+    after = received(sites)
+    arrived = {"line0": after["line0"] - before["line0"], "to-gw": after["wan0"] - before["wan0"]}
+    sites.lab.note(f"sent {sent}, the worker took {arrived}; the stream beside it: {stream.result}")
+    for device, count in sent.items():
+        assert count > 2 * arrived[device], f"{device}: no flood for this machine"
+    assert stream.result.lost > 0, "data had a share of its own"
+    for name, uptime in uptimes.items():
+        assert session(sites, name) >= uptime + SECONDS - 2, f"{name} was reset"
+    assert sites.p_bird.ask("show", "protocols", "up") == provider
+    sites.simplon.assert_accounted()
