@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "gateway/forward/drop.h"
+#include "gateway/forward/table_memory.h"
 
 namespace simplon::forward {
 
@@ -26,7 +27,7 @@ class Counter {
 
 /// One worker's share of an attachment's or port's counts. Bytes are those of the inner IP packet for an attachment,
 /// of the frame for a port.
-struct alignas(64) TrafficCounters {
+struct alignas(64) TrafficCounters : InTableMemory {
   Counter rx_packets;
   Counter rx_bytes;
   Counter tx_packets;

@@ -10,6 +10,7 @@
 
 #include "gateway/forward/counters.h"
 #include "gateway/forward/replay_window.h"
+#include "gateway/forward/table_memory.h"
 #include "platform/base/ids.h"
 #include "platform/base/result.h"
 #include "platform/crypto/esp_key.h"
@@ -94,7 +95,7 @@ struct SaProgress {
 ///
 /// Threads: made and installed by the table writer; the runtime is the workers'; `usage` and `take_mapping` are the
 /// writer's to call at any time.
-class alignas(64) Sa {
+class alignas(64) Sa : public InTableMemory {
  public:
   /// Errors: kInvalidConfig naming what is wrong with `spec`, never a key byte.
   [[nodiscard]] static Result<std::shared_ptr<Sa>> create(SaSpec spec);

@@ -64,15 +64,14 @@ std::size_t Worker::poll_once() noexcept {
     if (count == 0) continue;
     total += count;
     begin(burst);
-    for (std::size_t i = 0; i < count; ++i) {
-      __builtin_prefetch(received[i].data);
-      __builtin_prefetch(received[i].data + 64);
-      const unsigned number = burst.add();
-      Transit& packet = burst.packets[number];
-      packet.data = received[i].data;
-      packet.length = received[i].length;
-      packet.port = received[i].port;
-      burst.received.push(number);
+    for (const Packet& packet : received.first(count)) {
+      __builtin_prefetch(packet.data);
+      __builtin_prefetch(packet.data + 64);
+    }
+    if (burst.watch == nullptr) [[likely]] {
+      express_in(burst, received.first(count));
+    } else {
+      for (const Packet& packet : received.first(count)) burst.take_in(packet);
     }
     counters_.received.add(count);
     forward(burst);

@@ -42,6 +42,10 @@ Result<EspKey> EspKey::create(EspSuite suite, std::span<const std::uint8_t> ciph
     auto key = AeadKey::create(aead_of(suite), cipher_key.first(facts.cipher_key_bytes), backend);
     if (!key) return tl::make_unexpected(key.error());
     made.aead_ = *std::move(key);
+    const std::span<const std::uint8_t> hot = made.aead_->hot_memory();
+    if (hot.data() == reinterpret_cast<const std::uint8_t*>(made.aead_.get())) {
+      made.hot_lines_ = static_cast<std::uint8_t>((hot.size() + 63) / 64);
+    }
     std::memcpy(&made.salt_, cipher_key.data() + facts.cipher_key_bytes, sizeof made.salt_);
   } else {
     made.etm_.reset(new EtmKey(suite, cipher_key, integrity_key, esn, backend));

@@ -46,26 +46,29 @@ class EspKey {
   [[nodiscard]] bool is_aead() const noexcept { return aead_ != nullptr; }
   /// Expanded key memory, to be prefetched before use. May be empty.
   [[nodiscard]] std::span<const std::uint8_t> hot_memory() const noexcept {
-    return aead_ != nullptr ? aead_->hot_memory() : etm_hot_memory();
+    if (aead_ != nullptr) return {reinterpret_cast<const std::uint8_t*>(aead_.get()), std::size_t{hot_lines_} * 64};
+    return etm_hot_memory();
   }
 
   /// AEADs only. `esp` starts with SPI and sequence number; room for the IV and `bytes` of plaintext follow. Writes IV,
   /// ciphertext and ICV. The IV is the sequence number (RFC 4106 section 3.1, RFC 7634 section 2): the caller never
   /// uses one twice.
   void seal(std::uint8_t* esp, std::size_t bytes, std::uint64_t sequence) const noexcept {
-    const Be64 iv(sequence);
+    const std::uint64_t iv = byteswap(sequence);
     std::memcpy(esp + sizeof(wire::EspHeader), &iv, sizeof iv);
-    const Nonce nonce(salt_, esp);
+    const Nonce nonce(salt_, iv);
     const AssociatedData associated(esp, sequence, esn_);
     std::uint8_t* plain = esp + kAeadClearBytes;
-    aead_->seal(nonce.bytes, associated.span(), {plain, bytes}, plain + bytes);
+    aead_->seal(nonce.bytes(), associated.span(), {plain, bytes}, plain + bytes);
   }
   /// AEADs only. When false, the `bytes` behind the IV are meaningless and must not be used.
   [[nodiscard]] bool open(std::uint8_t* esp, std::size_t bytes, std::uint64_t sequence) const noexcept {
-    const Nonce nonce(salt_, esp);
+    std::uint64_t iv;
+    std::memcpy(&iv, esp + sizeof(wire::EspHeader), sizeof iv);
+    const Nonce nonce(salt_, iv);
     const AssociatedData associated(esp, sequence, esn_);
     std::uint8_t* cipher = esp + kAeadClearBytes;
-    return aead_->open(nonce.bytes, associated.span(), {cipher, bytes}, cipher + bytes);
+    return aead_->open(nonce.bytes(), associated.span(), {cipher, bytes}, cipher + bytes);
   }
   /// All others.
   [[nodiscard]] const EtmKey* etm() const noexcept { return etm_.get(); }
@@ -73,29 +76,35 @@ class EspKey {
  private:
   static constexpr std::size_t kAeadClearBytes = sizeof(wire::EspHeader) + kAeadLayout.iv_bytes;
 
-  /// Salt and explicit IV (RFC 4106 section 4).
-  struct Nonce {
-    Nonce(std::uint32_t salt, const std::uint8_t* esp) noexcept {
-      std::memcpy(bytes, &salt, 4);
-      std::memcpy(bytes + 4, esp + sizeof(wire::EspHeader), kAeadLayout.iv_bytes);
-    }
-    std::uint8_t bytes[kAeadNonceBytes];
+  /// Written by one store: the cipher reads it at once, in pieces, and would wait for several to reach the cache.
+  struct alignas(16) Stored {
+    using Words = std::uint64_t __attribute__((vector_size(16)));
+    Stored(std::uint64_t first, std::uint64_t second) noexcept : words{first, second} {}
+    [[nodiscard]] const std::uint8_t* bytes() const noexcept { return reinterpret_cast<const std::uint8_t*>(&words); }
+    Words words;
+  };
+  /// Salt and explicit IV (RFC 4106 section 4), as they lie in memory.
+  struct Nonce : Stored {
+    Nonce(std::uint32_t salt, std::uint64_t iv) noexcept : Stored(salt | (iv << 32), iv >> 32) {}
   };
   /// SPI and sequence number, all 64 bits of it with ESN (RFC 4106 section 5, RFC 7634 section 2.1).
-  class AssociatedData {
-   public:
-    AssociatedData(const std::uint8_t* esp, std::uint64_t sequence, bool esn) noexcept : length_(esn ? 12 : 8) {
-      std::memcpy(bytes_, esp, 8);
-      if (!esn) return;
-      const Be64 whole(sequence);
-      std::memcpy(bytes_ + 4, &whole, 8);
-    }
-    [[nodiscard]] std::span<const std::uint8_t> span() const noexcept { return {bytes_, length_}; }
-
-   private:
-    std::uint8_t bytes_[12];
-    std::size_t length_;
+  struct AssociatedData : Stored {
+    AssociatedData(const std::uint8_t* esp, std::uint64_t sequence, bool esn) noexcept
+        : Stored(esn ? load_spi(esp) | (byteswap(sequence) << 32) : load_header(esp), byteswap(sequence) >> 32),
+          length(esn ? 12 : 8) {}
+    [[nodiscard]] std::span<const std::uint8_t> span() const noexcept { return {bytes(), length}; }
+    std::size_t length;
   };
+  [[nodiscard]] static std::uint64_t load_spi(const std::uint8_t* esp) noexcept {
+    std::uint32_t spi;
+    std::memcpy(&spi, esp, sizeof spi);
+    return spi;
+  }
+  [[nodiscard]] static std::uint64_t load_header(const std::uint8_t* esp) noexcept {
+    std::uint64_t header;
+    std::memcpy(&header, esp, sizeof header);
+    return header;
+  }
 
   [[nodiscard]] std::span<const std::uint8_t> etm_hot_memory() const noexcept;
 
@@ -107,6 +116,7 @@ class EspKey {
   EspSuite suite_;
   bool esn_;
   EspLayout layout_;
+  std::uint8_t hot_lines_ = 0;  ///< Of an AEAD: cache lines from its beginning on.
 };
 
 }  // namespace simplon::crypto

@@ -61,9 +61,18 @@ inline constexpr std::uint16_t kIpv4MoreFragments = 0x2000;
   return sum + (again ? 1U : 0U);
 }
 
+/// For a header without options. The one's complement sum is minus zero if the sum is a multiple of 65,535, which is so if its product
+/// with the inverse of 65,535 in 64 bits is no larger than the quotient of any multiple.
+[[nodiscard]] inline bool plain_checksum_ok(const Ipv4Header& header) noexcept {
+  constexpr std::uint64_t kMostMultiples = 0x0001000100010001;  // that many fit into 64 bits
+  constexpr std::uint64_t kInverse = 0 - kMostMultiples;
+  static_assert(kInverse * 65535 == 1);
+  return sum_plain_header(header) * kInverse <= kMostMultiples;  // no sum is 0: the version is not
+}
+
 /// For a header that `parse_ipv4` returned.
 [[nodiscard]] inline bool ipv4_checksum_ok(const Ipv4Header& header) noexcept {
-  if (header.version_ihl == 0x45) [[likely]] return fold(sum_plain_header(header)) == 0xffff;
+  if (header.version_ihl == 0x45) [[likely]] return plain_checksum_ok(header);
   return checksum_ok({reinterpret_cast<const std::uint8_t*>(&header), header.header_bytes()});
 }
 
@@ -72,7 +81,7 @@ inline constexpr std::uint16_t kIpv4MoreFragments = 0x2000;
 [[nodiscard]] inline bool is_plain_ipv4(const Ipv4Header& header, std::size_t available) noexcept {
   const std::size_t total = header.total_length.host();
   return header.version_ihl == 0x45 && total >= sizeof header && total <= available && !header.is_fragment() &&
-         fold(sum_plain_header(header)) == 0xffff;
+         plain_checksum_ok(header);
 }
 
 /// For a header that `parse_ipv4` returned.

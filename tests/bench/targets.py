@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Ours beside the rival and the target, one row per case, from the JSON of the benchmarks.
 
-    targets.py [--json FILE] [--memory MEMORY.json] [--veth VETH.json] [ID...]
+    targets.py [--json FILE] [--memory MEMORY.json] [--veth VETH.json] [--rows ROWS.json] [ID...]
 
-Rows: id, case, ours_ns, rival, rival_ns, ratio, target, met; amounts of memory have no ours_ns but ours and unit. In memory `ours_ns` and `rival_ns` are the lowest of the interleaved
+Rows: id, case, ours_ns, rival, rival_ns, ratio, target, met; amounts of memory and rates of TCP have no ours_ns but ours and unit. In memory `ours_ns` and `rival_ns` are the lowest of the interleaved
 repetitions, since neighbors on the machine only ever add; clocks are those of the time stamp counter. Over veth they are medians
 of the rounds, and `ratio` the median of the rounds' own. No rival: nothing else was measured in this run.
 """
@@ -15,6 +15,7 @@ import sys
 
 import stage_table
 
+OURS, BARE = "simplon VXLAN -> VXLAN, worker", "bare AF_XDP l2fwd"
 ESP_CLOCKS = {64: 160, 512: 240, 1420: 370}
 SEALING = {"VxlanToEsp": "Seal", "EspToVxlan": "Open"}
 TITLES = {"VxlanToVxlan": "VXLAN -> VXLAN", "VxlanToEsp": "VXLAN -> ESP AES-256-GCM", "EspToVxlan": "ESP AES-256-GCM -> VXLAN"}
@@ -107,6 +108,22 @@ def over_veth(path):
                "target": target, "met": met, "repetitions": len(comparison["values"])}
 
 
+    yield from delays(result.get("delays", []))
+
+
+def delays(samples):
+    for size in sorted({sample["frame_bytes"] for sample in samples}):
+        taken = {title: [sample["p99"] for sample in samples if sample["path"] == title and sample["frame_bytes"] == size]
+                 for title in (OURS, BARE)}
+        if not all(taken.values()):
+            continue
+        ratios = [ours / theirs for ours, theirs in zip(taken[OURS], taken[BARE])]
+        yield {"id": "P10", "case": f"delay at 70 % load, 99 of 100 packets: {OURS}, frames of {size} B",
+               "ours_ns": round(statistics.median(taken[OURS])), "rival": BARE, "rival_ns": round(statistics.median(taken[BARE])),
+               "ratio": round(statistics.median(ratios), 2), "target": "<= 1.5 x the rival's", "met": statistics.median(ratios) <= 1.5,
+               "repetitions": len(ratios)}
+
+
 def show(rows):
     head = ("", "case", "ours ns", "rival", "rival ns", "ratio", "target", "met")
     keys = ("id", "case", "ours_ns", "rival", "rival_ns", "ratio", "target", "met")
@@ -123,10 +140,15 @@ def main():
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--memory", metavar="FILE")
     parser.add_argument("--veth", metavar="FILE")
+    parser.add_argument("--rows", metavar="FILE", help="rows that are complete")
     parser.add_argument("ids", nargs="*")
     chosen = parser.parse_args()
     rows = [*(in_memory(chosen.memory) if chosen.memory else ()), *(amounts(chosen.memory) if chosen.memory else ()),
             *(over_veth(chosen.veth) if chosen.veth else ())]
+    if chosen.rows:
+        with open(chosen.rows, encoding="utf-8") as file:
+            rows += json.load(file)
+    rows.sort(key=lambda row: int(row["id"][1:]))
     rows = [row for row in rows if not chosen.ids or row["id"] in chosen.ids]
     print("Targets\n")
     show(rows)

@@ -10,6 +10,7 @@
 #include "gateway/forward/packet.h"
 #include "gateway/forward/src/early_esp.h"
 #include "gateway/forward/src/esp_jobs.h"
+#include "gateway/forward/src/express.h"
 #include "gateway/forward/src/inner_packet.h"
 #include "gateway/forward/src/nat.h"
 #include "gateway/forward/src/reassembly.h"
@@ -185,9 +186,12 @@ struct Burst {
   Numbers numbers;
   /// What a PacketIo hands out or takes.
   std::array<Packet, kCapacity> io;
+  /// Plain packets, which the stages do not see.
+  Express express;
 
   void begin() noexcept {
     used = 0;
+    express.begin();
     fitted_vpc = 0;
     fitted_tunnel = 0;
     fitted_circuit = 0;
@@ -201,6 +205,15 @@ struct Burst {
     if (used == kCapacity) return kCapacity;
     packets[used].reset();
     return used++;
+  }
+  /// A packet as it was received, to classify.
+  void take_in(const Packet& from) noexcept {
+    const unsigned number = add();
+    Transit& packet = packets[number];
+    packet.data = from.data;
+    packet.length = from.length;
+    packet.port = from.port;
+    received.push(number);
   }
 
   /// This worker's share of the counters of an attachment in use; nullptr if it is going away.
@@ -225,6 +238,12 @@ struct Burst {
     count_drop(packets[packet], reason);
     packets[packet].answer = answer;
     unanswered.push(packet);
+  }
+  /// One of the packets that departed express, by its place in `io`.
+  [[gnu::cold, gnu::noinline]] void drop_express(unsigned place, Drop reason) noexcept {
+    counters.drops[static_cast<std::size_t>(reason)].add();
+    if (TrafficCounters* count = attachment_counters(express.ingress[place])) count->dropped.add();
+    pool.release(io[place].data);
   }
   /// Room in front of and behind the packet.
   [[nodiscard]] static bool has_room(const Transit& packet, std::size_t front, std::size_t back) noexcept {

@@ -327,8 +327,15 @@ void esp_decrypt(Burst& burst) noexcept {
 
 void esp_encrypt(Burst& burst) noexcept {
   if (burst.several) burst.numbers = {};
-  // Fetching keys ahead, as above, gained nothing here (measured): pmtu has looked at the SA just now.
-  for (const unsigned number : burst.to_tunnel) encrypt(burst, number, burst.packets[number]);
+  const unsigned count = burst.to_tunnel.size();
+  const auto prefetch_key = [&burst](unsigned i) {
+    prefetch_lines(burst.packets[burst.to_tunnel[i]].sa->key().hot_memory());
+  };
+  for (unsigned i = 0; i < std::min(kLookahead, count); ++i) prefetch_key(i);
+  for (unsigned i = 0; i < count; ++i) {
+    if (i + kLookahead < count) prefetch_key(i + kLookahead);
+    encrypt(burst, burst.to_tunnel[i], burst.packets[burst.to_tunnel[i]]);
+  }
   if (burst.esp_jobs.batch.size() != 0) encrypt_waiting(burst);
 }
 

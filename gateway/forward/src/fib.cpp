@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/forward/table_memory.h"
 #include "platform/base/result.h"
 
 namespace simplon::forward {
@@ -25,7 +26,6 @@ struct Size {
 };
 constexpr Size kSizes[] = {{0, kMostSmallRoutes / 2, 512}, {12, 256, 32768}, {18, 16384, ~std::size_t{0}}};
 
-constexpr std::align_val_t kLine{64};
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 LargeFib::Slot* make_slots(std::size_t count) {
@@ -89,7 +89,7 @@ Fib<Key>::~Fib() {
   if (large_ != nullptr) {
     const RetiredLarge now{arena_, large_};
   } else if (form != empty_form<Key>()) {
-    ::operator delete(const_cast<void*>(FibWord::block(form)), kLine);
+    release_table_memory(const_cast<void*>(FibWord::block(form)));
   }
 }
 
@@ -166,7 +166,7 @@ void Fib<Key>::retire_form(std::uintptr_t form) {
   if (FibWord::is_large(form)) {
     arena_.quiescence().retire(new RetiredLarge{arena_, const_cast<LargeFib*>(&FibWord::large(form))});
   } else if (form != empty_form<Key>()) {
-    arena_.quiescence().retire(const_cast<void*>(FibWord::block(form)), [](void* p) { ::operator delete(p, kLine); });
+    arena_.quiescence().retire(const_cast<void*>(FibWord::block(form)), release_table_memory);
   }
 }
 
@@ -221,7 +221,7 @@ std::uintptr_t Fib<Key>::make_small() {
   const std::size_t palette_lines = (palette.size() + kPaletteLine - 1) / kPaletteLine;
 
   bytes_ = sizeof(typename Small::Head) + palette_lines * sizeof(FibPalette) + leaves * sizeof(typename Small::Leaf);
-  void* block = ::operator new(bytes_, kLine);
+  void* block = allocate_table_memory(bytes_);
   std::memset(block, 0, bytes_);
   auto* head = static_cast<typename Small::Head*>(block);
   auto* values = reinterpret_cast<FibPalette*>(head + 1);

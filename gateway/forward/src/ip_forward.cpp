@@ -16,10 +16,13 @@ namespace {
 /// The same for all packets of a flow; fragments have no ports, so all fragments of a datagram go one way.
 [[nodiscard]] std::uint32_t flow_hash(const Transit& packet) noexcept {
   const InnerPacket& inner = packet.inner;
+  if (inner.family == 4) {
+    return flow_hash4(static_cast<std::uint32_t>(inner.source.low), static_cast<std::uint32_t>(inner.destination.low), inner.ports,
+                      inner.protocol);
+  }
   const std::uint64_t ports = (std::uint64_t{inner.ports} << 8) | inner.protocol;
-  const std::uint64_t hash = inner.family == 4 ? mix((inner.source.low << 32) | inner.destination.low, ports)
-                                               : mix(mix(inner.source.low, inner.source.high) ^ inner.destination.low,
-                                                     inner.destination.high ^ ports);
+  const std::uint64_t hash =
+      mix(mix(inner.source.low, inner.source.high) ^ inner.destination.low, inner.destination.high ^ ports);
   return static_cast<std::uint32_t>(hash >> 32);
 }
 

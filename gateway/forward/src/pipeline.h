@@ -46,11 +46,14 @@ static_assert(kStageInfo.size() == static_cast<std::size_t>(Stage::kTransmit) + 
 
 /// Nobody looks.
 struct Unwatched {
+  static constexpr bool kExpress = true;
   void entering(Stage) const noexcept {}
   void passed(Stage) const noexcept {}
 };
 
+/// Who looks sees every packet in every stage: nothing goes express.
 struct Watched {
+  static constexpr bool kExpress = false;
   Burst& burst;
   Watch& watch;
   void entering(Stage stage) const noexcept { watch.entering(burst, stage); }
@@ -70,6 +73,7 @@ template <class Observer>
   if (!burst.circuit_in.empty()) run(Stage::kCircuitDecap, circuit_decap);
   run(Stage::kEspLookup, esp_lookup);
   run(Stage::kEspDecrypt, esp_decrypt);
+  if constexpr (Observer::kExpress) express_out(burst);
   run(Stage::kIpForward, ip_forward);
   if (!burst.policed.empty()) run(Stage::kPolice, police);
   run(Stage::kResolve, resolve);

@@ -7,6 +7,7 @@
 
 #include "gateway/forward/mtu.h"
 #include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/path_room.h"
 #include "gateway/forward/src/stages.h"
 #include "platform/wire/ip_protocol.h"
 #include "platform/wire/tcp.h"
@@ -15,17 +16,6 @@ namespace simplon::forward {
 namespace {
 
 constexpr std::size_t kLeastMtu = 68;  // RFC 791 section 3.2
-
-[[nodiscard]] std::size_t outer_ip_bytes(const WireAddress& outer) noexcept {
-  return outer.family == 4 ? sizeof(wire::Ipv4Header) : sizeof(wire::Ipv6Header);
-}
-
-[[nodiscard]] std::uint16_t tunnel_mtu(const Attachment& tunnel, const Sa& sa, const CompiledSaPath& path,
-                                       const Adjacency& adjacency) noexcept {
-  const std::size_t room =
-      esp_inner_mtu(adjacency.path_mtu, outer_ip_bytes(path.source), path.encap, sa.key().layout());
-  return static_cast<std::uint16_t>(tunnel.mtu == 0 ? room : std::min<std::size_t>(room, tunnel.mtu));
-}
 
 /// `kKind`: what all packets of the queue leave through.
 template <AttachmentKind kKind>

@@ -7,6 +7,14 @@ namespace simplon::forward {
 
 // Parts of ip_forward that other stages use too.
 
+/// Addresses and ports as they lie in memory. The same for all packets of a flow.
+[[nodiscard]] inline std::uint32_t flow_hash4(std::uint32_t source, std::uint32_t destination, std::uint32_t ports,
+                                              std::uint8_t protocol) noexcept {
+  const std::uint64_t hash =
+      mix((std::uint64_t{source} << 32) | destination, (std::uint64_t{ports} << 8) | protocol);
+  return static_cast<std::uint32_t>(hash >> 32);
+}
+
 /// Where the domain sends packets to the address.
 [[nodiscard]] inline RouteValue look_up(const Domain& domain, const AddressWords& address, std::uint8_t family) noexcept {
   return RouteValue(

@@ -26,6 +26,8 @@ class StableArray {
     SIMPLON_CHECK(memory != MAP_FAILED);
     data_ = static_cast<T*>(memory);  // all-zero bytes are a valid T
   }
+  /// Asks for huge pages, for what thousands of tenants look at in no order. Before the first element is written.
+  void want_huge_pages() const noexcept { static_cast<void>(::madvise(data_, size_ * sizeof(T), MADV_HUGEPAGE)); }
   ~StableArray() { ::munmap(static_cast<void*>(data_), size_ * sizeof(T)); }
   StableArray(const StableArray&) = delete;
   StableArray& operator=(const StableArray&) = delete;

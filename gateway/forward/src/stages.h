@@ -2,14 +2,22 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace simplon::forward {
 
 struct Burst;
+struct Packet;
 struct Transit;
 
 // The stages, in packet order. Each takes its queue of the burst, and puts every packet of it into another queue or drops
 // it. No allocation, lock, system call or log line. Their order is in pipeline.h.
+
+/// What was received: plain frames of VPCs to `express`, all else to `received`. Not of a watched worker.
+void express_in(Burst& burst, std::span<const Packet> frames) noexcept;
+/// Plain packets, those in `inner` too, all the way to `express.departures` or `to_tunnel`; those that turn out to be something
+/// else to `inner` or `resolving`.
+void express_out(Burst& burst) noexcept;
 
 /// Outer headers: which tunnel protocol is it, and whose VNI? `received` to `vxlan_in`, `esp_in`, `circuit_in`, or (from host
 /// ports) `resolving` and `to_uplink`.

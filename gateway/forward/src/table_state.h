@@ -21,6 +21,7 @@
 #include "gateway/forward/src/table_limits.h"
 #include "gateway/forward/src/vxlan_headers.h"
 #include "gateway/forward/src/wait_free_map.h"
+#include "gateway/forward/table_memory.h"
 #include "platform/net/mac_address.h"
 #include "platform/wire/ethernet.h"
 
@@ -76,6 +77,17 @@ class AddressSet {
 
 struct Domain;
 
+/// What the headers of a plain frame from a VPC are, as words that are compared (express_in.cpp): outer and inner IPv4, to the VPC's
+/// VTEP, UDP port and gateway.
+struct PlainArrival {
+  /// Outer destination and UDP destination port; never found, if they are not IPv4.
+  std::uint64_t outer = ~std::uint64_t{0};
+  /// The gateway's MAC address.
+  std::uint64_t inner = 0;
+  /// Some of the accepted outer sources; both the same if there is one. The others are in `Attachment::accepted`.
+  std::array<std::uint32_t, 2> vteps{};
+};
+
 /// Where a circuit lies, and what is the same in all frames into it.
 struct CircuitLink {
   /// The uplink; kNoPort: down.
@@ -91,7 +103,7 @@ struct CircuitLink {
 
 /// A VPC, tunnel or circuit as configured, or a circuit together with a gateway on it (which has a slot of its own). One cache
 /// line for every packet, the next for what comes out of a VPC, `headers4` for what goes into one.
-struct alignas(64) Attachment {
+struct alignas(64) Attachment : InTableMemory {
   AttachmentKind kind;
   bool clamp_mss = false;  // tunnels and circuits
   std::uint16_t mtu = 0;
@@ -108,6 +120,7 @@ struct alignas(64) Attachment {
   Domain* domain = nullptr;
 
   std::array<Prefix4, 2> prefixes4{};  ///< Unused ones match nothing: network outside mask.
+  PlainArrival plain;
   AddressSet accepted;
 
   /// What is the same in all packets into the VPC; the lengths, destinations and whatever follows from them are 0.
@@ -132,7 +145,7 @@ struct alignas(64) Attachment {
     return prefixes4[0].contains(wire) || prefixes4[1].contains(wire);
   }
 };
-static_assert(offsetof(Attachment, prefixes4) == 64);
+static_assert(offsetof(Attachment, prefixes4) == 64 && offsetof(Attachment, accepted) <= 128);
 
 /// Where packets for us go, and our addresses for ICMP errors.
 struct HostPort {
@@ -153,7 +166,7 @@ struct AttachmentSlot {
   std::atomic<TrafficCounters*> counters;
 };
 
-struct alignas(64) Domain {
+struct alignas(64) Domain : InTableMemory {
   explicit Domain(FibArena& arena) : fib4(arena), fib6(arena) {}
   /// False while only references to it exist.
   std::atomic<bool> exists{false};
@@ -219,7 +232,7 @@ struct CircuitKeyHash {
 };
 
 /// Outer headers of an SA, ready to be copied in front of a packet.
-struct CompiledSaPath {
+struct CompiledSaPath : InTableMemory {
   WireAddress source;
   WireAddress destination;
   std::uint32_t adjacency = 0;  ///< Outbound only.
@@ -267,6 +280,7 @@ struct TableState {
         neighbors(quiescence),
         inbound(quiescence),
         asked(std::make_unique<AskedNeighbors[]>(worker_count)) {
+    attachments.want_huge_pages();
     for (unsigned i = 0; i < worker_count; ++i) connections.push_back(std::make_unique<ConnectionTable>());
   }
 

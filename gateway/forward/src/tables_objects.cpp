@@ -272,6 +272,23 @@ void prepare_headers(VxlanHeaders<Ip>& headers, const Attachment& vpc) {
   std::memcpy(headers.ip.source.data(), &vpc.vtep.low, headers.ip.source.size());
 }
 
+PlainArrival plain_arrival(const VpcEntry& vpc) {
+  PlainArrival plain;
+  for (const IpAddress& vtep : vpc.accepted_vteps) {
+    if (vtep.is_v6()) continue;
+    plain.vteps[1] = load32(vtep.bytes().data());
+    if (plain.vteps[0] == 0) plain.vteps[0] = plain.vteps[1];
+  }
+  if (vpc.vtep.is_v6() || plain.vteps[0] == 0) return plain;
+  VxlanHeaders4 headers{};
+  std::copy_n(vpc.vtep.bytes().data(), headers.ip.destination.size(), headers.ip.destination.data());
+  headers.udp.destination_port = vpc.udp_port;
+  headers.inner.destination = vpc.gateway_mac;
+  plain.outer = plain_outer_words(headers);
+  plain.inner = plain_inner_words(headers);
+  return plain;
+}
+
 std::unique_ptr<Attachment> compile(const VpcEntry& vpc) {
   auto object = std::make_unique<Attachment>(AttachmentKind::kVpc, vpc.accepted_vteps);
   object->mtu = vpc.mtu;
@@ -279,6 +296,7 @@ std::unique_ptr<Attachment> compile(const VpcEntry& vpc) {
   object->gateway_mac = vpc.gateway_mac;
   object->id = vpc.vni.value();
   object->vtep = WireAddress::from(vpc.vtep);
+  object->plain = plain_arrival(vpc);
   prepare_headers(object->headers4, *object);
   wire::Ipv4Header& ip = object->headers4.ip;
   ip.version_ihl = 0x45;

@@ -66,38 +66,60 @@ void send_to_several(Burst& burst, const Burst::Queue& queue, PortKind kind) noe
   }
 }
 
-/// What a burst nearly always is: all of it leaves through one uplink. False: it is not so, and nothing was sent.
+/// Gives the packets, which are the first of `burst.io`, to the uplink. The first `express.departed` of them are not in a queue, the
+/// others are those of `queue`.
+void send(Burst& burst, const Port& port, TrafficCounters& counters, unsigned count, const Burst::Queue& queue) noexcept {
+  Express& express = burst.express;
+  PacketIo& io = *port.entry.queues[burst.worker];
+  const std::size_t taken =
+      express.departed != 0 ? io.transmit({burst.io.data(), count}) : hand_to(io, burst, queue[0], count);
+  io.flush();
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < taken; ++i) bytes += burst.io[i].length;
+  for (auto i = static_cast<unsigned>(taken); i < count; ++i) {
+    if (i < express.departed) {
+      burst.drop_express(i, Drop::kTxRefused);
+    } else {
+      burst.drop(queue[i - express.departed], Drop::kTxRefused);
+    }
+  }
+  express.departed = 0;
+  counters.tx_packets.add(taken);
+  counters.tx_bytes.add(bytes);
+  burst.counters.sent.add(taken);
+}
+
+/// What a burst nearly always is: all of it leaves through one uplink. False: it is not so, and `queue` is still to be sent.
 [[nodiscard]] bool send_to_one(Burst& burst, const Burst::Queue& queue) noexcept {
-  const PortId id = burst.packets[queue[0]].port;
+  Express& express = burst.express;
+  const PortId id = express.departed != 0 ? burst.io[0].port : burst.packets[queue[0]].port;
   const PortSlot& slot = burst.tables.ports[id.value()];
   const Port* port = slot.object.load(std::memory_order_acquire);
   TrafficCounters* counters = slot.counters.load(std::memory_order_acquire);
-  if (port == nullptr || counters == nullptr || port->entry.kind != PortKind::kUplink) return false;
-  std::size_t bytes = 0;
-  for (unsigned i = 0; i < queue.size(); ++i) {
-    const Transit& packet = burst.packets[queue[i]];
-    if (packet.port != id) return false;
-    burst.io[i] = {packet.data, packet.length, id};
-    bytes += packet.length;
+  if (port == nullptr || counters == nullptr || port->entry.kind != PortKind::kUplink) {
+    for (unsigned i = 0; i < express.departed; ++i) burst.drop_express(i, Drop::kPortMissing);
+    express.departed = 0;
+    return queue.empty();
   }
-  PacketIo& io = *port->entry.queues[burst.worker];
-  const std::size_t taken = hand_to(io, burst, queue[0], queue.size());
-  io.flush();
-  for (unsigned i = static_cast<unsigned>(taken); i < queue.size(); ++i) {
-    bytes -= burst.packets[queue[i]].length;
-    burst.drop(queue[i], Drop::kTxRefused);
+  unsigned count = express.departed;
+  bool all = true;
+  for (const unsigned number : queue) {
+    const Transit& packet = burst.packets[number];
+    if (packet.port != id) {
+      all = false;
+      break;
+    }
+    burst.io[count++] = {packet.data, packet.length, id};
   }
-  counters += burst.worker;
-  counters->tx_packets.add(taken);
-  counters->tx_bytes.add(bytes);
-  burst.counters.sent.add(taken);
-  return true;
+  if (!all) count = express.departed;
+  if (count != 0) send(burst, *port, counters[burst.worker], count, queue);
+  return all;
 }
 
 }  // namespace
 
 void transmit(Burst& burst) noexcept {
-  if (!burst.to_uplink.empty() && !send_to_one(burst, burst.to_uplink)) {
+  if ((burst.express.departed != 0 || !burst.to_uplink.empty()) && !send_to_one(burst, burst.to_uplink)) {
     send_to_several(burst, burst.to_uplink, PortKind::kUplink);
   }
   if (!burst.to_host.empty()) send_to_several(burst, burst.to_host, PortKind::kHost);

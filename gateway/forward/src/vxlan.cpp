@@ -11,6 +11,7 @@
 #include "gateway/forward/src/fixup.h"
 #include "gateway/forward/src/stages.h"
 #include "gateway/forward/src/udp_checksum.h"
+#include "gateway/forward/src/vxlan_frame.h"
 #include "platform/wire/arp.h"
 #include "platform/wire/ethernet.h"
 #include "platform/wire/ip_protocol.h"
@@ -19,9 +20,6 @@
 
 namespace simplon::forward {
 namespace {
-
-constexpr std::uint16_t kFirstSourcePort = 49152;     // RFC 7348 section 5: the dynamic range
-constexpr unsigned kSourcePorts = 65536 - kFirstSourcePort;
 
 /// `packet` starts with the VXLAN header; the UDP header lies in front of it.
 [[nodiscard]] std::uint16_t udp_destination_port(const Transit& packet) noexcept {
@@ -179,32 +177,23 @@ void enter_domain(Burst& burst, unsigned number, const Transit& packet, const At
   return true;
 }
 
-[[nodiscard]] std::uint16_t source_port(std::uint32_t flow_hash) noexcept {
-  return static_cast<std::uint16_t>(kFirstSourcePort + (flow_hash & (kSourcePorts - 1)));
-}
-static_assert((kSourcePorts & (kSourcePorts - 1)) == 0);
-
-/// What the VPC prepared, in front of the packet, with the link and whatever differs from packet to packet filled in - but
-/// for the outer IP header.
-template <class Ip>
-VxlanHeaders<Ip>& put_headers(Transit& packet, const VxlanHeaders<Ip>& prepared, std::uint16_t link_type) noexcept {
+/// What the VPC prepared, in front of the packet, with whatever differs from packet to packet filled in.
+void put_headers6(Transit& packet, const Attachment& vpc, std::uint8_t outer_class) noexcept {
   // All is read before anything is written: the compiler must take a packet's bytes for anything.
   const Endpoint endpoint = *packet.endpoint;
   const std::uint16_t inner_bytes = packet.length;
-  const std::uint16_t flow_port = source_port(packet.flow_hash);
-  const std::uint8_t family = packet.inner.family;
-  packet.data -= sizeof prepared;
-  packet.length = static_cast<std::uint16_t>(inner_bytes + sizeof prepared);
-  auto& headers = *reinterpret_cast<VxlanHeaders<Ip>*>(packet.data);
-  headers = prepared;
+  packet.data -= sizeof(VxlanHeaders6);
+  packet.length = static_cast<std::uint16_t>(inner_bytes + sizeof(VxlanHeaders6));
+  auto& headers = *reinterpret_cast<VxlanHeaders6*>(packet.data);
+  headers = vpc.headers6;
   headers.ethernet = packet.adjacency->ethernet;
-  headers.ethernet.type = link_type;
+  headers.ethernet.type = wire::kEtherTypeIpv6;
   std::memcpy(headers.ip.destination.data(), &endpoint.vtep, headers.ip.destination.size());
-  headers.udp.source_port = flow_port;
-  headers.udp.length = static_cast<std::uint16_t>(sizeof headers - offsetof(VxlanHeaders<Ip>, udp) + inner_bytes);
+  headers.ip.version_class_flow = (6U << 28) | (std::uint32_t{outer_class} << 20);
+  headers.udp.source_port = vxlan_source_port(packet.flow_hash);
+  headers.udp.length = static_cast<std::uint16_t>(sizeof headers - offsetof(VxlanHeaders6, udp) + inner_bytes);
+  headers.ip.payload_length = headers.udp.length.host();
   headers.inner.destination = endpoint.mac;
-  if (family != 4) headers.inner.type = family == 6 ? wire::kEtherTypeIpv6 : wire::kEtherTypeArp;
-  return headers;
 }
 
 void encapsulate(Burst& burst, unsigned number, Transit& packet) noexcept {
@@ -220,24 +209,21 @@ void encapsulate(Burst& burst, unsigned number, Transit& packet) noexcept {
   burst.to_uplink.push(number);
   const std::uint8_t outer_class =
       packet.inner.family == 0 ? std::uint8_t{0} : traffic_class(packet.data, packet.inner.family);
+  const std::uint8_t family = packet.inner.family;
   if (v4) [[likely]] {
-    // Over all that differs from packet to packet; the class is the low byte of the first word.
-    const Be16 class_word(std::uint16_t{outer_class});
-    const Be16 total_length(
-        static_cast<std::uint16_t>(packet.length + sizeof(VxlanHeaders4) - sizeof(wire::EthernetHeader)));
-    const Be16 checksum = wire::finish_checksum(std::uint64_t{vpc.checksum4} + wire::raw(class_word) +
-                                                wire::raw(total_length) +
-                                                static_cast<std::uint32_t>(packet.endpoint->vtep.low));
-    wire::Ipv4Header& ip = put_headers(packet, vpc.headers4, wire::kEtherTypeIpv4).ip;
-    ip.tos = outer_class;
-    ip.total_length = total_length;
-    ip.checksum = checksum;
-    // The UDP checksum is zero: RFC 7348 section 5.
+    packet.data = put_vxlan4(packet.data, packet.length, outer_class, packet.flow_hash, vpc, *packet.endpoint, *packet.adjacency);
+    packet.length = static_cast<std::uint16_t>(packet.length + sizeof(VxlanHeaders4));
   } else {
-    VxlanHeaders6& headers = put_headers(packet, vpc.headers6, wire::kEtherTypeIpv6);
-    headers.ip.version_class_flow = (6U << 28) | (std::uint32_t{outer_class} << 20);
-    headers.ip.payload_length = headers.udp.length.host();
+    put_headers6(packet, vpc, outer_class);
+  }
+  if (family != 4) {
+    auto& inner = *reinterpret_cast<wire::EthernetHeader*>(packet.data + (v4 ? offsetof(VxlanHeaders4, inner)
+                                                                              : offsetof(VxlanHeaders6, inner)));
+    inner.type = family == 6 ? wire::kEtherTypeIpv6 : wire::kEtherTypeArp;
+  }
+  if (!v4) {
     // RFC 6935 would allow zero, but stock Linux drops it unless told otherwise (udp6zerocsumrx).
+    auto& headers = *reinterpret_cast<VxlanHeaders6*>(packet.data);
     set_udp6_checksum(headers.ip, reinterpret_cast<std::uint8_t*>(&headers.udp), headers.udp.length.host());
   }
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <sys/mman.h>
+
 #include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <new>
 
 #include "gateway/forward/quiescence.h"
 #include "gateway/forward/src/node_pool.h"
@@ -109,9 +111,9 @@ class WaitFreeMap {
   using Pool = NodePool<Node>;
   class Array {
    public:
-    explicit Array(std::size_t buckets)
-        : mask_(buckets - 1), heads_(std::make_unique<std::atomic<Node*>[]>(buckets)) {
+    explicit Array(std::size_t buckets) : mask_(buckets - 1), heads_(static_cast<Head*>(allocate(buckets * sizeof(Head)))) {
       SIMPLON_CHECK((buckets & mask_) == 0);
+      for (std::size_t i = 0; i < buckets; ++i) new (heads_ + i) Head(nullptr);
     }
     ~Array() {
       for (std::size_t i = 0; i <= mask_; ++i) {
@@ -121,6 +123,7 @@ class WaitFreeMap {
           node = next;
         }
       }
+      ::operator delete(static_cast<void*>(heads_), alignment_of(buckets() * sizeof(Head)));
     }
     Array(const Array&) = delete;
     Array& operator=(const Array&) = delete;
@@ -130,8 +133,19 @@ class WaitFreeMap {
     [[nodiscard]] std::atomic<Node*>& at(std::size_t i) const noexcept { return heads_[i]; }
 
    private:
+    using Head = std::atomic<Node*>;
+    static constexpr std::size_t kHugePage = std::size_t{2} << 20;
+    [[nodiscard]] static std::align_val_t alignment_of(std::size_t bytes) noexcept {
+      return std::align_val_t{bytes < kHugePage ? 64 : kHugePage};
+    }
+    [[nodiscard]] static void* allocate(std::size_t bytes) {
+      void* memory = ::operator new(bytes, alignment_of(bytes));
+      if (bytes >= kHugePage) static_cast<void>(::madvise(memory, bytes, MADV_HUGEPAGE));
+      return memory;
+    }
+
     std::size_t mask_;
-    std::unique_ptr<std::atomic<Node*>[]> heads_;
+    Head* heads_;
   };
 
   /// The link that leads to the key's node, or the last link of its chain.

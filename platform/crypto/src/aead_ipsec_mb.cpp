@@ -12,6 +12,7 @@
 #include <intel-ipsec-mb.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <new>
 
 #include "platform/crypto/secret.h"
@@ -36,37 +37,50 @@ const IMB_MGR* imb_dispatch() noexcept {
 
 namespace {
 
-class GcmKey final : public AeadKey {
+/// Objects with the key in them, in memory of which nobody else learns; one look fetches both.
+struct InLockedBlock {
+  static void* operator new(std::size_t, std::align_val_t) { return allocate_locked_block(); }
+  static void operator delete(void* block, std::align_val_t) noexcept { release_locked_block(block); }
+};
+
+/// How much of it is looked at, which depends on the processor: with vector AES all powers of the hash key, else eight.
+[[nodiscard]] std::size_t used_bytes(const IMB_MGR& manager) noexcept {
+  const gcm_key_data* none = nullptr;
+  const std::size_t expanded = sizeof none->expanded_keys;
+  if (manager.used_arch >= IMB_ARCH_AVX512 && (manager.features & IMB_FEATURE_VAES) != 0) return sizeof(gcm_key_data);
+  return expanded + (manager.used_arch >= IMB_ARCH_AVX2 ? sizeof none->ghash_keys.avx2_avx512 : sizeof none->ghash_keys.sse_avx);
+}
+
+class GcmKey final : public AeadKey, public InLockedBlock {
  public:
-  GcmKey(AeadSuite suite, std::span<const std::uint8_t> key, const IMB_MGR& manager, void* block)
-      : AeadKey(suite, {&seal_packet, &open_packet}, {static_cast<const std::uint8_t*>(block), sizeof(gcm_key_data)}),
-        data_(new (block) gcm_key_data) {
+  GcmKey(AeadSuite suite, std::span<const std::uint8_t> key, const IMB_MGR& manager)
+      : AeadKey(suite, {&seal_packet, &open_packet},
+                {reinterpret_cast<const std::uint8_t*>(this), sizeof(GcmKey) - (sizeof(gcm_key_data) + 63) / 64 * 64 + used_bytes(manager)}) {
     switch (suite) {
       case AeadSuite::kAes128Gcm16:
         encrypt_ = manager.gcm128_enc;
         decrypt_ = manager.gcm128_dec;
-        manager.gcm128_pre(key.data(), data_);
+        manager.gcm128_pre(key.data(), &data_);
         break;
       case AeadSuite::kAes192Gcm16:
         encrypt_ = manager.gcm192_enc;
         decrypt_ = manager.gcm192_dec;
-        manager.gcm192_pre(key.data(), data_);
+        manager.gcm192_pre(key.data(), &data_);
         break;
       default:
         encrypt_ = manager.gcm256_enc;
         decrypt_ = manager.gcm256_dec;
-        manager.gcm256_pre(key.data(), data_);
+        manager.gcm256_pre(key.data(), &data_);
         break;
     }
   }
-  ~GcmKey() override { release_locked_block(data_); }
 
  private:
   static void seal_packet(const AeadKey& base, const std::uint8_t* nonce, std::span<const std::uint8_t> associated,
                           std::span<std::uint8_t> data, std::uint8_t* tag) noexcept {
     const auto& key = static_cast<const GcmKey&>(base);
     gcm_context_data context;
-    key.encrypt_(key.data_, &context, data.data(), data.data(), data.size(), nonce, associated.data(),
+    key.encrypt_(&key.data_, &context, data.data(), data.data(), data.size(), nonce, associated.data(),
                  associated.size(), tag, kAeadTagBytes);
   }
   static bool open_packet(const AeadKey& base, const std::uint8_t* nonce, std::span<const std::uint8_t> associated,
@@ -74,26 +88,24 @@ class GcmKey final : public AeadKey {
     const auto& key = static_cast<const GcmKey&>(base);
     gcm_context_data context;
     std::uint8_t computed[kAeadTagBytes];
-    key.decrypt_(key.data_, &context, data.data(), data.data(), data.size(), nonce, associated.data(),
+    key.decrypt_(&key.data_, &context, data.data(), data.data(), data.size(), nonce, associated.data(),
                  associated.size(), computed, kAeadTagBytes);
     return equal_in_constant_time(computed, tag, kAeadTagBytes);
   }
 
-  gcm_key_data* data_;
   aes_gcm_enc_dec_t encrypt_ = nullptr;
   aes_gcm_enc_dec_t decrypt_ = nullptr;
+  alignas(64) gcm_key_data data_;
 };
 
-class ChaChaKey final : public AeadKey {
+class alignas(64) ChaChaKey final : public AeadKey, public InLockedBlock {
  public:
-  ChaChaKey(std::span<const std::uint8_t> key, const IMB_MGR& manager, void* block)
+  ChaChaKey(std::span<const std::uint8_t> key, const IMB_MGR& manager)
       : AeadKey(AeadSuite::kChaCha20Poly1305, {&seal_packet, &open_packet},
-                {static_cast<const std::uint8_t*>(block), kKeyBytes}),
-        manager_(manager),
-        key_(static_cast<std::uint8_t*>(block)) {
+                {reinterpret_cast<const std::uint8_t*>(this), sizeof(ChaChaKey)}),
+        manager_(manager) {
     std::copy_n(key.data(), kKeyBytes, key_);
   }
-  ~ChaChaKey() override { release_locked_block(key_); }
 
  private:
   static constexpr std::size_t kKeyBytes = 32;
@@ -118,10 +130,10 @@ class ChaChaKey final : public AeadKey {
   }
 
   const IMB_MGR& manager_;
-  std::uint8_t* key_;
+  std::uint8_t key_[kKeyBytes];
 };
 
-static_assert(sizeof(gcm_key_data) <= kLockedBlockBytes && kLockedBlockBytes % 64 == 0);
+static_assert(sizeof(GcmKey) <= kLockedBlockBytes && sizeof(ChaChaKey) <= kLockedBlockBytes && kLockedBlockBytes % 64 == 0);
 
 }  // namespace
 
@@ -131,9 +143,9 @@ std::unique_ptr<AeadKey> make_ipsec_mb_key(AeadSuite suite, std::span<const std:
   const IMB_MGR* manager = imb_dispatch();
   if (manager == nullptr) return nullptr;
   if (suite == AeadSuite::kChaCha20Poly1305) {
-    return std::make_unique<ChaChaKey>(key, *manager, allocate_locked_block());
+    return std::make_unique<ChaChaKey>(key, *manager);
   }
-  return std::make_unique<GcmKey>(suite, key, *manager, allocate_locked_block());
+  return std::make_unique<GcmKey>(suite, key, *manager);
 }
 
 }  // namespace simplon::crypto

@@ -15,7 +15,10 @@ namespace simplon::crypto {
 namespace {
 
 // 51 blocks; a multiple of the page size that an RLIMIT_MEMLOCK of 8 MiB holds 128 times.
-constexpr std::size_t kSlabBytes = 64 * 1024;
+constexpr std::size_t kSmallSlabBytes = 64 * 1024;
+// From the fifth on: huge pages, where the system has them. Thousands of keys are otherwise as many walks of page tables.
+constexpr std::size_t kSmallSlabs = 4;
+constexpr std::size_t kSlabBytes = std::size_t{2} << 20;
 
 class Slabs {
  public:
@@ -34,21 +37,31 @@ class Slabs {
 
  private:
   void grow() {
-    void* slab = ::mmap(nullptr, kSlabBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    SIMPLON_CHECK(slab != MAP_FAILED);
+    const std::size_t bytes = slabs_++ < kSmallSlabs ? kSmallSlabBytes : kSlabBytes;
+    std::uint8_t* slab = map(bytes);
     // Best effort: without the limit keys are merely swappable.
-    static_cast<void>(::madvise(slab, kSlabBytes, MADV_DONTDUMP));
-    static_cast<void>(::mlock(slab, kSlabBytes));
-    blocks_ += kSlabBytes / kLockedBlockBytes;
+    static_cast<void>(::madvise(slab, bytes, MADV_DONTDUMP));
+    if (bytes == kSlabBytes) static_cast<void>(::madvise(slab, bytes, MADV_HUGEPAGE));
+    static_cast<void>(::mlock(slab, bytes));
+    blocks_ += bytes / kLockedBlockBytes;
     free_.reserve(blocks_);
-    for (std::size_t at = 0; at + kLockedBlockBytes <= kSlabBytes; at += kLockedBlockBytes) {
-      free_.push_back(static_cast<std::uint8_t*>(slab) + at);
-    }
+    for (std::size_t at = 0; at + kLockedBlockBytes <= bytes; at += kLockedBlockBytes) free_.push_back(slab + at);
+  }
+  /// Aligned to its size: mapped twice as large as needed, and trimmed.
+  static std::uint8_t* map(std::size_t bytes) {
+    void* memory = ::mmap(nullptr, 2 * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    SIMPLON_CHECK(memory != MAP_FAILED);
+    auto* start = static_cast<std::uint8_t*>(memory);
+    const std::size_t skipped = (bytes - reinterpret_cast<std::uintptr_t>(start) % bytes) % bytes;
+    if (skipped > 0) ::munmap(start, skipped);
+    ::munmap(start + skipped + bytes, bytes - skipped);
+    return start + skipped;
   }
 
   std::mutex mutex_;
   std::vector<void*> free_;
   std::size_t blocks_ = 0;
+  std::size_t slabs_ = 0;
 };
 
 // Never destroyed: keys may outlive other statics. Reachable, so no leak is reported.

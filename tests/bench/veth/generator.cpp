@@ -161,6 +161,20 @@ void settle(const volatile __u64& received, std::uint64_t expected) {
   }
 }
 
+/// The delay that `share` of the stamped frames did not exceed.
+std::uint64_t delay_ns(const traffic& program, double share) {
+  std::uint64_t all = 0;
+  for (const __u64 count : program.bss->delays) all += count;
+  std::uint64_t seen = 0;
+  std::uint64_t shorter = 0;
+  for (const __u64 count : program.bss->delays) {
+    seen += count;
+    shorter += TRAFFIC_DELAY_NS;
+    if (static_cast<double>(seen) >= share * static_cast<double>(all)) break;
+  }
+  return shorter;
+}
+
 int run(const Options& options) {
   const std::vector<Frame> frames = load_templates(required(options, "--templates"));
   const std::uint64_t count = number(options, "--count", 1'000'000);
@@ -177,6 +191,10 @@ int run(const Options& options) {
   program->rodata->warm_frames = number(options, "--warm", 16384);
   program->rodata->wanted_destination = destination.s_addr;
   program->rodata->wanted_protocol = static_cast<std::uint8_t>(number(options, "--protocol", 17));
+  program->rodata->batch = static_cast<std::uint32_t>(number(options, "--batch", TRAFFIC_BATCH));
+  program->rodata->gap_ns = number(options, "--gap", 0);
+  program->rodata->stamp = number(options, "--stamp", 0) != 0;
+  if (program->rodata->batch == 0 || program->rodata->batch > TRAFFIC_BATCH) die("--batch is 1 to 64");
   if (const int error = traffic__load(program); error != 0) die_errno("loading the BPF program", -error);
   for (std::size_t i = 0; i < frames.size(); ++i) {
     std::memcpy(&program->bss->templates[i], frames[i].data(), TRAFFIC_HEADER);
@@ -196,7 +214,7 @@ int run(const Options& options) {
   test.ctx_size_in = sizeof(context);
   test.repeat = static_cast<int>(count);
   test.flags = BPF_F_TEST_XDP_LIVE_FRAMES;
-  test.batch_size = TRAFFIC_BATCH;
+  test.batch_size = program->rodata->batch;
   const int error = bpf_prog_test_run_opts(bpf_program__fd(program->progs.generate), &test);
   if (error != 0) die_errno("BPF_PROG_TEST_RUN with live frames", -error);
 
@@ -211,6 +229,11 @@ int run(const Options& options) {
               static_cast<unsigned long long>(wall), sent.waited_ns,
               static_cast<unsigned long long>(wall - sent.waited_ns), sent.stalls, frames.front().size());
   print_captures(bpf_map__fd(program->maps.captures));
+  if (program->rodata->stamp) {
+    std::printf(", \"delay_ns\": {\"p50\": %llu, \"p99\": %llu, \"p999\": %llu}",
+                static_cast<unsigned long long>(delay_ns(*program, 0.5)), static_cast<unsigned long long>(delay_ns(*program, 0.99)),
+                static_cast<unsigned long long>(delay_ns(*program, 0.999)));
+  }
   std::printf("}\n");
   return 0;
 }

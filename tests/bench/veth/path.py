@@ -46,6 +46,8 @@ ATTEMPTS = 6               # bursts until one was quiet
 PROBES = 12                # looks for a quiet moment before a burst
 QUIET = 0.8                # of the best additions per clock seen
 LEAST_FRAMES = 60_000
+LOAD = 0.7                 # of the rate at which the device sets the pace, when delays are measured
+DELAY_BATCH = 8            # frames that leave together then
 
 
 def arguments():
@@ -181,9 +183,9 @@ class Bench:
         measured = json.loads(run(*command))
         return {size: measured[str(length)] for size, length in lengths.items()}
 
-    def generate(self, device, network, size, count):
+    def generate(self, device, network, size, count, *more):
         command = [self.programs["bench-generator"], "run", "--out", f"{device.name}-in", "--templates",
-                   self.templates[network, size], "--count", str(count), "--warm", str(WARM)]
+                   self.templates[network, size], "--count", str(count), "--warm", str(WARM), *more]
         if device.counted:
             # What works in the generator's own softirq leaves nothing to wait for.
             window = 0 if device.in_softirq else WINDOW
@@ -194,6 +196,21 @@ class Bench:
         if done.returncode != 0:
             raise Trouble(f"generator: {done.stderr.strip()}")
         return json.loads(done.stdout)
+
+    def delays(self, seconds):
+        """P10: delays in nanoseconds through l2fwd and the worker, at 70 % of what the slower of them forwards: {(title, size): ...}."""
+        found = {}
+        pair = [path for path in self.paths if path.title in (L2FWD, VXLAN)]
+        for size in SIZES:
+            for device in pair:
+                self.count_for(device, frames.VPC_NET, size, seconds)
+            rate = LOAD * min(self.burst[device.title, size] for device in pair)
+            for device in pair:
+                self.probe.wait([GENERATOR_CPU, DEVICE_CPU])
+                result = self.generate(device, frames.VPC_NET, size, int(max(LEAST_FRAMES, rate * seconds)),
+                                       "--stamp", "1", "--batch", str(DELAY_BATCH), "--gap", str(int(DELAY_BATCH / rate * 1e9)))
+                found[device.title, size] = result["delay_ns"] | {"lost": result["sent"] - result["received"], "rate": rate}
+        return found
 
     def count_for(self, device, network, size, seconds):
         """Frames that take about so long; the calibration also warms everything up."""
@@ -338,13 +355,29 @@ def report(rounds, titles, baseline, cipher):
         print_table(["", "", *sizes, "target"], rows, left=2)
 
 
-def write_json(path, about, rounds, titles):
+def report_delays(delays):
+    """P10: through the worker beside l2fwd, the same load for both."""
+    if not delays or (VXLAN, SIZES[0]) not in delays[0]:
+        return
+    rows = []
+    for size in SIZES:
+        for title in (L2FWD, VXLAN):
+            taken = [found[title, size] for found in delays]
+            rows.append([f"{size + frames.OVERHEAD} B", title, f"{taken[0]['rate'] / 1e6:.2f}",
+                         *(spread([one[key] / 1000 for one in taken], 1) for key in ("p50", "p99", "p999"))])
+    print(f"Delay from the generator to the sink in us at {LOAD:.0%} of what the slower of both forwards (P10: p99 <= 1.5 x l2fwd)")
+    print_table(["frame that enters", "", "Mpps", "p50", "p99", "p99.9"], rows, left=2)
+
+
+def write_json(path, about, rounds, titles, delays):
     samples = [{"round": number, "path": title, "frame_bytes": size + frames.OVERHEAD, **sample}
                for number, taken in enumerate(rounds) for (title, size), sample in taken.items()]
     comparisons = [{"target": target, "ours": ours, "rival": rival, "how": how, "frame_bytes": size + frames.OVERHEAD,
                     "values": compare(rounds, ours, rival, how, size)}
                    for target, ours, rival, how, _, _ in COMPARISONS if ours in titles for size in SIZES]
-    pathlib.Path(path).write_text(json.dumps({"machine": about, "samples": samples, "comparisons": comparisons}, indent=1),
+    pathlib.Path(path).write_text(json.dumps({"machine": about, "samples": samples, "comparisons": comparisons,
+                                              "delays": [{"path": title, "frame_bytes": size + frames.OVERHEAD, **found}
+                                                         for taken in delays for (title, size), found in taken.items()]}, indent=1),
                                   encoding="utf-8")
 
 
@@ -360,10 +393,13 @@ def measure_all(chosen, topology):
     titles = [path.title for path in bench.paths]
     seconds = BURST_SECONDS / 4 if chosen.quick else BURST_SECONDS
     before = CpuTimes()
-    rounds = []
+    rounds, delays = [], []
     try:
         for number in range(chosen.pairs):
             rounds.append(bench.round(number, seconds, progress_line))
+            if bench.forwarder is not None:
+                progress_line(f"round {number + 1}: delays")
+                delays.append(bench.delays(seconds))
     finally:
         progress_line("")
     subtract_baseline(rounds, bench.baseline.title)
@@ -392,8 +428,9 @@ def measure_all(chosen, topology):
     print(f"  checked   {bench.checked} frames decoded and right, byte for byte")
     print("  command   " + " ".join(sys.argv) + "\n")
     report(rounds, titles, bench.baseline.title, cipher)
+    report_delays(delays)
     if chosen.json:
-        write_json(chosen.json, about, rounds, titles)
+        write_json(chosen.json, about, rounds, titles, delays)
 
     failed = False
     for (title, size), lost, sent in ((key, sum(taken[key]["lost"] for taken in rounds),

@@ -23,10 +23,16 @@ volatile const __u64 warm_frames;  // sent before the clock starts
 volatile const __u32 wanted_destination;  // IPv4, network order
 volatile const __u8 wanted_protocol;
 
+volatile const __u32 batch = TRAFFIC_BATCH;  // frames
+volatile const __u64 gap_ns;      // from the start of a batch to that of the next; 0: none
+volatile const bool stamp;        // write the time of departure into each frame, sort arrivals by their delay
+
 struct traffic_template templates[TRAFFIC_TEMPLATES];
 struct traffic_sent sent;
 struct traffic_received received;
 struct traffic_received discarded;
+__u64 due_ns;
+__u64 delays[TRAFFIC_DELAYS];
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -40,10 +46,18 @@ struct {
 
 static bool room_for_a_batch(void) {
   __u64 arrived = *(volatile __u64*)&received.wanted;
-  return sent.frames + TRAFFIC_BATCH <= arrived + sent.lost + window;
+  return sent.frames + batch <= arrived + sent.lost + window;
 }
 
 static long wait_turn(__u32 turn, void* unused) { return room_for_a_batch() ? 1 : 0; }
+
+static long gap_turn(__u32 turn, void* unused) { return bpf_ktime_get_ns() >= due_ns ? 1 : 0; }
+
+// At a steady rate; after a pause, whatever caused it, nothing is made up for.
+static __always_inline void keep_gap(void) {
+  bpf_loop(WAIT_TURNS, gap_turn, (void*)0, 0);
+  due_ns = bpf_ktime_get_ns() + gap_ns;
+}
 
 // Before each batch: what is under way stays within the window, so that no ring on the way overflows and the device under
 // test sets the pace. The time spent waiting is not work and is counted apart.
@@ -78,11 +92,17 @@ int generate(struct xdp_md* ctx) {
   if (data + sizeof(struct traffic_template) > end) {
     return XDP_ABORTED;
   }
-  if (sent.frames % TRAFFIC_BATCH == 0) {
+  if (batch != 0 && sent.frames % batch == 0) {
+    if (gap_ns != 0) {
+      keep_gap();
+    }
     start_batch();
   }
   __u64 index = sent.frames & template_mask & (TRAFFIC_TEMPLATES - 1);
   *(struct traffic_template*)data = templates[index];
+  if (stamp) {
+    *(__u64*)(data + TRAFFIC_STAMP_AT) = bpf_ktime_get_ns();
+  }
   sent.frames++;
   return (int)bpf_redirect(out_ifindex, 0);
 }
@@ -119,7 +139,18 @@ int count(struct __sk_buff* skb) {
     __sync_fetch_and_add(&received.other, 1);
     return TC_ACT_SHOT;
   }
-  capture(skb, received.wanted);
+  if (stamp) {
+    __u64 departed = 0;
+    if (received.wanted >= warm_frames && bpf_skb_load_bytes(skb, TRAFFIC_STAMP_AT, &departed, sizeof(departed)) == 0) {
+      __u64 class = (bpf_ktime_get_ns() - departed) / TRAFFIC_DELAY_NS;
+      if (class >= TRAFFIC_DELAYS) {
+        class = TRAFFIC_DELAYS - 1;
+      }
+      __sync_fetch_and_add(&delays[class & (TRAFFIC_DELAYS - 1)], 1);
+    }
+  } else {
+    capture(skb, received.wanted);
+  }
   __sync_fetch_and_add(&received.bytes, skb->len);
   __sync_fetch_and_add(&received.wanted, 1);
   return TC_ACT_SHOT;

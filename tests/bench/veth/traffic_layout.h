@@ -10,6 +10,9 @@
 #define TRAFFIC_HEADER 128u     /* bytes of each frame that are written anew */
 #define TRAFFIC_CAPTURES 64u
 #define TRAFFIC_SAMPLE 8192u    /* one frame of so many is captured, after the first ones */
+#define TRAFFIC_STAMP_AT 96u    /* where the time of departure stands, if asked for: payload of the inner packet */
+#define TRAFFIC_DELAYS 8192u    /* so many classes of delay, the last for all that are longer */
+#define TRAFFIC_DELAY_NS 250u   /* width of a class */
 
 struct traffic_template {
   __u64 words[TRAFFIC_HEADER / 8];

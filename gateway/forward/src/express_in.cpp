@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What classify and vxlan_decap find out, for the frame that nearly every one is: to us, VXLAN over IPv4 in one piece, from a VTEP and
+// an address of the VPC, to its gateway, IPv4 without options. Two passes: whose VNI is it, while what is known of the VPC comes into
+// the cache; then everything else. A frame that is not taken has not been touched.
+#include <array>
+#include <cstddef>
+
+#include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/ecn.h"
+#include "gateway/forward/src/routing.h"
+#include "gateway/forward/src/stages.h"
+#include "gateway/forward/src/vxlan_headers.h"
+#include "platform/wire/ethernet.h"
+#include "platform/wire/ip_protocol.h"
+#include "platform/wire/tcp.h"
+#include "platform/wire/udp.h"
+
+namespace simplon::forward {
+namespace {
+
+/// All in front of the inner packet's payload.
+struct PlainFrame {
+  VxlanHeaders4 outer;
+  wire::Ipv4Header ip;
+};
+static_assert(sizeof(PlainFrame) == 84);
+
+/// Six bytes, in the lower part of a word.
+[[nodiscard]] std::uint64_t word_of(const MacAddress& mac) noexcept {
+  std::uint64_t word = 0;
+  std::memcpy(&word, mac.bytes.data(), mac.bytes.size());
+  return word;
+}
+
+/// To the port, and UDP in a whole IPv4 packet without options, but not ESP. Compared by words.
+[[nodiscard]] bool may_be_vxlan(const VxlanHeaders4& headers, std::uint64_t ours) noexcept {
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&headers);
+  const std::uint32_t type_and_version = load32(bytes + offsetof(VxlanHeaders4, ethernet.type)) & 0x00ffffffU;
+  constexpr std::uint32_t kIpv4WithoutOptions = 0x00450008;
+  const std::uint32_t fragment_and_protocol = load32(bytes + offsetof(VxlanHeaders4, ip.flags_offset)) & 0xff00ff3fU;
+  constexpr std::uint32_t kUdpInOnePiece = std::uint32_t{wire::kProtocolUdp} << 24;
+  return ((load64(bytes) ^ ours) << 16) == 0 && type_and_version == kIpv4WithoutOptions &&
+         fragment_and_protocol == kUdpInOnePiece && headers.udp.destination_port != Be16(wire::kPortEspInUdp);
+}
+
+/// What flow_hash4 wants of the transport header; false: of a SYN, whose options pmtu looks at, or a TCP header cut off.
+[[nodiscard]] bool take_ports(const wire::Ipv4Header& ip, std::size_t bytes, std::uint32_t& ports) noexcept {
+  ports = 0;
+  if (ip.protocol == wire::kProtocolTcp) {
+    const auto& tcp = *reinterpret_cast<const wire::TcpHeader*>(&ip + 1);
+    if (bytes < sizeof ip + sizeof tcp || (tcp.flags & wire::kTcpSyn) != 0) return false;
+  } else if (ip.protocol != wire::kProtocolUdp || bytes < sizeof ip + 4) {
+    return true;
+  }
+  ports = load32(reinterpret_cast<const std::uint8_t*>(&ip + 1));
+  return true;
+}
+
+/// The frame is one that `may_be_vxlan`, of at least sizeof(PlainFrame).
+[[nodiscard]] bool admit(const Packet& received, const Attachment& vpc, PlainPacket& packet) noexcept {
+  const auto& frame = *reinterpret_cast<const PlainFrame*>(received.data);
+  const VxlanHeaders4& outer = frame.outer;
+  const wire::Ipv4Header& ip = frame.ip;
+  const std::size_t outer_bytes = outer.ip.total_length.host();
+  const std::size_t udp_bytes = outer.udp.length.host();
+  const std::size_t bytes = ip.total_length.host();
+  const std::uint32_t vtep = load32(outer.ip.source.data());
+  const std::uint32_t source = load32(ip.source.data());
+  const std::uint32_t destination = load32(ip.destination.data());
+  constexpr std::size_t kOutside = offsetof(VxlanHeaders4, udp) - offsetof(VxlanHeaders4, ip);
+  constexpr std::size_t kInside = sizeof(VxlanHeaders4) - offsetof(VxlanHeaders4, udp);
+  if (((plain_outer_words(outer) ^ vpc.plain.outer) | (plain_inner_words(outer) ^ vpc.plain.inner)) != 0 ||
+      !outer.vxlan.vni_valid() || outer.inner.type != Be16(wire::kEtherTypeIpv4) || ip.version_ihl != 0x45 ||
+      ip.is_fragment() || ip.ttl <= 1 || may_carry_congestion(outer.ip.tos) ||
+      // Each length lies in the one around it.
+      outer_bytes + sizeof outer.ethernet > received.length || udp_bytes + kOutside > outer_bytes ||
+      bytes + kInside > udp_bytes || bytes < sizeof ip || !wire::plain_checksum_ok(outer.ip) || !wire::plain_checksum_ok(ip) ||
+      is_martian4(source) || is_martian4(destination)) {
+    return false;
+  }
+  if (vtep != vpc.plain.vteps[0] && vtep != vpc.plain.vteps[1] &&
+      !vpc.accepted.contains(WireAddress::v4(outer.ip.source.data()))) {
+    return false;
+  }
+  if (!vpc.owns_plainly(source) && !vpc.owns(WireAddress::v4(ip.source.data()))) return false;
+  std::uint32_t ports;
+  if (!take_ports(ip, bytes, ports)) return false;
+  packet = {received.data + sizeof outer,
+            &vpc,
+            destination,
+            flow_hash4(source, destination, ports, ip.protocol),
+            static_cast<std::uint16_t>(bytes),
+            PlainPacket::kNoNumber,
+            0};
+  return true;
+}
+
+}  // namespace
+
+void express_in(Burst& burst, std::span<const Packet> frames) noexcept {
+  // All of what one port received; a burst is nearly always that.
+  const PortId id = frames.front().port;
+  const PortSlot& slot = burst.tables.ports[id.value()];
+  const Port* port = slot.object.load(std::memory_order_acquire);
+  TrafficCounters* counters = slot.counters.load(std::memory_order_acquire);
+  const bool usable = port != nullptr && counters != nullptr && port->entry.kind == PortKind::kUplink && !port->entry.fixup &&
+                      !port->entry.mac.is_zero();
+  if (!usable) {
+    for (const Packet& frame : frames) burst.take_in(frame);
+    return;
+  }
+
+  std::array<const Attachment*, Express::kCapacity> vpcs;
+  const std::uint64_t ours = word_of(port->entry.mac);
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    vpcs[i] = nullptr;
+    const auto& headers = *reinterpret_cast<const VxlanHeaders4*>(frames[i].data);
+    if (frames[i].length < sizeof(PlainFrame) || frames[i].port != id || !may_be_vxlan(headers, ours)) continue;
+    vpcs[i] = burst.tables.vnis[headers.vxlan.vni()].load(std::memory_order_acquire);
+    if (vpcs[i] != nullptr) vpcs[i]->prefetch_ingress();
+  }
+
+  Express& express = burst.express;
+  std::uint64_t bytes = 0;
+  bool in_order = true;
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    const Attachment* vpc = vpcs[i];
+    if (vpc == nullptr || !in_order) {
+      burst.take_in(frames[i]);
+      continue;
+    }
+    PlainPacket& packet = express.packets[express.count];
+    if (!admit(frames[i], *vpc, packet)) [[unlikely]] {
+      // No plain packet's flow has IPv6 in it, or ARP.
+      in_order = reinterpret_cast<const VxlanHeaders4*>(frames[i].data)->inner.type != Be16(wire::kEtherTypeIpv4);
+      burst.take_in(frames[i]);
+      continue;
+    }
+    __builtin_prefetch(vpc->domain);
+    ++express.count;
+    bytes += frames[i].length;
+    TrafficCounters& count = vpc->counters[burst.worker];
+    count.rx_packets.add();
+    count.rx_bytes.add(packet.length);
+  }
+  counters += burst.worker;
+  counters->rx_packets.add(express.count);
+  counters->rx_bytes.add(bytes);
+}
+
+}  // namespace simplon::forward

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "gateway/forward/mtu.h"
+#include "gateway/forward/src/table_state.h"
+#include "platform/wire/ipv4.h"
+#include "platform/wire/ipv6.h"
+
+namespace simplon::forward {
+
+[[nodiscard]] inline std::size_t outer_ip_bytes(const WireAddress& outer) noexcept {
+  return outer.family == 4 ? sizeof(wire::Ipv4Header) : sizeof(wire::Ipv6Header);
+}
+
+/// Inner IP bytes that fit into the tunnel.
+[[nodiscard]] inline std::uint16_t tunnel_mtu(const Attachment& tunnel, const Sa& sa, const CompiledSaPath& path,
+                                       const Adjacency& adjacency) noexcept {
+  const std::size_t room =
+      esp_inner_mtu(adjacency.path_mtu, outer_ip_bytes(path.source), path.encap, sa.key().layout());
+  return static_cast<std::uint16_t>(tunnel.mtu == 0 ? room : std::min<std::size_t>(room, tunnel.mtu));
+}
+
+}  // namespace simplon::forward
