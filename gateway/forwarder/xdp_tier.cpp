@@ -43,7 +43,8 @@ constexpr std::size_t kSamplesAtOnce = 256;
 constexpr auto kBetweenRecyclings = 60s;
 constexpr std::uint8_t kOuterTtl = 64;
 /// Behind the outer IP header (RFC 7348 section 5).
-constexpr std::uint32_t kVxlanBytes = sizeof(wire::UdpHeader) + sizeof(wire::VxlanHeader) + sizeof(wire::EthernetHeader);
+constexpr std::uint32_t kVxlanBytes =
+    sizeof(wire::UdpHeader) + sizeof(wire::VxlanHeader) + sizeof(wire::EthernetHeader);
 
 [[nodiscard]] std::uint32_t word(const IpAddress& address) noexcept {
   std::uint32_t value = 0;
@@ -149,7 +150,8 @@ void copy(const MacAddress& mac, std::uint8_t* to) noexcept { std::memcpy(to, ma
   }
   if (action_of(shortcut) == SIMPLON_XDP_VXLAN6) {
     std::memcpy(addresses.outer_source, shortcut.outer_source.bytes().data(), sizeof addresses.outer_source);
-    std::memcpy(addresses.outer_destination, shortcut.outer_destination.bytes().data(), sizeof addresses.outer_destination);
+    std::memcpy(addresses.outer_destination, shortcut.outer_destination.bytes().data(),
+                sizeof addresses.outer_destination);
   }
   return addresses;
 }
@@ -300,8 +302,8 @@ bool XdpTier::learn(const simplon_xdp_sample& sample) {
 bool XdpTier::step() {
   finish_recycling();
   bool learned = false;
-  const std::size_t seen =
-      table_->take_samples(kSamplesAtOnce, [&](const simplon_xdp_sample& sample) { learned = learn(sample) || learned; });
+  const std::size_t seen = table_->take_samples(
+      kSamplesAtOnce, [&](const simplon_xdp_sample& sample) { learned = learn(sample) || learned; });
   table_->advance();
   fruitless_ = seen > 0 && !learned ? std::min(fruitless_ + 1, kFruitless) : 0;
   return seen > 0 || table_->busy() || recycling_.has_value();

@@ -267,7 +267,7 @@ std::size_t FlowTable::take_samples(std::size_t most, const std::function<void(c
 int FlowTable::sample_fd() const noexcept { return ring_buffer__epoll_fd(maps_->ring); }
 
 FlowTable::Fds FlowTable::fds() const noexcept {
-  return {maps_->generations.fd(), maps_->buckets.fd(),   maps_->flows.fd(), maps_->addresses6.fd(),
+  return {maps_->generations.fd(), maps_->buckets.fd(),   maps_->flows.fd(),   maps_->addresses6.fd(),
           maps_->lanes.get(),      maps_->egresses.get(), maps_->samples.get()};
 }
 

@@ -30,8 +30,8 @@ class FlowTable {
   FlowTable(const FlowTable&) = delete;
   FlowTable& operator=(const FlowTable&) = delete;
 
-  /// Its generation is filled in. `addresses`: for one that comes or leaves over IPv6. False: it is there already, or its bucket is full and some other flow goes first; it
-  /// will be reported again.
+  /// Fills its generation in; `addresses`: if IPv6 is outside. False: it is there, or its bucket is full and another flow
+  /// goes first; it will be reported again.
   bool put(const simplon_xdp_flow& flow, const simplon_xdp_addresses6& addresses = {});
   /// No flow that comes in as `ingress` (of whatever inner family) is good any more. False: there was none.
   bool invalidate(std::uint32_t ingress);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Two gateways with the same tables: one has the worker alone, the other the XDP program in front of it, run by the kernel
-// on one packet at a time. Whatever frame both get - plain, odd or forged - and whatever changes in their tables: both send
-// the same bytes out of the same ports, drop for the same reasons and count the same.
+// Two gateways with the same tables: one has the worker alone, the other the XDP program in front of it, run by the
+// kernel on one packet at a time. Whatever frame both get - plain, odd or forged - and whatever changes in their
+// tables: both send the same bytes out of the same ports, drop for the same reasons and count the same.
 //
 // Beside the topology of packet/topology.h, all in domain red:
 //
@@ -41,8 +41,14 @@ IpAddress ip(const std::string& text) { return Topology::ip(text); }
 MacAddress mac(const std::string& text) { return Topology::mac(text); }
 
 forward::VpcEntry vpc4() {
-  return {Vni{5004}, kRed, ip("2001:db8:f::2"), 8472, mac(kGateway4Mac), {Topology::prefix("10.4.0.0/16"), Topology::prefix("fd04::/64")},
-          {ip("2001:db8:f::12"), ip("2001:db8:f::13")}, 1430};
+  return {Vni{5004},
+          kRed,
+          ip("2001:db8:f::2"),
+          8472,
+          mac(kGateway4Mac),
+          {Topology::prefix("10.4.0.0/16"), Topology::prefix("fd04::/64")},
+          {ip("2001:db8:f::12"), ip("2001:db8:f::13")},
+          1430};
 }
 forward::CircuitEntry circuit(std::uint32_t id) {
   switch (id) {
@@ -67,7 +73,8 @@ class XdpTwins : public ::testing::Test {
     for (const std::uint32_t id : {3U, 4U, 5U}) put(circuit(id));
     write([](forward::Tables& tables) {
       for (const char* address : {"10.4.0.5", "fd04::5"}) {
-        Topology::must(tables.upsert_endpoint({Vni{5004}, ip(address), mac("02:cc:00:00:04:05"), ip("2001:db8:f::12")}));
+        Topology::must(
+            tables.upsert_endpoint({Vni{5004}, ip(address), mac("02:cc:00:00:04:05"), ip("2001:db8:f::12")}));
       }
       Topology::must(tables.set_adjacency(ip("2001:db8:f::12"), {true, kWan, mac(kWanMac), mac(kCompute6Mac), 1500}));
       neighbors(tables);
@@ -83,16 +90,21 @@ class XdpTwins : public ::testing::Test {
       via("10.65.0.0/16", 5, ip("192.168.17.2"));
       via("fd65::/64", 5, ip("fd17::2"));
       for (const char* to : {"10.4.0.0/16", "fd04::/64"}) {
-        Topology::must(tables.upsert_route(
-            {kRed, Topology::prefix(to), forward::RouteAction::kForward, {{forward::AttachmentId::vpc(Vni{5004}), 1}}}));
+        Topology::must(tables.upsert_route({kRed,
+                                            Topology::prefix(to),
+                                            forward::RouteAction::kForward,
+                                            {{forward::AttachmentId::vpc(Vni{5004}), 1}}}));
       }
     });
   }
 
   static void neighbors(forward::Tables& tables) {
-    for (const auto& [id, address, at] : std::vector<std::tuple<std::uint32_t, const char*, std::string>>{
-             {3, "192.168.15.2", kRouter3}, {3, "fd15::2", kRouter3}, {4, "192.168.16.2", kRouter4},
-             {5, "192.168.17.2", kRouter5}, {5, "fd17::2", kRouter5}}) {
+    for (const auto& [id, address, at] :
+         std::vector<std::tuple<std::uint32_t, const char*, std::string>>{{3, "192.168.15.2", kRouter3},
+                                                                          {3, "fd15::2", kRouter3},
+                                                                          {4, "192.168.16.2", kRouter4},
+                                                                          {5, "192.168.17.2", kRouter5},
+                                                                          {5, "fd17::2", kRouter5}}) {
       Topology::must(tables.upsert_neighbor({CircuitId{id}, ip(address), mac(at)}));
     }
   }
@@ -132,7 +144,8 @@ class XdpTwins : public ::testing::Test {
     };
     const std::string a = text(wanted);
     const std::string b = text(got);
-    EXPECT_EQ(a, b) << (forwarded_ ? "in XDP" : "by the worker") << ", on port " << port.value() << ": " << to_hex(frame);
+    EXPECT_EQ(a, b) << (forwarded_ ? "in XDP" : "by the worker") << ", on port " << port.value() << ": "
+                    << to_hex(frame);
     return a == b;
   }
 
@@ -147,7 +160,8 @@ class XdpTwins : public ::testing::Test {
   void compare_counters() {
     side_.count();
     std::vector<forward::AttachmentId> attachments;
-    for (const std::uint32_t vni : {5001U, 5002U, 5003U, 5004U}) attachments.push_back(forward::AttachmentId::vpc(Vni{vni}));
+    for (const std::uint32_t vni : {5001U, 5002U, 5003U, 5004U})
+      attachments.push_back(forward::AttachmentId::vpc(Vni{vni}));
     for (const std::uint32_t id : {3U, 4U, 5U}) attachments.push_back(forward::AttachmentId::circuit(CircuitId{id}));
     const auto text = [](const std::optional<forward::TrafficTotals>& t) {
       if (!t) return std::string("none");
@@ -166,8 +180,8 @@ class XdpTwins : public ::testing::Test {
   }
 
   // What comes from where.
-  static Bytes tagged(const std::string& to, const std::string& from, const std::vector<std::pair<std::uint16_t, std::uint16_t>>& tags,
-                      const Bytes& inner) {
+  static Bytes tagged(const std::string& to, const std::string& from,
+                      const std::vector<std::pair<std::uint16_t, std::uint16_t>>& tags, const Bytes& inner) {
     Bytes rest;
     const auto put16 = [&rest](std::uint16_t value) {
       rest.push_back(static_cast<std::uint8_t>(value >> 8));
@@ -200,17 +214,27 @@ class XdpTwins : public ::testing::Test {
          64},
         {"vxlan6", kWan, "10.4.0.5", "fd04::5",
          [](const Bytes& inner, std::uint8_t tos) {
-           return ethernet({kWanMac, kCompute6Mac, 0x86dd},
-                           ipv6({.src = "2001:db8:f::12", .dst = "2001:db8:f::2", .traffic_class = tos},
-                                udp({55555, 8472}, vxlan(5004, ethernet({kGateway4Mac, kVm3Mac, type_of(inner)}, inner)))));
+           return ethernet(
+               {kWanMac, kCompute6Mac, 0x86dd},
+               ipv6({.src = "2001:db8:f::12", .dst = "2001:db8:f::2", .traffic_class = tos},
+                    udp({55555, 8472}, vxlan(5004, ethernet({kGateway4Mac, kVm3Mac, type_of(inner)}, inner)))));
          },
          84},
         {"tag", kWan, "10.50.0.9", "fd50::9",
-         [](const Bytes& inner, std::uint8_t) { return tagged(kWanMac, kRouter3, {{0x8100, 100}}, inner); }, 18},
+         [](const Bytes& inner, std::uint8_t) {
+           return tagged(kWanMac, kRouter3, {{0x8100, 100}}, inner);
+         },
+         18},
         {"tags", kWan, "10.60.0.9", "fd60::9",
-         [](const Bytes& inner, std::uint8_t) { return tagged(kWanMac, kRouter4, {{0x88a8, 300}, {0x8100, 7}}, inner); }, 22},
+         [](const Bytes& inner, std::uint8_t) {
+           return tagged(kWanMac, kRouter4, {{0x88a8, 300}, {0x8100, 7}}, inner);
+         },
+         22},
         {"tags 0x8100", kFabric, "10.65.0.9", "fd65::9",
-         [](const Bytes& inner, std::uint8_t) { return tagged(kFabricMac, kRouter5, {{0x8100, 300}, {0x8100, 8}}, inner); }, 22},
+         [](const Bytes& inner, std::uint8_t) {
+           return tagged(kFabricMac, kRouter5, {{0x8100, 300}, {0x8100, 8}}, inner);
+         },
+         22},
     };
     return all;
   }
@@ -218,14 +242,16 @@ class XdpTwins : public ::testing::Test {
     std::string name, v4, v6;
   };
   static const std::vector<Exit>& exits() {
-    static const std::vector<Exit> all = {{"vxlan", "10.1.0.5", "fd01::5"},       {"vxlan6", "10.4.0.5", "fd04::5"},
-                                          {"vxlan6 to 5003", "10.3.0.5", ""},     {"tag", "10.50.7.7", "fd50::77"},
-                                          {"tag, IPv6 neighbor", "10.51.1.1", ""}, {"tags", "10.60.7.7", ""},
-                                          {"tags, neighbor", "192.168.16.2", ""}, {"tags 0x8100", "10.65.0.1", "fd65::1"}};
+    static const std::vector<Exit> all = {
+        {"vxlan", "10.1.0.5", "fd01::5"},        {"vxlan6", "10.4.0.5", "fd04::5"},
+        {"vxlan6 to 5003", "10.3.0.5", ""},      {"tag", "10.50.7.7", "fd50::77"},
+        {"tag, IPv6 neighbor", "10.51.1.1", ""}, {"tags", "10.60.7.7", ""},
+        {"tags, neighbor", "192.168.16.2", ""},  {"tags 0x8100", "10.65.0.1", "fd65::1"}};
     return all;
   }
 
-  static Bytes plain(const std::string& src, const std::string& dst, std::size_t bytes, std::uint8_t tos = 0, std::uint16_t sport = 1000) {
+  static Bytes plain(const std::string& src, const std::string& dst, std::size_t bytes, std::uint8_t tos = 0,
+                     std::uint16_t sport = 1000) {
     if (src.find(':') != std::string::npos) {
       return ipv6({.src = src, .dst = dst, .traffic_class = tos}, udp({sport, 2000}, payload(bytes)));
     }
@@ -287,8 +313,11 @@ TEST_F(XdpTwins, WhatIsForTheKernelOrWrongIsTheWorkers) {
   left_alone(tag.port, with(good, 5, 0x77), "to another station");
   left_alone(tag.port, with(good, 15, 101), "another VLAN");
   left_alone(tag.port, with(good, 17, 6), "ARP");
-  left_alone(tag.port, tagged(kWanMac, kRouter3, {{0x8100, 0}, {0x8100, 100}}, plain(tag.v4, "10.1.0.5", 40)), "priority tag in front");
-  left_alone(tag.port, tagged(kWanMac, kRouter4, {{0x88a8, 300}, {0x8100, 7}, {0x8100, 9}}, plain(tag.v4, "10.1.0.5", 40)), "three tags");
+  left_alone(tag.port, tagged(kWanMac, kRouter3, {{0x8100, 0}, {0x8100, 100}}, plain(tag.v4, "10.1.0.5", 40)),
+             "priority tag in front");
+  left_alone(tag.port,
+             tagged(kWanMac, kRouter4, {{0x88a8, 300}, {0x8100, 7}, {0x8100, 9}}, plain(tag.v4, "10.1.0.5", 40)),
+             "three tags");
   left_alone(tag.port, tag.frame(plain(tag.v4, "10.1.0.1", 40), 0), "to ourselves");
   left_alone(tag.port, tag.frame(plain("127.0.0.1", "10.1.0.5", 40), 0), "from loopback");
   left_alone(tag.port, tag.frame(plain("224.0.0.9", "10.1.0.5", 40), 0), "from multicast");
@@ -298,11 +327,17 @@ TEST_F(XdpTwins, WhatIsForTheKernelOrWrongIsTheWorkers) {
     left_alone(tag.port, tag.frame(plain(source, "fd01::5", 40), 0), source);
   }
   EXPECT_TRUE(in_xdp(tag.port, tag.frame(plain("::2", "fd01::5", 40), 0)));
-  left_alone(tag.port, tag.frame(ipv4({.src = tag.v4, .dst = "10.1.0.5", .ttl = 1}, udp({1, 2}, payload(9))), 0), "the last hop");
-  left_alone(tag.port, tag.frame(ipv4({.src = tag.v4, .dst = "10.1.0.5", .mf = true}, udp({1, 2}, payload(9))), 0), "a fragment");
-  left_alone(tag.port, tag.frame(ipv4({.src = tag.v4, .dst = "10.1.0.5", .options = {1, 1, 1, 1}}, udp({1, 2}, payload(9))), 0), "options");
+  left_alone(tag.port, tag.frame(ipv4({.src = tag.v4, .dst = "10.1.0.5", .ttl = 1}, udp({1, 2}, payload(9))), 0),
+             "the last hop");
+  left_alone(tag.port, tag.frame(ipv4({.src = tag.v4, .dst = "10.1.0.5", .mf = true}, udp({1, 2}, payload(9))), 0),
+             "a fragment");
+  left_alone(tag.port,
+             tag.frame(ipv4({.src = tag.v4, .dst = "10.1.0.5", .options = {1, 1, 1, 1}}, udp({1, 2}, payload(9))), 0),
+             "options");
   left_alone(tag.port, tag.frame(plain(tag.v4, "10.1.0.5", 1430), 0), "too big");
-  left_alone(tag.port, tag.frame(ipv4({.src = tag.v4, .dst = "10.1.0.5", .protocol = 6}, tcp({1, 2, true, false, 1460}, {})), 0), "SYN");
+  left_alone(tag.port,
+             tag.frame(ipv4({.src = tag.v4, .dst = "10.1.0.5", .protocol = 6}, tcp({1, 2, true, false, 1460}, {})), 0),
+             "SYN");
   left_alone(tag.port, first(good, good.size() - 1), "truncated");
   left_alone(tag.port, tag.frame(plain(tag.v4, "10.3.0.9", 40), 0), "no endpoint");
   left_alone(kFabric, entrances()[0].frame(plain("10.1.0.5", "192.168.16.1", 40), 0), "no neighbor");
@@ -328,7 +363,8 @@ TEST_F(XdpTwins, AChangeIsSeenWithTheNextPacket) {
   after("the neighbor's card was changed", [](forward::Tables& tables) {
     Topology::must(tables.upsert_neighbor({CircuitId{3}, ip("192.168.15.2"), mac("02:dd:00:00:00:33")}));
   });
-  after("the neighbor is gone", [](forward::Tables& tables) { tables.remove_neighbor(CircuitId{3}, ip("192.168.15.2")); });
+  after("the neighbor is gone",
+        [](forward::Tables& tables) { tables.remove_neighbor(CircuitId{3}, ip("192.168.15.2")); });
   EXPECT_FALSE(in_xdp(kFabric, out));
   write(neighbors);
   forward::CircuitEntry entry = circuit(3);
@@ -355,7 +391,8 @@ TEST_F(XdpTwins, AChangeIsSeenWithTheNextPacket) {
   write(neighbors);
   after("another gateway", [](forward::Tables& tables) {
     forward::NextHopEntry hop{forward::AttachmentId::circuit(CircuitId{4}), 1, ip("192.168.16.2")};
-    Topology::must(tables.upsert_route({kRed, Topology::prefix("10.50.0.0/16"), forward::RouteAction::kForward, {hop}}));
+    Topology::must(
+        tables.upsert_route({kRed, Topology::prefix("10.50.0.0/16"), forward::RouteAction::kForward, {hop}}));
   });
   EXPECT_TRUE(both_in_xdp());
   compare_counters();
@@ -388,7 +425,8 @@ TEST_F(XdpTwins, RandomAndHostileFrames) {
     Bytes inner = plain(src, dst, bytes, mark, static_cast<std::uint16_t>(below(65536)));
     if (below(3) == 0) {
       const Bytes segment = tcp({1, 2, below(9) == 0, true}, payload(bytes));
-      inner = v6 ? ipv6({.src = src, .dst = dst, .next = 6}, segment) : ipv4({.src = src, .dst = dst, .protocol = 6}, segment);
+      inner = v6 ? ipv6({.src = src, .dst = dst, .next = 6}, segment)
+                 : ipv4({.src = src, .dst = dst, .protocol = 6}, segment);
     }
     Bytes frame = in.frame(inner, static_cast<std::uint8_t>(below(6) == 0 ? below(256) : 0));
     if (below(2) == 0) {
@@ -398,7 +436,8 @@ TEST_F(XdpTwins, RandomAndHostileFrames) {
             frame[below(std::min<std::size_t>(frame.size(), 140))] ^= static_cast<std::uint8_t>(1U << below(8));
             break;
           case 1:
-            frame[in.headers + below(std::min<std::size_t>(frame.size() - in.headers, 60))] = static_cast<std::uint8_t>(random());
+            frame[in.headers + below(std::min<std::size_t>(frame.size() - in.headers, 60))] =
+                static_cast<std::uint8_t>(random());
             break;
           case 2:
             frame.resize(std::max<std::size_t>(14, below(frame.size())));

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The stages' questions to the tables, in packet order, for one pair of addresses: classify, vxlan_decap or circuit_decap,
-// ip_forward, resolve, pmtu. Whatever is not plainly forwarded from one VPC or circuit to another of the same domain has no
-// shortcut: the worker drops, answers, punts, spreads or encrypts it. A domain with policy has none: every packet of it is judged.
+// The stages' questions to the tables, in packet order, for one pair of addresses: classify, vxlan_decap or
+// circuit_decap, ip_forward, resolve, pmtu. Whatever is not plainly forwarded from one VPC or circuit to another of the
+// same domain has no shortcut: the worker drops, answers, punts, spreads or encrypts it. A domain with policy has none:
+// every packet of it is judged.
 #include "gateway/forward/shortcut.h"
 
 #include <algorithm>
@@ -43,12 +44,14 @@ bool may_be_forwarded(const IpAddress& source, const IpAddress& destination) {
 
 /// What a packet on a circuit is asked for with: its source does not matter.
 IpAddress any_source(bool v4) {
-  return v4 ? IpAddress::v4({192, 0, 2, 1}) : IpAddress::v6({0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+  return v4 ? IpAddress::v4({192, 0, 2, 1})
+            : IpAddress::v6({0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
 }
 
 /// vxlan_decap.
 const Attachment* enter_vpc(const TableState& state, const Shortcut::Question& asked) {
-  if (asked.vni.value() == 0 || asked.vni.value() >= kVnis || asked.source.is_v4() != asked.destination.is_v4()) return nullptr;
+  if (asked.vni.value() == 0 || asked.vni.value() >= kVnis || asked.source.is_v4() != asked.destination.is_v4())
+    return nullptr;
   const Attachment* vpc = state.vnis[asked.vni.value()].load(std::memory_order_relaxed);
   if (vpc == nullptr || vpc->vtep.family != (asked.outer_source.is_v4() ? 4 : 6) ||
       !vpc->accepted.contains(WireAddress::from(asked.outer_source)) ||
@@ -116,7 +119,8 @@ std::optional<Shortcut> Tables::shortcut(const Shortcut::Question& asked) const 
   if (from == nullptr) return std::nullopt;
 
   const Domain& domain = *from->domain;
-  if (!domain.exists.load(std::memory_order_relaxed) || domain.policy.load(std::memory_order_relaxed) != nullptr) return std::nullopt;
+  if (!domain.exists.load(std::memory_order_relaxed) || domain.policy.load(std::memory_order_relaxed) != nullptr)
+    return std::nullopt;
   const RouteValue route(asked.destination.is_v4() ? domain.fib4.lookup(fib_key(asked.destination.v4_value()))
                                                    : domain.fib6.lookup(fib_key(asked.destination.bytes().data())));
   // Which member of a group it is depends on ports.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// A shortcut exists for what the stages would plainly forward between VPCs and circuits, and every write after which that may
-// be different says so.
+// A shortcut exists for what the stages would plainly forward between VPCs and circuits, and every write after which
+// that may be different says so.
 #include "gateway/forward/shortcut.h"
 
 #include <gtest/gtest.h>
@@ -192,7 +192,8 @@ class CircuitShortcutTest : public ShortcutTest {
  protected:
   CircuitShortcutTest() {
     EXPECT_TRUE(tables_.upsert_circuit(circuit()));
-    EXPECT_TRUE(tables_.upsert_circuit({CircuitId{4}, kHome, kUplink, 7, 300, 0x88a8, mac("02:00:00:00:00:aa"), 1400, true}));
+    EXPECT_TRUE(
+        tables_.upsert_circuit({CircuitId{4}, kHome, kUplink, 7, 300, 0x88a8, mac("02:00:00:00:00:aa"), 1400, true}));
     EXPECT_TRUE(tables_.upsert_route(line()));
     EXPECT_TRUE(tables_.upsert_route(
         {kHome, prefix("192.0.2.128/30"), RouteAction::kForward, {{AttachmentId::circuit(CircuitId{4}), 1}}}));
@@ -203,9 +204,14 @@ class CircuitShortcutTest : public ShortcutTest {
     return {CircuitId{3}, kHome, kUplink, 100, 0, 0x88a8, mac("02:00:00:00:00:aa"), 1500, true};
   }
   static RouteEntry line() {
-    return {kHome, prefix("10.3.0.0/16"), RouteAction::kForward, {{AttachmentId::circuit(CircuitId{3}), 1, ip("192.0.2.129")}}};
+    return {kHome,
+            prefix("10.3.0.0/16"),
+            RouteAction::kForward,
+            {{AttachmentId::circuit(CircuitId{3}), 1, ip("192.0.2.129")}}};
   }
-  static NeighborEntry neighbor(const char* to = "02:dd:00:00:00:03") { return {CircuitId{3}, ip("192.0.2.129"), mac(to)}; }
+  static NeighborEntry neighbor(const char* to = "02:dd:00:00:00:03") {
+    return {CircuitId{3}, ip("192.0.2.129"), mac(to)};
+  }
   [[nodiscard]] std::optional<Shortcut> out() const { return ask("10.0.0.7", "10.3.0.9"); }
   [[nodiscard]] std::optional<Shortcut> in(std::uint16_t vlan = 100, std::uint16_t outer = 0,
                                            const char* destination = "10.0.1.5") const {
@@ -285,8 +291,9 @@ TEST_F(CircuitShortcutTest, EveryWriteThatMayEndOneNamesItsDomain) {
               }).empty())
       << "nothing changed";
   for (const auto& change : std::vector<std::function<void(CircuitEntry&)>>{
-           [](auto& entry) { entry.vlan = 101; }, [](auto& entry) { entry.mtu = 1300; }, [](auto& entry) { entry.port = kNoPort; },
-           [](auto& entry) { entry.mac = mac("02:00:00:00:00:ab"); }, [](auto& entry) { entry.outer_vlan = 9; }}) {
+           [](auto& entry) { entry.vlan = 101; }, [](auto& entry) { entry.mtu = 1300; },
+           [](auto& entry) { entry.port = kNoPort; }, [](auto& entry) { entry.mac = mac("02:00:00:00:00:ab"); },
+           [](auto& entry) { entry.outer_vlan = 9; }}) {
     CircuitEntry entry = circuit();
     change(entry);
     EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_circuit(entry)); }), home);
@@ -295,9 +302,11 @@ TEST_F(CircuitShortcutTest, EveryWriteThatMayEndOneNamesItsDomain) {
   }
   CircuitEntry elsewhere = circuit();
   elsewhere.domain = kElsewhere;
-  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_circuit(elsewhere)); }), (std::vector<DomainId>{kHome, kElsewhere}));
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_circuit(elsewhere)); }),
+            (std::vector<DomainId>{kHome, kElsewhere}));
   EXPECT_FALSE(out() || in());
-  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_circuit(circuit())); }), (std::vector<DomainId>{kElsewhere, kHome}));
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_circuit(circuit())); }),
+            (std::vector<DomainId>{kElsewhere, kHome}));
   EXPECT_EQ(named_by([&] { tables_.remove_circuit(CircuitId{3}); }), home);
   EXPECT_FALSE(out() || in());
 }

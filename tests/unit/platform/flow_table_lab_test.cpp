@@ -77,7 +77,8 @@ TEST_F(FlowTableLab, AnAttachmentLosesAllItsFlowsAtOnceAndOthersNone) {
 TEST_F(FlowTableLab, AVlanAndAVpcOfOneNumberAreTwoAttachments) {
   const auto tagged = [](std::uint32_t vlan) { return vlan | SIMPLON_XDP_TAGGED << SIMPLON_XDP_INGRESS_KIND; };
   const auto inner_v6 = [](std::uint32_t ingress) { return ingress | SIMPLON_XDP_INGRESS_IPV6; };
-  for (const std::uint32_t ingress : {100U, tagged(100), inner_v6(tagged(100))}) ASSERT_TRUE(table_->put(flow(ingress, 1)));
+  for (const std::uint32_t ingress : {100U, tagged(100), inner_v6(tagged(100))})
+    ASSERT_TRUE(table_->put(flow(ingress, 1)));
   settle();
   EXPECT_TRUE(table_->invalidate(tagged(100)));
   EXPECT_TRUE(seen(flow(100, 1)));
