@@ -16,6 +16,9 @@
 // Frames of circuits that are the kernel's business go between circuit_decap or classify and transmit directly.
 // Domains with policy (access lists, NAT, rates) have one more stage, police, between ip_forward and resolve.
 //
+// Plain packets, which nearly all are, take the express way instead (src/express.h): from receiving to express_out, or to
+// esp_decrypt, and from there to transmit, or to esp_encrypt.
+//
 // Packets of one flow stay in order: queues are first in, first out, and a flow takes one path. ICMP errors take a second
 // turn through resolve and pmtu; they are never answered themselves, so there is no third.
 //

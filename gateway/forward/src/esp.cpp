@@ -10,6 +10,7 @@
 // packets side by side: their first halves are done first, then the batch, then their second halves. A flow has one SA and
 // an SA one suite, so a flow stays in order.
 #include <algorithm>
+#include <array>
 
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/ecn.h"
@@ -190,7 +191,14 @@ void frame(Transit& packet, const CompiledSaPath& path, std::uint8_t outer_class
   std::uint8_t* ip_start = packet.data - path.header_bytes;
   const bool v4 = path.source.family == 4;
   const std::size_t ip_bytes = v4 ? sizeof(wire::Ipv4Header) : sizeof(wire::Ipv6Header);
-  std::memcpy(ip_start, path.header.data(), path.header_bytes);
+  // Copied in one piece of a length the compiler knows.
+  if (path.header_bytes == sizeof(wire::Ipv4Header) + sizeof(wire::UdpHeader)) [[likely]] {
+    std::memcpy(ip_start, path.header.data(), sizeof(wire::Ipv4Header) + sizeof(wire::UdpHeader));
+  } else if (path.header_bytes == sizeof(wire::Ipv4Header)) {
+    std::memcpy(ip_start, path.header.data(), sizeof(wire::Ipv4Header));
+  } else {
+    std::memcpy(ip_start, path.header.data(), path.header_bytes);
+  }
   if (path.encap) {
     auto* udp = reinterpret_cast<wire::UdpHeader*>(ip_start + ip_bytes);
     udp->length = static_cast<std::uint16_t>(sizeof *udp + esp_bytes);  // checksum zero: RFC 3948 section 2.1
@@ -295,15 +303,22 @@ void esp_lookup(Burst& burst) noexcept {
   const auto spi_of = [](const Transit& packet) {
     return packet.length < sizeof(wire::EspHeader) ? 0U : byteswap(load32(packet.data));
   };
-  for (const unsigned number : burst.esp_in) {
-    directory.prefetch_bucket(directory.hash(spi_of(burst.packets[number])));
+  const unsigned count = burst.esp_in.size();
+  std::array<std::uint32_t, Burst::kCapacity> spis;
+  std::array<std::uint64_t, Burst::kCapacity> hashes;
+  for (unsigned i = 0; i < count; ++i) {
+    spis[i] = spi_of(burst.packets[burst.esp_in[i]]);
+    hashes[i] = directory.hash(spis[i]);
+    directory.prefetch_bucket(hashes[i]);
   }
-  for (const unsigned number : burst.esp_in) {
-    directory.prefetch_node(directory.hash(spi_of(burst.packets[number])));
-  }
-  for (const unsigned number : burst.esp_in) {
-    Transit& packet = burst.packets[number];
-    const Sa* const* found = directory.find(spi_of(packet));
+  for (unsigned i = 0; i < count; ++i) directory.prefetch_node(hashes[i]);
+  for (unsigned i = 0; i < count; ++i) {
+    Transit& packet = burst.packets[burst.esp_in[i]];
+    if (i > 0 && spis[i] == spis[i - 1]) {  // packets come in runs
+      packet.sa = burst.packets[burst.esp_in[i - 1]].sa;
+      continue;
+    }
+    const Sa* const* found = directory.find(spis[i], hashes[i]);
     packet.sa = found == nullptr ? nullptr : *found;
     if (packet.sa != nullptr) prefetch_sa(packet.sa);
   }

@@ -19,7 +19,7 @@ struct PlainPacket {
   std::uint32_t flow_hash;
   std::uint16_t length;  ///< Without link padding.
   std::uint16_t number;  ///< Of its Transit, if it has one.
-  std::uint32_t egress;  ///< Slot of what it leaves through, from express_out's routing on.
+  std::uint16_t way;     ///< Of express_out.
 };
 static_assert(sizeof(PlainPacket) == 32);
 

@@ -2,7 +2,7 @@
 //
 // What classify and vxlan_decap find out, for the frame that nearly every one is: to us, VXLAN over IPv4 in one piece, from a VTEP and
 // an address of the VPC, to its gateway, IPv4 without options. Two passes: whose VNI is it, while what is known of the VPC comes into
-// the cache; then everything else. A frame that is not taken has not been touched.
+// the cache; then everything else. A frame that is not taken has not been touched. ESP over IPv4 goes straight to esp_lookup.
 #include <array>
 #include <cstddef>
 
@@ -11,6 +11,7 @@
 #include "gateway/forward/src/routing.h"
 #include "gateway/forward/src/stages.h"
 #include "gateway/forward/src/vxlan_headers.h"
+#include "platform/wire/esp.h"
 #include "platform/wire/ethernet.h"
 #include "platform/wire/ip_protocol.h"
 #include "platform/wire/tcp.h"
@@ -33,15 +34,57 @@ static_assert(sizeof(PlainFrame) == 84);
   return word;
 }
 
-/// To the port, and UDP in a whole IPv4 packet without options, but not ESP. Compared by words.
-[[nodiscard]] bool may_be_vxlan(const VxlanHeaders4& headers, std::uint64_t ours) noexcept {
+/// To the port, and of the protocol in a whole IPv4 packet without options. Compared by words.
+[[nodiscard]] bool is_plain(const VxlanHeaders4& headers, std::uint64_t ours, std::uint8_t protocol) noexcept {
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(&headers);
   const std::uint32_t type_and_version = load32(bytes + offsetof(VxlanHeaders4, ethernet.type)) & 0x00ffffffU;
   constexpr std::uint32_t kIpv4WithoutOptions = 0x00450008;
   const std::uint32_t fragment_and_protocol = load32(bytes + offsetof(VxlanHeaders4, ip.flags_offset)) & 0xff00ff3fU;
-  constexpr std::uint32_t kUdpInOnePiece = std::uint32_t{wire::kProtocolUdp} << 24;
   return ((load64(bytes) ^ ours) << 16) == 0 && type_and_version == kIpv4WithoutOptions &&
-         fragment_and_protocol == kUdpInOnePiece && headers.udp.destination_port != Be16(wire::kPortEspInUdp);
+         fragment_and_protocol == std::uint32_t{protocol} << 24;
+}
+[[nodiscard]] bool is_to_esp(const wire::UdpHeader& udp) noexcept {
+  return wire::raw(udp.destination_port) == wire::raw(Be16(wire::kPortEspInUdp));
+}
+[[nodiscard]] bool may_be_vxlan(const VxlanHeaders4& headers, std::uint64_t ours) noexcept {
+  return is_plain(headers, ours, wire::kProtocolUdp) && !is_to_esp(headers.udp);
+}
+
+/// What classify does with an ESP packet over IPv4, in UDP or not, whose lengths are in order. False: it is something else, and nothing
+/// was done.
+[[nodiscard]] bool take_esp(Burst& burst, const Packet& frame, std::uint64_t ours) noexcept {
+  const auto& headers = *reinterpret_cast<const VxlanHeaders4*>(frame.data);
+  constexpr std::size_t kLeast = offsetof(VxlanHeaders4, vxlan) + sizeof(wire::EspHeader);
+  if (frame.length < kLeast) return false;
+  const std::size_t ip_bytes = headers.ip.total_length.host();
+  if (ip_bytes + sizeof headers.ethernet > frame.length || ip_bytes < kLeast - sizeof headers.ethernet) return false;
+  std::size_t front = offsetof(VxlanHeaders4, vxlan);
+  std::size_t esp_bytes = headers.udp.length.host() - sizeof headers.udp;
+  bool encap = true;
+  if (is_plain(headers, ours, wire::kProtocolUdp) && is_to_esp(headers.udp)) {
+    // A keepalive, IKE on the wrong port, or a length that lies.
+    if (headers.udp.length.host() < sizeof headers.udp + sizeof(wire::EspHeader) ||
+        headers.udp.length.host() + sizeof headers.ip > ip_bytes || load32(frame.data + front) == 0) {
+      return false;
+    }
+  } else if (is_plain(headers, ours, wire::kProtocolEsp)) {
+    front = offsetof(VxlanHeaders4, udp);
+    esp_bytes = ip_bytes - sizeof headers.ip;
+    encap = false;
+  } else {
+    return false;
+  }
+  if (!wire::plain_checksum_ok(headers.ip)) return false;
+  const unsigned number = burst.add();
+  Transit& packet = burst.packets[number];
+  packet.data = frame.data + front;
+  packet.length = static_cast<std::uint16_t>(esp_bytes);
+  packet.port = frame.port;
+  packet.outer = frame.data + offsetof(VxlanHeaders4, ip);
+  packet.outer_family = 4;
+  packet.encap = encap;
+  burst.esp_in.push(number);
+  return true;
 }
 
 /// What flow_hash4 wants of the transport header; false: of a SYN, whose options pmtu looks at, or a TCP header cut off.
@@ -68,10 +111,11 @@ static_assert(sizeof(PlainFrame) == 84);
   const std::uint32_t vtep = load32(outer.ip.source.data());
   const std::uint32_t source = load32(ip.source.data());
   const std::uint32_t destination = load32(ip.destination.data());
+  constexpr std::uint16_t kIpv4 = wire::raw(Be16(wire::kEtherTypeIpv4));
   constexpr std::size_t kOutside = offsetof(VxlanHeaders4, udp) - offsetof(VxlanHeaders4, ip);
   constexpr std::size_t kInside = sizeof(VxlanHeaders4) - offsetof(VxlanHeaders4, udp);
   if (((plain_outer_words(outer) ^ vpc.plain.outer) | (plain_inner_words(outer) ^ vpc.plain.inner)) != 0 ||
-      !outer.vxlan.vni_valid() || outer.inner.type != Be16(wire::kEtherTypeIpv4) || ip.version_ihl != 0x45 ||
+      !outer.vxlan.vni_valid() || wire::raw(outer.inner.type) != kIpv4 || ip.version_ihl != 0x45 ||
       ip.is_fragment() || ip.ttl <= 1 || may_carry_congestion(outer.ip.tos) ||
       // Each length lies in the one around it.
       outer_bytes + sizeof outer.ethernet > received.length || udp_bytes + kOutside > outer_bytes ||
@@ -122,10 +166,16 @@ void express_in(Burst& burst, std::span<const Packet> frames) noexcept {
   }
 
   Express& express = burst.express;
+  std::uint64_t packets = 0;
   std::uint64_t bytes = 0;
   bool in_order = true;
   for (std::size_t i = 0; i < frames.size(); ++i) {
     const Attachment* vpc = vpcs[i];
+    if (vpc == nullptr && frames[i].port == id && take_esp(burst, frames[i], ours)) {
+      ++packets;
+      bytes += frames[i].length;
+      continue;
+    }
     if (vpc == nullptr || !in_order) {
       burst.take_in(frames[i]);
       continue;
@@ -139,13 +189,14 @@ void express_in(Burst& burst, std::span<const Packet> frames) noexcept {
     }
     __builtin_prefetch(vpc->domain);
     ++express.count;
+    ++packets;
     bytes += frames[i].length;
     TrafficCounters& count = vpc->counters[burst.worker];
     count.rx_packets.add();
     count.rx_bytes.add(packet.length);
   }
   counters += burst.worker;
-  counters->rx_packets.add(express.count);
+  counters->rx_packets.add(packets);
   counters->rx_bytes.add(bytes);
 }
 

@@ -3,6 +3,7 @@
 // What ip_forward, resolve, pmtu and vxlan_encap do, for plain packets (express.h). Several passes, each touching what the one before
 // has fetched: with many tenants there is little else to do than to wait for memory. A packet into a tunnel ends up in front of
 // esp_encrypt; one that fits nowhere in here goes on in the stages from where it is.
+#include <algorithm>
 #include <array>
 #include <cstddef>
 
@@ -17,20 +18,41 @@
 namespace simplon::forward {
 namespace {
 
-/// Where a packet leaves through.
-struct Exit {
+/// Where packets of a domain for one address go. Found once a burst, since packets come in runs.
+struct Way {
+  enum class End : std::uint8_t {
+    kRouting,  ///< ip_forward knows.
+    kGroup,    ///< Each flow by itself.
+    kResolve,  ///< Through `slot`; resolve knows the rest.
+    kVpc,
+    kTunnel,
+  };
+
+  const Domain* domain;
+  std::uint32_t destination;
+  std::uint32_t slot;
   const Attachment* attachment;
-  std::uint64_t hash;  ///< VPCs: of the endpoint.
-  const Sa* sa;        ///< Tunnels.
+  const EcmpGroup* group;
+  const Endpoint* endpoint;    ///< VPCs; before it is known, `hash` leads to it.
+  const Sa* sa;                ///< Tunnels.
+  const Adjacency* adjacency;
+  std::uint64_t hash;
+  std::uint16_t most;  ///< Bytes of a packet that fit.
+  End end;
+};
+
+/// All that packets of a burst take: one for each packet, and one more for each that a group sends somewhere. The first is none.
+struct Ways {
+  std::array<Way, 2 * Express::kCapacity + 1> way;
+  unsigned count = 1;
 };
 
 [[nodiscard]] wire::Ipv4Header& header_of(const PlainPacket& packet) noexcept {
   return *reinterpret_cast<wire::Ipv4Header*>(packet.data);
 }
 
-[[nodiscard]] bool without_policy(const Attachment& from) noexcept {
-  return from.domain->exists.load(std::memory_order_acquire) &&
-         from.domain->policy.load(std::memory_order_acquire) == nullptr;
+[[nodiscard]] bool without_policy(const Domain& domain) noexcept {
+  return domain.exists.load(std::memory_order_acquire) && domain.policy.load(std::memory_order_acquire) == nullptr;
 }
 
 /// The packet is in its Transit as the stages between decapsulation and ip_forward would have left it.
@@ -50,10 +72,10 @@ unsigned hand_over(Burst& burst, const PlainPacket& packet) noexcept {
 void leave_to_routing(Burst& burst, const PlainPacket& packet) noexcept { burst.inner.push(hand_over(burst, packet)); }
 
 /// It is routed; resolve goes on.
-void leave_to_resolve(Burst& burst, const PlainPacket& packet) noexcept {
+void leave_to_resolve(Burst& burst, const PlainPacket& packet, std::uint32_t slot) noexcept {
   const unsigned number = hand_over(burst, packet);
   burst.packets[number].flow_hash = packet.flow_hash;
-  burst.packets[number].egress = packet.egress;
+  burst.packets[number].egress = slot;
   burst.resolving.push(number);
 }
 
@@ -74,7 +96,7 @@ void leave_to_resolve(Burst& burst, const PlainPacket& packet) noexcept {
   bool in_order = true;
   for (const unsigned number : burst.inner) {
     const Transit& packet = burst.packets[number];
-    if (packet.inner.family != 4 || !without_policy(*packet.attachment)) {
+    if (packet.inner.family != 4 || !without_policy(*packet.attachment->domain)) {
       rest.push(number);  // and so are all packets of its flow
       continue;
     }
@@ -96,122 +118,141 @@ void leave_to_resolve(Burst& burst, const PlainPacket& packet) noexcept {
   return rest;
 }
 
-/// Finds the slot that each packet leaves through, and keeps those that have one.
-void route_all(Burst& burst) noexcept {
-  Express& express = burst.express;
-  std::array<FibQuery<std::uint64_t>, Express::kCapacity> queries;
-  unsigned count = 0;
-  for (unsigned i = 0; i < express.count; ++i) {
-    const PlainPacket& packet = express.packets[i];
-    if (!without_policy(*packet.from)) [[unlikely]] {
-      leave_to_routing(burst, packet);
+/// Sorts the packets by domain and destination, and looks these up.
+void route(Burst& burst, Ways& ways) noexcept {
+  constexpr unsigned kRecent = 64;
+  std::array<std::uint8_t, kRecent> recent{};
+  std::array<FibQuery<std::uint64_t>, Express::kCapacity + 1> queries;
+  ways.way[0].domain = nullptr;
+  unsigned count = 1;
+  PlainPacket* const end = burst.express.packets.data() + burst.express.count;
+  for (PlainPacket* packet = burst.express.packets.data(); packet != end; ++packet) {
+    const Domain* domain = packet->from->domain;
+    const std::uint32_t destination = packet->destination;
+    std::uint8_t& place = recent[((destination >> 24) ^ (destination >> 16) ^ (reinterpret_cast<std::uintptr_t>(domain) >> 7)) % kRecent];
+    const Way& last = ways.way[place];
+    if (last.domain != domain || last.destination != destination) {
+      Way& way = ways.way[count];
+      way.domain = domain;
+      way.destination = destination;
+      way.end = without_policy(*domain) ? Way::End::kResolve : Way::End::kRouting;
+      queries[count] = {domain->fib4.form(), fib_key(byteswap(destination)), 0};
+      place = static_cast<std::uint8_t>(count++);
+    }
+    packet->way = place;
+  }
+  fib_lookup(queries.data() + 1, count - 1);
+  bool grouped = false;
+  for (unsigned i = 1; i < count; ++i) {
+    Way& way = ways.way[i];
+    const RouteValue value(queries[i].found);
+    way.slot = value.slot();
+    if (value.action() == RouteValue::Action::kForward) [[likely]] {
+      __builtin_prefetch(&burst.tables.attachments[way.slot]);
       continue;
     }
-    queries[count] = {packet.from->domain->fib4.form(), fib_key(byteswap(packet.destination)), 0};
-    if (i != count) express.packets[count] = packet;
-    ++count;
+    if (way.end != Way::End::kResolve) continue;
+    way.group = value.action() == RouteValue::Action::kGroup ? burst.tables.groups[way.slot].load(std::memory_order_acquire) : nullptr;
+    way.end = way.group == nullptr ? Way::End::kRouting : Way::End::kGroup;
+    grouped = grouped || way.group != nullptr;
   }
-  fib_lookup(queries.data(), count);
-  express.count = 0;
-  for (unsigned i = 0; i < count; ++i) {
-    const RouteValue value(queries[i].found);
-    std::uint32_t slot = value.slot();
-    if (value.action() != RouteValue::Action::kForward) [[unlikely]] {
-      const EcmpGroup* group = value.action() == RouteValue::Action::kGroup
-                                   ? burst.tables.groups[slot].load(std::memory_order_acquire)
-                                   : nullptr;
-      if (group == nullptr) {
-        leave_to_routing(burst, express.packets[i]);
-        continue;
+  ways.count = count;
+  if (!grouped) [[likely]] return;
+  for (PlainPacket* packet = burst.express.packets.data(); packet != end; ++packet) {
+    const Way& way = ways.way[packet->way];
+    if (way.end != Way::End::kGroup) continue;
+    Way& own = ways.way[ways.count];
+    own = way;
+    own.end = Way::End::kResolve;
+    own.slot = way.group->pick(packet->flow_hash);
+    packet->way = static_cast<std::uint16_t>(ways.count++);
+  }
+}
+
+/// Looks up what is behind the slots, in passes that fetch for the next.
+void find_exits(const Burst& burst, Ways& ways) noexcept {
+  const TableState& tables = burst.tables;
+  Way* const first = ways.way.data() + 1;
+  Way* const end = ways.way.data() + ways.count;
+  for (Way* way = first; way != end; ++way) {
+    if (way->end != Way::End::kResolve) continue;
+    const AttachmentSlot& slot = tables.attachments[way->slot];
+    way->attachment = slot.object.load(std::memory_order_acquire);
+    if (way->attachment == nullptr) continue;
+    if (way->attachment->kind == AttachmentKind::kVpc) {
+      way->end = Way::End::kVpc;
+      way->hash = tables.endpoints.hash({way->destination, 0, (way->attachment->id << 8) | 4});
+      tables.endpoints.prefetch_bucket(way->hash);
+      __builtin_prefetch(&way->attachment->headers4);
+      __builtin_prefetch(way->attachment->counters + burst.worker, 1);
+    } else if (const Sa* sa = slot.outbound.load(std::memory_order_acquire)) {
+      way->end = Way::End::kTunnel;
+      way->sa = sa;
+      __builtin_prefetch(sa);
+      __builtin_prefetch(reinterpret_cast<const std::uint8_t*>(sa) + 64, 1);
+    }
+  }
+  for (Way* way = first; way != end; ++way) {
+    if (way->end == Way::End::kVpc) {
+      tables.endpoints.prefetch_node(way->hash);
+    } else if (way->end == Way::End::kTunnel) {
+      __builtin_prefetch(way->sa->compiled());
+    }
+  }
+  for (Way* way = first; way != end; ++way) {
+    if (way->end == Way::End::kVpc) {
+      const Attachment& attachment = *way->attachment;
+      const Endpoint* endpoint = tables.endpoints.find({way->destination, 0, (attachment.id << 8) | 4}, way->hash);
+      way->end = Way::End::kResolve;
+      if (endpoint == nullptr || endpoint->vtep_family != 4 || attachment.vtep.family != 4) continue;
+      way->endpoint = endpoint;
+      way->adjacency = tables.adjacencies[endpoint->adjacency].load(std::memory_order_acquire);
+      if (way->adjacency == nullptr) continue;
+      const std::size_t room = vxlan_inner_mtu(way->adjacency->path_mtu, sizeof(wire::Ipv4Header));
+      way->most = static_cast<std::uint16_t>(std::min<std::size_t>(room, attachment.mtu));
+      way->end = Way::End::kVpc;
+    } else if (way->end == Way::End::kTunnel) {
+      const CompiledSaPath& path = *way->sa->compiled();
+      way->adjacency = tables.adjacencies[path.adjacency].load(std::memory_order_acquire);
+      if (way->adjacency == nullptr) {
+        way->end = Way::End::kResolve;
+      } else {
+        way->most = tunnel_mtu(*way->attachment, *way->sa, path, *way->adjacency);
       }
-      slot = group->pick(express.packets[i].flow_hash);
-    }
-    __builtin_prefetch(&burst.tables.attachments[slot]);
-    if (i != express.count) express.packets[express.count] = express.packets[i];
-    express.packets[express.count++].egress = slot;
-  }
-}
-
-/// Looks up and fetches what is behind the slots.
-void find_exits(const Burst& burst, std::array<Exit, Express::kCapacity>& exits) noexcept {
-  const Express& express = burst.express;
-  const auto& endpoints = burst.tables.endpoints;
-  for (unsigned i = 0; i < express.count; ++i) {
-    const PlainPacket& packet = express.packets[i];
-    const AttachmentSlot& slot = burst.tables.attachments[packet.egress];
-    Exit& exit = exits[i];
-    exit.attachment = slot.object.load(std::memory_order_acquire);
-    exit.sa = nullptr;
-    if (exit.attachment == nullptr) continue;
-    if (exit.attachment->kind == AttachmentKind::kVpc) [[likely]] {
-      exit.hash = endpoints.hash({packet.destination, 0, (exit.attachment->id << 8) | 4});
-      endpoints.prefetch_bucket(exit.hash);
-      __builtin_prefetch(&exit.attachment->headers4);
-      __builtin_prefetch(exit.attachment->counters + burst.worker, 1);
-    } else {
-      exit.sa = slot.outbound.load(std::memory_order_acquire);
-      __builtin_prefetch(exit.sa);
-      __builtin_prefetch(reinterpret_cast<const std::uint8_t*>(exit.sa) + 64, 1);
-    }
-  }
-  for (unsigned i = 0; i < express.count; ++i) {
-    if (exits[i].sa != nullptr) {
-      __builtin_prefetch(exits[i].sa->compiled());
-    } else if (exits[i].attachment != nullptr && exits[i].attachment->kind == AttachmentKind::kVpc) {
-      endpoints.prefetch_node(exits[i].hash);
     }
   }
 }
 
-enum class Departure : std::uint8_t {
-  kGone,
-  // Nothing was done:
-  kTooLong,  ///< To be cut up or answered.
-  kUnusual,
-};
-
-[[nodiscard]] Departure depart_to_vpc(Burst& burst, const PlainPacket& packet, const Exit& exit) noexcept {
-  const Attachment& vpc = *exit.attachment;
-  const Endpoint* endpoint = burst.tables.endpoints.find({packet.destination, 0, (vpc.id << 8) | 4}, exit.hash);
-  if (endpoint == nullptr || endpoint->vtep_family != 4 || vpc.vtep.family != 4) return Departure::kUnusual;
-  const Adjacency* adjacency = burst.tables.adjacencies[endpoint->adjacency].load(std::memory_order_acquire);
-  if (adjacency == nullptr || reinterpret_cast<std::uintptr_t>(packet.data) % kFrameBytes < sizeof(VxlanHeaders4)) {
-    return Departure::kUnusual;
-  }
-  if (packet.length > vpc.mtu ||
-      packet.length + sizeof(VxlanHeaders4) - sizeof(wire::EthernetHeader) > adjacency->path_mtu) {
-    return Departure::kTooLong;
-  }
+/// False: there is no room in front of it, and nothing was done.
+[[nodiscard]] bool depart_to_vpc(Burst& burst, const PlainPacket packet, const Way& way) noexcept {
+  if (reinterpret_cast<std::uintptr_t>(packet.data) % kFrameBytes < sizeof(VxlanHeaders4)) return false;
+  const Attachment& vpc = *way.attachment;
   TrafficCounters& counters = vpc.counters[burst.worker];
   counters.tx_packets.add();
   counters.tx_bytes.add(packet.length);
-  wire::Ipv4Header& ip = header_of(packet);
-  const std::uint8_t outer_class = ip.tos;
-  wire::decrement_ttl(ip);
-  const PortId port = adjacency->port;
-  std::uint8_t* frame = put_vxlan4(packet.data, packet.length, outer_class, packet.flow_hash, vpc, *endpoint, *adjacency);
+  const PortId port = way.adjacency->port;
   const auto frame_bytes = static_cast<std::uint16_t>(packet.length + sizeof(VxlanHeaders4));
   Express& express = burst.express;
-  if (express.departed != 0 && burst.io[0].port != port) [[unlikely]] {
+  std::uint8_t* const frame = packet.data - sizeof(VxlanHeaders4);
+  if (express.departed == 0 || burst.io[0].port == port) [[likely]] {
+    burst.io[express.departed] = {frame, frame_bytes, port};
+    express.ingress[express.departed++] = packet.from->slot;
+  } else {
     const unsigned number = hand_over(burst, packet);
     Transit& transit = burst.packets[number];
     transit.data = frame;
     transit.length = frame_bytes;
     transit.port = port;
     burst.to_uplink.push(number);
-    return Departure::kGone;
   }
-  burst.io[express.departed] = {frame, frame_bytes, port};
-  express.ingress[express.departed++] = packet.from->slot;
-  return Departure::kGone;
+  wire::Ipv4Header& ip = header_of(packet);
+  const std::uint8_t outer_class = ip.tos;
+  wire::decrement_ttl(ip);
+  put_vxlan4(packet.data, packet.length, outer_class, packet.flow_hash, vpc, *way.endpoint, *way.adjacency);
+  return true;
 }
 
-[[nodiscard]] Departure depart_to_tunnel(Burst& burst, const PlainPacket& packet, const Exit& exit) noexcept {
-  const CompiledSaPath& path = *exit.sa->compiled();
-  const Adjacency* adjacency = burst.tables.adjacencies[path.adjacency].load(std::memory_order_acquire);
-  if (adjacency == nullptr) return Departure::kUnusual;
-  if (packet.length > tunnel_mtu(*exit.attachment, *exit.sa, path, *adjacency)) return Departure::kTooLong;
-  wire::decrement_ttl(header_of(packet));
+void depart_to_tunnel(Burst& burst, const PlainPacket packet, const Way& way) noexcept {
   const bool numbered = packet.number != PlainPacket::kNoNumber;
   const unsigned number = numbered ? packet.number : burst.add();
   Transit& transit = burst.packets[number];
@@ -222,41 +263,50 @@ enum class Departure : std::uint8_t {
     transit.inner.family = 4;
   }
   transit.flow_hash = packet.flow_hash;
-  transit.egress = packet.egress;
-  transit.attachment = exit.attachment;
-  transit.sa = exit.sa;
-  transit.adjacency = adjacency;
+  transit.egress = way.slot;
+  transit.attachment = way.attachment;
+  transit.sa = way.sa;
+  transit.adjacency = way.adjacency;
   burst.to_tunnel.push(number);
-  return Departure::kGone;
+  wire::decrement_ttl(header_of(packet));
+}
+
+void depart(Burst& burst, const Ways& ways) noexcept {
+  bool in_order = true;
+  for (unsigned i = 0, count = burst.express.count; i < count; ++i) {
+    const PlainPacket packet = burst.express.packets[i];
+    const Way& way = ways.way[packet.way];
+    if (way.end >= Way::End::kVpc && in_order) [[likely]] {
+      if (packet.length > way.most) {
+        in_order = false;  // it is cut up or answered, and those behind it may be of its flow
+      } else if (way.end == Way::End::kTunnel) {
+        depart_to_tunnel(burst, packet, way);
+        continue;
+      } else if (depart_to_vpc(burst, packet, way)) {
+        continue;
+      }
+    }
+    if (way.end == Way::End::kRouting) {
+      leave_to_routing(burst, packet);
+    } else {
+      leave_to_resolve(burst, packet, way.slot);
+    }
+  }
 }
 
 }  // namespace
 
 void express_out(Burst& burst) noexcept {
-  Express& express = burst.express;
   Burst::Queue rest;
   if (!burst.inner.empty()) {
     rest = collect(burst);
     burst.inner.clear();
   }
-  if (express.count != 0) {
-    std::array<Exit, Express::kCapacity> exits;
-    route_all(burst);
-    find_exits(burst, exits);
-    bool in_order = true;
-    for (unsigned i = 0; i < express.count; ++i) {
-      const PlainPacket& packet = express.packets[i];
-      const Exit& exit = exits[i];
-      Departure departure = Departure::kUnusual;
-      if (in_order && exit.sa != nullptr) {
-        departure = depart_to_tunnel(burst, packet, exit);
-      } else if (in_order && exit.attachment != nullptr && exit.attachment->kind == AttachmentKind::kVpc) {
-        departure = depart_to_vpc(burst, packet, exit);
-      }
-      if (departure == Departure::kGone) [[likely]] continue;
-      if (departure == Departure::kTooLong) in_order = false;  // those behind it may be of its flow
-      leave_to_resolve(burst, packet);
-    }
+  if (burst.express.count != 0) {
+    Ways ways;
+    route(burst, ways);
+    find_exits(burst, ways);
+    depart(burst, ways);
     burst.fitted_tunnel = burst.to_tunnel.size();
   }
   for (const unsigned number : rest) burst.inner.push(number);

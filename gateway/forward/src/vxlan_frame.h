@@ -23,18 +23,17 @@ namespace simplon::forward {
 [[gnu::always_inline]] inline std::uint8_t* put_vxlan4(std::uint8_t* inner, std::uint16_t inner_bytes, std::uint8_t outer_class,
                                                        std::uint32_t flow_hash, const Attachment& vpc,
                                                        const Endpoint& endpoint, const Adjacency& adjacency) noexcept {
-  // All is read before anything is written: the compiler must take a packet's bytes for anything.
+  // Nearly all is read before anything is written: the compiler must take a packet's bytes for anything.
   const auto vtep = static_cast<std::uint32_t>(endpoint.vtep.low);
   const MacAddress mac = endpoint.mac;
-  wire::EthernetHeader ethernet = adjacency.ethernet;
-  ethernet.type = wire::kEtherTypeIpv4;
   // Over all that differs from packet to packet; the class is the low byte of the first word.
   const Be16 total_length(static_cast<std::uint16_t>(inner_bytes + sizeof(VxlanHeaders4) - sizeof(wire::EthernetHeader)));
   const Be16 checksum = wire::finish_checksum(std::uint64_t{vpc.checksum4} + wire::raw(Be16(std::uint16_t{outer_class})) +
                                               wire::raw(total_length) + vtep);
   auto& headers = *reinterpret_cast<VxlanHeaders4*>(inner - sizeof(VxlanHeaders4));
   headers = vpc.headers4;
-  headers.ethernet = ethernet;
+  headers.ethernet = adjacency.ethernet;
+  headers.ethernet.type = wire::kEtherTypeIpv4;
   headers.ip.tos = outer_class;
   headers.ip.total_length = total_length;
   headers.ip.checksum = checksum;
