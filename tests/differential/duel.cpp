@@ -48,7 +48,7 @@ std::string text_of(const std::vector<Outcome>& outcomes) {
   for (const Outcome& outcome : outcomes) {
     for (std::size_t i = 0; i < outcome.endings.size(); ++i) {
       const Ending& ending = outcome.endings[i];
-      if (outcome.endings.size() > 1) text += " if it goes to " + outcome.choices[i].to_string() + ":\n";
+      if (outcome.endings.size() > 1) text += " or:\n";
       for (const auto& dropped : ending.drops) text += "  dropped " + std::string(info(dropped.why).counter) + "\n";
       if (ending.suppressed > 0) text += "  suppressed an ICMP error\n";
       for (const Departure& departure : ending.departures) {
@@ -78,6 +78,7 @@ void refuse(Outcome& outcome, std::size_t accept) {
 /// Sizes and what lies open, before a frame is made for comparison, which costs time.
 bool may_be(const Departure& departure, const Bytes& packet, View frame) {
   if (frame.size() != frame_bytes(departure)) return false;
+  if (departure.whole_frame) return true;
   if (departure.sa == nullptr) return std::equal(packet.rbegin(), packet.rend(), frame.rbegin());
   const oracle::SaSpec& sa = departure.sa->spec;
   return oracle::get32(frame, 14U + (sa.path.source.is_v4() ? 20U : 40U) + (sa.path.encap ? 8U : 0U)) == sa.spi.value();
@@ -85,15 +86,6 @@ bool may_be(const Departure& departure, const Bytes& packet, View frame) {
 
 std::uint16_t udp_source_port(const Departure& departure, View frame) {
   return oracle::get16(frame, departure.vpc->vtep.is_v4() ? 34 : 54);
-}
-
-/// Sorted, as the nexthops are.
-std::vector<forward::AttachmentId> choices_of(const std::vector<forward::NextHopEntry>& nexthops) {
-  std::vector<forward::AttachmentId> attachments;
-  for (const auto& hop : nexthops) {
-    if (attachments.empty() || attachments.back() != hop.attachment) attachments.push_back(hop.attachment);
-  }
-  return attachments;
 }
 
 }  // namespace
@@ -108,6 +100,19 @@ Tally& Tally::operator+=(const Tally& other) {
   esp_in += other.esp_in;
   esp_out += other.esp_out;
   tags += other.tags;
+  circuit_in += other.circuit_in;
+  circuit_out += other.circuit_out;
+  policed += other.policed;
+  begun += other.begun;
+  begun_source_nat += other.begun_source_nat;
+  begun_destination_nat += other.begun_destination_nat;
+  begun_hairpin += other.begun_hairpin;
+  netmapped += other.netmapped;
+  followed += other.followed;
+  answered += other.answered;
+  errors_about += other.errors_about;
+  later_fragments += other.later_fragments;
+  forgotten_fragments += other.forgotten_fragments;
   in_xdp += other.in_xdp;
   for (std::size_t i = 0; i < drops.size(); ++i) drops[i] += other.drops[i];
   return *this;
@@ -116,7 +121,10 @@ Tally& Tally::operator+=(const Tally& other) {
 Duel::Duel(const Limits& limits)
     : limits_(limits),
       engine_(limits),
-      oracle_(world_, [this](const auto& route, const auto& flow) { return known_path(route, flow); }) {
+      oracle_(world_, [this](const auto& route, const auto& flow) { return known_path(route, flow); },
+              {[this](forward::Drop why) { return asked().drops[static_cast<std::size_t>(why)] > 0; },
+               [this](const oracle::Ends& inside) { return chosen_outside(inside); }}) {
+  oracle_.now = engine_.now();
   if (!limits.icmp_errors) return;
   oracle_.bucket.emplace();
   oracle_.bucket->per_second = *limits.icmp_errors;
@@ -124,22 +132,22 @@ Duel::Duel(const Limits& limits)
   oracle_.bucket->now = static_cast<std::uint64_t>(FakeClock().now().time_since_epoch().count());
 }
 
-std::vector<forward::AttachmentId> Duel::usable_of(const std::vector<forward::NextHopEntry>& nexthops) const {
-  return world_.usable_of(choices_of(nexthops));
+std::vector<oracle::Hop> Duel::usable_of(const std::vector<forward::NextHopEntry>& nexthops) const {
+  return world_.usable_of(oracle::World::hops_of(nexthops));
 }
 
 /// A flow stays where it was seen as long as that nexthop is usable, and none has become usable that was not: it may be
 /// the flow's own.
-std::optional<forward::AttachmentId> Duel::known_path(const oracle::RouteEntry& route, const oracle::Flow& flow) const {
+std::optional<oracle::Hop> Duel::known_path(const oracle::RouteEntry& route, const oracle::Flow& flow) const {
   const auto paths = paths_.find({route.domain, route.prefix});
   if (paths == paths_.end()) return std::nullopt;
   const auto found = paths->second.find(flow);
   if (found == paths->second.end() || found->second.nexthops != route.nexthops) return std::nullopt;
   const Path& path = found->second;
-  const std::vector<forward::AttachmentId> usable = usable_of(route.nexthops);
+  const std::vector<oracle::Hop> usable = usable_of(route.nexthops);
   if (std::find(usable.begin(), usable.end(), path.choice) == usable.end()) return std::nullopt;
-  const bool none_back = std::all_of(usable.begin(), usable.end(), [&path](const forward::AttachmentId id) {
-    return std::find(path.usable.begin(), path.usable.end(), id) != path.usable.end();
+  const bool none_back = std::all_of(usable.begin(), usable.end(), [&path](const oracle::Hop& hop) {
+    return std::find(path.usable.begin(), path.usable.end(), hop) != path.usable.end();
   });
   return none_back ? std::optional(path.choice) : std::nullopt;
 }
@@ -158,16 +166,17 @@ void Duel::keep_paths(const oracle::Change& change) {
   std::sort(nexthops.begin(), nexthops.end());
   for (auto item = paths->second.begin(); item != paths->second.end();) {
     Path& path = item->second;
-    const bool was_its_own = path.usable.size() == choices_of(path.nexthops).size();
+    const bool was_its_own = path.usable.size() == oracle::World::hops_of(path.nexthops).size();
     const bool only_fewer = std::includes(path.nexthops.begin(), path.nexthops.end(), nexthops.begin(), nexthops.end());
-    const bool stays = std::any_of(nexthops.begin(), nexthops.end(),
-                                   [&path](const auto& hop) { return hop.attachment == path.choice; });
+    const bool stays = std::any_of(nexthops.begin(), nexthops.end(), [&path](const auto& hop) {
+      return oracle::Hop{hop.attachment, hop.gateway} == path.choice;
+    });
     if (upsert->action != forward::RouteAction::kForward || !was_its_own || !only_fewer || !stays) {
       item = paths->second.erase(item);
       continue;
     }
     path.nexthops = nexthops;
-    path.usable = choices_of(nexthops);
+    path.usable = oracle::World::hops_of(nexthops);
     ++item;
   }
 }
@@ -197,32 +206,93 @@ bool Duel::one_at_a_time() const {
 
 std::optional<Disagreement> Duel::play_burst(const Burst& burst) {
   engine_.advance(burst.nanoseconds);
+  oracle_.now += burst.nanoseconds;
   if (oracle_.bucket) oracle_.bucket->now += burst.nanoseconds;
   const bool alone = burst.accept.has_value() || one_at_a_time();
-  std::vector<Input> inputs;
-  std::vector<Outcome> outcomes;
+  inputs_.clear();
+  outcomes_.clear();
+  accept_ = burst.accept;
+  std::optional<std::pair<Origin, bool>> kind;
   for (const Input& input : burst.inputs) {
+    // The stages take packets by kind, and packets of one kind may change what others find: connections, ports, rates.
+    in_hand_ = &input;
+    asked_.reset();
+    oracle_.on_origin = [&](Origin origin, bool aead) {
+      const std::pair mine(origin, aead);
+      if (kind && *kind != mine && !wrong_) wrong_ = run(inputs_, outcomes_, accept_);
+      kind = mine;
+    };
+    oracle_.on_guess = [&] {
+      if (!wrong_) wrong_ = run(inputs_, outcomes_, accept_);
+    };
     Outcome outcome = oracle_.receive(input.port, input.bytes);
-    if (outcome.origin == Origin::kEsp) ++tally_.esp_in;
+    in_hand_ = nullptr;
+    if (wrong_) return std::exchange(wrong_, std::nullopt);
+    if (!outcome.complaint.empty()) {
+      return Disagreement{outcome.complaint, {input}, asked_ ? text_of(*asked_, world_) : "", text_of({outcome})};
+    }
+    count(outcome);
     if (burst.accept) refuse(outcome, *burst.accept);
     // A flow whose nexthop is not known yet comes alone, too: what the engine does with it tells.
     const bool unsure = outcome.endings.size() > 1;
-    if (unsure || alone) {
-      if (auto wrong = run(inputs, outcomes, burst.accept)) return wrong;
+    if ((unsure || alone) && !asked_) {
+      if (auto wrong = run(inputs_, outcomes_, burst.accept)) return wrong;
     }
-    inputs.push_back(input);
-    outcomes.push_back(std::move(outcome));
-    if (unsure || alone) {
-      if (auto wrong = run(inputs, outcomes, burst.accept)) return wrong;
+    inputs_.push_back(input);
+    outcomes_.push_back(std::move(outcome));
+    if (asked_) {
+      if (auto wrong = judge(inputs_, outcomes_, *asked_)) return wrong;
+    } else if (unsure || alone) {
+      if (auto wrong = run(inputs_, outcomes_, burst.accept)) return wrong;
     }
   }
-  return run(inputs, outcomes, burst.accept);
+  return run(inputs_, outcomes_, burst.accept);
+}
+
+const Observed& Duel::asked() {
+  if (asked_) return *asked_;
+  if (!wrong_) wrong_ = run(inputs_, outcomes_, accept_);
+  asked_ = engine_.run({in_hand_, 1}, accept_);
+  return *asked_;
+}
+
+/// As the connection table shows it.
+std::optional<oracle::Outside> Duel::chosen_outside(const oracle::Ends& inside) {
+  if (asked().drops[static_cast<std::size_t>(forward::Drop::kNatExhausted)] > 0) return std::nullopt;
+  for (const auto& view : engine_.tables().list_connections(~std::size_t{0}, oracle_.now / 1'000'000'000)) {
+    if (view.domain == inside.domain && view.protocol == inside.protocol && view.source == inside.source &&
+        view.source_port == inside.source_port && view.destination == inside.destination &&
+        view.destination_port == inside.destination_port) {
+      return oracle::Outside{view.translated_source, view.translated_source_port};
+    }
+  }
+  return std::nullopt;
+}
+
+void Duel::count(const Outcome& outcome) {
+  if (outcome.origin == Origin::kEsp) ++tally_.esp_in;
+  if (outcome.origin == Origin::kCircuit) ++tally_.circuit_in;
+  const oracle::PolicyVerdict& verdict = outcome.policy;
+  if (!verdict.seen) return;
+  ++tally_.policed;
+  tally_.begun += verdict.begun;
+  tally_.begun_source_nat += verdict.begun && verdict.source_nat;
+  tally_.begun_destination_nat += verdict.begun && verdict.destination_nat;
+  tally_.begun_hairpin += verdict.begun && verdict.source_nat && verdict.destination_nat;
+  tally_.netmapped += verdict.netmapped;
+  tally_.followed += verdict.known && !verdict.error && verdict.direction == 0;
+  tally_.answered += verdict.known && !verdict.error && verdict.direction == 1;
+  tally_.errors_about += verdict.known && verdict.error;
 }
 
 std::optional<Disagreement> Duel::run(std::vector<Input>& inputs, std::vector<Outcome>& outcomes,
                                       std::optional<std::size_t> accept) {
   if (inputs.empty()) return std::nullopt;
-  const Observed observed = engine_.run(inputs, accept);
+  return judge(inputs, outcomes, engine_.run(inputs, accept));
+}
+
+std::optional<Disagreement> Duel::judge(std::vector<Input>& inputs, std::vector<Outcome>& outcomes,
+                                        const Observed& observed) {
   const auto disagree = [&](std::string what) {
     return Disagreement{std::move(what), inputs, text_of(observed, world_), text_of(outcomes)};
   };
@@ -259,19 +329,25 @@ std::optional<Disagreement> Duel::run(std::vector<Input>& inputs, std::vector<Ou
       // Two endings that look the same still count at different attachments.
       const Ending& ending = last.endings[i];
       engine_.count();
-      const auto totals = engine_.tables().totals(last.choices[i]);
-      const std::uint64_t sent =
-          static_cast<std::uint64_t>(std::count_if(ending.departures.begin(), ending.departures.end(),
-                                                   [&](const Departure& d) { return d.egress == last.choices[i]; }));
-      const auto before = world_.traffic.find(last.choices[i]);
-      if (!totals || totals->tx_packets != (before == world_.traffic.end() ? 0 : before->second.tx_packets) + sent)
-        continue;
+      const bool counted = std::all_of(ending.departures.begin(), ending.departures.end(), [&](const Departure& departure) {
+        const auto totals = engine_.tables().totals(departure.egress);
+        const auto sent =
+            static_cast<std::uint64_t>(std::count_if(ending.departures.begin(), ending.departures.end(),
+                                                     [&](const Departure& d) { return d.egress == departure.egress; }));
+        const auto before = world_.traffic.find(departure.egress);
+        const std::uint64_t was = before == world_.traffic.end() ? 0 : before->second.tx_packets;
+        return totals && (totals->tx_packets == was + sent || departure.lost.has_value());
+      });
+      if (!counted) continue;
       if (possible.empty()) learned = std::move(ports);
       possible.push_back(i);
     }
     if (possible.empty()) return disagree("none of the nexthops explains it: for the first, " + why);
     endings.front() = &last.endings[possible.front()];
-    if (possible.size() == 1) {
+    const bool one = !last.choices.empty() && std::all_of(possible.begin(), possible.end(), [&](std::size_t i) {
+      return last.choices[i] == last.choices[possible.front()];
+    });
+    if (one && last.choices.front() != last.choices.back()) {
       const auto* route = world_.route_to(*world_.domain_of(*last.ingress), last.flow.destination);
       paths_[{route->domain, route->prefix}].insert_or_assign(
           last.flow, Path{route->nexthops, usable_of(route->nexthops), last.choices[possible.front()]});
@@ -282,6 +358,7 @@ std::optional<Disagreement> Duel::run(std::vector<Input>& inputs, std::vector<Ou
   source_ports_.merge(learned);
   for (const Ending* ending : endings) {
     for (const Departure& departure : ending->departures) {
+      if (departure.circuit != nullptr) ++tally_.circuit_out;
       if (departure.sa == nullptr) continue;
       ++departure.sa->sequence;
       ++tally_.esp_out;
@@ -295,6 +372,15 @@ std::optional<Disagreement> Duel::run(std::vector<Input>& inputs, std::vector<Ou
   tally_.punted += observed.punted;
   tally_.originated += observed.originated;
   for (std::size_t i = 0; i < forward::kDropCount; ++i) tally_.drops[i] += observed.drops[i];
+  if (in_hand_ == nullptr) {
+    for (auto& [spi, sa] : world_.inbound) sa.settled = sa.seen.highest();
+  }
+  const bool policed = std::any_of(outcomes.begin(), outcomes.end(), [](const Outcome& o) { return o.policy.seen; });
+  const std::uint64_t connections = engine_.tables().connections();
+  if (policed && connections != world_.policy.connections.size()) {
+    return disagree(number(connections) + " connections in the table, there must be " +
+                    number(world_.policy.connections.size()));
+  }
   inputs.clear();
   outcomes.clear();
   return std::nullopt;
@@ -350,7 +436,7 @@ std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vecto
       for (std::size_t which = 0; which < departure.packets.size() && found == nullptr; ++which) {
         if (!may_be(departure, departure.packets[which], sent.bytes)) continue;
         if (departure.vpc != nullptr) value = source_port = udp_source_port(departure, sent.bytes);
-        if (frame_of(departure, which, value) == sent.bytes) found = &candidate;
+        if (frame_of(departure, which, value, sent.bytes) == sent.bytes) found = &candidate;
       }
       if (found != nullptr) break;
     }
@@ -394,6 +480,13 @@ std::string Duel::leak_in(const forward::MemoryIo::Sent& sent) {
     // Of an attachment that is not configured (any more) the tables do not say whose it is: the tenant who had it last.
     const auto home = homes_.find(tied->second);
     if (home != homes_.end()) receiver = home->second;
+  } else if (const std::uint16_t tag = oracle::get16(inside, 12); tag == 0x8100 || tag == 0x88a8) {
+    const std::uint16_t next = oracle::get16(inside, 16);
+    const bool two = next == 0x8100 || next == 0x88a8;
+    const auto vlan = [&inside](std::size_t at) { return static_cast<std::uint16_t>(oracle::get16(inside, at) & 0xfff); };
+    const auto* circuit = world_.circuit_with(sent.port, two ? vlan(14) : 0, vlan(two ? 18 : 14));
+    if (circuit != nullptr) receiver = circuit->domain;
+    inside = inside.subspan(two ? 22 : 18);
   } else {
     const bool v4 = oracle::get16(inside, 12) == 0x0800;
     const std::uint8_t protocol = inside[v4 ? 23 : 20];
@@ -402,15 +495,17 @@ std::string Duel::leak_in(const forward::MemoryIo::Sent& sent) {
     // SPIs are the receivers' to choose, so two peers may have chosen the same one: whoever can open it is meant.
     bool is_esp = false;
     for (const auto& [tunnel, sa] : world_.outbound) {
-      if (sa.spec.path.encap != udp || inside.size() < (udp ? 44U : 36U)) continue;
+      const std::size_t around = 8 + sa.cipher.iv_bytes() + sa.cipher.icv_bytes();
+      if (sa.spec.path.encap != udp || inside.size() < (udp ? 8U : 0U) + around + sa.cipher.alignment()) continue;
       if (udp && oracle::get16(inside, 2) != sa.spec.path.destination_port) continue;
       const View esp = inside.subspan(udp ? 8 : 0);
       if (oracle::get32(esp, 0) != sa.spec.spi.value()) continue;
       is_esp = true;
-      Bytes associated;
-      oracle::add32(associated, sa.spec.spi.value());
-      oracle::add(associated, esp.subspan(sa.spec.esn ? 8 : 12, sa.spec.esn ? 8 : 4));  // the IV is the number
-      auto opened = sa.gcm.open(esp.subspan(8, 8), associated, esp.subspan(16));
+      if ((esp.size() - around) % sa.cipher.alignment() != 0) continue;
+      // The next number with this low half.
+      std::uint64_t sequence = (sa.sequence & ~std::uint64_t{0xffffffff}) | oracle::get32(esp, 4);
+      if (sequence <= sa.sequence) sequence += std::uint64_t{1} << 32;
+      auto opened = sa.cipher.open(esp, sequence, sa.spec.esn);
       if (!opened) continue;
       plain = std::move(*opened);
       receiver = world_.domain_of(forward::AttachmentId::tunnel(tunnel));
@@ -474,6 +569,7 @@ std::optional<Disagreement> Duel::compare_counters() {
                     line(engine.packets, engine.bytes, engine.replayed, engine.failed, engine.sequence) + ", oracle " +
                     line(usage.packets, usage.bytes, usage.replayed, usage.failed, sequence));
   };
+  if (auto wrong = compare_policy()) return wrong;
   for (auto& [spi, sa] : world_.inbound) {
     forward::Sa* engine = engine_.inbound(spi);
     const std::string name = "inbound SA " + number(spi.value());
@@ -492,6 +588,66 @@ std::optional<Disagreement> Duel::compare_counters() {
   for (const auto& [tunnel, sa] : world_.outbound) {
     const std::string name = "outbound SA of tunnel " + number(tunnel.value());
     if (auto wrong = check_sa(name, engine_.outbound(tunnel), sa.usage, sa.sequence)) return wrong;
+  }
+  return std::nullopt;
+}
+
+/// What rules decided. Those of netmap count mapped addresses, which is not compared.
+std::optional<Disagreement> Duel::compare_policy() {
+  const auto disagree = [](std::string what) { return Disagreement{std::move(what), {}, {}, {}}; };
+  for (const auto& [name, list] : world_.acls) {
+    for (const auto& engine : engine_.tables().acl_counts(name)) {
+      const std::uint64_t expected = list.counts.at(engine.name);
+      if (engine.packets == expected) continue;
+      return disagree("rule " + engine.name + " of list " + name + ": engine " + number(engine.packets) + ", oracle " +
+                      number(expected));
+    }
+  }
+  for (const auto& [domain, nat] : world_.nats) {
+    const auto counts = engine_.tables().nat_counts(domain);
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      if (nat.rules[i].kind != forward::NatKind::kSource && nat.rules[i].kind != forward::NatKind::kDestination) continue;
+      const auto& hits = world_.policy.hits[domain];
+      const auto expected = hits.find(counts[i].name);
+      if (expected != hits.end() && expected->second == counts[i].packets) continue;
+      return disagree("NAT rule " + counts[i].name + ": engine " + number(counts[i].packets) + ", oracle " +
+                      (expected == hits.end() ? "none" : number(expected->second)));
+    }
+  }
+  tally_.later_fragments = world_.policy.followed;
+  tally_.forgotten_fragments = world_.policy.forgotten;
+  return std::nullopt;
+}
+
+/// Each line of the connection table.
+std::optional<Disagreement> Duel::compare_connections() {
+  const auto disagree = [](std::string what) { return Disagreement{std::move(what), {}, {}, {}}; };
+  const std::uint64_t now = oracle_.now / 1'000'000'000;
+  world_.policy.forget(now);
+  for (const auto& view : engine_.tables().list_connections(~std::size_t{0}, now)) {
+    const oracle::Ends ends{view.domain,      view.protocol,    view.source,
+                            view.destination, view.source_port, view.destination_port};
+    const auto found = world_.policy.by_ends.find(ends);
+    const std::string name = "connection " + view.source.to_string() + ":" + number(view.source_port) + " -> " +
+                             view.destination.to_string() + ":" + number(view.destination_port) + " protocol " +
+                             number(view.protocol);
+    if (found == world_.policy.by_ends.end()) {
+      if (view.expires_in_seconds == 0) continue;  // over, and not looked at since
+      return disagree(name + " is there, but must not be");
+    }
+    const oracle::Connection& mine = world_.policy.connections.at(found->second.first);
+    const oracle::Ends out{view.domain, view.protocol, view.translated_source, view.translated_destination,
+                           view.translated_source_port, view.translated_destination_port};
+    if (mine.first != ends || mine.out != out) return disagree(name + " is translated otherwise");
+    if (mine.state != view.state) {
+      return disagree(name + ": state of the engine " + number(static_cast<std::uint64_t>(view.state)) + ", of the oracle " +
+                      number(static_cast<std::uint64_t>(mine.state)));
+    }
+    if (mine.packets != std::array{view.packets_out, view.packets_back} ||
+        mine.bytes != std::array{view.bytes_out, view.bytes_back}) {
+      return disagree(name + ": counters of the engine " + number(view.packets_out) + "/" + number(view.packets_back) +
+                      ", of the oracle " + number(mine.packets[0]) + "/" + number(mine.packets[1]));
+    }
   }
   return std::nullopt;
 }

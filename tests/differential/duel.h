@@ -35,6 +35,20 @@ struct Tally {
   std::uint64_t tags = 0;
   /// Sent by the XDP program.
   std::uint64_t in_xdp = 0;
+  std::uint64_t circuit_in = 0;
+  std::uint64_t circuit_out = 0;
+  /// Of domains with policy: received, connections begun, with which translation, packets of them, errors about them.
+  std::uint64_t policed = 0;
+  std::uint64_t begun = 0;
+  std::uint64_t begun_source_nat = 0;
+  std::uint64_t begun_destination_nat = 0;
+  std::uint64_t begun_hairpin = 0;
+  std::uint64_t netmapped = 0;
+  std::uint64_t followed = 0;
+  std::uint64_t answered = 0;
+  std::uint64_t errors_about = 0;
+  std::uint64_t later_fragments = 0;
+  std::uint64_t forgotten_fragments = 0;
   std::array<std::uint64_t, forward::kDropCount> drops{};
 
   Tally& operator+=(const Tally& other);
@@ -58,6 +72,8 @@ class Duel {
   [[nodiscard]] std::optional<Disagreement> play(const Event& event);
   /// Counters of all objects.
   [[nodiscard]] std::optional<Disagreement> compare_counters();
+  /// All lines of the connection table.
+  [[nodiscard]] std::optional<Disagreement> compare_connections();
 
   [[nodiscard]] const oracle::World& world() const { return world_; }
   [[nodiscard]] const Tally& tally() const { return tally_; }
@@ -71,24 +87,32 @@ class Duel {
   /// What was seen of a flow over a route with several nexthops, and when.
   struct Path {
     std::vector<forward::NextHopEntry> nexthops;
-    std::vector<forward::AttachmentId> usable;
-    forward::AttachmentId choice;
+    std::vector<oracle::Hop> usable;
+    oracle::Hop choice;
   };
-  [[nodiscard]] std::optional<forward::AttachmentId> known_path(const oracle::RouteEntry& route,
+  [[nodiscard]] std::optional<oracle::Hop> known_path(const oracle::RouteEntry& route,
                                                                 const oracle::Flow& flow) const;
   /// Before the world knows the change: what of `paths_` will still be so.
   void keep_paths(const oracle::Change& change);
-  [[nodiscard]] std::vector<forward::AttachmentId> usable_of(const std::vector<forward::NextHopEntry>& nexthops) const;
+  [[nodiscard]] std::vector<oracle::Hop> usable_of(const std::vector<forward::NextHopEntry>& nexthops) const;
+  /// What the engine did with the packet that the oracle has in hand: those before it are compared, and it is run alone.
+  [[nodiscard]] const Observed& asked();
+  [[nodiscard]] std::optional<oracle::Outside> chosen_outside(const oracle::Ends& inside);
 
   [[nodiscard]] std::optional<Disagreement> play_burst(const Burst& burst);
   [[nodiscard]] std::optional<Disagreement> run(std::vector<Input>& inputs, std::vector<oracle::Outcome>& outcomes,
                                                 std::optional<std::size_t> accept);
+  /// As `run`, of what the engine did already.
+  [[nodiscard]] std::optional<Disagreement> judge(std::vector<Input>& inputs, std::vector<oracle::Outcome>& outcomes,
+                                                  const Observed& observed);
+  [[nodiscard]] std::optional<Disagreement> compare_policy();
   /// Empty, or what differs if the packets ended as `endings`. `learned`: source ports of flows not seen before.
   [[nodiscard]] std::string differs(const std::vector<oracle::Outcome>& outcomes,
                                     const std::vector<const oracle::Ending*>& endings, const Observed& observed,
                                     SourcePorts& learned) const;
   [[nodiscard]] std::string leak_in(const forward::MemoryIo::Sent& sent);
   [[nodiscard]] bool one_at_a_time() const;
+  void count(const oracle::Outcome& outcome);
 
   Limits limits_;
   Engine engine_;
@@ -98,6 +122,15 @@ class Duel {
   SourcePorts source_ports_;
   std::map<forward::AttachmentId, DomainId> homes_;
   Tally tally_;
+
+  /// The burst so far: what the engine has not seen yet.
+  std::vector<Input> inputs_;
+  std::vector<oracle::Outcome> outcomes_;
+  /// The packet that the oracle has in hand, and what the engine did with it if it was asked.
+  const Input* in_hand_ = nullptr;
+  std::optional<std::size_t> accept_;
+  std::optional<Observed> asked_;
+  std::optional<Disagreement> wrong_;
 };
 
 }  // namespace simplon::differential

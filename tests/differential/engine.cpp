@@ -74,7 +74,7 @@ bool Engine::apply(const oracle::Change& change) {
           [&](const RouteEntry& route) { return tables_.upsert_route(route).has_value(); },
           [&](const RemoveRoute& remove) { return removed((tables_.remove_route(remove.domain, remove.prefix), 0)); },
           [&](const Port& port) {
-            if (!tables_.upsert_port({port.id, port.kind, port.mac, port.fixup, {io_}}).has_value()) return false;
+            if (!tables_.upsert_port({port.id, port.kind, port.mac, port.fixup, {io_}, port.frames}).has_value()) return false;
             if (xdp_ && port.kind == forward::PortKind::kUplink) xdp_->put_uplink(port.id);
             if (xdp_ && port.kind != forward::PortKind::kUplink) xdp_->remove_port(port.id);
             return true;
@@ -112,6 +112,18 @@ bool Engine::apply(const oracle::Change& change) {
             forward::Sa* sa = outbound(move.tunnel);
             return sa != nullptr && tables_.set_path(*sa, move.path).has_value();
           },
+          [&](const CircuitEntry& circuit) { return tables_.upsert_circuit(circuit).has_value(); },
+          [&](const RemoveCircuit& remove) { return removed((tables_.remove_circuit(remove.id), 0)); },
+          [&](const NeighborEntry& neighbor) { return tables_.upsert_neighbor(neighbor).has_value(); },
+          [&](const RemoveNeighbor& remove) {
+            return removed((tables_.remove_neighbor(remove.circuit, remove.address), 0));
+          },
+          [&](const AclEntry& acl) { return tables_.upsert_acl(acl).has_value(); },
+          [&](const RemoveAcl& remove) { return removed((tables_.remove_acl(remove.name), 0)); },
+          [&](const PolicyEntry& policy) { return tables_.upsert_policy(policy).has_value(); },
+          [&](const RemovePolicy& remove) { return removed((tables_.remove_policy(remove.attachment), 0)); },
+          [&](const NatEntry& nat) { return tables_.upsert_nat(nat).has_value(); },
+          [&](const RemoveNat& remove) { return removed((tables_.remove_nat(remove.domain), 0)); },
       },
       change);
   tables_.commit();

@@ -41,6 +41,10 @@ class Engine {
   [[nodiscard]] bool apply(const oracle::Change& change);
   [[nodiscard]] Observed run(std::span<const Input> inputs, std::optional<std::size_t> accept);
   void advance(std::uint64_t nanoseconds) { clock_.advance(std::chrono::nanoseconds(nanoseconds)); }
+  /// Nanoseconds.
+  [[nodiscard]] std::uint64_t now() const {
+    return static_cast<std::uint64_t>(clock_.now().time_since_epoch().count());
+  }
 
   [[nodiscard]] const forward::Tables& tables() const { return tables_; }
   /// Totals are complete after this.

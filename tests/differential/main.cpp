@@ -20,6 +20,9 @@ constexpr std::uint64_t kRoundPackets = 10'000;
 /// Programs are loaded for each round.
 constexpr std::uint64_t kXdpRoundPackets = 50'000;
 
+/// Of 100.
+constexpr unsigned kPolicyRounds = 40;
+
 constexpr std::uint64_t kReportEvery = 10'000'000;
 
 struct Options {
@@ -55,10 +58,12 @@ class Round {
   Round(std::uint64_t seed, std::uint64_t number, bool xdp)
       : random_(seed * 0x9e3779b97f4a7c15 + number * 0xd1b54a32d192ed03),
         scenario_{limits(xdp), {}},
-        duel_(scenario_.limits) {}
+        duel_(scenario_.limits),
+        policy_(random_.percent(kPolicyRounds)),
+        hurries_(random_.percent(50)) {}
 
   [[nodiscard]] std::optional<Disagreement> play(std::uint64_t packets) {
-    Topology topology(random_);
+    Topology topology(random_, policy_);
     Traffic traffic(random_);
     for (oracle::Change& change : topology.initial()) {
       if (auto wrong = next(std::move(change))) return wrong;
@@ -71,6 +76,7 @@ class Round {
       }
       Burst burst = traffic.burst(duel_.world());
       if (scenario_.limits.icmp_errors) burst.nanoseconds = random_.below(2'000'000'000);
+      if (policy_) burst.nanoseconds = silence();
       // The first time the program leaves a flow to the worker; then it knows it.
       for (int again = scenario_.limits.xdp ? 2 : 0; again > 0; --again) {
         if (auto wrong = next(burst)) return wrong;
@@ -78,6 +84,7 @@ class Round {
       }
       if (auto wrong = next(std::move(burst))) return wrong;
     }
+    if (auto wrong = duel_.compare_connections()) return wrong;
     return duel_.compare_counters();
   }
 
@@ -91,6 +98,15 @@ class Round {
     if (random_.percent(4)) limits.icmp_errors = static_cast<std::uint32_t>(random_.between(1, 20));
     return limits;
   }
+  /// Some rounds are over in seconds, for rates; in others connections come to their end. So many of them are forgotten at
+  /// once, the rest with the next burst.
+  std::uint64_t silence() {
+    if (!hurries_) return random_.below(40'000'000);
+    if (!random_.percent(8) || duel_.world().policy.connections.size() > 500) return 0;
+    const std::uint64_t seconds = random_.one_of<std::uint64_t>(
+        {1, 1, 10, 30, 59, 60, 61, 119, 120, 121, 239, 240, 241, 299, 300, 301, 600, 601, 7440, 7441});
+    return seconds * 1'000'000'000;
+  }
   std::optional<Disagreement> next(Event event) {
     scenario_.events.push_back(std::move(event));
     return duel_.play(scenario_.events.back());
@@ -99,6 +115,9 @@ class Round {
   Random random_;
   Scenario scenario_;
   Duel duel_;
+  /// Domains have policy; the clock moves in seconds.
+  bool policy_;
+  bool hurries_;
 };
 
 void print(const Tally& tally, double seconds) {
@@ -112,6 +131,14 @@ void print(const Tally& tally, double seconds) {
               tally.packets + tally.originated == tally.sent + tally.punted + dropped ? "exactly" : "NOT EQUAL");
   std::printf("ESP: %" PRIu64 " in, %" PRIu64 " out; %" PRIu64 " tenant tags seen leaving, none in the wrong place\n",
               tally.esp_in, tally.esp_out, tally.tags);
+  std::printf("circuits: %" PRIu64 " in, %" PRIu64 " out\n", tally.circuit_in, tally.circuit_out);
+  std::printf("policy: %" PRIu64 " packets, %" PRIu64 " connections begun (%" PRIu64 " with source NAT, %" PRIu64
+              " with destination NAT, %" PRIu64 " with both), %" PRIu64 " packets and %" PRIu64 " answers of them, %" PRIu64
+              " errors about them, %" PRIu64 " packets with netmap, %" PRIu64 " fragments that followed, %" PRIu64
+              " whose first was forgotten\n",
+              tally.policed, tally.begun, tally.begun_source_nat, tally.begun_destination_nat, tally.begun_hairpin,
+              tally.followed, tally.answered, tally.errors_about, tally.netmapped, tally.later_fragments,
+              tally.forgotten_fragments);
   for (std::size_t i = 0; i < forward::kDropCount; ++i) {
     std::printf("  %-24s %10" PRIu64 "\n", std::string(forward::kDropInfo[i].counter).c_str(), tally.drops[i]);
   }

@@ -85,6 +85,7 @@ std::optional<Disagreement> replay(const Scenario& scenario) {
   for (const Event& event : scenario.events) {
     if (auto wrong = duel.play(event)) return wrong;
   }
+  if (auto wrong = duel.compare_connections()) return wrong;
   return duel.compare_counters();
 }
 

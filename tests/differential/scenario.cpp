@@ -42,12 +42,43 @@ std::string sa_text(const oracle::SaSpec& sa, std::uint64_t used) {
     });
   };
   std::string line = text("SPI 0x%08x tunnel %u ", sa.spi.value(), sa.tunnel.value()) + path_text(sa.path) +
-                     text(" %zu-byte key%s window %u used %llu", sa.key.size() - 4, sa.esn ? " ESN" : "",
+                     text(" %s%s window %u used %llu", std::string(crypto::to_string(sa.suite)).c_str(), sa.esn ? " ESN" : "",
                           sa.replay_window, static_cast<unsigned long long>(used));
   if (!sa.copy_dscp) line += " no DSCP";
   if (!sa.source_selectors.empty()) line += " from " + ranges(sa.source_selectors);
   if (!sa.destination_selectors.empty()) line += " to " + ranges(sa.destination_selectors);
   return line;
+}
+
+std::string prefixes_text(const std::vector<IpPrefix>& prefixes) {
+  return join(prefixes, [](const IpPrefix& prefix) { return prefix.to_string(); });
+}
+
+std::string acl_text(const oracle::AclEntry& acl) {
+  const auto ranges = [](const std::vector<forward::NumberRange>& all) {
+    return join(all, [](const forward::NumberRange& range) { return text("%u-%u", range.first, range.last); });
+  };
+  std::string all = "list " + acl.name + (acl.allow_by_default ? " allows by default" : "");
+  for (const forward::AclRuleEntry& rule : acl.rules) {
+    all += "\n    " + rule.name + (rule.allow ? " allow" : " deny") +
+           (rule.direction == forward::AclDirection::kFrom ? " from" : " to") + (rule.stateful ? " stateful" : "") +
+           (rule.protocol ? text(" protocol %u", *rule.protocol) : "") + " sources " + prefixes_text(rule.sources) +
+           " destinations " + prefixes_text(rule.destinations) + " ports " + ranges(rule.source_ports) + " -> " +
+           ranges(rule.destination_ports);
+  }
+  return all;
+}
+
+std::string nat_text(const oracle::NatEntry& nat) {
+  static constexpr const char* kKinds[] = {"?", "source", "destination", "netmap", "netmap-remote"};
+  std::string all = text("NAT of domain %u", nat.domain.value());
+  for (const forward::NatRuleEntry& rule : nat.rules) {
+    all += "\n    " + rule.name + " " + kKinds[static_cast<std::size_t>(rule.kind)] + " " + rule.attachment.to_string() +
+           " sources " + prefixes_text(rule.sources) + " outside " + rule.outside.to_string() + " inside " +
+           rule.inside.to_string() + text(" protocol %u port %u -> %u blocks %u", rule.protocol.value_or(0),
+                                          rule.outside_port, rule.inside_port, rule.port_blocks);
+  }
+  return all;
 }
 
 std::string hex(View bytes) {
@@ -63,6 +94,15 @@ std::string describe_ethernet(View frame, int depth) {
   const std::uint16_t type = oracle::get16(frame, 12);
   const std::string head =
       "to " + hex(frame.first(6)) + " from " + hex(frame.subspan(6, 6)) + text(" type %04x | ", type);
+  if (depth == 0 && (type == 0x8100 || type == 0x88a8) && frame.size() >= 18) {
+    const std::uint16_t next = oracle::get16(frame, 16);
+    const bool two = (next == 0x8100 || next == 0x88a8) && frame.size() >= 22;
+    std::string tags = text("VLAN %u ", oracle::get16(frame, 14) & 0xfffU);
+    if (two) tags += text("then %u ", oracle::get16(frame, 18) & 0xfffU);
+    const std::uint16_t inside = oracle::get16(frame, two ? 20 : 16);
+    tags += text("type %04x | ", inside);
+    return head + tags + (inside == 0x0800 || inside == 0x86dd ? describe_ip(frame.subspan(two ? 22 : 18), 1) : "...");
+  }
   return type == 0x0800 || type == 0x86dd ? head + describe_ip(frame.subspan(14), depth) : head + "...";
 }
 
@@ -145,7 +185,8 @@ std::string describe(const oracle::Change& change) {
                                                                                 : "unreachable";
             return text("route %s domain %u %s ", route.prefix.to_string().c_str(), route.domain.value(), action) +
                    join(route.nexthops, [](const forward::NextHopEntry& hop) {
-                     return hop.attachment.to_string() + text(" weight %u", hop.weight);
+                     return hop.attachment.to_string() + (hop.gateway ? " at " + hop.gateway->to_string() : "") +
+                            text(" weight %u", hop.weight);
                    });
           },
           [](const RemoveRoute& remove) {
@@ -173,6 +214,34 @@ std::string describe(const oracle::Change& change) {
           [](const MoveOutbound& move) {
             return text("outbound SA of tunnel %u moves to ", move.tunnel.value()) + path_text(move.path);
           },
+          [](const CircuitEntry& circuit) {
+            return text("circuit %u domain %u port %u VLAN %u in %u (%04x) MAC %s mtu %u%s", circuit.id.value(),
+                        circuit.domain.value(), circuit.port.value(), circuit.vlan, circuit.outer_vlan, circuit.outer_type,
+                        circuit.mac.to_string().c_str(), circuit.mtu, circuit.clamp_mss ? " clamps" : "");
+          },
+          [](const RemoveCircuit& remove) { return text("remove circuit %u", remove.id.value()); },
+          [](const NeighborEntry& neighbor) {
+            return text("neighbor %s circuit %u MAC %s", neighbor.address.to_string().c_str(), neighbor.circuit.value(),
+                        neighbor.mac.to_string().c_str());
+          },
+          [](const RemoveNeighbor& remove) {
+            return text("remove neighbor %s circuit %u", remove.address.to_string().c_str(), remove.circuit.value());
+          },
+          [](const AclEntry& acl) { return acl_text(acl); },
+          [](const RemoveAcl& remove) { return "remove list " + remove.name; },
+          [](const PolicyEntry& policy) {
+            return "policy of " + policy.attachment.to_string() +
+                   text(" domain %u list '%s' reverse path %u from %llu bit/s %llu packets/s to %llu bit/s %llu packets/s"
+                        " connections %u",
+                        policy.domain.value(), policy.acl.c_str(), static_cast<unsigned>(policy.reverse_path),
+                        static_cast<unsigned long long>(policy.from.bits_per_second),
+                        static_cast<unsigned long long>(policy.from.packets_per_second),
+                        static_cast<unsigned long long>(policy.to.bits_per_second),
+                        static_cast<unsigned long long>(policy.to.packets_per_second), policy.max_connections);
+          },
+          [](const RemovePolicy& remove) { return "remove policy of " + remove.attachment.to_string(); },
+          [](const NatEntry& nat) { return nat_text(nat); },
+          [](const RemoveNat& remove) { return text("remove NAT of domain %u", remove.domain.value()); },
       },
       change);
 }

@@ -328,6 +328,14 @@ TEST_F(Circuit, WrongVlan) {
   EXPECT_EQ(send({{0x8100, 100}}), "sent on 0");
 }
 
+TEST_F(Circuit, APriorityTagInFrontIsNoOuterVlan) {
+  const Bytes inner = datagram("10.50.0.9", "10.1.0.5");
+  EXPECT_EQ(rig.send(kWan, tagged(kWanMac, kRouter3, {{0x8100, 0}, {0x8100, 100}}, 0x0800, inner)).summary(),
+            "dropped vlan_unknown");
+  EXPECT_EQ(rig.send(kWan, tagged(kWanMac, kRouter3, {{0x88a8, 0xe000}, {0x8100, 100}}, 0x0800, inner)).summary(),
+            "dropped vlan_unknown");
+}
+
 TEST_F(Circuit, CutShort) {
   const Bytes whole = into4(datagram("10.60.0.9", "10.1.0.5"));
   for (std::size_t length = 0; length < whole.size(); ++length) {
@@ -361,7 +369,9 @@ TEST_F(Circuit, DownAndGone) {
   EXPECT_EQ(rig.send(kFabric, Rig::from_vm(inner)).summary(), "sent on 1");
   rig.tables.remove_circuit(CircuitId{3});
   EXPECT_EQ(rig.send(kFabric, Rig::from_vm(inner)).summary(), "dropped no_attachment");
+  const std::uint64_t before = totals(kCircuit3).dropped;
   EXPECT_EQ(rig.send(kTap3, ethernet({kRouter3, kWanMac}, inner)).summary(), "dropped no_attachment");
+  EXPECT_EQ(totals(kCircuit3).dropped, before + 1);
   Topology::must(rig.tables.upsert_circuit(circuit3));
   EXPECT_EQ(rig.send(kFabric, Rig::from_vm(inner)).summary(), "sent on 1");
   rig.tables.remove_host_port(kCircuit3);
@@ -407,6 +417,24 @@ TEST_F(Circuit, TimeExceededGoesBackByRoute) {
   EXPECT_EQ(be32(frame, 18 + 12), 0xc0a80f01U) << "from our address on the circuit";
   EXPECT_EQ(be32(frame, 18 + 16), 0x0a320009U);
   EXPECT_EQ(frame[18 + 20], 11);
+}
+
+TEST_F(Circuit, ErrorForAMappedSenderGoesWhereTheDomainHasIt) {
+  // The site has 10.1/16 as our VPC has; to us it is 10.50/16.
+  forward::NatRuleEntry theirs;
+  theirs.name = "theirs";
+  theirs.kind = forward::NatKind::kNetmapRemote;
+  theirs.attachment = kCircuit3;
+  theirs.inside = Topology::prefix("10.50.0.0/16");
+  theirs.outside = Topology::prefix("10.1.0.0/16");
+  Topology::must(rig.tables.upsert_nat({kRed, {theirs}}));
+  const Bytes inner = ipv4({.src = "10.1.0.9", .dst = "172.16.0.9", .ttl = 1}, udp({1000, 33434}, payload(32)));
+  const Outcome outcome = rig.send(kWan, into3(inner));
+  ASSERT_EQ(outcome.summary(), "sent on 1; dropped ttl_expired");
+  const Bytes& frame = outcome.sent[0].bytes;
+  EXPECT_EQ(to_hex(first(frame, 18)), "02dd00000003" "0200000000f1" "810000640800");
+  EXPECT_EQ(be32(frame, 18 + 16), 0x0a010009U);
+  EXPECT_EQ(to_hex(from(frame, 18 + 28)), to_hex(inner));
 }
 
 TEST_F(Circuit, ErrorForASenderWithoutRouteIsDropped) {

@@ -147,6 +147,36 @@ TEST(SourceNat, WhatCannotBeTranslatedIsNamed) {
       << "nobody else may answer";
 }
 
+TEST(SourceNat, IcmpThatCannotBeTranslatedDoesNotShowTheInnerAddress) {
+  NatRig rig({source_nat("100.64.0.1/32")});
+  EXPECT_EQ(rig.out_summary(ipv4({"10.1.0.5", "172.16.0.9", 1}, icmp(13, 0, 0x00010002, payload(12)))),
+            "dropped nat_protocol")
+      << "a timestamp request";
+  const Bytes never_seen = udp_packet("172.16.0.9", 53, "10.1.0.5", 5000);
+  EXPECT_EQ(rig.out_summary(ipv4({"10.1.0.5", "172.16.0.9", 1}, icmp(3, 3, 0, never_seen))), "dropped nat_protocol")
+      << "an error about no connection: RFC 5508 REQ-5";
+}
+
+TEST(SourceNat, ListsSeeTheInnerSourceOfAnError) {
+  NatRig rig({source_nat("100.64.0.1/32")});
+  forward::AclRuleEntry rule;
+  rule.name = "vms";
+  rule.allow = true;
+  rule.stateful = false;
+  rule.direction = forward::AclDirection::kFrom;
+  rule.sources = {Topology::prefix("10.1.0.0/16")};
+  Topology::must(rig.tables.upsert_acl({"vpc", true, {rule}}));
+  const Bytes there = rig.out(udp_packet("10.1.0.5", 5000, "172.16.0.9", 53));
+  const Bytes answer_inside = rig.back(udp_packet("172.16.0.9", 53, "100.64.0.1", source_port(there)));
+  Topology::must(rig.tables.upsert_acl({"vpc", false, {rule}}));
+  forward::PolicyEntry policy;
+  policy.attachment = AttachmentId::vpc(Vni{5001});
+  policy.domain = kRed;
+  policy.acl = "vpc";
+  Topology::must(rig.tables.upsert_policy(policy));
+  EXPECT_EQ(rig.out_summary(ipv4({"10.1.0.5", "172.16.0.9", 1}, icmp(3, 3, 0, answer_inside))), "sent on 1");
+}
+
 TEST(SourceNat, OnlyThroughItsAttachmentAndForItsSources) {
   NatRig rig({source_nat("100.64.0.1/32", AttachmentId::tunnel(TunnelId{9}))});
   const Bytes packet = udp_packet("10.1.0.5", 5000, "172.16.0.9", 53);
@@ -277,6 +307,22 @@ TEST(DestinationNat, HairpinUsesOuterAddressesOnBothSides) {
   const Outcome back = rig.send(kFabric, Rig::from_vm(tcp_packet("10.1.0.5", 8080, "100.64.0.1", port, true, true)));
   ASSERT_EQ(back.summary(), "sent on 0");
   EXPECT_EQ(to_hex(Rig::to_vm(back.sent[0])), to_hex(hop(tcp_packet("100.64.0.9", 80, "10.1.0.77", 3000, true, true))));
+}
+
+TEST(DestinationNat, AFragmentOfTheServerWithoutItsFirstDoesNotShowItsAddress) {
+  NatRig rig({published("100.64.0.9", 80, "10.1.0.5", 8080)});
+  EXPECT_EQ(rig.out_summary(ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .protocol = 6, .id = 4, .offset = 104}, payload(96))),
+            "dropped fragment_unknown");
+  EXPECT_EQ(rig.out_summary(ipv4({.src = "10.1.0.6", .dst = "172.16.0.9", .protocol = 6, .id = 4, .offset = 104}, payload(96))),
+            "sent on 1");
+}
+
+TEST(Netmap, TheFirstRuleThatMatchesDecides) {
+  NatRuleEntry second = netmap(NatKind::kNetmap, "10.3.0.0/24", "10.1.0.0/24");
+  second.name = "second";
+  NatRig rig({netmap(NatKind::kNetmap, "10.1.0.0/24", "100.70.0.0/24"), second});
+  EXPECT_EQ(to_hex(rig.back(udp_packet("172.16.0.9", 2, "100.70.0.5", 1))),
+            to_hex(hop(udp_packet("172.16.0.9", 2, "10.1.0.5", 1))));
 }
 
 TEST(Netmap, OverlappingSites) {

@@ -281,6 +281,17 @@ TEST(Connection, AnotherListIsAskedAgain) {
   EXPECT_EQ(rig.from_red(out_udp()), kDenied);
 }
 
+TEST(Connection, AListThatComesBackLetsItsConnectionsPassAgain) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  rig.set("vpc", {});
+  EXPECT_EQ(rig.from_red(out_udp()), kDenied);
+  rig.set("vpc", {allow(AclDirection::kFrom)});
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  EXPECT_EQ(rig.from_site7(back_udp()), kToVm);
+  EXPECT_EQ(rig.tables.connections(), 1U);
+}
+
 TEST(Connection, LimitIsOfTheVpc) {
   PolicyRig rig({allow(AclDirection::kFrom)});
   PolicyEntry policy;
@@ -392,6 +403,34 @@ TEST(Fragments, FollowTheirFirst) {
   EXPECT_EQ(rig.from_red(piece(2, false)), "dropped fragment_unknown");
   rig.clock.advance(61s);
   EXPECT_EQ(rig.from_red(piece(1, false)), "dropped fragment_unknown");
+}
+
+TEST(Fragments, NobodyElseGoesOnWithADatagram) {
+  PolicyRig rig({}, true);
+  PolicyEntry policy;
+  policy.attachment = AttachmentId::tunnel(TunnelId{9});
+  policy.domain = kRed;
+  policy.reverse_path = forward::ReversePath::kStrict;
+  rig.set(policy);
+  const Bytes datagram = udp({5000, 53}, payload(200));
+  EXPECT_EQ(rig.from_red(ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .id = 7, .mf = true, .fill_l4 = false}, first(datagram, 104))),
+            kToSite);
+  const Bytes rest = ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .id = 7, .offset = 104, .fill_l4 = false}, from(datagram, 104));
+  EXPECT_EQ(rig.send(kWan, rig.from_site(9, rest)).summary(), "dropped reverse_path");
+  EXPECT_EQ(rig.from_red(rest), kToSite);
+}
+
+TEST(Fragments, OfAnError) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  const Bytes error = icmp(3, 3, 0, out_udp() + payload(40));
+  const auto piece = [&](bool is_first) {
+    return ipv4({.src = "172.16.7.7", .dst = "10.1.0.5", .protocol = 1, .id = 3, .mf = is_first,
+                 .offset = static_cast<std::uint16_t>(is_first ? 0 : 64), .fill_l4 = false},
+                is_first ? first(error, 64) : from(error, 64));
+  };
+  EXPECT_EQ(rig.from_site7(piece(true)), kToVm);
+  EXPECT_EQ(rig.from_site7(piece(false)), kToVm);
 }
 
 TEST(Fragments, WhereNothingAsksForPortsTheyPass) {

@@ -53,6 +53,8 @@ void hand_to_kernel(Burst& burst, unsigned number, Transit& packet, const Attach
 void accept(Burst& burst, unsigned number, Transit& packet) noexcept {
   wire::VlanTags tags;
   if (!wire::parse_vlan_tags(packet.bytes(), tags)) return burst.drop(number, Drop::kVlanTruncated);
+  // Behind a priority tag (VLAN 0) stands no circuit: such a frame is of the uplink's own VLAN (IEEE 802.1Q clause 6.9).
+  if (tags.bytes > sizeof(wire::VlanTag) && tags.outer == 0) return burst.drop(number, Drop::kVlanUnknown);
   const std::uint32_t* slot = burst.tables.circuits.find(CircuitKey::of(packet.port, tags.outer, tags.vlan));
   const Attachment* circuit =
       slot == nullptr ? nullptr : burst.tables.attachments[*slot].object.load(std::memory_order_acquire);
@@ -119,11 +121,11 @@ void circuit_encap(Burst& burst) noexcept {
 
 void classify_host_frame(Burst& burst, unsigned number, Transit& packet, std::uint32_t slot) noexcept {
   const Attachment* circuit = burst.tables.attachments[slot].object.load(std::memory_order_acquire);
+  packet.ingress = slot;
   if (slot == 0 || circuit == nullptr || circuit->kind != AttachmentKind::kCircuit) {
     return burst.drop(number, Drop::kNoAttachment);
   }
   packet.from_host = true;
-  packet.ingress = slot;
   packet.egress = slot;
   const CircuitLink& link = circuit->link;
   if (packet.length < sizeof(wire::EthernetHeader)) return burst.drop(number, Drop::kEthernetTruncated);

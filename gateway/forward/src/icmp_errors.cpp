@@ -140,6 +140,15 @@ void build6(Transit& packet, const WireAddress& source) noexcept {
   packet.length = static_cast<std::uint16_t>(total);
 }
 
+/// The error with the address that the domain routes to its destination by: netmap may have another one for it.
+[[nodiscard]] InnerPacket as_the_domain_has_it(const Transit& packet, const Domain& domain) noexcept {
+  InnerPacket error = packet.inner;
+  const DomainPolicy* policy = domain.policy.load(std::memory_order_acquire);
+  if (policy == nullptr || error.family != 4) return error;
+  error.destination.low = policy->nat.known_as(packet.ingress, static_cast<std::uint32_t>(error.destination.low));
+  return error;
+}
+
 void answer(Burst& burst, unsigned number, Transit& packet) noexcept {
   const WireAddress source = our_address(burst, packet);
   const std::size_t front = sizeof(wire::Ipv6Header) + sizeof(wire::IcmpHeader);
@@ -166,7 +175,7 @@ void answer(Burst& burst, unsigned number, Transit& packet) noexcept {
     // Behind a circuit are many neighbors: back to the sender leads the route to it.
     const Attachment* ingress = burst.tables.attachments[packet.ingress].object.load(std::memory_order_acquire);
     if (ingress != nullptr && ingress->kind == AttachmentKind::kCircuit) {
-      packet.egress = exit_towards(burst.tables, *ingress->domain, packet.inner);
+      packet.egress = exit_towards(burst.tables, *ingress->domain, as_the_domain_has_it(packet, *ingress->domain));
       if (packet.egress == 0) return burst.drop(number, Drop::kNoRoute);
     }
     return burst.resolving.push(number);

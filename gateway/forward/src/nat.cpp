@@ -5,6 +5,9 @@
 // checksum covers the quoted headers that change inside it: it is checked first (RFC 5508 REQ-3) and made anew.
 #include "gateway/forward/src/nat.h"
 
+#include <algorithm>
+#include <array>
+
 #include "gateway/forward/src/burst.h"
 #include "platform/wire/checksum.h"
 #include "platform/wire/icmp.h"
@@ -158,30 +161,40 @@ const NatRules::Destination* NatRules::destination(const FlowKey& key) const noe
 
 bool NatRules::is_outside(std::uint32_t address) const noexcept { return any_of(outside, address); }
 
-bool NatRules::map_in(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
-  bool changed = false;
+bool NatRules::publishes(std::uint32_t address) const noexcept {
+  return std::any_of(destinations.begin(), destinations.end(),
+                     [address](const Destination& rule) { return rule.inside == address; });
+}
+
+std::uint32_t NatRules::known_as(std::uint32_t slot, std::uint32_t address) const noexcept {
   for (const Netmap& map : netmaps) {
-    if (map.slot != slot) continue;
+    if (map.slot == slot && map.remote && map.outside.contains(address)) return map.to_inside(address);
+  }
+  return address;
+}
+
+bool NatRules::map_in(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
+  std::array<bool, 2> mapped{};
+  for (const Netmap& map : netmaps) {
     std::uint32_t& address = map.remote ? ends.source : ends.destination;
-    if (!map.outside.contains(address)) continue;
+    if (map.slot != slot || mapped[map.remote ? 1 : 0] || !map.outside.contains(address)) continue;
     address = map.to_inside(address);
     map.hits[worker].add();
-    changed = true;
+    mapped[map.remote ? 1 : 0] = true;
   }
-  return changed;
+  return mapped[0] || mapped[1];
 }
 
 bool NatRules::map_out(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
-  bool changed = false;
+  std::array<bool, 2> mapped{};
   for (const Netmap& map : netmaps) {
-    if (map.slot != slot) continue;
     std::uint32_t& address = map.remote ? ends.destination : ends.source;
-    if (!map.inside.contains(address)) continue;
+    if (map.slot != slot || mapped[map.remote ? 1 : 0] || !map.inside.contains(address)) continue;
     address = map.to_outside(address);
     map.hits[worker].add();
-    changed = true;
+    mapped[map.remote ? 1 : 0] = true;
   }
-  return changed;
+  return mapped[0] || mapped[1];
 }
 
 }  // namespace simplon::forward

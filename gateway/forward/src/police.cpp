@@ -47,6 +47,8 @@ struct Passage {
   ConnectionTable::Found found;
   /// Behind destination NAT, in front of source NAT, in the direction of the packet.
   FlowKey inside;
+  /// Who sent the packet, in front of source NAT; of an error that is somebody on the way.
+  AddressWords sender{};
   const NatRules::Destination* published = nullptr;
   /// The attachment it leaves through, and the slot that says how: with which gateway, on a circuit.
   std::uint32_t egress = 0;
@@ -149,6 +151,7 @@ template <class Map>
 [[nodiscard]] bool find_connection(Passage& passage) noexcept {
   Flow& flow = passage.flow;
   passage.inside = flow.key;
+  passage.sender = passage.packet.inner.source;
   if (flow.kind != FlowKind::kTracked && flow.kind != FlowKind::kIcmpError) return true;
   passage.found = passage.connections.find(flow.key, flow.key.hash());
   if (passage.found.index != 0) {
@@ -211,7 +214,7 @@ template <class Map>
   const InnerPacket& inner = passage.packet.inner;
   AclPacket packet{passage.inside.source, passage.inside.destination, inner.family, inner.protocol, 0, 0};
   if (passage.flow.kind == FlowKind::kIcmpError) {
-    packet.source = inner.source;
+    packet.source = passage.sender;
     packet.destination = inner.destination;
   }
   if (inner.protocol == (inner.family == 4 ? wire::kProtocolIcmp : wire::kProtocolIcmpv6)) {
@@ -239,15 +242,15 @@ struct Verdict {
   return {decision.allow, decision.stateful, acl->revision()};
 }
 
-/// The list of the attachment on `side` of the connection let all of it pass. If the list is another one by now, the
-/// connection has to please that one as well.
+/// The list of the attachment on `side` of the connection lets all of it pass. It said so when the connection began; a list
+/// that is another one by now is asked again.
 [[nodiscard]] bool covered(const Passage& passage, Connection& connection, unsigned side, std::uint32_t slot,
                            const AttachmentPolicy& policy) noexcept {
   const auto bit = static_cast<std::uint8_t>(1U << side);
-  if ((connection.covered & bit) == 0 || connection.sides[side] != slot) return false;
+  if (connection.sides[side] != slot) return false;
   const Acl* acl = passage.burst.tables.acls[policy.acl].load(std::memory_order_acquire);
   if (acl == nullptr) return false;
-  if (connection.revisions[side] == acl->revision()) return true;
+  if (connection.revisions[side] == acl->revision()) return (connection.covered & bit) != 0;
   const FlowKey first = connection.inside();
   AclPacket packet{first.source, first.destination, first.family(), first.protocol(), first.source_port(),
                    first.destination_port()};
@@ -257,12 +260,10 @@ struct Verdict {
   }
   const AclDecision decision =
       acl->decide(side == 0 ? AclDirection::kFrom : AclDirection::kTo, packet, passage.burst.worker);
-  if (!decision.allow || !decision.stateful) {
-    connection.covered = static_cast<std::uint8_t>(connection.covered & ~bit);
-    return false;
-  }
+  const bool all = decision.allow && decision.stateful;
+  connection.covered = static_cast<std::uint8_t>(all ? connection.covered | bit : connection.covered & ~bit);
   connection.revisions[side] = acl->revision();
-  return true;
+  return all;
 }
 
 /// 6, for a packet of a connection.
@@ -283,6 +284,12 @@ struct Verdict {
 [[nodiscard]] bool is_vpc(const Burst& burst, std::uint32_t slot) noexcept {
   const Attachment* attachment = burst.tables.attachments[slot].object.load(std::memory_order_acquire);
   return attachment != nullptr && attachment->kind == AttachmentKind::kVpc;
+}
+
+/// Connections of its source leave through its egress under another address.
+[[nodiscard]] bool source_translated(const Passage& passage) noexcept {
+  const auto source = static_cast<std::uint32_t>(passage.packet.inner.source.low);
+  return passage.is_v4() && passage.policy.nat.source(passage.egress, source) != nullptr;
 }
 
 /// 7. False: it was dropped.
@@ -352,7 +359,6 @@ struct Verdict {
 /// The identification of a fragment; false if it is not where it usually is.
 [[nodiscard]] bool fragment_key(const Passage& passage, FragmentWays::Key& key) noexcept {
   const Transit& packet = passage.packet;
-  key.context = passage.flow.key.context;
   if (passage.is_v4()) {
     key.id = reinterpret_cast<const wire::Ipv4Header*>(packet.data)->id.host();
     return true;
@@ -379,9 +385,10 @@ void remember_way(Passage& passage, FragmentWays::Key key) noexcept {
 
 [[nodiscard]] bool asks_for_ports(const Passage& passage, const AttachmentPolicy* ingress,
                                   const AttachmentPolicy* egress) noexcept {
-  return (ingress != nullptr && ingress->acl != 0) || (egress != nullptr && egress->acl != 0) ||
-         (passage.is_v4() && passage.policy.nat.source(passage.egress, static_cast<std::uint32_t>(
-                                                                           passage.packet.inner.source.low)) != nullptr);
+  if ((ingress != nullptr && ingress->acl != 0) || (egress != nullptr && egress->acl != 0)) return true;
+  const auto source = static_cast<std::uint32_t>(passage.packet.inner.source.low);
+  return passage.is_v4() &&
+         (passage.policy.nat.source(passage.egress, source) != nullptr || passage.policy.nat.publishes(source));
 }
 
 /// It goes the way of the first piece, under whose addresses; where nothing asks for ports it needs no first piece.
@@ -412,7 +419,9 @@ void later_fragment(Passage& passage, FragmentWays::Key key, const AttachmentPol
 
 void pass(Passage& passage) noexcept {
   Transit& packet = passage.packet;
-  const FragmentWays::Key came_as{packet.inner.source, packet.inner.destination, passage.flow.key.context, 0};
+  const FragmentWays::Key came_as{
+      packet.inner.source, packet.inner.destination,
+      FlowKey::context_of(passage.policy.domain, packet.inner.family, packet.inner.protocol), 0, packet.ingress};
   const AttachmentPolicy* ingress = passage.policy_of(packet.ingress);
   if (passage.flow.kind == FlowKind::kTruncated) return passage.drop(Drop::kTransportTruncated);
   if (passage.flow.kind == FlowKind::kLaterFragment) return later_fragment(passage, came_as, ingress);
@@ -433,7 +442,12 @@ void pass(Passage& passage) noexcept {
     if (!out.pass) return passage.drop(Drop::kAclDenied);
     const Verdict in = judge(passage, egress, AclDirection::kTo, seen);
     if (!in.pass) return passage.drop(Drop::kAclDenied);
-    if (passage.flow.kind == FlowKind::kTracked && !begin_connection(passage, {out, in})) return;
+    if (passage.flow.kind != FlowKind::kTracked) {
+      // ICMP without an identifier, or about no connection (RFC 5508 REQ-5): it would show the inner address.
+      if (source_translated(passage)) return passage.drop(Drop::kNatProtocol);
+    } else if (!begin_connection(passage, {out, in})) {
+      return;
+    }
   }
   if (!map_out(passage)) return;
   if (packet.inner.fragment) remember_way(passage, came_as);

@@ -44,6 +44,8 @@ class FragmentWays {
     AddressWords destination;
     std::uint64_t context = 0;
     std::uint32_t id = 0;
+    /// Slot of the attachment it came from: no other may go on with it.
+    std::uint32_t ingress = 0;
     friend bool operator==(const Key&, const Key&) noexcept = default;
   };
   struct Way {
@@ -65,7 +67,7 @@ class FragmentWays {
  private:
   static constexpr std::size_t kWays = 1024;
   [[nodiscard]] static std::size_t place(const Key& key) noexcept {
-    return mix(mix(key.source.low ^ key.source.high, key.destination.low ^ key.destination.high), key.context ^ key.id) &
+    return mix(mix(key.source.low ^ key.source.high, key.destination.low ^ key.destination.high), key.context ^ key.id ^ (std::uint64_t{key.ingress} << 32)) &
            (kWays - 1);
   }
   std::array<Way, kWays> ways_{};

@@ -53,6 +53,7 @@ std::vector<Change> Topology::initial() {
   tiny_mtus_ = random_.percent(6);
   add_ports(changes);
   for (std::size_t i = random_.between(2, 4); i > 0; --i) add_domain(changes);
+  for (const DomainId domain : policed_) add_policy(changes, domain);
   return changes;
 }
 
@@ -67,9 +68,11 @@ void Topology::add_domain(Changes& changes) {
   DomainId domain{static_cast<std::uint32_t>(random_.between(1, 5000))};
   while (std::find(domains_.begin(), domains_.end(), domain) != domains_.end()) domain = DomainId{domain.value() + 1};
   domains_.push_back(domain);
+  if (policy_ && random_.percent(80)) policed_.push_back(domain);
   if (random_.percent(98)) changes.emplace_back(oracle::PutDomain{domain});
   for (std::size_t i = random_.between(1, 3); i > 0; --i) add_vpc(changes, domain);
   for (std::size_t i = random_.between(1, 3); i > 0; --i) add_tunnel(changes, domain);
+  for (std::size_t i = random_.percent(70) ? random_.between(1, 3) : 0; i > 0; --i) add_circuit(changes, domain);
   add_routes(changes, domain, random_.between(6, 24));
 }
 
@@ -145,6 +148,7 @@ void Topology::add_vpc(Changes& changes, DomainId domain) {
   if (random_.percent(97)) changes.emplace_back(entry);
   for (std::size_t i = random_.between(1, 7); i > 0; --i) {
     const oracle::EndpointEntry end = endpoint(entry);
+    hosts_.emplace_back(domain, end.address);
     changes.emplace_back(end);
     changes.emplace_back(adjacency(end.vtep));
   }
@@ -152,7 +156,7 @@ void Topology::add_vpc(Changes& changes, DomainId domain) {
   for (const IpPrefix& prefix : entry.prefixes) {
     if (!random_.percent(85)) continue;
     changes.emplace_back(
-        oracle::RouteEntry{domain, prefix, forward::RouteAction::kForward, {{AttachmentId::vpc(entry.vni), 1}}});
+        oracle::RouteEntry{domain, prefix, forward::RouteAction::kForward, {{AttachmentId::vpc(entry.vni), 1, {}}}});
   }
 }
 
@@ -189,13 +193,17 @@ oracle::SaSpec Topology::sa(TunnelId id, SaDirection direction, SaPath path) {
   spec.spi = Spi{static_cast<std::uint32_t>(random_.between(0x1000, 0x10ff) << (random_.percent(50) ? 0 : 12))};
   spec.tunnel = id;
   spec.path = std::move(path);
-  const std::size_t bytes = random_.one_of<std::size_t>({16, 24, 32, 32});
-  spec.suite = bytes == 16   ? crypto::EspSuite::kAes128Gcm16
-               : bytes == 24 ? crypto::EspSuite::kAes192Gcm16
-                             : crypto::EspSuite::kAes256Gcm16;
-  oracle::Bytes key(bytes + 4);
+  using enum crypto::EspSuite;
+  spec.suite = random_.percent(65)   ? random_.one_of({kAes128Gcm16, kAes192Gcm16, kAes256Gcm16, kAes256Gcm16})
+               : random_.percent(30) ? kChaCha20Poly1305
+                                     : random_.pick(crypto::kAllEspSuites);
+  const auto& facts = crypto::facts_of(spec.suite);
+  oracle::Bytes key(std::size_t{facts.cipher_key_bytes} + facts.salt_bytes);
   for (std::uint8_t& byte : key) byte = random_.byte();
-  spec.key = crypto::SecretKey(key);
+  if (!key.empty()) spec.key = crypto::SecretKey(key);
+  oracle::Bytes integrity(facts.integrity_key_bytes);
+  for (std::uint8_t& byte : integrity) byte = random_.byte();
+  if (!integrity.empty()) spec.integrity_key = crypto::SecretKey(integrity);
   spec.esn = random_.percent(65);
   spec.replay_window = random_.one_of({0U, 1U, 32U, 64U, 64U, 100U, 128U, 1024U, 4096U, 4096U, 100000U});
   spec.copy_dscp = random_.percent(70);
@@ -262,18 +270,20 @@ void Topology::add_host_port(Changes& changes, AttachmentId attachment, DomainId
   oracle::HostPortEntry entry;
   entry.attachment = attachment;
   entry.port = id;
+  const bool frames = attachment.kind == forward::AttachmentKind::kCircuit;
+  if (frames) entry.mac = mac(random_);
   if (random_.percent(80)) entry.addresses.push_back(address_in(random_, tenant_prefix()));
   if (random_.percent(20)) {
     entry.addresses.push_back(IpAddress::v6(
         {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, static_cast<std::uint8_t>(random_.between(1, 9))}));
   }
   if (random_.percent(60)) entry.addresses.push_back(address_in(random_, tenant_prefix()));
-  changes.emplace_back(oracle::Port{id, forward::PortKind::kHost, {}, random_.percent(25)});
+  changes.emplace_back(oracle::Port{id, forward::PortKind::kHost, {}, random_.percent(25), frames});
   changes.emplace_back(entry);
   for (const IpAddress& address : entry.addresses) {
     if (random_.percent(90)) {
       changes.emplace_back(
-          oracle::RouteEntry{domain, IpPrefix::host(address), forward::RouteAction::kLocal, {{attachment, 1}}});
+          oracle::RouteEntry{domain, IpPrefix::host(address), forward::RouteAction::kLocal, {{attachment, 1, {}}}});
     }
   }
 }
@@ -291,14 +301,16 @@ oracle::RouteEntry Topology::route(DomainId domain, const std::vector<Attachment
   std::size_t hops = 1;
   if (random_.percent(5)) {
     route.action = forward::RouteAction::kLocal;
-  } else if (random_.percent(15)) {
+  } else if (random_.percent(15) && std::find(policed_.begin(), policed_.end(), domain) == policed_.end()) {
     hops = random_.between(2, 5);
   }
   for (std::size_t i = 0; i < hops; ++i) {
     AttachmentId to = random_.pick(attachments);
     if (random_.percent(2))
       to = AttachmentId::tunnel(TunnelId{static_cast<std::uint32_t>(random_.between(90000, 90002))});
-    route.nexthops.push_back({to, static_cast<std::uint16_t>(random_.between(1, 4))});
+    const auto weight = static_cast<std::uint16_t>(random_.between(1, 4));
+    route.nexthops.push_back(
+        {to, weight, route.action == forward::RouteAction::kForward ? gateway_if(to) : std::nullopt});
   }
   return route;
 }
@@ -314,7 +326,16 @@ void Topology::add_routes(Changes& changes, DomainId domain, std::size_t count) 
 std::vector<Change> Topology::change(const World& world) {
   Changes changes;
   const auto& [attachment, domain] = random_.pick(attachments_);
+  if (policy_ && random_.percent(30)) {
+    change_policy(changes, world);
+    return changes;
+  }
+  if (attachment.kind == forward::AttachmentKind::kCircuit && random_.percent(50)) {
+    change_circuit(changes, world, CircuitId{attachment.id}, domain);
+    return changes;
+  }
   const bool is_vpc = attachment.kind == forward::AttachmentKind::kVpc;
+  const bool is_tunnel = attachment.kind == forward::AttachmentKind::kTunnel;
   const Vni vni{attachment.id};
   const TunnelId tunnel_id{attachment.id};
   switch (random_.below(20)) {
@@ -354,16 +375,16 @@ std::vector<Change> Topology::change(const World& world) {
       }
       break;
     case 10:
-      if (!is_vpc && world.tunnels.contains(tunnel_id) && random_.percent(30)) {
+      if (is_tunnel && world.tunnels.contains(tunnel_id) && random_.percent(30)) {
         changes.emplace_back(oracle::RemoveTunnel{tunnel_id});
-      } else if (!is_vpc) {
+      } else if (is_tunnel) {
         changes.emplace_back(tunnel(tunnel_id, domain));
       }
       break;
     case 11:  // rekeying: the new inbound SA first
     case 12:
     case 13:
-      if (!is_vpc) {
+      if (is_tunnel) {
         const auto present = world.outbound.find(tunnel_id);
         const SaPath path = present == world.outbound.end() ? outbound_path() : present->second.spec.path;
         changes.emplace_back(inbound(tunnel_id, path));
@@ -377,10 +398,10 @@ std::vector<Change> Topology::change(const World& world) {
       if (world.inbound.size() > 3) changes.emplace_back(oracle::RemoveInbound{random_.pick(world.inbound).first});
       break;
     case 15:
-      if (!is_vpc && random_.percent(30)) changes.emplace_back(oracle::ClearOutbound{tunnel_id});
+      if (is_tunnel && random_.percent(30)) changes.emplace_back(oracle::ClearOutbound{tunnel_id});
       break;
     case 16:  // the peer moved
-      if (world.outbound.contains(tunnel_id) && !is_vpc) {
+      if (world.outbound.contains(tunnel_id) && is_tunnel) {
         const SaPath path = outbound_path();
         changes.emplace_back(oracle::MoveOutbound{tunnel_id, path});
         changes.emplace_back(adjacency(path.destination));

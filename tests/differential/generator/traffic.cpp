@@ -45,6 +45,20 @@ Burst Traffic::burst(const World& world) {
   Burst burst;
   std::size_t count = random_.percent(30) ? random_.between(1, 4) : random_.between(1, 64);
   while (count-- > 0 && fragments_left_ > 0) burst.inputs.push_back(packet(world));
+  // Policy lets packets of one kind come together (duel.cpp); so they do as a rule.
+  if ((!world.nats.empty() || !world.policies.empty()) && random_.percent(80)) {
+    const auto kind = [&world](const Input& input) {
+      const auto port = world.ports.find(input.port);
+      if (port == world.ports.end() || port->second.kind == forward::PortKind::kHost || input.bytes.size() < 40) return 0;
+      const std::uint16_t type = oracle::get16(input.bytes, 12);
+      if (type == 0x8100 || type == 0x88a8) return 3;
+      const std::size_t ip = type == 0x0800 ? 20 : 40;
+      const bool is_udp = input.bytes[type == 0x0800 ? 23 : 20] == 17;
+      return is_udp && input.bytes.size() > 18 + ip && oracle::get16(input.bytes, 16 + ip) != 4500 ? 1 : 2;
+    };
+    std::stable_sort(burst.inputs.begin(), burst.inputs.end(),
+                     [&kind](const Input& a, const Input& b) { return kind(a) < kind(b); });
+  }
   if (random_.percent(1)) burst.accept = random_.below(3);
   return burst;
 }
@@ -53,10 +67,16 @@ Input Traffic::packet(const World& world) {
   for (;;) {
     const std::size_t kind = random_.below(100);
     std::optional<Input> made;
-    if (kind < 45) {
+    if (!scans_) scans_ = random_.percent(20);
+    if (*scans_ && !world.nats.empty() && random_.percent(30)) made = scan(world);
+    if (!made && !world.policy.connections.empty() && random_.percent(50)) made = of_connection(world);
+    if (made) {
+    } else if (kind < 40) {
       made = from_compute_host(world);
-    } else if (kind < 80) {
+    } else if (kind < 71) {
       made = from_site(world);
+    } else if (kind < 81) {
+      made = from_circuit(world);
     } else if (kind < 95) {
       made = from_kernel(world);
     } else {
@@ -95,6 +115,9 @@ IpAddress Traffic::anywhere(bool v4) {
 
 IpAddress Traffic::destination(const World& world, DomainId domain, bool v4) {
   const std::size_t kind = random_.below(100);
+  if (v4 && random_.percent(25)) {
+    if (const auto outer = outer_address(world, domain)) return *outer;
+  }
   for (int attempt = 0; attempt < 12; ++attempt) {
     std::optional<IpAddress> found;
     if (kind < 50 && !world.endpoints.empty()) {  // an endpoint, as a rule of this tenant
@@ -249,7 +272,20 @@ Bytes Traffic::inner(const World& world, std::optional<DomainId> tag, DomainId d
   fields.hops = hop_count(random_);
   fields.traffic_class = traffic_class();
   const Bytes content = payload(tag);
-  Bytes segment = transport(world, fields, content);
+  Bytes segment;
+  if (wanted_ && wanted_->error) {
+    segment = wanted_error(fields, content);
+  } else if (wanted_) {
+    fields.source = wanted_->ends.source;
+    fields.destination = wanted_->ends.destination;
+    fields.protocol = wanted_->ends.protocol;
+    segment = wanted_transport(wanted_->ends, fields.source, fields.destination, content);
+  } else if (const auto service = service_at(world, domain, fields.destination)) {
+    fields.protocol = service->protocol;
+    segment = wanted_transport(*service, fields.source, fields.destination, content);
+  } else {
+    segment = transport(world, fields, content);
+  }
   if (source.is_v4()) {
     fields.id = static_cast<std::uint16_t>(random_.next());
     fields.flags_offset = random_.percent(40) ? 0x4000 : 0;
@@ -357,7 +393,7 @@ std::optional<Input> Traffic::from_compute_host(const World& world) {
   if (world.vpcs.empty() || world.endpoints.empty()) return std::nullopt;
   // A VM of the VPC that has an endpoint, as a rule.
   const oracle::EndpointEntry* end = &random_.pick(world.endpoints).second;
-  auto home = world.vpcs.find(end->vni);
+  auto home = world.vpcs.find(wanted_ ? Vni{wanted_->from.id} : end->vni);
   if (home == world.vpcs.end()) home = world.vpcs.begin();
   const oracle::VpcEntry& vpc = home->second;
   std::uint32_t vni = vpc.vni.value();
@@ -367,7 +403,7 @@ std::optional<Input> Traffic::from_compute_host(const World& world) {
   bool honest = true;
   std::optional<DomainId> tag = vpc.domain;
 
-  switch (random_.below(40)) {
+  switch (wanted_ ? 39 : random_.below(40)) {
     case 0: {  // into another tenant's network
       const auto& other = random_.pick(world.vpcs).second;
       vni = other.vni.value();
@@ -412,8 +448,10 @@ std::optional<Input> Traffic::from_compute_host(const World& world) {
   if (random_.percent(3)) inner_source = anywhere(random_.percent(70));
   if (random_.percent(2)) inner_source = random_.pick(world.endpoints).second.address;
 
+  if (wanted_) inner_source = wanted_->ends.source;
+
   Bytes inside;
-  if (random_.percent(4)) {
+  if (!wanted_ && random_.percent(4)) {
     inside = arp(world, vpc);
   } else {
     const Bytes packet = inner(world, tag, vpc.domain, inner_source);
@@ -440,9 +478,14 @@ std::optional<Input> Traffic::from_compute_host(const World& world) {
 
 std::optional<Input> Traffic::from_site(const World& world) {
   if (world.inbound.empty()) return std::nullopt;
-  const auto& [spi, sa] = random_.pick(world.inbound);
+  auto chosen = world.inbound.begin();
+  do {
+    chosen = std::next(world.inbound.begin(), static_cast<std::ptrdiff_t>(random_.below(world.inbound.size())));
+  } while (wanted_ && chosen->second.spec.tunnel.value() != wanted_->from.id);
+  const Spi spi = chosen->first;
+  const oracle::InboundSa& sa = chosen->second;
   Peer& peer = peers_[spi];
-  if (!peer.sent.empty() && random_.percent(5)) return random_.pick(peer.sent);
+  if (!wanted_ && !peer.sent.empty() && random_.percent(5)) return random_.pick(peer.sent);
 
   const auto tunnel = world.tunnels.find(sa.spec.tunnel);
   std::optional<DomainId> tag;
@@ -455,7 +498,7 @@ std::optional<Input> Traffic::from_site(const World& world) {
     for (int attempt = 0; attempt < 8 && !source; ++attempt) {
       if (table->second.empty()) break;
       const auto& route = random_.pick(table->second);
-      const auto leads = [&sa = sa](const auto& hop) {
+      const auto leads = [&sa](const auto& hop) {
         return hop.attachment == forward::AttachmentId::tunnel(sa.spec.tunnel);
       };
       if (std::any_of(route.nexthops.begin(), route.nexthops.end(), leads)) source = address_in(random_, route.prefix);
@@ -463,6 +506,7 @@ std::optional<Input> Traffic::from_site(const World& world) {
   }
   if (!source && !sa.spec.source_selectors.empty()) source = random_.pick(sa.spec.source_selectors).from;
   if (!source) source = anywhere(random_.percent(75));
+  if (wanted_) source = wanted_->ends.source;
   const Bytes packet = inner(world, tag, domain, *source);
 
   // The number: usually the next one.
@@ -487,7 +531,8 @@ std::optional<Input> Traffic::from_site(const World& world) {
   // A number too far ahead for the receiver to guess its high half is an accident, not where the sender goes on.
   if (sequence < peer.next + (1U << 20)) peer.next = std::max(peer.next, sequence + 1);
 
-  Bytes plain = packet.empty() ? Bytes{0x55, 0, 59} : oracle::esp_plaintext(packet);
+  const std::size_t unit = sa.cipher.alignment();
+  Bytes plain = oracle::esp_plaintext(packet.empty() ? Bytes(unit - 2, 0x55) : packet, unit);
   switch (random_.below(60)) {
     case 0:  // padding that is none
       plain[plain.size() - 2] = random_.byte();
@@ -500,7 +545,7 @@ std::optional<Input> Traffic::from_site(const World& world) {
       break;
     case 3: {  // more padding than needed
       plain.resize(plain.size() - 2 - plain[plain.size() - 2]);
-      const std::size_t padding = (4 - (plain.size() + 2) % 4) % 4 + 4 * random_.below(50);
+      const std::size_t padding = (unit - (plain.size() + 2) % unit) % unit + unit * random_.below(200 / unit);
       for (std::size_t i = 1; i <= padding; ++i) oracle::add8(plain, i);
       oracle::add8(plain, padding);
       oracle::add8(plain, source->is_v4() ? 4 : 41);
@@ -510,7 +555,7 @@ std::optional<Input> Traffic::from_site(const World& world) {
       break;
   }
   Spi named = spi;
-  const oracle::Gcm* gcm = &sa.gcm;
+  const oracle::EspCipher* cipher = &sa.cipher;
   switch (random_.below(100)) {  // one of them: with both it would be the other site's packet
     case 0:
       named = Spi{spi.value() ^ (1U << random_.below(32))};
@@ -519,12 +564,12 @@ std::optional<Input> Traffic::from_site(const World& world) {
       named = random_.pick(world.inbound).first;
       break;
     case 2:
-      gcm = &random_.pick(world.inbound).second.gcm;
+      if (const auto& other = random_.pick(world.inbound).second.cipher; plain.size() % other.alignment() == 0) cipher = &other;
       break;
     default:
       break;
   }
-  Bytes esp = oracle::esp_packet(*gcm, named, sequence, random_.percent(99) ? sa.spec.esn : !sa.spec.esn, plain);
+  Bytes esp = cipher->protect(named, sequence, random_.percent(99) ? sa.spec.esn : !sa.spec.esn, cipher->iv_of(sequence), plain);
   if (random_.percent(2)) flip(random_, esp, 0, esp.size());
   if (random_.percent(1)) flip(random_, esp, esp.size() - 16, esp.size());
   if (random_.percent(1)) esp.resize(random_.below(esp.size()));
@@ -558,6 +603,7 @@ std::optional<Input> Traffic::from_site(const World& world) {
 std::optional<Input> Traffic::from_kernel(const World& world) {
   if (world.host_ports.empty()) return std::nullopt;
   const auto& [attachment, entry] = random_.pick(world.host_ports);
+  if (attachment.kind == forward::AttachmentKind::kCircuit) return from_tap(world, entry);
   const auto owner = world.tied.find(entry.port);
   std::optional<DomainId> tag;
   if (owner != world.tied.end()) tag = world.domain_of(owner->second);

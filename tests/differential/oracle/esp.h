@@ -9,29 +9,47 @@
 #include "gateway/forward/sa.h"
 #include "tests/differential/oracle/bytes.h"
 
-// ESP in tunnel mode with AES-GCM (RFC 4303, RFC 4106) on top of OpenSSL.
+// ESP in tunnel mode (RFC 4303) on top of OpenSSL.
 
 namespace simplon::oracle {
 
-/// AES-GCM under one key.
-class Gcm {
+/// What encrypts and authenticates the packets of an SA: AES-GCM (RFC 4106) or ChaCha20-Poly1305 (RFC 7634), AES-CBC (RFC 3602)
+/// or nothing (RFC 2410) with HMAC-SHA2 (RFC 4868).
+class EspCipher {
  public:
-  /// `key`: with the four bytes of salt behind it (RFC 4106 section 8.1).
-  explicit Gcm(View key);
-  ~Gcm();
-  Gcm(const Gcm&) = delete;
-  Gcm& operator=(const Gcm&) = delete;
+  /// `key`: of an AEAD with four bytes of salt behind it.
+  EspCipher(crypto::EspSuite suite, View key, View integrity_key);
+  ~EspCipher();
+  EspCipher(EspCipher&&) noexcept;
+  EspCipher& operator=(EspCipher&&) = delete;
 
-  /// Ciphertext and the 16-byte tag behind it.
-  [[nodiscard]] Bytes seal(View iv, View associated, View plain) const;
-  /// Empty if the tag is wrong.
-  [[nodiscard]] std::optional<Bytes> open(View iv, View associated, View cipher_and_tag) const;
+  [[nodiscard]] std::size_t iv_bytes() const { return iv_bytes_; }
+  [[nodiscard]] std::size_t icv_bytes() const { return icv_bytes_; }
+  /// The encrypted part is a multiple of it.
+  [[nodiscard]] std::size_t alignment() const { return alignment_; }
+  [[nodiscard]] bool is_aead() const { return aead_; }
+  /// The IV that belongs to a number; AES-CBC's must not be predictable, so anything will do.
+  [[nodiscard]] Bytes iv_of(std::uint64_t sequence) const;
+
+  /// SPI, sequence number, `iv`, ciphertext and ICV. `plain` is of the right length.
+  [[nodiscard]] Bytes protect(Spi spi, std::uint64_t sequence, bool esn, View iv, View plain) const;
+  /// `packet` is long enough for SPI, number, IV and ICV, and its ciphertext of the right length. Empty: the ICV is wrong.
+  [[nodiscard]] std::optional<Bytes> open(View packet, std::uint64_t sequence, bool esn) const;
 
  private:
   struct Contexts;
+  [[nodiscard]] Bytes integrity(View packet, std::uint64_t sequence, bool esn) const;
   [[nodiscard]] Bytes nonce(View iv) const;
+
   std::unique_ptr<Contexts> contexts_;
   Bytes salt_;
+  Bytes cipher_key_;
+  Bytes integrity_key_;
+  std::size_t iv_bytes_ = 8;
+  std::size_t icv_bytes_ = 16;
+  std::size_t alignment_ = 4;
+  bool aead_ = true;
+  bool null_ = false;
 };
 
 /// Which numbers an inbound SA has seen (RFC 4303 section 3.4.3): all of them, in a set.
@@ -43,7 +61,9 @@ class SeenNumbers {
   [[nodiscard]] bool is_new(std::uint64_t number) const;
   void see(std::uint64_t number);
   /// The 64-bit number whose low half arrived: the lowest one that is not left of the window (RFC 4303 appendix A2.1).
-  [[nodiscard]] std::uint64_t whole(std::uint32_t low) const;
+  [[nodiscard]] std::uint64_t whole(std::uint32_t low) const { return whole(low, highest_); }
+  /// If `highest` were the highest.
+  [[nodiscard]] std::uint64_t whole(std::uint32_t low, std::uint64_t highest) const;
 
  private:
   std::uint64_t window_;
@@ -51,10 +71,8 @@ class SeenNumbers {
   std::set<std::uint64_t> seen_;
 };
 
-/// A packet in tunnel mode: SPI, sequence number, IV (which is the sequence number), what `gcm` makes of `plain`.
-[[nodiscard]] Bytes esp_packet(const Gcm& gcm, Spi spi, std::uint64_t sequence, bool esn, View plain);
 /// The packet with padding 1, 2, 3, ..., the padding's length and the next header behind it (RFC 4303 section 2.4).
-[[nodiscard]] Bytes esp_plaintext(View packet);
+[[nodiscard]] Bytes esp_plaintext(View packet, std::size_t alignment);
 
 /// What authentic plaintext contains.
 struct EspContents {

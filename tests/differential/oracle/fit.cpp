@@ -14,18 +14,21 @@ std::size_t ip_header(const IpAddress& address) { return address.is_v4() ? 20 : 
 
 }  // namespace
 
-/// The largest packet that, padded, with SPI, sequence number, IV (16 together), pad length, next header (2) and ICV
-/// (16), fits the path. The encrypted part comes in words of 4.
+/// The largest packet that, padded, with SPI, sequence number, IV, pad length, next header (2) and ICV, fits the path.
+/// The encrypted part comes in words, or in blocks.
 std::size_t Oracle::tunnel_mtu(TunnelId id, const OutboundSa& sa, const AdjacencyEntry& neighbor) const {
   const forward::SaPath& path = sa.spec.path;
-  const std::size_t around = ip_header(path.source) + (path.encap ? kUdp : 0) + 16 + 16;
+  const std::size_t around =
+      ip_header(path.source) + (path.encap ? kUdp : 0) + 8 + sa.cipher.iv_bytes() + sa.cipher.icv_bytes();
+  const std::size_t unit = sa.cipher.alignment();
   std::size_t mtu = 0;
-  if (neighbor.path_mtu >= around + 4) mtu = (neighbor.path_mtu - around) / 4 * 4 - 2;
+  if (neighbor.path_mtu >= around + unit) mtu = (neighbor.path_mtu - around) / unit * unit - 2;
   const std::size_t bound = world_.tunnels.at(id).mtu;
   return bound == 0 ? mtu : std::min(mtu, bound);
 }
 
 std::size_t Oracle::mtu_out(const Departure& exit) const {
+  if (exit.circuit != nullptr) return exit.circuit->mtu;
   if (exit.sa != nullptr) return tunnel_mtu(TunnelId{exit.egress.id}, *exit.sa, *exit.neighbor);
   const std::size_t around = ip_header(exit.vpc->vtep) + kUdp + 8 + 14;
   const std::size_t path = exit.neighbor->path_mtu;
@@ -37,6 +40,10 @@ std::size_t Oracle::mtu_back(AttachmentId ingress) const {
   if (ingress.kind == forward::AttachmentKind::kVpc) {
     const auto vpc = world_.vpcs.find(Vni{ingress.id});
     return vpc == world_.vpcs.end() ? 0 : vpc->second.mtu;
+  }
+  if (ingress.kind == forward::AttachmentKind::kCircuit) {
+    const auto circuit = world_.circuits.find(CircuitId{ingress.id});
+    return circuit == world_.circuits.end() ? 0 : circuit->second.mtu;
   }
   const TunnelId id{ingress.id};
   const auto tunnel = world_.tunnels.find(id);
@@ -59,6 +66,10 @@ void Oracle::clamp_mss(Inside& packet, AttachmentId egress, std::size_t mtu) con
 
   const auto asks = [this](AttachmentId attachment) {
     if (attachment.kind == forward::AttachmentKind::kVpc) return false;
+    if (attachment.kind == forward::AttachmentKind::kCircuit) {
+      const auto circuit = world_.circuits.find(CircuitId{attachment.id});
+      return circuit != world_.circuits.end() && circuit->second.clamp_mss;
+    }
     const auto tunnel = world_.tunnels.find(TunnelId{attachment.id});
     return tunnel != world_.tunnels.end() && tunnel->second.clamp_mss;
   };

@@ -32,37 +32,42 @@ bool allowed_in(const SaSpec& sa, const IpPacket& ip) {
 
 }  // namespace
 
-/// The checks in this order: selectors of the SA, domain, route, and for what is not for us the hop limit.
+/// The checks in this order: selectors of the SA, domain, policy, route, and for what is not for us the hop limit.
 void Oracle::route(Inside packet, Outcome& outcome) const {
-  const auto drop = [&](Drop why) -> Ending& {
-    Ending& ending = outcome.endings.emplace_back();
-    ending.drops.push_back({why, packet.ingress});
-    return ending;
-  };
-  if (packet.sa != nullptr && !allowed_in(packet.sa->spec, packet.ip)) return void(drop(Drop::kEspSelector));
+  const auto drop = [&](Drop why) { outcome.endings.emplace_back().drops.push_back({why, packet.ingress}); };
+  if (packet.sa != nullptr && !allowed_in(packet.sa->spec, packet.ip)) return drop(Drop::kEspSelector);
   const DomainId domain = *world_.domain_of(packet.ingress);
-  if (!world_.domains.contains(domain)) return void(drop(Drop::kNoDomain));
+  if (!world_.domains.contains(domain)) return drop(Drop::kNoDomain);
+  if (world_.policed(domain)) return police(std::move(packet), domain, outcome);
   const RouteEntry* route = world_.route_to(domain, packet.ip.flow.destination);
-  if (route == nullptr) return answer(packet, Answer::kNetUnreachable, 0, drop(Drop::kNoRoute));
-  if (route->action == forward::RouteAction::kUnreachable) {
-    return answer(packet, Answer::kRejected, 0, drop(Drop::kUnreachable));
-  }
-  if (route->action == forward::RouteAction::kLocal) {  // whatever its hop limit: eBGP uses 1
-    return punt(packet, route->nexthops.front().attachment, outcome.endings.emplace_back());
-  }
-  if (packet.ip.hops <= 1) return answer(packet, Answer::kTimeExceeded, 0, drop(Drop::kTtlExpired));
+  if (ends_here(packet, route, outcome)) return;
 
-  std::vector<AttachmentId> choices;
-  for (const auto& hop : route->nexthops) {
-    if (choices.empty() || choices.back() != hop.attachment) choices.push_back(hop.attachment);
-  }
+  std::vector<Hop> choices = World::hops_of(route->nexthops);
   // One of several nexthops that cannot take packets leaves them to the others.
   if (const auto usable = world_.usable_of(choices); !usable.empty()) choices = usable;
   if (choices.size() > 1) {
     if (const auto known = known_path_(*route, packet.ip.flow)) choices = {*known};
   }
-  for (const AttachmentId choice : choices) leave(packet, choice, outcome.endings.emplace_back());
-  outcome.choices = std::move(choices);
+  for (const Hop& choice : choices) {
+    leave(packet, choice, outcome);
+    outcome.choices.resize(outcome.endings.size(), choice);
+  }
+}
+
+bool Oracle::ends_here(const Inside& packet, const RouteEntry* route, Outcome& outcome) const {
+  const auto refuse = [&](Drop why, Answer answer_with) {
+    Ending ending;
+    ending.drops.push_back({why, packet.ingress});
+    answer(packet, answer_with, 0, std::move(ending), outcome);
+    return true;
+  };
+  if (route == nullptr) return refuse(Drop::kNoRoute, Answer::kNetUnreachable);
+  if (route->action == forward::RouteAction::kUnreachable) return refuse(Drop::kUnreachable, Answer::kRejected);
+  if (route->action == forward::RouteAction::kLocal) {  // whatever its hop limit: eBGP uses 1
+    punt(packet, route->nexthops.front().attachment, outcome.endings.emplace_back());
+    return true;
+  }
+  return packet.ip.hops <= 1 && refuse(Drop::kTtlExpired, Answer::kTimeExceeded);
 }
 
 void Oracle::punt(const Inside& packet, AttachmentId attachment, Ending& ending) const {
@@ -72,7 +77,15 @@ void Oracle::punt(const Inside& packet, AttachmentId attachment, Ending& ending)
     return;
   }
   Departure departure;
-  departure.packets.push_back(packet.bytes);
+  // To a TAP it goes in a frame from nobody.
+  Bytes whole;
+  if (attachment.kind == forward::AttachmentKind::kCircuit) {
+    whole = copy(host_port->second.mac.bytes);
+    add(whole, Bytes{2, 0, 0, 0, 0, 1});
+    add16(whole, packet.ip.family == 4 ? 0x0800 : 0x86dd);
+  }
+  add(whole, packet.bytes);
+  departure.packets.push_back(std::move(whole));
   departure.egress = attachment;
   departure.port = host_port->second.port;
   departure.to_host = true;
@@ -88,10 +101,18 @@ bool Oracle::port_missing(PortId id, forward::PortKind kind) const {
   return port == world_.ports.end() || port->second.kind != kind;
 }
 
-std::optional<Drop> Oracle::find_exit(AttachmentId egress, const IpAddress& inner_destination,
-                                      Departure& departure) const {
+std::optional<Drop> Oracle::find_exit(const Hop& hop, const IpAddress& inner_destination, Departure& departure) const {
+  const AttachmentId egress = hop.attachment;
   departure.egress = egress;
   if (!world_.domain_of(egress)) return Drop::kNoAttachment;
+  if (egress.kind == forward::AttachmentKind::kCircuit) {
+    departure.circuit = &world_.circuits.at(CircuitId{egress.id});
+    const auto neighbor = world_.neighbors.find({CircuitId{egress.id}, hop.gateway.value_or(inner_destination)});
+    if (neighbor == world_.neighbors.end()) return Drop::kNeighborUnresolved;
+    departure.to = neighbor->second;
+    departure.port = departure.circuit->port;
+    return std::nullopt;
+  }
   IpAddress outer;
   if (egress.kind == forward::AttachmentKind::kVpc) {
     departure.vpc = &world_.vpcs.at(Vni{egress.id});
@@ -114,23 +135,26 @@ std::optional<Drop> Oracle::find_exit(AttachmentId egress, const IpAddress& inne
 }
 
 /// Exit first, then size, then the hop: an ICMP error quotes the packet as it came.
-void Oracle::leave(Inside packet, AttachmentId egress, Ending& ending) const {
+void Oracle::leave(Inside packet, const Hop& hop, Outcome& outcome) const {
+  const AttachmentId egress = hop.attachment;
   Departure exit;
-  if (const auto why = find_exit(egress, packet.ip.flow.destination, exit)) {
+  Ending ending;
+  if (const auto why = find_exit(hop, packet.ip.flow.destination, exit)) {
     ending.drops.push_back({*why, packet.ingress});
-    if (*why == Drop::kEndpointUnknown) answer(packet, Answer::kHostUnreachable, 0, ending);
-    if (*why == Drop::kSaMissing) answer(packet, Answer::kNetUnreachable, 0, ending);
+    if (*why == Drop::kEndpointUnknown) return answer(packet, Answer::kHostUnreachable, 0, std::move(ending), outcome);
+    if (*why == Drop::kSaMissing) return answer(packet, Answer::kNetUnreachable, 0, std::move(ending), outcome);
+    outcome.endings.push_back(std::move(ending));
     return;
   }
   const std::size_t mtu = mtu_out(exit);
   const bool fits = packet.bytes.size() <= mtu;
   if (!fits && packet.ip.family == 6) {
     ending.drops.push_back({Drop::kPacketTooBig, packet.ingress});
-    return answer(packet, Answer::kTooBig, mtu, ending);
+    return answer(packet, Answer::kTooBig, mtu, std::move(ending), outcome);
   }
   if (!fits && (packet.ip.dont_fragment || mtu < 68)) {  // RFC 791 section 3.2: every path carries 68 bytes
     ending.drops.push_back({Drop::kFragmentationNeeded, packet.ingress});
-    return answer(packet, Answer::kTooBig, mtu, ending);
+    return answer(packet, Answer::kTooBig, mtu, std::move(ending), outcome);
   }
   clamp_mss(packet, egress, mtu);
   if (!packet.from_host) take_hop(packet.bytes);
@@ -152,12 +176,14 @@ void Oracle::leave(Inside packet, AttachmentId egress, Ending& ending) const {
     departure.packets.push_back(parts[i]);
     ending.departures.push_back(std::move(departure));
   }
+  outcome.endings.push_back(std::move(ending));
 }
 
 void Oracle::settle(const Ending& ending) {
   for (const Departure& departure : ending.departures) {
-    const std::size_t bytes = departure.packets.front().size();
-    if (!departure.to_host) {
+    const std::size_t bytes = departure.packets.front().size() - (departure.whole_frame ? 14U : 0U);
+    const bool closed = departure.circuit != nullptr && departure.circuit->port == forward::kNoPort;
+    if (!departure.to_host && !closed) {
       forward::TrafficTotals& counts = world_.counts(departure.egress);
       ++counts.tx_packets;
       counts.tx_bytes += bytes;
@@ -251,10 +277,39 @@ Bytes vxlan_frame(const Departure& departure, View packet, std::uint16_t source_
   return frame;
 }
 
+/// IEEE 802.1Q clause 9: the tags stand behind the addresses.
+Bytes tagged_frame(const Departure& departure, View packet) {
+  const CircuitEntry& circuit = *departure.circuit;
+  Bytes frame;
+  if (departure.whole_frame) {
+    add(frame, packet.first(12));
+  } else {
+    add(frame, departure.to.bytes);
+    add(frame, circuit.mac.bytes);
+  }
+  if (circuit.outer_vlan != 0) {
+    add16(frame, circuit.outer_type);
+    add16(frame, circuit.outer_vlan);
+  }
+  add16(frame, 0x8100);
+  add16(frame, circuit.vlan);
+  if (departure.whole_frame) {
+    add(frame, from(packet, 12));
+  } else {
+    add16(frame, packet[0] >> 4 == 4 ? 0x0800 : 0x86dd);
+    add(frame, packet);
+  }
+  return frame;
+}
+
 /// The identification is the sequence number's low half, so that packets that somebody fragments nevertheless differ.
-Bytes esp_frame(const Departure& departure, View packet, std::uint64_t sequence) {
+Bytes esp_frame(const Departure& departure, View packet, std::uint64_t sequence, View seen) {
   const SaSpec& sa = departure.sa->spec;
-  const Bytes esp = esp_packet(departure.sa->gcm, sa.spi, sequence, sa.esn, esp_plaintext(packet));
+  const EspCipher& cipher = departure.sa->cipher;
+  Bytes iv = cipher.iv_of(sequence);
+  const std::size_t at = 14 + (sa.path.source.is_v4() ? 20U : 40U) + (sa.path.encap ? 8U : 0U) + 8;
+  if (!cipher.is_aead() && seen.size() >= at + iv.size()) iv = copy(seen.subspan(at, iv.size()));
+  const Bytes esp = cipher.protect(sa.spi, sequence, sa.esn, iv, esp_plaintext(packet, cipher.alignment()));
   const auto outer_class = static_cast<std::uint8_t>(class_of(packet) & (sa.copy_dscp ? 0xff : 3));
   const IpAddress& ours = sa.path.source;
   const IpAddress& theirs = sa.path.destination;
@@ -275,18 +330,23 @@ Bytes esp_frame(const Departure& departure, View packet, std::uint64_t sequence)
 std::size_t frame_bytes(const Departure& departure) {
   const std::size_t packet = departure.packets.front().size();
   if (departure.to_host) return packet;
+  if (departure.circuit != nullptr) {
+    return packet + (departure.whole_frame ? 0U : 14U) + (departure.circuit->outer_vlan != 0 ? 8U : 4U);
+  }
   const auto ip = [](const IpAddress& address) -> std::size_t { return address.is_v4() ? 20 : 40; };
   if (departure.vpc != nullptr) return 14 + ip(departure.vpc->vtep) + 8 + 8 + 14 + packet;
   const forward::SaPath& path = departure.sa->spec.path;
-  const std::size_t padded = (packet + 2 + 3) / 4 * 4;
-  return 14 + ip(path.source) + (path.encap ? 8 : 0) + 16 + padded + 16;
+  const EspCipher& cipher = departure.sa->cipher;
+  const std::size_t padded = (packet + 2 + cipher.alignment() - 1) / cipher.alignment() * cipher.alignment();
+  return 14 + ip(path.source) + (path.encap ? 8 : 0) + 8 + cipher.iv_bytes() + padded + cipher.icv_bytes();
 }
 
-Bytes frame_of(const Departure& departure, std::size_t which, std::uint64_t number) {
+Bytes frame_of(const Departure& departure, std::size_t which, std::uint64_t number, View seen) {
   const Bytes& packet = departure.packets[which];
   if (departure.to_host) return packet;
+  if (departure.circuit != nullptr) return tagged_frame(departure, packet);
   if (departure.vpc != nullptr) return vxlan_frame(departure, packet, static_cast<std::uint16_t>(number));
-  return esp_frame(departure, packet, number);
+  return esp_frame(departure, packet, number, seen);
 }
 
 }  // namespace simplon::oracle

@@ -44,17 +44,21 @@ std::vector<IpAddress> Oracle::our_addresses(const Inside& packet) const {
   return others;
 }
 
-void Oracle::answer(const Inside& packet, Answer why, std::size_t mtu, Ending& ending) const {
-  if (!may_be_answered(packet.bytes, packet.ip)) return;
+void Oracle::answer(const Inside& packet, Answer why, std::size_t mtu, Ending ending, Outcome& outcome) const {
+  const auto done = [&] { outcome.endings.push_back(std::move(ending)); };
+  if (!may_be_answered(packet.bytes, packet.ip)) return done();
   const std::vector<IpAddress> sources = our_addresses(packet);
-  if (sources.empty()) return;
+  if (sources.empty()) return done();
   if (bucket && bucket->empty()) {
     ++ending.suppressed;
-    return;
+    return done();
   }
   ++ending.tokens;
 
   const bool v4 = packet.ip.family == 4;
+  // Its sender knows no other addresses (RFC 5508 section 4.2).
+  const Bytes& about = packet.came ? packet.came->first : packet.bytes;
+  const IpAddress to = (packet.came ? packet.came->second : packet.ip).flow.source;
   std::uint8_t type = 0, code = 0;
   std::uint32_t word = 0;
   switch (why) {
@@ -80,7 +84,7 @@ void Oracle::answer(const Inside& packet, Answer why, std::size_t mtu, Ending& e
   }
   // As much of the packet as fits 576 bytes (RFC 1812 section 4.3.2.3), 1,280 bytes (RFC 4443 section 2.4 (c)).
   const std::size_t headers = (v4 ? 20U : 40U) + 8U;
-  const std::size_t quoted = std::min(packet.bytes.size(), (v4 ? 576U : 1280U) - headers);
+  const std::size_t quoted = std::min(about.size(), (v4 ? 576U : 1280U) - headers);
 
   std::vector<Bytes> variants;
   for (const IpAddress& source : sources) {
@@ -89,9 +93,9 @@ void Oracle::answer(const Inside& packet, Answer why, std::size_t mtu, Ending& e
     add8(icmp, code);
     add16(icmp, 0);
     add32(icmp, word);
-    add(icmp, View(packet.bytes).first(quoted));
+    add(icmp, View(about).first(quoted));
     const std::uint16_t pseudo =
-        v4 ? std::uint16_t{0} : pseudo_header_sum(source, packet.ip.flow.source, 58, icmp.size());
+        v4 ? std::uint16_t{0} : pseudo_header_sum(source, to, 58, icmp.size());
     put16(icmp, 2, internet_checksum(icmp, pseudo));
 
     Bytes bytes;
@@ -99,7 +103,7 @@ void Oracle::answer(const Inside& packet, Answer why, std::size_t mtu, Ending& e
       bytes = {0x45, 0xc0, 0, 0, 0, 0, 0x40, 0, 64, 1, 0, 0};  // precedence 6: RFC 1812 section 4.3.2.5
       put16(bytes, 2, headers + quoted);
       add(bytes, source.bytes());
-      add(bytes, packet.ip.flow.source.bytes());
+      add(bytes, to.bytes());
       put16(bytes, 10, internet_checksum(bytes));
     } else {
       add32(bytes, 0x6c000000);
@@ -107,18 +111,17 @@ void Oracle::answer(const Inside& packet, Answer why, std::size_t mtu, Ending& e
       add8(bytes, 58);
       add8(bytes, 64);
       add(bytes, source.bytes());
-      add(bytes, packet.ip.flow.source.bytes());
+      add(bytes, to.bytes());
     }
     add(bytes, icmp);
     if (!parse_ip(bytes).drop) variants.push_back(std::move(bytes));  // else an address of ours that is none
   }
-  if (variants.empty()) return;
+  if (variants.empty()) return done();
 
   ++ending.originated;
   Departure exit;
   exit.originated = true;
   exit.error = true;
-  const std::size_t size = variants.front().size();
   exit.packets = std::move(variants);
   if (packet.from_host) {
     exit.egress = packet.ingress;
@@ -126,17 +129,39 @@ void Oracle::answer(const Inside& packet, Answer why, std::size_t mtu, Ending& e
     exit.port = world_.host_ports.at(packet.ingress).port;
     if (port_missing(exit.port, forward::PortKind::kHost)) {
       ending.drops.push_back({forward::Drop::kPortMissing, std::nullopt});
-      return;
+    } else {
+      ending.departures.push_back(std::move(exit));
     }
-    ending.departures.push_back(std::move(exit));
-    return;
+    return done();
   }
-  if (const auto lost = find_exit(packet.ingress, packet.ip.flow.source, exit)) {
+  if (packet.ingress.kind != forward::AttachmentKind::kCircuit) {
+    send_answer({packet.ingress, {}}, to, std::move(exit), ending);
+    return done();
+  }
+  // Behind a circuit are many neighbors: back to the sender leads the route to it.
+  const IpAddress sender = packet.came ? packet.sender : to;
+  const RouteEntry* back = world_.route_to(*world_.domain_of(packet.ingress), sender);
+  if (back == nullptr || back->action != forward::RouteAction::kForward) {
+    ending.drops.push_back({forward::Drop::kNoRoute, std::nullopt});
+    return done();
+  }
+  std::vector<Hop> hops = World::hops_of(back->nexthops);
+  if (const auto usable = world_.usable_of(hops); !usable.empty()) hops = usable;
+  for (const Hop& hop : hops) {
+    Ending one = ending;
+    send_answer(hop, to, exit, one);
+    outcome.endings.push_back(std::move(one));
+  }
+}
+
+void Oracle::send_answer(const Hop& hop, const IpAddress& to, Departure exit, Ending& ending) const {
+  if (const auto lost = find_exit(hop, to, exit)) {
     ending.drops.push_back({*lost, std::nullopt});
     return;
   }
-  if (size > mtu_out(exit)) {  // never fragmented, never answered
-    ending.drops.push_back({v4 ? forward::Drop::kFragmentationNeeded : forward::Drop::kPacketTooBig, std::nullopt});
+  if (exit.packets.front().size() > mtu_out(exit)) {  // never fragmented, never answered
+    ending.drops.push_back(
+        {to.is_v4() ? forward::Drop::kFragmentationNeeded : forward::Drop::kPacketTooBig, std::nullopt});
     return;
   }
   if (exit.sa != nullptr && !exit.sa->spec.esn && exit.sa->sequence == 0xffffffff) {

@@ -53,6 +53,7 @@ ParsedIp parse4(View bytes) {
   const View header = bytes.first(packet.header_bytes);
   if (ones_sum(header) != 0xffff) return refuse(Drop::kIpv4Checksum);
   const std::uint16_t fragment = get16(bytes, 6);
+  packet.fragment_id = get16(bytes, 4);
   packet.dont_fragment = (fragment & 0x4000) != 0;
   packet.more_fragments = (fragment & 0x2000) != 0;
   packet.fragment_offset = (fragment & 0x1fffU) * std::size_t{8};
@@ -84,6 +85,7 @@ void walk_extension_headers(View bytes, IpPacket& packet) {
     const std::size_t size = left < 8 ? 0 : (is_fragment ? 8 : (bytes[at + 1] + std::size_t{1}) * 8);
     if (is_fragment && left >= 8) {
       const std::uint16_t offset_more = get16(bytes, at + 2);
+      packet.fragment_id = get32(bytes, at + 4);
       packet.later_fragment = packet.later_fragment || offset_more >> 3 != 0;
       packet.fragment = packet.fragment || offset_more >> 3 != 0 || (offset_more & 1) != 0;
     }

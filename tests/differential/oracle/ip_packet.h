@@ -36,6 +36,7 @@ struct IpPacket {
   /// IPv4: bytes.
   std::size_t fragment_offset = 0;
   bool fragment = false;
+  std::uint32_t fragment_id = 0;
   /// Does not begin with a transport header.
   bool later_fragment = false;
 };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,13 +21,18 @@ struct Departure {
   std::vector<Bytes> packets;
   AttachmentId egress;
   PortId port;
-  // Exactly one of these three.
+  // Exactly one of these four.
   bool to_host = false;
   const VpcEntry* vpc = nullptr;
   OutboundSa* sa = nullptr;
+  const CircuitEntry* circuit = nullptr;
 
   const EndpointEntry* endpoint = nullptr;
   const AdjacencyEntry* neighbor = nullptr;
+  /// On a circuit: to whom.
+  MacAddress to{};
+  /// A frame that the kernel wrote, which only gets the circuit's tags.
+  bool whole_frame = false;
   bool arp = false;
   /// An ICMP error, or a fragment but the first.
   bool originated = false;
@@ -50,16 +56,32 @@ struct Ending {
   unsigned suppressed = 0;
 };
 
-enum class Origin : std::uint8_t { kHost, kVxlan, kEsp, kNone };
+enum class Origin : std::uint8_t { kHost, kVxlan, kEsp, kCircuit, kNone };
+
+/// What policy found out about a packet.
+struct PolicyVerdict {
+  bool seen = false;
+  bool known = false;
+  unsigned direction = 0;
+  bool error = false;
+  bool begun = false;
+  bool source_nat = false;
+  bool destination_nat = false;
+  bool netmapped = false;
+};
 
 /// What became of one received packet.
 struct Outcome {
   Origin origin = Origin::kNone;
   std::optional<AttachmentId> ingress;
   Flow flow;
-  /// One, unless the route has several nexthops and the flow was not seen before: then one for each of `choices`.
+  /// One, unless the route has several nexthops and the flow was not seen before: then one for each of `choices`. An
+  /// ICMP error of ours over such a route makes as many of each.
   std::vector<Ending> endings;
-  std::vector<AttachmentId> choices;
+  std::vector<Hop> choices;
+  /// The engine was free to choose, and its choice is not a permitted one: why.
+  std::string complaint;
+  PolicyVerdict policy;
 };
 
 /// Tokens for ICMP errors (RFC 1812 section 4.3.2.8): full at first, one more each 1/per_second. Times in nanoseconds.
@@ -90,16 +112,38 @@ struct Bucket {
 };
 
 /// Which nexthop of the route this flow takes, if that is known.
-using KnownPath = std::function<std::optional<AttachmentId>(const RouteEntry& route, const Flow& flow)>;
+using KnownPath = std::function<std::optional<Hop>(const RouteEntry& route, const Flow& flow)>;
+
+/// What an access list says.
+struct ListVerdict {
+  bool pass = true;
+  bool stateful = false;
+  std::uint64_t revision = 0;
+};
+
+/// What the engine did with the packet that the oracle has in hand, where it may choose.
+struct Answers {
+  std::function<bool(forward::Drop)> dropped;
+  /// The outer address and port of a new connection with source NAT.
+  std::function<std::optional<Outside>(const Ends& inside)> translation;
+};
 
 /// The forwarding function of the gateway, written to be read: one packet in, what becomes of it out. Nothing is fast
 /// here. Follow `receive`; docs/life-of-a-packet.md tells the same in words.
 class Oracle {
  public:
-  Oracle(World& world, KnownPath known_path) : world_(world), known_path_(std::move(known_path)) {}
+  Oracle(World& world, KnownPath known_path, Answers engine)
+      : world_(world), known_path_(std::move(known_path)), engine_(std::move(engine)) {}
 
   /// Limits ICMP errors; empty: there is no limit.
   std::optional<Bucket> bucket;
+  /// Nanoseconds.
+  std::uint64_t now = 0;
+  /// Called in the middle of `receive`: a packet of this kind, in ESP with an AEAD or
+  /// not, comes to a domain with policy.
+  std::function<void(Origin, bool aead)> on_origin;
+  /// What comes before this packet has to be over.
+  std::function<void()> on_guess;
 
   /// Takes a packet: replay windows and the counters of the way in move. What is sent counts in `settle`.
   [[nodiscard]] Outcome receive(PortId port, View bytes);
@@ -113,6 +157,9 @@ class Oracle {
     AttachmentId ingress;
     bool from_host = false;
     const InboundSa* sa = nullptr;
+    /// As its sender knows it, if it was translated; and the sender as the domain knows it.
+    std::shared_ptr<const std::pair<Bytes, IpPacket>> came{};
+    IpAddress sender{};
   };
   enum class Answer : std::uint8_t { kTimeExceeded, kNetUnreachable, kHostUnreachable, kRejected, kTooBig };
 
@@ -125,12 +172,28 @@ class Oracle {
   void esp(const IpAddress& source, const IpAddress& destination, std::uint8_t outer_class,
            std::optional<std::uint16_t> udp_source_port, View bytes, Outcome& outcome);
 
+  // Circuits: circuit.cpp
+  void from_circuit(const Port& port, View frame, Outcome& outcome);
+  void from_tap(AttachmentId attachment, View frame, Outcome& outcome) const;
+  void hand_to_kernel(const CircuitEntry& circuit, View frame, std::size_t tags, Outcome& outcome);
+
+  // Policy: police.cpp
+  struct Passage;
+  void police(Inside packet, DomainId domain, Outcome& outcome) const;
+  void police_later_fragment(Passage& passage, Outcome& outcome) const;
+  [[nodiscard]] std::optional<forward::Drop> begin_connection(Passage& passage, const ListVerdict& from,
+                                                              const ListVerdict& to, Outcome& outcome) const;
+  [[nodiscard]] std::optional<Outside> outside_of(const Passage& passage, const forward::NatRuleEntry& rule,
+                                                  AttachmentId owner, Outcome& outcome) const;
+
   // The decision and the way out: forward.cpp
   void route(Inside packet, Outcome& outcome) const;
-  void leave(Inside packet, AttachmentId egress, Ending& ending) const;
+  /// Where no packet leaves: no route, unreachable, ours, no hop left. False: it goes on to `route`.
+  [[nodiscard]] bool ends_here(const Inside& packet, const RouteEntry* route, Outcome& outcome) const;
+  void leave(Inside packet, const Hop& hop, Outcome& outcome) const;
   void punt(const Inside& packet, AttachmentId attachment, Ending& ending) const;
   /// Where a packet to `inner_destination` goes from `egress`; a name if it cannot.
-  [[nodiscard]] std::optional<forward::Drop> find_exit(AttachmentId egress, const IpAddress& inner_destination,
+  [[nodiscard]] std::optional<forward::Drop> find_exit(const Hop& hop, const IpAddress& inner_destination,
                                                        Departure& departure) const;
   [[nodiscard]] bool port_missing(PortId id, forward::PortKind kind) const;
 
@@ -142,16 +205,19 @@ class Oracle {
   [[nodiscard]] static std::vector<Bytes> fragments(const Bytes& packet, const IpPacket& ip, std::size_t mtu);
 
   // ICMP errors: icmp_errors.cpp
-  void answer(const Inside& packet, Answer why, std::size_t mtu, Ending& ending) const;
+  /// `ending` so far goes into `outcome` with the message; several times if the message may go several ways.
+  void answer(const Inside& packet, Answer why, std::size_t mtu, Ending ending, Outcome& outcome) const;
+  void send_answer(const Hop& hop, const IpAddress& to, Departure exit, Ending& ending) const;
   [[nodiscard]] std::vector<IpAddress> our_addresses(const Inside& packet) const;
 
   World& world_;
   KnownPath known_path_;
+  Answers engine_;
 };
 
 /// The frame or host packet that `departure` becomes, with packet `which` inside. `number`: for VXLAN the UDP source
-/// port, for ESP the sequence number.
-[[nodiscard]] Bytes frame_of(const Departure& departure, std::size_t which, std::uint64_t number);
+/// port, for ESP the sequence number. `seen`: where AES-CBC's IV, which nobody can predict, is taken from.
+[[nodiscard]] Bytes frame_of(const Departure& departure, std::size_t which, std::uint64_t number, View seen = {});
 /// Its length.
 [[nodiscard]] std::size_t frame_bytes(const Departure& departure);
 

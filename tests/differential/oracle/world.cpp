@@ -16,11 +16,12 @@ Overloaded(Fs...) -> Overloaded<Fs...>;
 }  // namespace
 
 InboundSa::InboundSa(const InstallInbound& install)
-    : spec(install.spec), gcm(install.spec.key.bytes()), seen(install.spec.replay_window) {
+    : spec(install.spec), cipher(install.spec.suite, install.spec.key.bytes(), install.spec.integrity_key.bytes()), seen(install.spec.replay_window) {
   if (install.used > 0) seen.see(install.used);
+  settled = seen.highest();
 }
 
-OutboundSa::OutboundSa(const SetOutbound& set) : spec(set.spec), gcm(set.spec.key.bytes()), sequence(set.used) {}
+OutboundSa::OutboundSa(const SetOutbound& set) : spec(set.spec), cipher(set.spec.suite, set.spec.key.bytes(), set.spec.integrity_key.bytes()), sequence(set.used) {}
 
 bool covers(const IpPrefix& prefix, const IpAddress& address) {
   if (prefix.family() != address.family()) return false;
@@ -92,6 +93,29 @@ void World::apply(const Change& change) {
                  [&](const ClearOutbound& clear) { outbound.erase(clear.tunnel); },
                  [&](const MoveInbound& move) { set_path(inbound, move.spi, move.path); },
                  [&](const MoveOutbound& move) { set_path(outbound, move.tunnel, move.path); },
+                 [&](const CircuitEntry& circuit) { circuits.insert_or_assign(circuit.id, circuit); },
+                 [&](const RemoveCircuit& remove) { circuits.erase(remove.id); },
+                 [&](const NeighborEntry& neighbor) {
+                   neighbors.insert_or_assign({neighbor.circuit, neighbor.address}, neighbor.mac);
+                 },
+                 [&](const RemoveNeighbor& remove) {
+                   neighbors.erase({remove.circuit, remove.address});
+                 },
+                 [&](const AclEntry& acl) { acls[acl.name].replace(acl); },
+                 [&](const RemoveAcl& remove) { acls.erase(remove.name); },
+                 [&](const PolicyEntry& entry) { policies.insert_or_assign(entry.attachment, entry); },
+                 [&](const RemovePolicy& remove) {
+                   policies.erase(remove.attachment);
+                   policy.meters.erase(remove.attachment);
+                 },
+                 [&](const NatEntry& entry) {
+                   nats.insert_or_assign(entry.domain, entry);
+                   policy.keep_counts(entry);
+                 },
+                 [&](const RemoveNat& remove) {
+                   nats.erase(remove.domain);
+                   policy.keep_counts({remove.domain, {}});
+                 },
              },
              change);
   std::erase_if(traffic, [this](const auto& item) { return !mentioned(item.first); });
@@ -106,6 +130,12 @@ bool World::mentioned(AttachmentId attachment) const {
       if (sa.spec.tunnel.value() == attachment.id) return true;
     }
   }
+  if (policies.contains(attachment)) return true;
+  for (const auto& [domain, nat] : nats) {
+    for (const forward::NatRuleEntry& rule : nat.rules) {
+      if (rule.kind != forward::NatKind::kDestination && rule.attachment == attachment) return true;
+    }
+  }
   for (const auto& [domain, table] : routes) {
     for (const RouteEntry& route : table) {
       if (route.action == forward::RouteAction::kUnreachable) continue;
@@ -117,14 +147,36 @@ bool World::mentioned(AttachmentId attachment) const {
   return false;
 }
 
-std::vector<AttachmentId> World::usable_of(const std::vector<AttachmentId>& attachments) const {
-  std::vector<AttachmentId> usable;
-  for (const AttachmentId attachment : attachments) {
-    if (!domain_of(attachment)) continue;
-    if (attachment.kind == forward::AttachmentKind::kTunnel && !outbound.contains(TunnelId{attachment.id})) continue;
-    usable.push_back(attachment);
+std::vector<Hop> World::usable_of(const std::vector<Hop>& hops) const {
+  std::vector<Hop> usable;
+  for (const Hop& hop : hops) {
+    const AttachmentId to = hop.attachment;
+    if (!domain_of(to)) continue;
+    if (to.kind == forward::AttachmentKind::kTunnel && !outbound.contains(TunnelId{to.id})) continue;
+    usable.push_back(hop);
   }
   return usable;
+}
+
+std::vector<Hop> World::hops_of(const std::vector<forward::NextHopEntry>& nexthops) {
+  std::vector<Hop> hops;
+  for (const auto& hop : nexthops) {
+    const Hop to{hop.attachment, hop.gateway};
+    if (std::find(hops.begin(), hops.end(), to) == hops.end()) hops.push_back(to);
+  }
+  return hops;
+}
+
+bool World::policed(DomainId domain) const {
+  if (nats.contains(domain)) return true;
+  return std::any_of(policies.begin(), policies.end(), [domain](const auto& item) { return item.second.domain == domain; });
+}
+
+const CircuitEntry* World::circuit_with(PortId port, std::uint16_t outer_vlan, std::uint16_t vlan) const {
+  for (const auto& [id, circuit] : circuits) {
+    if (circuit.port == port && circuit.outer_vlan == outer_vlan && circuit.vlan == vlan) return &circuit;
+  }
+  return nullptr;
 }
 
 bool World::wanted(const IpAddress& outer_destination) const {
@@ -141,9 +193,12 @@ std::optional<DomainId> World::domain_of(AttachmentId attachment) const {
   if (attachment.kind == forward::AttachmentKind::kVpc) {
     const auto found = vpcs.find(Vni{attachment.id});
     if (found != vpcs.end()) return found->second.domain;
-  } else {
+  } else if (attachment.kind == forward::AttachmentKind::kTunnel) {
     const auto found = tunnels.find(TunnelId{attachment.id});
     if (found != tunnels.end()) return found->second.domain;
+  } else {
+    const auto found = circuits.find(CircuitId{attachment.id});
+    if (found != circuits.end()) return found->second.domain;
   }
   return std::nullopt;
 }

@@ -13,15 +13,21 @@
 #include "gateway/forward/objects.h"
 #include "gateway/forward/sa.h"
 #include "tests/differential/oracle/esp.h"
+#include "tests/differential/oracle/policy_state.h"
 
 // What the gateway knows, as plain maps: the entries that the table writer was given, and the state of the SAs.
 
 namespace simplon::oracle {
 
+using forward::AclEntry;
 using forward::AdjacencyEntry;
 using forward::AttachmentId;
+using forward::CircuitEntry;
 using forward::EndpointEntry;
 using forward::HostPortEntry;
+using forward::NatEntry;
+using forward::NeighborEntry;
+using forward::PolicyEntry;
 using forward::PortId;
 using forward::RouteEntry;
 using forward::SaSpec;
@@ -33,6 +39,8 @@ struct Port {
   forward::PortKind kind = forward::PortKind::kUplink;
   MacAddress mac;
   bool fixup = false;
+  /// A host port with Ethernet frames (that of a circuit), not bare packets.
+  bool frames = false;
 };
 
 // One write to the tables. Entries stand for their upserts.
@@ -52,6 +60,22 @@ struct RemoveEndpoint {
 };
 struct RemoveTunnel {
   TunnelId id;
+};
+struct RemoveCircuit {
+  CircuitId id;
+};
+struct RemoveNeighbor {
+  CircuitId circuit;
+  IpAddress address;
+};
+struct RemoveAcl {
+  std::string name;
+};
+struct RemovePolicy {
+  AttachmentId attachment;
+};
+struct RemoveNat {
+  DomainId domain;
 };
 struct RemoveHostPort {
   AttachmentId attachment;
@@ -94,7 +118,8 @@ struct MoveOutbound {
 using Change =
     std::variant<PutDomain, RemoveDomain, VpcEntry, RemoveVpc, EndpointEntry, RemoveEndpoint, TunnelEntry, RemoveTunnel,
                  HostPortEntry, RemoveHostPort, RouteEntry, RemoveRoute, Port, RemovePort, SetAdjacency, InstallInbound,
-                 RemoveInbound, SetOutbound, ClearOutbound, MoveInbound, MoveOutbound>;
+                 RemoveInbound, SetOutbound, ClearOutbound, MoveInbound, MoveOutbound, CircuitEntry, RemoveCircuit,
+                 NeighborEntry, RemoveNeighbor, AclEntry, RemoveAcl, PolicyEntry, RemovePolicy, NatEntry, RemoveNat>;
 
 struct Usage {
   std::uint64_t packets = 0;
@@ -106,8 +131,10 @@ struct Usage {
 struct InboundSa {
   explicit InboundSa(const InstallInbound& install);
   SaSpec spec;
-  Gcm gcm;
+  EspCipher cipher;
   SeenNumbers seen;
+  /// The highest number before the burst that is under way.
+  std::uint64_t settled = 0;
   Usage usage;
   /// Told to the control plane when it asks: the first source that was not the path's (RFC 7296 section 2.23).
   std::optional<forward::SaMapping> mapping;
@@ -116,10 +143,17 @@ struct InboundSa {
 struct OutboundSa {
   explicit OutboundSa(const SetOutbound& set);
   SaSpec spec;
-  Gcm gcm;
+  EspCipher cipher;
   /// The last number used.
   std::uint64_t sequence = 0;
   Usage usage;
+};
+
+/// Where a route leads: an attachment and, on a circuit, the neighbor there that takes it further.
+struct Hop {
+  AttachmentId attachment;
+  std::optional<IpAddress> gateway;
+  friend auto operator<=>(const Hop&, const Hop&) = default;
 };
 
 struct World {
@@ -128,6 +162,8 @@ struct World {
   std::map<std::pair<Vni, IpAddress>, EndpointEntry> endpoints;
   std::map<TunnelId, TunnelEntry> tunnels;
   std::map<AttachmentId, HostPortEntry> host_ports;
+  std::map<CircuitId, CircuitEntry> circuits;
+  std::map<std::pair<CircuitId, IpAddress>, MacAddress> neighbors;
   /// Whose packets come in on a host port: those of the attachment that was last tied to it.
   std::map<PortId, AttachmentId> tied;
   std::map<DomainId, std::vector<RouteEntry>> routes;
@@ -136,21 +172,30 @@ struct World {
   std::map<IpAddress, AdjacencyEntry> adjacencies;
   std::map<Spi, InboundSa> inbound;
   std::map<TunnelId, OutboundSa> outbound;
+  std::map<std::string, AccessList> acls;
+  std::map<AttachmentId, PolicyEntry> policies;
+  std::map<DomainId, NatEntry> nats;
+  PolicyState policy;
   /// What was counted, of attachments that any entry mentions and ports that exist or existed.
   std::map<AttachmentId, forward::TrafficTotals> traffic;
   std::map<PortId, forward::TrafficTotals> port_traffic;
 
   void apply(const Change& change);
 
-  /// Configured, or mentioned by a route, a host port or an SA.
+  /// Configured, or mentioned by a route, a host port, an SA or a policy.
   [[nodiscard]] bool mentioned(AttachmentId attachment) const;
   /// Those that are configured and, if tunnels, have an outbound SA.
-  [[nodiscard]] std::vector<AttachmentId> usable_of(const std::vector<AttachmentId>& attachments) const;
+  [[nodiscard]] std::vector<Hop> usable_of(const std::vector<Hop>& hops) const;
   [[nodiscard]] bool wanted(const IpAddress& outer_destination) const;
   /// Of a configured attachment.
   [[nodiscard]] std::optional<DomainId> domain_of(AttachmentId attachment) const;
   /// The longest match (RFC 1812 section 5.2.4.3); nullptr if there is none.
   [[nodiscard]] const RouteEntry* route_to(DomainId domain, const IpAddress& destination) const;
+  /// The nexthops of a route, each once.
+  [[nodiscard]] static std::vector<Hop> hops_of(const std::vector<forward::NextHopEntry>& nexthops);
+  /// Some attachment of the domain has a policy, or the domain has NAT.
+  [[nodiscard]] bool policed(DomainId domain) const;
+  [[nodiscard]] const CircuitEntry* circuit_with(PortId port, std::uint16_t outer_vlan, std::uint16_t vlan) const;
   /// nullptr if it is not known or does not answer.
   [[nodiscard]] const AdjacencyEntry* neighbor(const IpAddress& outer_destination) const;
   [[nodiscard]] forward::TrafficTotals& counts(AttachmentId attachment) { return traffic[attachment]; }
