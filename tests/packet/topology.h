@@ -63,9 +63,13 @@ struct SaKeys {
 /// Tables of the drawing. Aborts if an entry is refused.
 class Topology {
  public:
+  using Queues = std::vector<std::shared_ptr<forward::PacketIo>>;
   /// `uplinks` serves both uplinks, `hosts` all host ports.
   Topology(forward::Tables& tables, std::shared_ptr<forward::PacketIo> uplinks,
            std::shared_ptr<forward::PacketIo> hosts)
+      : Topology(tables, Queues{std::move(uplinks)}, Queues{std::move(hosts)}) {}
+  /// The same with a queue for each worker.
+  Topology(forward::Tables& tables, Queues uplinks, Queues hosts)
       : tables_(tables), uplinks_(std::move(uplinks)), hosts_(std::move(hosts)) {
     ports();
     attachments();
@@ -105,10 +109,10 @@ class Topology {
 
  private:
   void ports() {
-    must(tables_.upsert_port({kFabric, forward::PortKind::kUplink, mac(kFabricMac), false, {uplinks_}}));
-    must(tables_.upsert_port({kWan, forward::PortKind::kUplink, mac(kWanMac), false, {uplinks_}}));
+    must(tables_.upsert_port({kFabric, forward::PortKind::kUplink, mac(kFabricMac), false, uplinks_}));
+    must(tables_.upsert_port({kWan, forward::PortKind::kUplink, mac(kWanMac), false, uplinks_}));
     for (const forward::PortId id : {kHostRedVpc, kHostRedTunnel, kHostBlueVpc, kHostBlueTunnel}) {
-      must(tables_.upsert_port({id, forward::PortKind::kHost, {}, false, {hosts_}}));
+      must(tables_.upsert_port({id, forward::PortKind::kHost, {}, false, hosts_}));
     }
   }
   void attachments() {
@@ -203,8 +207,8 @@ class Topology {
   }
 
   forward::Tables& tables_;
-  std::shared_ptr<forward::PacketIo> uplinks_;
-  std::shared_ptr<forward::PacketIo> hosts_;
+  Queues uplinks_;
+  Queues hosts_;
 };
 
 }  // namespace simplon::test

@@ -158,17 +158,40 @@ const NatRules::Destination* NatRules::destination(const FlowKey& key) const noe
 
 bool NatRules::is_outside(std::uint32_t address) const noexcept { return any_of(outside, address); }
 
-bool NatRules::map_in(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
-  bool changed = false;
-  for (const Netmap& map : netmaps) {
+bool NatRules::is_pool(std::uint32_t address) const noexcept {
+  for (const Source& rule : sources) {
+    if (rule.pool.contains(address)) return true;
+  }
+  return false;
+}
+
+namespace {
+
+template <class Hit>
+void map_each(const std::vector<NatRules::Netmap>& netmaps, std::uint32_t slot, Ipv4Ends& ends, Hit&& hit) noexcept {
+  for (const NatRules::Netmap& map : netmaps) {
     if (map.slot != slot) continue;
     std::uint32_t& address = map.remote ? ends.source : ends.destination;
     if (!map.outside.contains(address)) continue;
     address = map.to_inside(address);
+    hit(map);
+  }
+}
+
+}  // namespace
+
+bool NatRules::map_in(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
+  bool changed = false;
+  map_each(netmaps, slot, ends, [&](const Netmap& map) {
     map.hits[worker].add();
     changed = true;
-  }
+  });
   return changed;
+}
+
+Ipv4Ends NatRules::mapped_in(std::uint32_t slot, Ipv4Ends ends) const noexcept {
+  map_each(netmaps, slot, ends, [](const Netmap&) {});
+  return ends;
 }
 
 bool NatRules::map_out(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {

@@ -15,8 +15,10 @@
 #include "gateway/forward/sa.h"
 #include "gateway/forward/src/address_key.h"
 #include "gateway/forward/src/connections.h"
+#include "gateway/forward/src/crew.h"
 #include "gateway/forward/src/fib.h"
 #include "gateway/forward/src/policy_state.h"
+#include "gateway/forward/src/shard.h"
 #include "gateway/forward/src/stable_array.h"
 #include "gateway/forward/src/table_limits.h"
 #include "gateway/forward/src/vxlan_headers.h"
@@ -266,8 +268,12 @@ struct TableState {
         circuits(quiescence),
         neighbors(quiescence),
         inbound(quiescence),
+        strays(quiescence),
         asked(std::make_unique<AskedNeighbors[]>(worker_count)) {
-    for (unsigned i = 0; i < worker_count; ++i) connections.push_back(std::make_unique<ConnectionTable>());
+    for (unsigned i = 0; i < worker_count; ++i) {
+      connections.push_back(std::make_unique<ConnectionTable>(ConnectionTable::kDefaultCapacity, NatShare{i, worker_count}));
+    }
+    if (worker_count > 1) crew = std::make_unique<Crew>(worker_count);
   }
 
   unsigned workers;
@@ -294,9 +300,12 @@ struct TableState {
   /// SPI in host byte order. The Sa outlives its entry by a grace period.
   /// nullptr: expected (EarlyEsp).
   WaitFreeMap<std::uint32_t, const Sa*, SpiHash> inbound;
+  Strays strays;
   std::atomic<const InputList*> inputs{nullptr};
   /// One per worker, which writes to it.
   std::unique_ptr<AskedNeighbors[]> asked;
+  /// nullptr: there is one worker.
+  std::unique_ptr<Crew> crew;
 };
 
 }  // namespace simplon::forward

@@ -404,6 +404,7 @@ void Tables::reclaim() {
   state_->inbound.go_on_growing(kBucketsPerCall);
   state_->neighbors.go_on_growing(kBucketsPerCall);
   writer_->publish_routes();
+  writer_->settle_strays();
   state_->quiescence.advance();
 }
 

@@ -327,7 +327,7 @@ LiveTrace::~LiveTrace() = default;
 
 Result<std::unique_ptr<LiveTrace>> LiveTrace::create(const Tables& tables, AttachmentId from, const PacketFilter& filter) {
   if (!tables.domain_of(from)) return Unexpected(no_such(from));
-  return std::unique_ptr<LiveTrace>(new LiveTrace(std::make_shared<Recorder>(tables.slot_of(from), filter)));
+  return std::unique_ptr<LiveTrace>(new LiveTrace(std::make_shared<Recorder>(tables.slot_of(from), filter, std::make_shared<Recorder::Luggage>())));
 }
 
 std::shared_ptr<Watch> LiveTrace::watch() const { return recorder_; }
