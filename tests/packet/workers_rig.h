@@ -15,18 +15,18 @@ namespace simplon::test {
 /// The gateway of topology.h with several workers, each with queues of its own on all ports.
 class WorkersRig {
  public:
-  explicit WorkersRig(unsigned workers) : pool(forward::FramePool::create(16384).value()), tables(workers) {
-    for (unsigned i = 0; i < workers; ++i) {
+  explicit WorkersRig(unsigned count) : pool(forward::FramePool::create(16384).value()), tables(count) {
+    for (unsigned i = 0; i < count; ++i) {
       uplinks.push_back(std::make_shared<forward::MemoryIo>(pool));
       hosts.push_back(std::make_shared<forward::MemoryIo>(pool));
     }
     topology = std::make_unique<Topology>(tables, queues(uplinks), queues(hosts));
-    woken.resize(workers);
-    for (unsigned i = 0; i < workers; ++i) {
+    woken.resize(count);
+    for (unsigned i = 0; i < count; ++i) {
       forward::WorkerOptions options;
       options.index = i;
       options.wake = [this, i] { ++woken[i]; };
-      this->workers.push_back(std::make_unique<forward::Worker>(tables, pool, clock, options));
+      workers.push_back(std::make_unique<forward::Worker>(tables, pool, clock, options));
     }
   }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "gateway/forward/src/shard.h"
 #include "gateway/forward/src/table_state.h"
 
 namespace simplon::forward {

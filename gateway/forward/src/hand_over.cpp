@@ -94,7 +94,8 @@ void hand_over(Burst& burst) noexcept {
     }
     burst.counters.handed_over.add();
     if (burst.watch != nullptr) burst.watch->handed_over(burst, number);
-    ring.push({packet.data, packet.ingress, packet.flow_hash, packet.port, packet.length, packet.inner});
+    const Attachment& from = *packet.attachment;
+    ring.push({packet.data, packet.ingress, from.id, from.kind, from.domain, packet.flow_hash, packet.port, packet.length, packet.inner});
     handed = true;
   }
   if (!handed) return;
@@ -116,8 +117,13 @@ std::size_t take_over(Burst& burst, unsigned from, std::size_t most) noexcept {
     packet.inner = item.inner;
     packet.attachment = burst.tables.attachments[item.ingress].object.load(std::memory_order_acquire);
     if (burst.watch != nullptr) burst.watch->taken_over(burst, number);
-    // It may have gone away on the way here.
-    if (packet.attachment == nullptr) return burst.drop(number, Drop::kNoAttachment);
+    const Attachment* found = packet.attachment;
+    const bool same = found != nullptr && found->id == item.attachment && found->kind == item.kind &&
+                      found->domain == item.domain;
+    if (!same) {  // it went away, or to another domain, while the packet was on its way
+      packet.ingress = 0;
+      return burst.drop(number, Drop::kNoAttachment);
+    }
     burst.policed.push(number);
   });
   burst.counters.taken_over.add(count);

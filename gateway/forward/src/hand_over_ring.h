@@ -7,17 +7,25 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "gateway/forward/objects.h"
 #include "gateway/forward/packet.h"
 #include "gateway/forward/src/inner_packet.h"
 #include "gateway/forward/src/stable_array.h"
 
 namespace simplon::forward {
 
-/// A packet between two of its stages, on its way to another worker. Values and slot numbers: a pointer into the tables would
-/// die at the quiescent point of the worker that had it. The frame belongs to the ring, then to whoever took it out.
+struct Domain;
+
+/// A packet between two of its stages, on its way to another worker. Values and slot numbers: what a pointer leads to in the tables may
+/// end at the quiescent point of the worker that had it. The frame belongs to the ring, then to whoever took it out.
 struct HandedOver {
   std::uint8_t* data = nullptr;
+  /// A slot, and who had it: it may be given to another attachment while the packet is on its way.
   std::uint32_t ingress = 0;
+  std::uint32_t attachment = 0;
+  AttachmentKind kind = AttachmentKind::kVpc;
+  /// Whose address is compared, never followed.
+  const Domain* domain = nullptr;
   std::uint32_t flow_hash = 0;
   PortId port = kNoPort;
   std::uint16_t length = 0;

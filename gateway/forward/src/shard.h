@@ -5,7 +5,7 @@
 
 #include "gateway/forward/src/connections.h"
 #include "gateway/forward/src/nat.h"
-#include "gateway/forward/src/wait_free_map.h"
+#include "gateway/forward/src/strays.h"
 
 namespace simplon::forward {
 
@@ -23,12 +23,6 @@ namespace simplon::forward {
 /// Chooses evenly by the upper half of the hash.
 [[nodiscard]] constexpr unsigned worker_by(std::uint64_t hash, unsigned workers) noexcept {
   return static_cast<unsigned>((hash >> 32) * workers >> 32);
-}
-
-/// One address and port of the flow, with nobody at the other end.
-[[nodiscard]] inline FlowKey end_of(const FlowKey& key, bool destination) noexcept {
-  const FlowKey from = destination ? key.reversed() : key;
-  return {from.source, {}, from.context, from.ports & 0xffffU};
 }
 
 [[nodiscard]] inline std::uint64_t end_hash(const FlowKey& key, bool destination) noexcept {
@@ -61,23 +55,5 @@ template <class Egress>
   if (to) return worker_by(end_hash(key, true), workers);
   return worker_by(ConnectionTable::shard_hash(key), workers);
 }
-
-struct FlowKeyHash {
-  [[nodiscard]] std::uint64_t operator()(const FlowKey& key) const noexcept { return key.hash(); }
-};
-
-/// Connections that are with another worker than `worker_of` says: the rules that they began under, or the number of workers,
-/// are others now. By whole key, or by the end that source NAT is for.
-using Strays = WaitFreeMap<FlowKey, std::uint32_t, FlowKeyHash>;
-
-/// nullptr: it is none of them.
-[[nodiscard]] inline const std::uint32_t* find_stray(const Strays& strays, const FlowKey& key) noexcept {
-  if (const std::uint32_t* found = strays.find(key)) return found;
-  if (const std::uint32_t* found = strays.find(end_of(key, false))) return found;
-  return strays.find(end_of(key, true));
-}
-
-/// Writer thread: notes what packets of the connection would not find at `worker`.
-void note_stray(Strays& strays, const NatRules& nat, const ConnectionTable::Copy& connection, unsigned worker, unsigned workers);
 
 }  // namespace simplon::forward

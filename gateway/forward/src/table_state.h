@@ -15,11 +15,10 @@
 #include "gateway/forward/sa.h"
 #include "gateway/forward/src/address_key.h"
 #include "gateway/forward/src/connections.h"
-#include "gateway/forward/src/crew.h"
 #include "gateway/forward/src/fib.h"
 #include "gateway/forward/src/policy_state.h"
-#include "gateway/forward/src/shard.h"
 #include "gateway/forward/src/stable_array.h"
+#include "gateway/forward/src/strays.h"
 #include "gateway/forward/src/table_limits.h"
 #include "gateway/forward/src/vxlan_headers.h"
 #include "gateway/forward/src/wait_free_map.h"
@@ -252,29 +251,11 @@ class RouteValue {
   std::uint32_t raw_;
 };
 
+class Crew;
+
 struct TableState {
-  explicit TableState(unsigned worker_count)
-      : workers(worker_count),
-        quiescence(worker_count),
-        attachments(kMaxAttachments),
-        vnis(kVnis),
-        adjacencies(kMaxAdjacencies),
-        groups(kMaxGroups),
-        ports(kMaxPorts),
-        policies(kMaxAttachments),
-        acls(kMaxAcls),
-        fib_arena(quiescence),
-        endpoints(quiescence),
-        circuits(quiescence),
-        neighbors(quiescence),
-        inbound(quiescence),
-        strays(quiescence),
-        asked(std::make_unique<AskedNeighbors[]>(worker_count)) {
-    for (unsigned i = 0; i < worker_count; ++i) {
-      connections.push_back(std::make_unique<ConnectionTable>(ConnectionTable::kDefaultCapacity, NatShare{i, worker_count}));
-    }
-    if (worker_count > 1) crew = std::make_unique<Crew>(worker_count);
-  }
+  explicit TableState(unsigned worker_count);
+  ~TableState();
 
   unsigned workers;
   Quiescence quiescence;
