@@ -50,15 +50,18 @@ struct TrafficTotals {
 
 /// What one worker did with its packets. Between two bursts, exactly:
 ///
-///     received + originated = sent + punted + sum(drops)
+///     received + originated + taken_over = sent + punted + sum(drops) + handed_over
 ///
 /// `received`: from a port, host ports included. `originated`: ICMP errors and additional fragments. `sent`: taken by an
-/// uplink. `punted`: taken by a host port.
+/// uplink. `punted`: taken by a host port. `handed_over`: to another worker, which takes it over in its next turn; summed over
+/// workers that have ended, and `finish`ed, the two are equal.
 struct alignas(64) WorkerCounters {
   Counter received;
   Counter originated;
   Counter sent;
   Counter punted;
+  Counter handed_over;
+  Counter taken_over;
   /// ICMP errors not sent because of the rate limit (not part of the identity).
   Counter icmp_suppressed;
   std::array<Counter, kDropCount> drops;

@@ -182,6 +182,8 @@ class Tables {
 
   [[nodiscard]] Quiescence& quiescence() noexcept;
   [[nodiscard]] const TableState& state() const noexcept { return *state_; }
+  /// For the writer, before workers run.
+  [[nodiscard]] TableState& writable_state() noexcept { return *state_; }
   [[nodiscard]] unsigned workers() const noexcept;
 
  private:

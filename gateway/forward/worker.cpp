@@ -28,26 +28,48 @@
 
 #include <chrono>
 #include <span>
+#include <utility>
 
 #include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/crew.h"
+#include "gateway/forward/src/hand_over.h"
 #include "gateway/forward/src/pipeline.h"
 #include "gateway/forward/src/table_state.h"
 
 namespace simplon::forward {
 
+namespace {
+
+/// Chosen by us: some hundred microseconds, longer than a burst of the worker that is helped.
+constexpr unsigned kPatience = 4096;
+
+}  // namespace
+
 Worker::Worker(Tables& tables, FramePool& pool, const Clock& clock, WorkerOptions options)
     : tables_(tables),
       clock_(clock),
-      options_(options),
-      burst_(std::make_unique<Burst>(tables.state(), pool, counters_, options.index,
-                                     IcmpLimiter(options.icmp_errors_per_second, options.icmp_error_burst))) {
-  burst_->reassembles = options.reassembles;
+      options_(std::move(options)),
+      crew_(tables.state().crew.get()),
+      burst_(std::make_unique<Burst>(tables.state(), pool, counters_, options_.index,
+                                     IcmpLimiter(options_.icmp_errors_per_second, options_.icmp_error_burst))) {
+  burst_->reassembles = options_.reassembles;
+  if (crew_ != nullptr) crew_->join(options_.index, &options_.wake);
 }
 
-Worker::~Worker() { go_offline(); }
+Worker::~Worker() {
+  tables_.quiescence().offline(options_.index);
+  if (crew_ != nullptr) crew_->leave(options_.index);
+}
 
-void Worker::go_online() noexcept { tables_.quiescence().online(options_.index); }
-void Worker::go_offline() noexcept { tables_.quiescence().offline(options_.index); }
+void Worker::go_online() noexcept {
+  tables_.quiescence().online(options_.index);
+  if (crew_ != nullptr) crew_->wakes(options_.index);
+}
+
+void Worker::go_offline() noexcept {
+  tables_.quiescence().offline(options_.index);
+  if (crew_ != nullptr) crew_->sleeps(options_.index);
+}
 
 std::size_t Worker::poll_once() noexcept {
   static_assert(kBurst == Burst::kReceived);
@@ -60,6 +82,7 @@ std::size_t Worker::poll_once() noexcept {
     forward(burst);
     if (!burst.early.empty()) total = 1;
   }
+  if (crew_ != nullptr) total += take_over(burst);
   const std::span<Packet> received(burst.io.data(), kBurst);
   const InputList* inputs = tables_.state().inputs.load(std::memory_order_acquire);
   for (PacketIo* io : inputs->of_worker[options_.index]) {
@@ -79,8 +102,42 @@ std::size_t Worker::poll_once() noexcept {
     counters_.received.add(count);
     forward(burst);
   }
+  if (crew_ != nullptr) total = with_others(total);
   tables_.quiescence().quiescent(options_.index);
   return total;
+}
+
+std::size_t Worker::take_over(Burst& burst) noexcept {
+  std::size_t total = 0;
+  for (unsigned from = 0; from < crew_->workers(); ++from) {
+    if (from == options_.index || crew_->ring(from, options_.index).empty()) continue;
+    begin(burst);
+    total += forward::take_over(burst, from, kBurst);
+    forward(burst);
+  }
+  return total;
+}
+
+/// After a turn with so many packets of its own.
+std::size_t Worker::with_others(std::size_t packets) noexcept {
+  crew_->found(options_.index, packets > 0);
+  if (packets > 0) return packets;
+  burst_->heavy_bursts = 0;
+  if (crew_->esp.help(options_.index, burst_->esp_jobs.batch)) {
+    patience_ = kPatience;
+    return 1;
+  }
+  if (patience_ == 0) return 0;
+  --patience_;
+  return 1;
+}
+
+void Worker::finish() noexcept {
+  if (crew_ == nullptr) return;
+  go_online();
+  while (take_over(*burst_) > 0) {
+  }
+  go_offline();
 }
 
 void Worker::begin(Burst& burst) noexcept {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "gateway/forward/counters.h"
@@ -14,6 +15,7 @@
 namespace simplon::forward {
 
 struct Burst;
+class Crew;
 class Watch;
 
 /// Chosen by us. ICMP errors cost more than they are worth under a flood (RFC 1812 section 4.3.2.8, RFC 4443
@@ -24,6 +26,9 @@ struct WorkerOptions {
   std::uint32_t icmp_error_burst = 200;
   /// Whether outer ESP packets that came in fragments are put together; else each is dropped.
   bool reassembles = true;
+  /// Ends the sleep of this worker's thread. Other workers call it, from their threads, until all have ended. Without it they
+  /// can give a sleeping worker nothing before it looks by itself.
+  std::function<void()> wake;
 };
 
 /// One core's forwarding loop: receive, the stages in packet order (see worker.cpp), transmit.
@@ -48,7 +53,8 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   /// One burst from each port, through all stages and out; ends in a quiescent state. Returns how many packets were
-  /// received, or more than none while packets wait for their SA. Never blocks, never allocates memory.
+  /// received, or more than none while packets wait for their SA, or other workers may want help soon. Never blocks, never
+  /// allocates memory.
   std::size_t poll_once() noexcept;
 
   void go_online() noexcept;
@@ -71,6 +77,10 @@ class Worker {
     go_offline();
   }
 
+  /// Forwards what other workers handed over before they ended. All workers of the tables have ended; any thread, one after
+  /// the other.
+  void finish() noexcept;
+
   /// From the next burst on `watch` looks at every packet; nullptr: nobody. The former one is in use until the worker has
   /// passed a quiescent point. Any thread.
   void watch(Watch* watch) noexcept { watch_.store(watch, std::memory_order_release); }
@@ -80,13 +90,18 @@ class Worker {
 
  private:
   void begin(Burst& burst) noexcept;
+  [[nodiscard]] std::size_t take_over(Burst& burst) noexcept;
+  [[nodiscard]] std::size_t with_others(std::size_t packets) noexcept;
   static void forward(Burst& burst) noexcept;
   [[gnu::cold, gnu::noinline]] static void forward_watched(Burst& burst) noexcept;
 
   Tables& tables_;
   const Clock& clock_;
   WorkerOptions options_;
+  Crew* crew_;
   std::unique_ptr<Burst> burst_;
+  /// Looks for something to help with, before it counts as idle again.
+  unsigned patience_ = 0;
   std::atomic<Watch*> watch_{nullptr};
   WorkerCounters counters_;
 };

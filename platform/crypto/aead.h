@@ -32,7 +32,7 @@ enum class AeadBackend : std::uint8_t { kIpsecMb, kOpenSsl };
 
 /// One expanded key. In place: ciphertext takes the place of plaintext and back.
 ///
-/// Threads: one at a time per key (the worker that owns the SA). Never allocates after `create`. The expanded key is
+/// Threads: any, after `create`. Never allocates after `create`. The expanded key is
 /// overwritten on destruction and kept out of core dumps.
 class AeadKey {
  public:

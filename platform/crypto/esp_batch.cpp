@@ -14,15 +14,14 @@ EspBatch::EspBatch(AeadBackend backend)
 
 EspBatch::~EspBatch() = default;
 
-bool EspBatch::use_lanes() const noexcept {
-  if (lanes_ == nullptr || size_ < kWorthIt) return false;
+bool EspBatch::use_lanes(std::span<const Item> items) const noexcept {
+  if (lanes_ == nullptr || items.size() < kWorthIt) return false;
   const auto is_etm = [](const Item& item) { return !item.key->is_aead(); };
-  return static_cast<std::size_t>(std::count_if(items_.begin(), items_.begin() + size_, is_etm)) >= kWorthIt;
+  return static_cast<std::size_t>(std::count_if(items.begin(), items.end(), is_etm)) >= kWorthIt;
 }
 
-void EspBatch::seal() noexcept {
-  const std::span<Item> items(items_.data(), size_);
-  const bool lanes = use_lanes();
+void EspBatch::seal(std::span<Item> items) noexcept {
+  const bool lanes = use_lanes(items);
   if (lanes) run_lanes(*lanes_, items, LaneWork::kSeal);
   for (Item& item : items) {
     if (item.key->is_aead()) {
@@ -33,9 +32,8 @@ void EspBatch::seal() noexcept {
   }
 }
 
-void EspBatch::open() noexcept {
-  const std::span<Item> items(items_.data(), size_);
-  const bool lanes = use_lanes();
+void EspBatch::open(std::span<Item> items) noexcept {
+  const bool lanes = use_lanes(items);
   if (lanes) run_lanes(*lanes_, items, LaneWork::kOpen);
   for (Item& item : items) {
     if (item.key->is_aead()) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "platform/crypto/esp_key.h"
 
@@ -15,7 +16,8 @@ namespace simplon::crypto {
 /// ipsec-mb computes AES-CBC and HMAC of up to sixteen packets side by side, and a lone packet costs as much as sixteen:
 /// so all of a burst are submitted, then drained once. Fewer than kWorthIt go through OpenSSL, one by one.
 ///
-/// Threads: one at a time; a worker has its own. Never allocates after construction.
+/// Threads: one at a time; a worker has its own. Items may be of another worker's batch, and of keys that others work with at
+/// the same time. Never allocates after construction.
 class EspBatch {
  public:
   static constexpr std::size_t kCapacity = 256;
@@ -45,18 +47,22 @@ class EspBatch {
   }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] const Item& operator[](std::size_t i) const noexcept { return items_[i]; }
+  [[nodiscard]] std::span<Item> items() noexcept { return {items_.data(), size_}; }
   void clear() noexcept { size_ = 0; }
 
   /// Encrypts and writes the ICVs. The caller has written the IVs of AES-CBC, unpredictable ones; those of AEADs are
   /// written here.
-  void seal() noexcept;
+  void seal() noexcept { seal(items()); }
   /// Checks the ICVs and decrypts. The bytes of the ICVs are overwritten.
-  void open() noexcept;
+  void open() noexcept { open(items()); }
+  /// The same for other items than its own, at most kCapacity.
+  void seal(std::span<Item> items) noexcept;
+  void open(std::span<Item> items) noexcept;
 
   struct Lanes;
 
  private:
-  [[nodiscard]] bool use_lanes() const noexcept;
+  [[nodiscard]] bool use_lanes(std::span<const Item> items) const noexcept;
 
   std::unique_ptr<Lanes, void (*)(Lanes*)> lanes_;
   std::size_t size_ = 0;

@@ -30,7 +30,7 @@ struct EtmKeyDeleter {
 /// to an EspBatch. `EspBatch` takes every suite.
 ///
 /// Units: `sequence` is the full number in host byte order; its high half counts only with ESN.
-/// Threads: one at a time per key (the worker that owns the SA). Never allocates after `create`. The expanded keys are
+/// Threads: any, after `create`. Never allocates after `create`. The expanded keys are
 /// overwritten on destruction and kept out of core dumps.
 class EspKey {
  public:

@@ -84,9 +84,11 @@ std::size_t BenchIo::transmit(std::span<const Packet> packets) noexcept {
   return packets.size();
 }
 
-Cloud::Cloud(unsigned tenants, std::size_t frames)
-    : pool(FramePool::create(frames).value()), io(std::make_shared<BenchIo>(pool)) {
-  must(tables.upsert_port({kUplink, PortKind::kUplink, kOurMac, false, {io}}));
+Cloud::Cloud(unsigned tenants, std::size_t frames, unsigned workers)
+    : pool(FramePool::create(frames).value()), tables(workers), io(std::make_shared<BenchIo>(pool)) {
+  std::vector<std::shared_ptr<PacketIo>> queues{io};
+  while (queues.size() < workers) queues.push_back(std::make_shared<BenchIo>(pool));
+  must(tables.upsert_port({kUplink, PortKind::kUplink, kOurMac, false, std::move(queues)}));
   for (unsigned i = 0; i < tenants; ++i) {
     add_tenant(i);
     if (i % 256 == 0) tables.commit();

@@ -42,7 +42,8 @@ class BenchIo final : public forward::PacketIo {
 
 class Cloud {
  public:
-  explicit Cloud(unsigned tenants, std::size_t frames);
+  /// `worker` is the first of the workers; the others have queues without packets.
+  explicit Cloud(unsigned tenants, std::size_t frames, unsigned workers = 1);
   ~Cloud();
 
   enum class Kind { kVxlanToVxlan, kVxlanToEsp, kEspToVxlan };

@@ -294,6 +294,7 @@ std::vector<Case> cases() {
   add(from_vm_case("no port left", Drop::kNatExhausted, kGood, with_nat));
   add(from_vm_case("GRE through source NAT", Drop::kNatProtocol, ipv4({"10.1.0.5", "172.16.0.9", 47}, payload(8)), with_nat));
   add({"all connections used", Drop::kConnectionTableFull, kFabric, [](Rig&) { return Bytes{}; }});  // connections_test.cpp
+  add({"another worker does not keep up", Drop::kWorkerBusy, kFabric, [](Rig&) { return Bytes{}; }});  // sharded_test.cpp
   add({"wrong checksum of an ICMP error", Drop::kIcmpErrorChecksum, kFabric, [](Rig&) { return Bytes{}; }});  // nat_test.cpp
   add({"port removed", Drop::kPortMissing, kFabric, [](Rig&) { return Rig::from_vm(kGood); },
        [](Rig& rig) { rig.tables.remove_port(kWan); }});

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "gateway/forward/src/shard.h"
 #include "gateway/forward/src/table_state.h"
 
 namespace simplon::forward {
@@ -29,7 +30,15 @@ FlowKey key_of(const ConnectionView& view, const IpAddress& source, const IpAddr
           ports};
 }
 
-bool adopt(ConnectionTable& table, const Slots& slots, const ConnectionView& view, std::uint32_t now) {
+/// Of a domain without NAT: none.
+const NatRules& rules_of(const TableState& state, std::uint32_t slot) {
+  static const NatRules none;
+  const Attachment* attachment = state.attachments[slot].object.load(std::memory_order_relaxed);
+  const DomainPolicy* policy = attachment == nullptr ? nullptr : attachment->domain->policy.load(std::memory_order_relaxed);
+  return policy == nullptr ? none : policy->nat;
+}
+
+bool adopt(TableState& state, const Slots& slots, const ConnectionView& view, std::uint32_t now) {
   const auto from = slots.find(view.from);
   const auto to = slots.find(view.to);
   if (from == slots.end() || to == slots.end()) return false;
@@ -43,7 +52,14 @@ bool adopt(ConnectionTable& table, const Slots& slots, const ConnectionView& vie
   beginning.covered = 3;  // by no list that is there now: its revision is 0
   const bool vpc_behind = view.from.kind != AttachmentKind::kVpc && view.to.kind == AttachmentKind::kVpc;
   beginning.owner = vpc_behind ? to->second : from->second;
-  if (first.source != out.source || first.source_port() != out.source_port()) {
+  const NatRules& nat = rules_of(state, from->second);
+  const bool source_nat = first.source != out.source || first.source_port() != out.source_port();
+  const auto exit = [&](const AddressWords&) { return to->second; };
+  const unsigned worker = source_nat ? NatPorts::worker_of(view.translated_source_port, state.workers)
+                                     : worker_of(nat, first, from->second, exit, state.workers);
+  if (worker == state.workers) return false;
+  ConnectionTable& table = *state.connections[worker];
+  if (source_nat) {
     beginning.mapping = table.nat().adopt(first, beginning.owner, static_cast<std::uint32_t>(out.source.low),
                                           view.translated_source_port);
     if (beginning.mapping == 0) return false;
@@ -61,19 +77,19 @@ bool adopt(ConnectionTable& table, const Slots& slots, const ConnectionView& vie
   connection.packets[1] = view.packets_back;
   connection.bytes[0] = view.bytes_out;
   connection.bytes[1] = view.bytes_back;
+  if (state.workers > 1) note_stray(state.strays, nat, {beginning.keys, beginning.sides}, worker, state.workers);
   return true;
 }
 
 }  // namespace
 
-std::size_t adopt_connections(const Tables& tables, std::span<const ConnectionView> connections, std::uint64_t now) {
+std::size_t adopt_connections(Tables& tables, std::span<const ConnectionView> connections, std::uint64_t now) {
   if (connections.empty()) return 0;
-  const TableState& state = tables.state();
+  TableState& state = tables.writable_state();
   const Slots slots = slots_of(state);
   std::size_t adopted = 0;
   for (const ConnectionView& view : connections) {
-    // One worker has them all: a handover is between processes with the same number of workers.
-    if (adopt(*state.connections.front(), slots, view, static_cast<std::uint32_t>(now))) ++adopted;
+    if (adopt(state, slots, view, static_cast<std::uint32_t>(now))) ++adopted;
   }
   return adopted;
 }

@@ -11,6 +11,7 @@
 #include "gateway/forward/src/early_esp.h"
 #include "gateway/forward/src/esp_jobs.h"
 #include "gateway/forward/src/express.h"
+#include "gateway/forward/src/flow.h"
 #include "gateway/forward/src/inner_packet.h"
 #include "gateway/forward/src/nat.h"
 #include "gateway/forward/src/reassembly.h"
@@ -129,6 +130,7 @@ struct Burst {
         counters(worker_counters),
         worker(worker_index),
         several(table_state.workers > 1),
+        crew(worker_index < table_state.workers ? table_state.crew.get() : nullptr),
         icmp(limiter),
         connections(worker_index < table_state.workers ? table_state.connections[worker_index].get() : nullptr) {}
 
@@ -138,6 +140,8 @@ struct Burst {
   unsigned worker;
   /// There are several workers: what belongs to none of them is shared (sa_sharing.h).
   bool several;
+  /// nullptr: there is no other worker, or the packet is only described.
+  Crew* crew;
   IcmpLimiter icmp;
   std::uint64_t now_ns = 0;
   std::uint64_t now_seconds = 0;
@@ -145,6 +149,10 @@ struct Burst {
   Watch* watch = nullptr;
   /// The packets are made up (trace.h): nothing outside the burst may come of them.
   bool described = false;
+  /// Another worker handed its packets over; they stay here.
+  bool taken_over = false;
+  /// In a row, without a moment of rest.
+  unsigned heavy_bursts = 0;
 
   unsigned used = 0;
   Queue received;    // to classify
@@ -170,6 +178,8 @@ struct Burst {
   unsigned fitted_circuit = 0;
   std::array<Transit, kCapacity> packets;
   std::array<Ipv4Ends, kCapacity> originals;
+  /// Of the packets in `policed`, by number.
+  std::array<Flow, kCapacity> flows;
   /// From one turn to the next.
   FragmentWays fragments;
   /// The worker's; of a described packet its own.
@@ -192,6 +202,7 @@ struct Burst {
   void begin() noexcept {
     used = 0;
     express.begin();
+    taken_over = false;
     fitted_vpc = 0;
     fitted_tunnel = 0;
     fitted_circuit = 0;

@@ -31,12 +31,12 @@ FlowKey Connection::inside() const noexcept {
   return {out.source, back.source, out.context, (out.ports & 0xffffU) | (back.ports << 16)};
 }
 
-ConnectionTable::ConnectionTable(std::size_t capacity)
+ConnectionTable::ConnectionTable(std::size_t capacity, NatShare share)
     : entries_(capacity + 1),
       buckets_(std::bit_ceil(capacity * 2)),
       owned_(kMaxAttachments),
       wheel_(kWheel),
-      nat_(capacity + 1) {}
+      nat_(capacity + 1, share) {}
 
 std::uint32_t ConnectionTable::lifetime(std::uint8_t protocol, ConnectionState state) noexcept {
   switch (protocol) {

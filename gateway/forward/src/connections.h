@@ -82,17 +82,14 @@ struct alignas(64) Connection {
 /// Time costs a packet one store: a connection stands in a wheel of seconds where it would have ended if nothing had come,
 /// and is looked at again when the wheel comes by.
 ///
-/// With several workers each has its own table, and the packets of a connection must reach the one that has it. Without
-/// translation the two keys are each other reversed, so a hash that does not change when both ends are exchanged
-/// (`shard_hash`) leads there. With source NAT the answers come to an outer address and port of ours: ports are given in
-/// blocks, so a worker that only takes blocks of its own number modulo the number of workers is named by the port.
-/// Destination NAT is applied before the hash is taken.
+/// With several workers each has its own table, and the packets of a connection are handed over to the one that has it
+/// (shard.h).
 ///
-/// Threads: one worker; `list` and `size` any.
+/// Threads: one worker; `for_each`, `of_owner` and `size` any.
 class ConnectionTable {
  public:
   static constexpr std::size_t kDefaultCapacity = std::size_t{1} << 18;
-  explicit ConnectionTable(std::size_t capacity = kDefaultCapacity);
+  explicit ConnectionTable(std::size_t capacity = kDefaultCapacity, NatShare share = {});
 
   struct Found {
     std::uint32_t index = 0;  ///< 0: none.

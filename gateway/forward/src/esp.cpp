@@ -9,10 +9,15 @@
 // An AEAD is sealed or opened between the two halves of its packet. AES-CBC with HMAC is worth its while only for many
 // packets side by side: their first halves are done first, then the batch, then their second halves. A flow has one SA and
 // an SA one suite, so a flow stays in order.
+//
+// Of several workers, those without packets help one that has many: then AEADs are batched as well, and the batch is posted
+// (esp_posts.h). Numbers and windows stay with the worker that has the packets, so one SA gets more than one worker's
+// cryptography and no packet overtakes another.
 #include <algorithm>
 #include <array>
 
 #include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/crew.h"
 #include "gateway/forward/src/ecn.h"
 #include "gateway/forward/src/sa_sharing.h"
 #include "gateway/forward/src/stages.h"
@@ -27,6 +32,9 @@ namespace {
 
 /// How many packets ahead the key material is fetched (chosen by measurement).
 constexpr unsigned kLookahead = 3;
+/// Heavy bursts without a moment of rest between them, before another worker is woken. Chosen by us: a wake-up costs about as
+/// much as three packets.
+constexpr unsigned kHeavyBursts = 8;
 
 /// Four lines a turn; fetching some behind the end does no harm.
 void prefetch_lines(std::span<const std::uint8_t> memory) noexcept {
@@ -157,27 +165,34 @@ void refuse_forged(Burst& burst, unsigned number, const Sa& sa) noexcept {
   jobs.batch.add(sa.key(), packet.data, cipher_bytes, sequence);
 }
 
-void decrypt(Burst& burst, unsigned number, Transit& packet) noexcept {
+/// `together`: with whatever else of the burst can be opened.
+[[gnu::always_inline]] inline void decrypt(Burst& burst, unsigned number, Transit& packet, bool together) noexcept {
   if (packet.sa == nullptr) {
     if (burst.early.keep(burst, packet)) return;
     const bool truncated = packet.length < sizeof(wire::EspHeader);
     return burst.drop(number, truncated ? Drop::kEspTruncated : Drop::kEspUnknownSpi);
   }
   const crypto::EspKey& key = packet.sa->key();
-  if (key.is_aead()) [[likely]] return decrypt(burst, number, packet, true, crypto::kAeadLayout);
+  if (!together && key.is_aead()) [[likely]] return decrypt(burst, number, packet, true, crypto::kAeadLayout);
   decrypt(burst, number, packet, false, key.layout());
 }
 
-void decrypt_waiting(Burst& burst) noexcept {
+void decrypt_waiting(Burst& burst, bool posted) noexcept {
   EspJobs& jobs = burst.esp_jobs;
-  jobs.batch.open();
+  if (posted) {
+    burst.crew->esp.run(burst.worker, jobs.batch, EspPosts::Work::kOpen);
+  } else {
+    jobs.batch.open();
+  }
   for (std::size_t i = 0; i < jobs.batch.size(); ++i) {
     const crypto::EspBatch::Item& item = jobs.batch[i];
     const unsigned number = jobs.waiting[i].number;
     Transit& packet = burst.packets[number];
+    // Its twin may have been in the same burst.
+    if (!fresh(burst, number, *packet.sa, item.sequence)) continue;
     if (!item.authentic) {
       refuse_forged(burst, number, *packet.sa);
-    } else if (fresh(burst, number, *packet.sa, item.sequence)) {  // its twin may have been in the same burst
+    } else {
       opened(burst, number, packet, item.sequence,
              packet.data + sizeof(wire::EspHeader) + item.key->layout().iv_bytes, item.bytes);
     }
@@ -272,21 +287,25 @@ void frame(Transit& packet, const CompiledSaPath& path, std::uint8_t outer_class
     return sealed(burst, number, packet, *path, inner_bytes, outer_class, sequence);
   }
   EspJobs& jobs = burst.esp_jobs;
-  jobs.ivs.write(packet.data + sizeof *esp, layout.iv_bytes);
+  if (!sa.key().is_aead()) jobs.ivs.write(packet.data + sizeof *esp, layout.iv_bytes);
   jobs.waiting[jobs.batch.size()] = {static_cast<std::uint16_t>(number), static_cast<std::uint16_t>(inner_bytes),
                                      outer_class};
   jobs.batch.add(sa.key(), packet.data, plain_bytes, sequence);
 }
 
-void encrypt(Burst& burst, unsigned number, Transit& packet) noexcept {
+[[gnu::always_inline]] inline void encrypt(Burst& burst, unsigned number, Transit& packet, bool together) noexcept {
   const crypto::EspKey& key = packet.sa->key();
-  if (key.is_aead()) [[likely]] return encrypt(burst, number, packet, true, crypto::kAeadLayout);
+  if (!together && key.is_aead()) [[likely]] return encrypt(burst, number, packet, true, crypto::kAeadLayout);
   encrypt(burst, number, packet, false, key.layout());
 }
 
-void encrypt_waiting(Burst& burst) noexcept {
+void encrypt_waiting(Burst& burst, bool posted) noexcept {
   EspJobs& jobs = burst.esp_jobs;
-  jobs.batch.seal();
+  if (posted) {
+    burst.crew->esp.run(burst.worker, jobs.batch, EspPosts::Work::kSeal);
+  } else {
+    jobs.batch.seal();
+  }
   for (std::size_t i = 0; i < jobs.batch.size(); ++i) {
     const EspJobs::Waiting& waiting = jobs.waiting[i];
     Transit& packet = burst.packets[waiting.number];
@@ -294,6 +313,30 @@ void encrypt_waiting(Burst& burst) noexcept {
            jobs.batch[i].sequence);
   }
   jobs.batch.clear();
+}
+
+/// Whether others are to help with the packets of the queue. If nobody has the time, but there is much to do, one is woken
+/// and helps with the bursts that follow.
+[[nodiscard]] bool worth_posting(Burst& burst, const Burst::Queue& queue) noexcept {
+  std::size_t bytes = 0;
+  for (const unsigned number : queue) bytes += burst.packets[number].length;
+  if (bytes < EspPosts::kWorthIt) return false;
+  if (burst.crew->anyone_looks(burst.worker)) return true;
+  if (++burst.heavy_bursts == kHeavyBursts) {
+    burst.heavy_bursts = 0;
+    burst.crew->wake_one_but(burst.worker);
+  }
+  return false;
+}
+
+[[gnu::cold, gnu::noinline]] void decrypt_posted(Burst& burst) noexcept {
+  for (const unsigned number : burst.esp_in) decrypt(burst, number, burst.packets[number], true);
+  if (burst.esp_jobs.batch.size() != 0) decrypt_waiting(burst, true);
+}
+
+[[gnu::cold, gnu::noinline]] void encrypt_posted(Burst& burst) noexcept {
+  for (const unsigned number : burst.to_tunnel) encrypt(burst, number, burst.packets[number], true);
+  if (burst.esp_jobs.batch.size() != 0) encrypt_waiting(burst, true);
 }
 
 }  // namespace
@@ -325,6 +368,7 @@ void esp_lookup(Burst& burst) noexcept {
 }
 
 void esp_decrypt(Burst& burst) noexcept {
+  if (burst.crew != nullptr && worth_posting(burst, burst.esp_in)) return decrypt_posted(burst);
   const unsigned count = burst.esp_in.size();
   const auto prefetch_key = [&burst](unsigned i) {
     const Sa* sa = burst.packets[burst.esp_in[i]].sa;
@@ -335,13 +379,14 @@ void esp_decrypt(Burst& burst) noexcept {
   for (unsigned i = 0; i < std::min(kLookahead, count); ++i) prefetch_key(i);
   for (unsigned i = 0; i < count; ++i) {
     if (i + kLookahead < count) prefetch_key(i + kLookahead);
-    decrypt(burst, burst.esp_in[i], burst.packets[burst.esp_in[i]]);
+    decrypt(burst, burst.esp_in[i], burst.packets[burst.esp_in[i]], false);
   }
-  if (burst.esp_jobs.batch.size() != 0) decrypt_waiting(burst);
+  if (burst.esp_jobs.batch.size() != 0) decrypt_waiting(burst, false);
 }
 
 void esp_encrypt(Burst& burst) noexcept {
   if (burst.several) burst.numbers = {};
+  if (burst.crew != nullptr && worth_posting(burst, burst.to_tunnel)) return encrypt_posted(burst);
   const unsigned count = burst.to_tunnel.size();
   const auto prefetch_key = [&burst](unsigned i) {
     prefetch_lines(burst.packets[burst.to_tunnel[i]].sa->key().hot_memory());
@@ -349,9 +394,9 @@ void esp_encrypt(Burst& burst) noexcept {
   for (unsigned i = 0; i < std::min(kLookahead, count); ++i) prefetch_key(i);
   for (unsigned i = 0; i < count; ++i) {
     if (i + kLookahead < count) prefetch_key(i + kLookahead);
-    encrypt(burst, burst.to_tunnel[i], burst.packets[burst.to_tunnel[i]]);
+    encrypt(burst, burst.to_tunnel[i], burst.packets[burst.to_tunnel[i]], false);
   }
-  if (burst.esp_jobs.batch.size() != 0) encrypt_waiting(burst);
+  if (burst.esp_jobs.batch.size() != 0) encrypt_waiting(burst, false);
 }
 
 }  // namespace simplon::forward

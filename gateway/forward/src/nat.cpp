@@ -161,6 +161,10 @@ const NatRules::Destination* NatRules::destination(const FlowKey& key) const noe
 
 bool NatRules::is_outside(std::uint32_t address) const noexcept { return any_of(outside, address); }
 
+bool NatRules::is_pool(std::uint32_t address) const noexcept {
+  return std::any_of(sources.begin(), sources.end(), [address](const Source& rule) { return rule.pool.contains(address); });
+}
+
 bool NatRules::publishes(std::uint32_t address) const noexcept {
   return std::any_of(destinations.begin(), destinations.end(),
                      [address](const Destination& rule) { return rule.inside == address; });
@@ -173,16 +177,34 @@ std::uint32_t NatRules::known_as(std::uint32_t slot, std::uint32_t address) cons
   return address;
 }
 
-bool NatRules::map_in(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
+namespace {
+
+template <class Hit>
+void map_each(const std::vector<NatRules::Netmap>& netmaps, std::uint32_t slot, Ipv4Ends& ends, Hit&& hit) noexcept {
   std::array<bool, 2> mapped{};
-  for (const Netmap& map : netmaps) {
+  for (const NatRules::Netmap& map : netmaps) {
     std::uint32_t& address = map.remote ? ends.source : ends.destination;
     if (map.slot != slot || mapped[map.remote ? 1 : 0] || !map.outside.contains(address)) continue;
     address = map.to_inside(address);
-    map.hits[worker].add();
     mapped[map.remote ? 1 : 0] = true;
+    hit(map);
   }
-  return mapped[0] || mapped[1];
+}
+
+}  // namespace
+
+bool NatRules::map_in(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
+  bool changed = false;
+  map_each(netmaps, slot, ends, [&](const Netmap& map) {
+    map.hits[worker].add();
+    changed = true;
+  });
+  return changed;
+}
+
+Ipv4Ends NatRules::mapped_in(std::uint32_t slot, Ipv4Ends ends) const noexcept {
+  map_each(netmaps, slot, ends, [](const Netmap&) {});
+  return ends;
 }
 
 bool NatRules::map_out(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {

@@ -56,6 +56,12 @@ struct NatRules {
     std::uint16_t inside_port = 0;
     std::uint8_t protocol = 0;  ///< 0: all.
     Counter* hits = nullptr;
+    /// Where a packet to the outer address and port goes.
+    [[nodiscard]] FlowKey apply(FlowKey key) const noexcept {
+      key.destination.low = inside;
+      if (inside_port != 0) key.ports = (key.ports & 0xffffU) | (std::uint32_t{inside_port} << 16);
+      return key;
+    }
   };
   struct Netmap {
     std::uint32_t slot = 0;
@@ -82,6 +88,8 @@ struct NatRules {
   [[nodiscard]] const Source* hairpin(std::uint32_t address) const noexcept;
   [[nodiscard]] const Destination* destination(const FlowKey& key) const noexcept;
   [[nodiscard]] bool is_outside(std::uint32_t address) const noexcept;
+  /// Of some source rule.
+  [[nodiscard]] bool is_pool(std::uint32_t address) const noexcept;
   /// A service of the address is published under another one.
   [[nodiscard]] bool publishes(std::uint32_t address) const noexcept;
   /// What the domain calls a host behind the attachment; both as they lie in memory.
@@ -89,6 +97,8 @@ struct NatRules {
   /// By the first rule of each kind that matches, from the attachment's addresses to the domain's, or the other way round. True if anything changed.
   [[nodiscard]] bool map_in(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept;
   [[nodiscard]] bool map_out(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept;
+  /// As `map_in`, but counts nothing.
+  [[nodiscard]] Ipv4Ends mapped_in(std::uint32_t slot, Ipv4Ends ends) const noexcept;
 };
 
 }  // namespace simplon::forward

@@ -17,8 +17,8 @@ constexpr std::uint32_t kTries = 8;
 
 }  // namespace
 
-NatPorts::NatPorts(std::size_t mappings)
-    : mappings_(mappings), buckets_(std::bit_ceil(mappings)), addresses_(kAddresses * 2), blocks_(kAddresses * kBlocks + 1) {}
+NatPorts::NatPorts(std::size_t mappings, NatShare share)
+    : share_(share), mappings_(mappings), buckets_(std::bit_ceil(mappings)), addresses_(kAddresses * 2), blocks_(kAddresses * kBlocks + 1) {}
 
 unsigned NatPorts::class_of(std::uint8_t protocol) noexcept {
   switch (protocol) {
@@ -69,7 +69,7 @@ std::uint16_t NatPorts::take_port(std::uint32_t first_block, unsigned kind, std:
     block = at;
     return static_cast<std::uint16_t>(kFirstPort + (at - first_block) * kBlockPorts + index);
   };
-  for (std::uint32_t at = first_block; at < first_block + kBlocks; ++at) {
+  for (std::uint32_t at = first_block + share_.worker; at < first_block + kBlocks; at += share_.workers) {
     if (blocks_[at].owner == owner) {
       if (take_from(blocks_[at], kind, random, index)) return port(at);
       ++owned;
@@ -77,7 +77,8 @@ std::uint16_t NatPorts::take_port(std::uint32_t first_block, unsigned kind, std:
       unowned = at;
     }
   }
-  if (unowned == 0 || owned >= blocks_per_owner) return 0;
+  const unsigned most = (blocks_per_owner + share_.workers - 1) / share_.workers;
+  if (unowned == 0 || owned >= most) return 0;
   blocks_[unowned].owner = owner;
   if (!take_from(blocks_[unowned], kind, random, index)) return 0;
   return port(unowned);
@@ -105,7 +106,7 @@ std::uint32_t NatPorts::take(const FlowKey& key, std::uint32_t owner, const Pool
   for (std::uint32_t at = bucket(key.context, source_of(key), key.source_port()); at != 0; at = mappings_[at].chain) {
     Mapping& mapping = mappings_[at];
     if (mapping.context == key.context && mapping.source == source_of(key) && mapping.port == key.source_port() &&
-        wire_of(mapping.outside) - pool.first < pool.count) {
+        pool.contains(mapping.outside)) {
       ++mapping.references;
       return at;
     }
@@ -134,7 +135,7 @@ std::uint32_t NatPorts::take(const FlowKey& key, std::uint32_t owner, const Pool
 std::uint32_t NatPorts::adopt(const FlowKey& key, std::uint32_t owner, std::uint32_t outside,
                               std::uint16_t outside_port) noexcept {
   const unsigned kind = class_of(key.protocol());
-  if (kind == kClasses || outside_port < kFirstPort) return 0;
+  if (kind == kClasses || worker_of(outside_port, share_.workers) != share_.worker) return 0;
   for (std::uint32_t at = bucket(key.context, source_of(key), key.source_port()); at != 0; at = mappings_[at].chain) {
     Mapping& mapping = mappings_[at];
     if (mapping.context == key.context && mapping.source == source_of(key) && mapping.port == key.source_port() &&

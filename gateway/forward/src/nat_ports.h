@@ -9,11 +9,20 @@
 
 namespace simplon::forward {
 
+/// Whose ports are whose: see NatPorts.
+struct NatShare {
+  unsigned worker = 0;
+  unsigned workers = 1;
+};
+
 /// Which address and port stand for which inner ones (source NAT).
 ///
 /// A mapping depends on the inner address and port only, not on who is talked to (RFC 4787 REQ-1), and an inner address
 /// keeps its outer one while that has ports (REQ-2). Ports of an outer address are given away in blocks of 512, and a
 /// block belongs to one VPC: so one VPC cannot take them all, and who used a port can be told from the block.
+///
+/// Each of several workers gives only blocks whose number modulo the number of workers is its own: so the port of an answer
+/// names the worker that has its connection. Of the blocks that a VPC may have each gives its part, at least one.
 ///
 /// Bounded: everything is preallocated address space. Threads: the worker's.
 class NatPorts {
@@ -26,6 +35,7 @@ class NatPorts {
     std::uint32_t first = 0;  ///< Host order.
     std::uint32_t count = 0;
     std::uint16_t blocks_per_owner = 0;
+    [[nodiscard]] bool contains(std::uint32_t wire) const noexcept { return byteswap(wire) - first < count; }
   };
   struct Mapping {
     std::uint64_t context = 0;
@@ -38,7 +48,12 @@ class NatPorts {
     std::uint32_t chain = 0;
   };
 
-  explicit NatPorts(std::size_t mappings);
+  explicit NatPorts(std::size_t mappings, NatShare share = {});
+
+  /// The worker that gave the port away; `workers` if nobody did.
+  [[nodiscard]] static unsigned worker_of(std::uint16_t outside_port, unsigned workers) noexcept {
+    return outside_port < kFirstPort ? workers : (outside_port - kFirstPort) / kBlockPorts % workers;
+  }
 
   /// Has it a translation? Then one more reference; else a new one with one reference. 0: no port is left, or the protocol
   /// has none. `owner`: an attachment's slot.
@@ -80,6 +95,7 @@ class NatPorts {
     return buckets_[mix(context, (std::uint64_t{source} << 16) | port) & (buckets_.size() - 1)];
   }
 
+  NatShare share_;
   StableArray<Mapping> mappings_;
   StableArray<std::uint32_t> buckets_;
   StableArray<Address> addresses_;

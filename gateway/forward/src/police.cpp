@@ -12,12 +12,16 @@
 //   7. a new connection, source NAT, the new addresses
 //   8. netmap of the attachment it leaves through
 //
+// Of several workers each has the connections of its own; packets of the others' are handed over before all that (hand_over.h).
+//
 // Lists see the domain's own addresses: behind destination NAT, in front of source NAT. What the kernel sends through a
 // host port, and our own ICMP errors, do not come by here.
 #include <algorithm>
 #include <array>
 
 #include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/crew.h"
+#include "gateway/forward/src/hand_over.h"
 #include "gateway/forward/src/routing.h"
 #include "gateway/forward/src/stages.h"
 #include "platform/wire/icmp.h"
@@ -165,11 +169,7 @@ template <class Map>
   if (flow.kind != FlowKind::kTracked || !passage.is_v4()) return true;
   passage.published = passage.policy.nat.destination(flow.key);
   if (passage.published == nullptr) return true;
-  const NatRules::Destination& rule = *passage.published;
-  passage.inside.destination.low = rule.inside;
-  if (rule.inside_port != 0) {
-    passage.inside.ports = (passage.inside.ports & 0xffffU) | (std::uint32_t{rule.inside_port} << 16);
-  }
+  passage.inside = passage.published->apply(flow.key);
   return translate(passage, passage.inside);
 }
 
@@ -204,10 +204,10 @@ template <class Map>
   if (passage.burst.described) return true;
   const std::size_t bytes = passage.packet.length;
   const std::uint64_t now = passage.burst.now_ns;
-  if (ingress != nullptr && ingress->limited_from && !ingress->runtime->from.admit(ingress->from, bytes, now)) {
+  if (ingress != nullptr && ingress->limited_from && !ingress->runtime->from.admit(ingress->from, bytes, now, passage.burst.worker)) {
     return false;
   }
-  return egress == nullptr || !egress->limited_to || egress->runtime->to.admit(egress->to, bytes, now);
+  return egress == nullptr || !egress->limited_to || egress->runtime->to.admit(egress->to, bytes, now, passage.burst.worker);
 }
 
 [[nodiscard]] AclPacket acl_packet(const Passage& passage) noexcept {
@@ -292,6 +292,36 @@ struct Verdict {
   return passage.is_v4() && passage.policy.nat.source(passage.egress, source) != nullptr;
 }
 
+/// Connections that count against the attachment, of all workers. Of two that begin at the same moment with two workers
+/// neither may see the other.
+[[nodiscard]] std::uint32_t connections_of(const Passage& passage, std::uint32_t owner) noexcept {
+  if (passage.burst.crew == nullptr) return passage.connections.of_owner(owner);
+  std::uint32_t count = 0;
+  for (const auto& table : passage.burst.tables.connections) count += table->of_owner(owner);
+  return count;
+}
+
+/// A mapping whose outer port is not that of a published service: answers to it would look like requests for the service, and
+/// be handed over to whoever has those. Such ports are kept out of use, each when it is met first. 0: there is none.
+[[nodiscard]] std::uint32_t take_mapping(const Passage& passage, std::uint32_t owner, const NatPorts::Pool& pool) noexcept {
+  constexpr int kMostTries = 8;
+  NatPorts& nat = passage.connections.nat();
+  const FlowKey& key = passage.flow.key;
+  for (int tries = 0; tries < kMostTries; ++tries) {
+    const std::uint32_t taken = nat.take(key, owner, pool);
+    if (taken == 0 || passage.burst.crew == nullptr) return taken;
+    const NatPorts::Mapping mapping = nat[taken];
+    FlowKey outside = key;
+    outside.destination = {mapping.outside, 0};
+    outside.ports = std::uint32_t{byteswap(mapping.outside_port)} << 16;
+    if (passage.policy.nat.destination(outside) == nullptr) return taken;
+    nat.release(taken);
+    const FlowKey nobody{{}, {}, key.context, byteswap(mapping.outside_port)};
+    if (mapping.references > 1 || nat.adopt(nobody, owner, mapping.outside, mapping.outside_port) == 0) return 0;
+  }
+  return 0;
+}
+
 /// 7. False: it was dropped.
 [[nodiscard]] bool begin_connection(Passage& passage, const std::array<Verdict, 2>& verdicts) noexcept {
   const NatRules& nat = passage.policy.nat;
@@ -316,7 +346,7 @@ struct Verdict {
       !is_vpc(passage.burst, packet.ingress) && is_vpc(passage.burst, passage.egress) ? passage.egress : packet.ingress;
   const AttachmentPolicy* limits = passage.policy_of(owner);
   ConnectionTable& table = passage.connections;
-  if (limits != nullptr && table.of_owner(owner) >= limits->max_connections) {
+  if (limits != nullptr && connections_of(passage, owner) >= limits->max_connections) {
     passage.drop(Drop::kConnectionLimit);
     return false;
   }
@@ -328,7 +358,7 @@ struct Verdict {
       passage.drop(Drop::kNatProtocol);
       return false;
     }
-    beginning.mapping = table.nat().take(passage.flow.key, owner, rule->pool);
+    beginning.mapping = take_mapping(passage, owner, rule->pool);
     if (beginning.mapping == 0) {
       passage.drop(Drop::kNatExhausted);
       return false;
@@ -356,24 +386,12 @@ struct Verdict {
   return rule == nullptr || translate(passage, out);
 }
 
-/// The identification of a fragment; false if it is not where it usually is.
-[[nodiscard]] bool fragment_key(const Passage& passage, FragmentWays::Key& key) noexcept {
-  const Transit& packet = passage.packet;
-  if (passage.is_v4()) {
-    key.id = reinterpret_cast<const wire::Ipv4Header*>(packet.data)->id.host();
-    return true;
-  }
-  const std::size_t at = packet.inner.l4_offset;
-  if (at < sizeof(wire::Ipv6Header) + sizeof(wire::Ipv6FragmentHeader)) return false;
-  key.id = reinterpret_cast<const wire::Ipv6FragmentHeader*>(packet.data + at - sizeof(wire::Ipv6FragmentHeader))->id.host();
-  return true;
-}
-
 /// The first piece passed: the others may follow. `key` has the addresses it came with.
 void remember_way(Passage& passage, FragmentWays::Key key) noexcept {
   FragmentWays::Way way;
-  if (!fragment_key(passage, key)) return;
+  if (!identify_fragment(passage.packet, key)) return;
   way.key = key;
+  way.worker = static_cast<std::uint16_t>(passage.burst.worker);
   way.until = passage.now() + FragmentWays::kSeconds;
   way.egress = passage.exit;
   way.translated = passage.is_v4();
@@ -393,7 +411,7 @@ void remember_way(Passage& passage, FragmentWays::Key key) noexcept {
 
 /// It goes the way of the first piece, under whose addresses; where nothing asks for ports it needs no first piece.
 void later_fragment(Passage& passage, FragmentWays::Key key, const AttachmentPolicy* ingress) noexcept {
-  const FragmentWays::Way* way = fragment_key(passage, key) ? passage.burst.fragments.find(key, passage.now()) : nullptr;
+  const FragmentWays::Way* way = identify_fragment(passage.packet, key) ? passage.burst.fragments.find(key, passage.now()) : nullptr;
   if (way != nullptr) {
     if (way->translated && way->to != ends_of(passage.packet) && !translate(passage, way->to, way->to)) return;
   } else {
@@ -459,13 +477,14 @@ void pass(Passage& passage) noexcept {
 void police(Burst& burst) noexcept {
   ConnectionTable& connections = *burst.connections;
   connections.expire(static_cast<std::uint32_t>(burst.now_seconds));
-  std::array<Flow, Burst::kCapacity> flows;
+  if (burst.crew != nullptr && !burst.taken_over) hand_over(burst);
   for (unsigned i = 0; i < burst.policed.size(); ++i) {
     const Transit& packet = burst.packets[burst.policed[i]];
     const DomainPolicy* policy = packet.attachment->domain->policy.load(std::memory_order_acquire);
     if (policy == nullptr) continue;
-    flows[i] = describe_flow(packet.bytes(), packet.inner, policy->domain);
-    connections.prefetch(flows[i].key.hash());
+    Flow& flow = burst.flows[burst.policed[i]];
+    flow = describe_flow(packet.bytes(), packet.inner, policy->domain);
+    connections.prefetch(flow.key.hash());
   }
   for (unsigned i = 0; i < burst.policed.size(); ++i) {
     const unsigned number = burst.policed[i];
@@ -476,8 +495,8 @@ void police(Burst& burst) noexcept {
       send_on(burst, number, packet, look_up(domain, packet.inner.destination, packet.inner.family));
       continue;
     }
-    Passage passage{burst, connections, *policy, domain, number, packet, flows[i], {}, {}};
-    if (policy->domain != flows[i].key.domain()) describe(passage);  // it came since then
+    Passage passage{burst, connections, *policy, domain, number, packet, burst.flows[number], {}, {}};
+    if (policy->domain != burst.flows[number].key.domain()) describe(passage);  // it came since then
     pass(passage);
   }
 }

@@ -14,11 +14,14 @@ namespace simplon::forward {
 /// A domain with policy has one: without, its packets never see the policy stage.
 struct DomainPolicy {
   std::uint32_t domain = 0;
+  /// There may be connections: an attachment has an access list, or there is NAT that keeps state.
+  bool tracks = false;
   NatRules nat;
 };
 
 /// Lives as long as the attachment has a policy, through changes of it.
 struct PolicyRuntime {
+  explicit PolicyRuntime(unsigned workers) : from(workers), to(workers) {}
   Policer from;
   Policer to;
 };
@@ -40,6 +43,7 @@ struct AttachmentPolicy {
 class FragmentWays {
  public:
   struct Key {
+    /// As they came.
     AddressWords source;
     AddressWords destination;
     std::uint64_t context = 0;
@@ -53,6 +57,8 @@ class FragmentWays {
     Ipv4Ends to;
     std::uint32_t egress = 0;
     std::uint32_t until = 0;
+    /// It was handed over to this one, which knows the rest.
+    std::uint16_t worker = 0;
     bool translated = false;
   };
   /// `now` in seconds.

@@ -209,6 +209,27 @@ void Recorder::dropped(const Burst& burst, unsigned number, Drop reason) noexcep
   if (resolving || running_ == Stage::kPmtu || running_ >= Stage::kVxlanEncap) take_exit(*seen, burst.packets[number]);
 }
 
+void Recorder::handed_over(const Burst& burst, unsigned number) noexcept {
+  if (done() || luggage_ == nullptr || find(number) == nullptr) return;
+  if (luggage_->frame_.load(std::memory_order_acquire) == nullptr) {
+    luggage_->count_ = count_;
+    std::copy_n(sightings_.begin(), count_, luggage_->sightings_.begin());
+    luggage_->frame_.store(burst.packets[number].data, std::memory_order_release);
+  }
+  following_ = 0;
+  count_ = 0;
+}
+
+void Recorder::taken_over(const Burst& burst, unsigned number) noexcept {
+  if (luggage_ == nullptr || luggage_->frame_.load(std::memory_order_acquire) != burst.packets[number].data) return;
+  if (!done() && following_ == 0) {
+    count_ = luggage_->count_;
+    std::copy_n(luggage_->sightings_.begin(), count_, sightings_.begin());
+    follow(number, Sighting::Role::kPacket);
+  }
+  luggage_->frame_.store(nullptr, std::memory_order_release);
+}
+
 void Recorder::ended(const Burst&) noexcept {
   if (following_ != 0) done_.store(true, std::memory_order_release);
 }

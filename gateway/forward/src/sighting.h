@@ -5,7 +5,9 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <utility>
 
 #include "gateway/forward/packet_filter.h"
 #include "gateway/forward/src/burst.h"
@@ -63,19 +65,35 @@ struct Sighting {
   std::uint8_t head_bytes = 0;
 };
 
-/// Follows one packet, and what is made of it, through the stages.
+/// Follows one packet, and what is made of it, through the stages. Of several workers each may have a Recorder; one that follows a
+/// packet which is handed over to another worker gives what it saw to that one's.
 ///
 /// Threads: the worker's as a Watch, until `done`; then everybody's.
 class Recorder final : public Watch {
+  static constexpr std::size_t kMostSightings = 64;
+  static constexpr std::size_t kMostFollowed = 10;
+
  public:
+  /// Between the Recorders of several workers.
+  class Luggage {
+    friend class Recorder;
+    /// Of the packet that is on its way; nullptr: none is.
+    std::atomic<const std::uint8_t*> frame_{nullptr};
+    std::array<Sighting, kMostSightings> sightings_{};
+    std::size_t count_ = 0;
+  };
+
   /// Follows the only packet of the burst.
   Recorder() = default;
   /// Follows the first packet that came in through the attachment and that the filter lets pass.
-  Recorder(std::uint32_t ingress, const PacketFilter& filter) : wanted_(Wanted{ingress, filter}) {}
+  Recorder(std::uint32_t ingress, const PacketFilter& filter, std::shared_ptr<Luggage> luggage)
+      : wanted_(Wanted{ingress, filter}), luggage_(std::move(luggage)) {}
 
   void entering(Burst& burst, Stage stage) noexcept override;
   void passed(Burst& burst, Stage stage) noexcept override;
   void dropped(const Burst& burst, unsigned number, Drop reason) noexcept override;
+  void handed_over(const Burst& burst, unsigned number) noexcept override;
+  void taken_over(const Burst& burst, unsigned number) noexcept override;
   void ended(const Burst& burst) noexcept override;
 
   [[nodiscard]] bool done() const noexcept { return done_.load(std::memory_order_acquire); }
@@ -101,10 +119,8 @@ class Recorder final : public Watch {
   Sighting* look(const Burst& burst, const Followed& followed, Stage stage) noexcept;
   void look_for_fragments(const Burst& burst) noexcept;
 
-  static constexpr std::size_t kMostSightings = 64;
-  static constexpr std::size_t kMostFollowed = 10;
-
   std::optional<Wanted> wanted_;
+  std::shared_ptr<Luggage> luggage_;
   std::array<Followed, kMostFollowed> followed_{};
   std::size_t following_ = 0;
   Stage running_ = Stage::kClassify;

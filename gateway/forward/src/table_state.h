@@ -18,6 +18,7 @@
 #include "gateway/forward/src/fib.h"
 #include "gateway/forward/src/policy_state.h"
 #include "gateway/forward/src/stable_array.h"
+#include "gateway/forward/src/strays.h"
 #include "gateway/forward/src/table_limits.h"
 #include "gateway/forward/src/vxlan_headers.h"
 #include "gateway/forward/src/wait_free_map.h"
@@ -263,26 +264,11 @@ class RouteValue {
   std::uint32_t raw_;
 };
 
+class Crew;
+
 struct TableState {
-  explicit TableState(unsigned worker_count)
-      : workers(worker_count),
-        quiescence(worker_count),
-        attachments(kMaxAttachments),
-        vnis(kVnis),
-        adjacencies(kMaxAdjacencies),
-        groups(kMaxGroups),
-        ports(kMaxPorts),
-        policies(kMaxAttachments),
-        acls(kMaxAcls),
-        fib_arena(quiescence),
-        endpoints(quiescence),
-        circuits(quiescence),
-        neighbors(quiescence),
-        inbound(quiescence),
-        asked(std::make_unique<AskedNeighbors[]>(worker_count)) {
-    attachments.want_huge_pages();
-    for (unsigned i = 0; i < worker_count; ++i) connections.push_back(std::make_unique<ConnectionTable>());
-  }
+  explicit TableState(unsigned worker_count);
+  ~TableState();
 
   unsigned workers;
   Quiescence quiescence;
@@ -308,9 +294,12 @@ struct TableState {
   /// SPI in host byte order. The Sa outlives its entry by a grace period.
   /// nullptr: expected (EarlyEsp).
   WaitFreeMap<std::uint32_t, const Sa*, SpiHash> inbound;
+  Strays strays;
   std::atomic<const InputList*> inputs{nullptr};
   /// One per worker, which writes to it.
   std::unique_ptr<AskedNeighbors[]> asked;
+  /// nullptr: there is one worker.
+  std::unique_ptr<Crew> crew;
 };
 
 }  // namespace simplon::forward

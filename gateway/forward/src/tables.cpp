@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "gateway/forward/mtu.h"
+#include "gateway/forward/src/crew.h"
 #include "gateway/forward/src/tables_writer.h"
 #include "platform/wire/checksum.h"
 #include "platform/wire/ip_protocol.h"
@@ -79,6 +80,32 @@ CompiledSaPath compile(const SaPath& path, std::uint32_t adjacency) {
 }
 
 }  // namespace
+
+TableState::TableState(unsigned worker_count)
+    : workers(worker_count),
+      quiescence(worker_count),
+      attachments(kMaxAttachments),
+      vnis(kVnis),
+      adjacencies(kMaxAdjacencies),
+      groups(kMaxGroups),
+      ports(kMaxPorts),
+      policies(kMaxAttachments),
+      acls(kMaxAcls),
+      fib_arena(quiescence),
+      endpoints(quiescence),
+      circuits(quiescence),
+      neighbors(quiescence),
+      inbound(quiescence),
+      strays(quiescence),
+      asked(std::make_unique<AskedNeighbors[]>(worker_count)) {
+  attachments.want_huge_pages();
+  for (unsigned i = 0; i < worker_count; ++i) {
+    connections.push_back(std::make_unique<ConnectionTable>(ConnectionTable::kDefaultCapacity, NatShare{i, worker_count}));
+  }
+  if (worker_count > 1) crew = std::make_unique<Crew>(worker_count);
+}
+
+TableState::~TableState() = default;
 
 Tables::Tables(unsigned workers)
     : state_(std::make_unique<TableState>(workers)), writer_(std::make_unique<Writer>(*state_)) {
@@ -404,6 +431,7 @@ void Tables::reclaim() {
   state_->inbound.go_on_growing(kBucketsPerCall);
   state_->neighbors.go_on_growing(kBucketsPerCall);
   writer_->publish_routes();
+  writer_->settle_strays();
   state_->quiescence.advance();
 }
 

@@ -163,6 +163,11 @@ void Tables::Writer::publish_domain_policy(DomainId id) {
     fresh = new DomainPolicy;
     fresh->domain = id.value();
     if (nat != nats.end()) fresh->nat = compile_nat(nat->second);
+    if (!fresh->nat.sources.empty() || !fresh->nat.destinations.empty()) tracked.insert(id);
+    fresh->tracks = tracked.contains(id);
+    note_strays(id, *fresh);
+  } else {
+    tracked.erase(id);
   }
   const DomainPolicy* old = domain(id).object->policy.exchange(fresh, std::memory_order_acq_rel);
   state.quiescence.retire(const_cast<DomainPolicy*>(old));
@@ -234,7 +239,7 @@ Result<void> Tables::upsert_policy(const PolicyEntry& policy) {
   Writer::PolicyRecord& record = writer_->policies[id];
   const PolicyEntry before = record.entry;
   const bool replaces = record.runtime != nullptr;
-  if (!replaces) record.runtime = new PolicyRuntime;
+  if (!replaces) record.runtime = new PolicyRuntime(state_->workers);
   record.entry = policy;
 
   auto* fresh = new AttachmentPolicy;
@@ -248,7 +253,8 @@ Result<void> Tables::upsert_policy(const PolicyEntry& policy) {
   fresh->runtime = record.runtime;
   const AttachmentPolicy* old = state_->policies[slot].exchange(fresh, std::memory_order_acq_rel);
   state_->quiescence.retire(const_cast<AttachmentPolicy*>(old));
-  if (writer_->policies_of_domain[policy.domain] == 1) writer_->publish_domain_policy(policy.domain);
+  const bool starts_tracking = acl != nullptr && writer_->tracked.insert(policy.domain).second;
+  if (writer_->policies_of_domain[policy.domain] == 1 || starts_tracking) writer_->publish_domain_policy(policy.domain);
   if (!replaces) return {};
   writer_->drop_attachment(id);
   if (!before.acl.empty()) {

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -160,6 +161,13 @@ class Tables::Writer {
   [[nodiscard]] NatRules compile_nat(NatRecord& record);
   void destroy_policy();
 
+  // Connections of several workers (tables_strays.cpp).
+  /// `policy` is about to be published: connections that it would lead elsewhere are noted, now and once more when nobody
+  /// begins one under the former policy.
+  void note_strays(DomainId id, const DomainPolicy& policy);
+  /// From a timer.
+  void settle_strays();
+
   /// After the write.
   void changed(DomainId id) const {
     if (change_listener) change_listener(id);
@@ -193,6 +201,11 @@ class Tables::Writer {
   std::unordered_map<AttachmentId, PolicyRecord> policies;
   std::map<DomainId, std::size_t> policies_of_domain;
   std::map<DomainId, NatRecord> nats;
+  /// Domains with connections, now or since they have a policy.
+  std::set<DomainId> tracked;
+  /// Whose strays have to be noted once more, and when.
+  std::vector<std::pair<DomainId, Quiescence::Token>> unsettled;
+  unsigned stray_rounds = 0;
   std::uint32_t acl_revisions = 0;
   std::unordered_map<AttachmentId, AttachmentRecord> attachments;
   std::unordered_map<std::uint32_t, AttachmentId> attachment_of_slot;

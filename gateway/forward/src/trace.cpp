@@ -328,9 +328,10 @@ LiveTrace::~LiveTrace() = default;
 
 Result<std::unique_ptr<LiveTrace>> LiveTrace::create(const Tables& tables, AttachmentId from, const PacketFilter& filter) {
   if (!tables.domain_of(from)) return Unexpected(no_such(from));
+  const auto luggage = std::make_shared<Recorder::Luggage>();
   std::vector<std::unique_ptr<Recorder>> recorders;
   for (unsigned i = 0; i < tables.workers(); ++i) {
-    recorders.push_back(std::make_unique<Recorder>(tables.slot_of(from), filter));
+    recorders.push_back(std::make_unique<Recorder>(tables.slot_of(from), filter, luggage));
   }
   return std::unique_ptr<LiveTrace>(new LiveTrace(std::make_shared<WatchOfEach<Recorder>>(std::move(recorders))));
 }

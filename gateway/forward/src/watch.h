@@ -47,6 +47,10 @@ class Watch {
   virtual void passed(Burst& burst, Stage stage) noexcept = 0;
   /// Called inside a stage, while the packet's bytes are still there. `number`: in the burst.
   virtual void dropped(const Burst& burst, unsigned number, Drop reason) noexcept = 0;
+  /// The packet is about to leave the burst in the middle of a stage, and goes on as one that the burst of another worker takes
+  /// over. Its frame is the same. What the first call wrote the second one sees.
+  virtual void handed_over(const Burst& /*burst*/, unsigned /*number*/) noexcept {}
+  virtual void taken_over(const Burst& /*burst*/, unsigned /*number*/) noexcept {}
   /// Nothing more comes of this burst.
   virtual void ended(const Burst& burst) noexcept = 0;
 };

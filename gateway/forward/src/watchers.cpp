@@ -22,6 +22,12 @@ class Watchers::All final : public Watch {
   void dropped(const Burst& burst, unsigned number, Drop reason) noexcept override {
     for (const auto& watch : watches_) watch->dropped(burst, number, reason);
   }
+  void handed_over(const Burst& burst, unsigned number) noexcept override {
+    for (const auto& watch : watches_) watch->handed_over(burst, number);
+  }
+  void taken_over(const Burst& burst, unsigned number) noexcept override {
+    for (const auto& watch : watches_) watch->taken_over(burst, number);
+  }
   void ended(const Burst& burst) noexcept override {
     for (const auto& watch : watches_) watch->ended(burst);
   }

@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <mutex>
 
 #include "platform/base/result.h"
 #include "platform/crypto/src/aead_backends.h"
@@ -40,7 +41,9 @@ class OpenSslKey final : public AeadKey {
  private:
   static void seal_packet(const AeadKey& base, const std::uint8_t* nonce, std::span<const std::uint8_t> associated,
                           std::span<std::uint8_t> data, std::uint8_t* tag) noexcept {
-    EVP_CIPHER_CTX* context = static_cast<const OpenSslKey&>(base).encrypt_.get();
+    const auto& self = static_cast<const OpenSslKey&>(base);
+    const std::scoped_lock lock(self.encrypting_);
+    EVP_CIPHER_CTX* context = self.encrypt_.get();
     int length = 0;
     bool done = ::EVP_EncryptInit_ex(context, nullptr, nullptr, nullptr, nonce) == 1;
     done = done && ::EVP_EncryptUpdate(context, nullptr, &length, associated.data(),
@@ -53,7 +56,9 @@ class OpenSslKey final : public AeadKey {
   }
   static bool open_packet(const AeadKey& base, const std::uint8_t* nonce, std::span<const std::uint8_t> associated,
                           std::span<std::uint8_t> data, const std::uint8_t* tag) noexcept {
-    EVP_CIPHER_CTX* context = static_cast<const OpenSslKey&>(base).decrypt_.get();
+    const auto& self = static_cast<const OpenSslKey&>(base);
+    const std::scoped_lock lock(self.decrypting_);
+    EVP_CIPHER_CTX* context = self.decrypt_.get();
     int length = 0;
     std::uint8_t expected[kAeadTagBytes];
     std::copy(tag, tag + kAeadTagBytes, expected);
@@ -68,6 +73,8 @@ class OpenSslKey final : public AeadKey {
 
   CipherContext encrypt_;
   CipherContext decrypt_;
+  mutable ContextLock encrypting_;
+  mutable ContextLock decrypting_;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstring>
+#include <mutex>
 #include <new>
 
 #include "platform/base/result.h"
@@ -116,6 +117,7 @@ void EtmKey::seal(std::uint8_t* esp, std::size_t bytes, std::uint64_t sequence) 
   const std::uint8_t* iv = esp + sizeof(wire::EspHeader);
   std::uint8_t* plain = esp + sizeof(wire::EspHeader) + facts_.layout.iv_bytes;
   if (encrypt_ != nullptr) {
+    const std::scoped_lock lock(encrypting_);
     int length = 0;
     const bool done = ::EVP_EncryptInit_ex(encrypt_.get(), nullptr, nullptr, nullptr, iv) == 1 &&
                       ::EVP_EncryptUpdate(encrypt_.get(), plain, &length, plain, static_cast<int>(bytes)) == 1;
@@ -131,6 +133,7 @@ bool EtmKey::open(std::uint8_t* esp, std::size_t bytes, std::uint64_t sequence) 
   authenticate(esp, bytes, sequence, icv);
   if (!equal_in_constant_time(icv, sealed + bytes, facts_.layout.icv_bytes)) return false;
   if (decrypt_ == nullptr) return true;
+  const std::scoped_lock lock(decrypting_);
   int length = 0;
   return ::EVP_DecryptInit_ex(decrypt_.get(), nullptr, nullptr, nullptr, iv) == 1 &&
          ::EVP_DecryptUpdate(decrypt_.get(), sealed, &length, sealed, static_cast<int>(bytes)) == 1;

@@ -44,6 +44,8 @@ class EtmKey {
   EtmSecrets* secrets_;
   CipherContext encrypt_;  // empty without encryption
   CipherContext decrypt_;
+  mutable ContextLock encrypting_;
+  mutable ContextLock decrypting_;
   bool esn_;
 };
 

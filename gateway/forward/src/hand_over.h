@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstddef>
+
+#include "gateway/forward/src/burst.h"
+
+namespace simplon::forward {
+
+// Packets whose connection another worker has leave the burst in front of `police` and go on there, in a burst of that worker's.
+// All packets of a flow take the same way, and rings keep the order.
+
+/// Packets in `policed` that are another worker's leave it.
+void hand_over(Burst& burst) noexcept;
+
+/// At most `most` packets that the worker `from` handed over to this one, into `policed` of a burst that has just begun.
+std::size_t take_over(Burst& burst, unsigned from, std::size_t most) noexcept;
+
+/// What the pieces of a fragmented packet have in common, besides addresses and protocol; false if it is not where it usually
+/// is.
+[[nodiscard]] bool identify_fragment(const Transit& packet, FragmentWays::Key& key) noexcept;
+
+}  // namespace simplon::forward
