@@ -20,11 +20,16 @@ constexpr unsigned kSpins = 64;
 // A sleeping worker still looks now and then: packets that a full link left in a ring are pushed on.
 constexpr int kNapMilliseconds = 1000;
 
+forward::WorkerOptions woken_by(forward::WorkerOptions options, std::function<void()> wake) {
+  options.wake = std::move(wake);
+  return options;
+}
+
 }  // namespace
 
 WorkerThread::WorkerThread(forward::Tables& tables, forward::FramePool& pool, const Clock& clock,
                            const forward::WorkerOptions& options, sys::UniqueFd wake_fd)
-    : worker_(tables, pool, clock, options), wake_fd_(std::move(wake_fd)) {
+    : wake_fd_(std::move(wake_fd)), worker_(tables, pool, clock, woken_by(options, [this] { wake(); })) {
   polled_.push_back({wake_fd_.get(), POLLIN, 0});
 }
 

@@ -36,6 +36,8 @@ class WorkerThread {
   /// What the sleeping worker waits for. Wakes it, so that it looks at new ports at once. Any thread.
   void set_descriptors(std::vector<int> descriptors);
   void wake() noexcept;
+  /// As Worker::finish: all threads have ended.
+  void finish() noexcept { worker_.finish(); }
   /// As Worker::watch.
   void watch(forward::Watch* watch) noexcept { worker_.watch(watch); }
   [[nodiscard]] const forward::WorkerCounters& counters() const noexcept { return worker_.counters(); }
@@ -48,8 +50,8 @@ class WorkerThread {
   void run() noexcept;
   void sleep() noexcept;
 
-  forward::Worker worker_;
   sys::UniqueFd wake_fd_;
+  forward::Worker worker_;
   std::atomic<bool> stop_{false};
   std::mutex mutex_;
   std::vector<int> descriptors_;

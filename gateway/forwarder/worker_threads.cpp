@@ -30,6 +30,8 @@ void WorkerThreads::stop() {
   // All at once: packets wait for the last of them.
   for (const auto& thread : threads_) thread->end();
   for (const auto& thread : threads_) thread->stop();
+  // What they had given to each other.
+  for (const auto& thread : threads_) thread->finish();
 }
 
 void WorkerThreads::watch(forward::Watch* watch) {

@@ -22,6 +22,8 @@ class WatchOfEach final : public Watch {
   void dropped(const Burst& burst, unsigned number, Drop reason) noexcept override {
     of(burst).dropped(burst, number, reason);
   }
+  void handed_over(const Burst& burst, unsigned number) noexcept override { of(burst).handed_over(burst, number); }
+  void taken_over(const Burst& burst, unsigned number) noexcept override { of(burst).taken_over(burst, number); }
   void ended(const Burst& burst) noexcept override { of(burst).ended(burst); }
 
   [[nodiscard]] const std::vector<std::unique_ptr<One>>& all() const noexcept { return watches_; }
