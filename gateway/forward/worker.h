@@ -18,7 +18,7 @@ struct Burst;
 class Crew;
 class Watch;
 
-/// Chosen by us. ICMP errors cost more than they are worth under a flood (RFC 1812 section 4.3.2.8, RFC 4443
+/// Of one worker. Chosen by us. ICMP errors cost more than they are worth under a flood (RFC 1812 section 4.3.2.8, RFC 4443
 /// section 2.4 (f)).
 struct WorkerOptions {
   unsigned index = 0;

@@ -3,21 +3,15 @@
 // The cryptography of one worker's bursts, done by several: what leaves is byte for byte what one worker alone makes of it, in
 // the same order, and nothing is let through twice.
 #include <atomic>
-#include <optional>
 #include <random>
 #include <thread>
 
-#include "gateway/forward/src/esp_posts.h"
 #include "tests/packet/workers_rig.h"
 
 namespace simplon::test {
 namespace {
 
-using crypto::EspBatch;
-using crypto::EspKey;
-using crypto::EspSuite;
 using forward::Drop;
-using forward::EspPosts;
 
 Bytes out(std::size_t bytes, std::uint16_t number) {
   return Rig::from_vm(ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .id = number}, udp({5000, 53}, payload(bytes))));
@@ -115,73 +109,6 @@ TEST(PostedEsp, ASleeperIsWokenWhenThereIsMuchToDo) {
   rig.workers[0]->go_offline();
   rig.workers[1]->go_offline();
 }
-
-/// Every suite, by threads that do nothing else.
-class PostedSuite : public testing::TestWithParam<EspSuite> {};
-
-TEST_P(PostedSuite, IsSealedAndOpenedByAnybody) {
-  const auto& facts = crypto::facts_of(GetParam());
-  const Bytes cipher_key = payload(std::size_t{facts.cipher_key_bytes} + facts.salt_bytes);
-  const Bytes integrity_key = payload(facts.integrity_key_bytes);
-  const EspKey key = EspKey::create(GetParam(), cipher_key, integrity_key, true).value();
-  constexpr unsigned kWorkers = 3;
-  constexpr std::size_t kPackets = 64;
-  EspPosts posts(kWorkers);
-  std::atomic<bool> stop{false};
-  std::atomic<unsigned> helped{0};
-  std::vector<std::thread> helpers;
-  for (unsigned worker = 1; worker < kWorkers; ++worker) {
-    helpers.emplace_back([&, worker] {
-      EspBatch lanes;
-      while (!stop.load(std::memory_order_acquire)) {
-        if (posts.help(worker, lanes)) {
-          helped.fetch_add(1, std::memory_order_relaxed);
-        } else {
-          std::this_thread::yield();
-        }
-      }
-    });
-  }
-  EspBatch batch;
-  EspBatch other;
-  std::vector<Bytes> packets(kPackets);
-  std::vector<Bytes> same(kPackets);
-  for (std::uint64_t turn = 0; turn < 40; ++turn) {
-    const std::size_t plain = 16 * (1 + turn % 40 * 2);
-    for (std::size_t i = 0; i < kPackets; ++i) {
-      packets[i] = payload(8 + facts.layout.iv_bytes + plain + facts.layout.icv_bytes);
-      same[i] = packets[i];
-      batch.add(key, packets[i].data(), plain, 1 + turn * kPackets + i);
-      other.add(key, same[i].data(), plain, 1 + turn * kPackets + i);
-    }
-    posts.run(0, batch, EspPosts::Work::kSeal);
-    other.seal();
-    ASSERT_EQ(packets, same) << turn;
-    packets[7][8 + facts.layout.iv_bytes] ^= 1;
-    posts.run(0, batch, EspPosts::Work::kOpen);
-    for (std::size_t i = 0; i < kPackets; ++i) {
-      ASSERT_EQ(batch[i].authentic, i != 7) << turn;
-      if (i == 7) continue;
-      const auto start = packets[i].begin() + 8 + facts.layout.iv_bytes;
-      const Bytes expected = payload(8 + facts.layout.iv_bytes + plain);
-      ASSERT_TRUE(std::equal(start, start + static_cast<std::ptrdiff_t>(plain), expected.begin() + 8 + facts.layout.iv_bytes));
-    }
-    batch.clear();
-    other.clear();
-  }
-  // Whether they come at all is the scheduler's; on a machine with nothing else to do they do.
-  for (std::uint64_t turn = 0; helped.load() == 0; ++turn) {
-    std::this_thread::yield();
-    for (std::size_t i = 0; i < kPackets; ++i) batch.add(key, packets[i].data(), 16, 1000000 + turn * kPackets + i);
-    posts.run(0, batch, EspPosts::Work::kSeal);
-    batch.clear();
-  }
-  stop = true;
-  for (std::thread& thread : helpers) thread.join();
-}
-
-INSTANTIATE_TEST_SUITE_P(All, PostedSuite,
-                         testing::Values(EspSuite::kAes256Gcm16, EspSuite::kChaCha20Poly1305, EspSuite::kAes256Sha384));
 
 }  // namespace
 }  // namespace simplon::test

@@ -7,7 +7,6 @@
 #include <map>
 #include <random>
 #include <set>
-#include <thread>
 
 #include "gateway/forward/adopt_connections.h"
 #include "gateway/forward/src/hand_over_ring.h"
@@ -438,31 +437,6 @@ TEST(ShardedRates, AreThoseOfAllWorkersTogether) {
       EXPECT_NEAR(static_cast<double>(bits) / wanted, 1.0, 0.05) << workers << " workers, " << rate;
     }
   }
-}
-
-TEST(ShardedRing, KeepsOrderBetweenThreads) {
-  forward::HandOverRing ring;
-  constexpr std::uint32_t kItems = 200'000;
-  std::thread pusher([&ring] {
-    for (std::uint32_t i = 0; i < kItems;) {
-      if (ring.full()) {
-        std::this_thread::yield();
-        continue;
-      }
-      forward::HandedOver item;
-      item.flow_hash = i++;
-      ring.push(item);
-    }
-  });
-  std::uint32_t next = 0;
-  while (next < kItems) {
-    const std::size_t taken = ring.take(64, [&next](const forward::HandedOver& item) {
-      if (item.flow_hash == next) ++next;
-    });
-    if (taken == 0) std::this_thread::yield();
-  }
-  pusher.join();
-  EXPECT_TRUE(ring.empty());
 }
 
 // The decision alone.
