@@ -50,23 +50,50 @@ static __always_inline int put_inner_key(void* ip, void* end, __be16 type, __u32
   return 1;
 }
 
-/* Over what UDP's checksum covers behind the headers of VXLAN over IPv6: from the inner packet to the end of the frame. A
- * function by itself, so that the verifier looks at it once. */
-__noinline __u32 sum_inner_of_vxlan6(struct xdp_md* context) {
-  void* at = (void*)(long)context->data + AT_INNER6_IP;
+/* Sums of the frame from `from` on, for UDP's checksum over IPv6, in the low half; how many blocks that are in the high one. The
+ * helper takes whole words, at most 512 bytes of them before Linux 6.13; a frame has one page. Functions by themselves: the
+ * verifier looks at each once, not at all ways through all of them. */
+#define SUM_BLOCKS(name, bytes, most)                                                          \
+  __noinline __u64 name(struct xdp_md* context, __u32 from) {                                  \
+    void* at = (void*)(long)context->data + (from & 0xfff);                                    \
+    void* end = (void*)(long)context->data_end;                                                \
+    __u64 sum = 0;                                                                             \
+    __u32 blocks = 0;                                                                          \
+    for (; blocks < most && at + bytes <= end; ++blocks, at += bytes) {                        \
+      sum = (__u32)bpf_csum_diff(0, 0, at, bytes, (__u32)sum);                                 \
+    }                                                                                          \
+    return (__u64)blocks << 32 | (__u32)sum;                                                   \
+  }
+SUM_BLOCKS(sum_blocks_512, 512, 8)
+SUM_BLOCKS(sum_blocks_128, 128, 3)
+SUM_BLOCKS(sum_blocks_32, 32, 3)
+
+/* The rest, less than 32 bytes. */
+__noinline __u64 sum_rest(struct xdp_md* context, __u32 from) {
+  void* at = (void*)(long)context->data + (from & 0xfff);
   void* end = (void*)(long)context->data_end;
   __u64 sum = 0;
-  /* The helper takes whole words, no more than 512 bytes of them before Linux 6.13. A frame has one page. */
-  for (int i = 0; i < 8 && at + 512 <= end; ++i, at += 512) sum = (__u32)bpf_csum_diff(0, 0, at, 512, (__u32)sum);
-  for (int i = 0; i < 3 && at + 128 <= end; ++i, at += 128) sum = (__u32)bpf_csum_diff(0, 0, at, 128, (__u32)sum);
-  for (int i = 0; i < 3 && at + 32 <= end; ++i, at += 32) sum = (__u32)bpf_csum_diff(0, 0, at, 32, (__u32)sum);
   for (int i = 0; i < 7 && at + 4 <= end; ++i, at += 4) sum += U32(at);
   if (at + 2 <= end) {
     sum += U16(at);
     at += 2;
   }
   if (at + 1 <= end) sum += U8(at);
-  return fold32(sum);
+  return sum;
+}
+
+static __always_inline __u64 sum_inner_of_vxlan6(struct xdp_md* context) {
+  __u32 at = AT_INNER6_IP;
+  __u64 part = sum_blocks_512(context, at);
+  __u64 sum = (__u32)part;
+  at += (__u32)(part >> 32) * 512;
+  part = sum_blocks_128(context, at);
+  sum += (__u32)part;
+  at += (__u32)(part >> 32) * 128;
+  part = sum_blocks_32(context, at);
+  sum += (__u32)part;
+  at += (__u32)(part >> 32) * 32;
+  return sum + sum_rest(context, at);
 }
 
 static __always_inline void put_tags(void* data, const struct simplon_xdp_flow* flow, const struct inner* inner) {
@@ -143,7 +170,7 @@ static __noinline int leave(struct xdp_md* context, const struct simplon_xdp_flo
   if (flow->action == SIMPLON_XDP_TAGGED) {
     put_tags(data, flow, &inner);
   } else if (flow->action == SIMPLON_XDP_VXLAN6) {
-    __u32 sum = sum_inner_of_vxlan6(context);
+    __u64 sum = sum_inner_of_vxlan6(context);
     if (data + AT_INNER6_IP > end) return UNKNOWN;
     put_headers6(data, flow, addresses, hash, &inner, sum);
   } else {
