@@ -20,7 +20,7 @@ bool EspBatch::use_lanes(std::span<const Item> items) const noexcept {
   return static_cast<std::size_t>(std::count_if(items.begin(), items.end(), is_etm)) >= kWorthIt;
 }
 
-void EspBatch::seal_items(std::span<Item> items) noexcept {
+void EspBatch::seal(std::span<Item> items) noexcept {
   const bool lanes = use_lanes(items);
   if (lanes) run_lanes(*lanes_, items, LaneWork::kSeal);
   for (Item& item : items) {
@@ -32,7 +32,7 @@ void EspBatch::seal_items(std::span<Item> items) noexcept {
   }
 }
 
-void EspBatch::open_items(std::span<Item> items) noexcept {
+void EspBatch::open(std::span<Item> items) noexcept {
   const bool lanes = use_lanes(items);
   if (lanes) run_lanes(*lanes_, items, LaneWork::kOpen);
   for (Item& item : items) {

@@ -52,12 +52,12 @@ class EspBatch {
 
   /// Encrypts and writes the ICVs. The caller has written the IVs of AES-CBC, unpredictable ones; those of AEADs are
   /// written here.
-  void seal() noexcept { seal_items(items()); }
+  void seal() noexcept { seal(items()); }
   /// Checks the ICVs and decrypts. The bytes of the ICVs are overwritten.
-  void open() noexcept { open_items(items()); }
+  void open() noexcept { open(items()); }
   /// The same for other items than its own, at most kCapacity.
-  void seal_items(std::span<Item> items) noexcept;
-  void open_items(std::span<Item> items) noexcept;
+  void seal(std::span<Item> items) noexcept;
+  void open(std::span<Item> items) noexcept;
 
   struct Lanes;
 

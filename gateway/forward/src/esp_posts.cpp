@@ -40,9 +40,9 @@ void EspPosts::do_chunk(const Post& post, std::size_t number, crypto::EspBatch& 
   const std::size_t first = number * post.chunk;
   const Items items = post.items.subspan(first, std::min(post.chunk, post.items.size() - first));
   if (post.work == Work::kSeal) {
-    lanes.seal_items(items);
+    lanes.seal(items);
   } else {
-    lanes.open_items(items);
+    lanes.open(items);
   }
 }
 
