@@ -28,7 +28,7 @@ struct WorkerOptions {
   bool reassembles = true;
   /// Ends the sleep of this worker's thread. Other workers call it, from their threads, until all have ended. Without it they
   /// can give a sleeping worker nothing before it looks by itself.
-  std::function<void()> wake;
+  std::function<void()> wake = {};
 };
 
 /// One core's forwarding loop: receive, the stages in packet order (see worker.cpp), transmit.

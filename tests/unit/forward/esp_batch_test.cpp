@@ -14,6 +14,10 @@
 namespace simplon::crypto {
 namespace {
 
+/// Of its own items.
+constexpr auto kSeal = static_cast<void (EspBatch::*)() noexcept>(&EspBatch::seal);
+constexpr auto kOpen = static_cast<void (EspBatch::*)() noexcept>(&EspBatch::open);
+
 using Bytes = std::vector<std::uint8_t>;
 
 class Random {
@@ -100,22 +104,22 @@ TEST_P(EachSuite, BackendsAgreeOnEveryLengthUpTo1600) {
     const auto run = [&](EspBatch& batch, const EspKey& key, std::vector<Packet>& on, auto what) {
       for (Packet& packet : on) batch.add(key, packet.esp.data(), packet.plain_bytes, packet.sequence);
       (batch.*what)();
-      for (std::size_t i = 0; i < batch.size() && what == &EspBatch::open; ++i) {
+      for (std::size_t i = 0; i < batch.size() && what == kOpen; ++i) {
         EXPECT_TRUE(batch[i].authentic) << on[i].plain_bytes;
       }
       batch.clear();
     };
     std::vector<Packet> ours = packets, theirs = packets;
-    run(fast, keys.fast, ours, &EspBatch::seal);
-    run(oracle, keys.oracle, theirs, &EspBatch::seal);
+    run(fast, keys.fast, ours, kSeal);
+    run(oracle, keys.oracle, theirs, kSeal);
     for (std::size_t i = 0; i < packets.size(); ++i) {
       ASSERT_EQ(ours[i].esp, theirs[i].esp) << packets[i].plain_bytes;
       if (facts_of(suite).cipher_key_bytes != 0 && packets[i].plain_bytes >= 16) {
         ASSERT_NE(plain_of(ours[i], suite), plain_of(packets[i], suite)) << "it was not encrypted";
       }
     }
-    run(fast, keys.fast, theirs, &EspBatch::open);
-    run(oracle, keys.oracle, ours, &EspBatch::open);
+    run(fast, keys.fast, theirs, kOpen);
+    run(oracle, keys.oracle, ours, kOpen);
     for (std::size_t i = 0; i < packets.size(); ++i) {
       ASSERT_EQ(plain_of(ours[i], suite), plain_of(packets[i], suite));
       ASSERT_EQ(plain_of(theirs[i], suite), plain_of(packets[i], suite));
