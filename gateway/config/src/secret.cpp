@@ -46,7 +46,8 @@ Result<void> check_secret_file(const std::string& path) {
         "chmod 0600 " + path);
   }
   if (::access(path.c_str(), R_OK) != 0) {
-    return fail(ErrorCode::kInvalidConfig, path + " cannot be read by simplond: " + std::strerror(errno),
+    const int error = errno;
+    return fail(ErrorCode::kInvalidConfig, path + " cannot be read by simplond: " + std::strerror(error),
                 "chown " + sys::own_user_name() + " " + path);
   }
   if (info.st_size == 0) return fail(ErrorCode::kInvalidConfig, path + " is empty", "write the key into it");
