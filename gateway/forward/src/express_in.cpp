@@ -8,6 +8,7 @@
 
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/ecn.h"
+#include "gateway/forward/src/fixup.h"
 #include "gateway/forward/src/routing.h"
 #include "gateway/forward/src/stages.h"
 #include "gateway/forward/src/vxlan_headers.h"
@@ -140,6 +141,25 @@ static_assert(sizeof(PlainFrame) == 84);
   return true;
 }
 
+/// Whether the sender left its transport checksum to a network card (fixup.h); looked at only on ports whose peers may.
+[[nodiscard]] bool is_partial(const PlainPacket& packet) noexcept {
+  const auto& ip = *reinterpret_cast<const wire::Ipv4Header*>(packet.data);
+  const std::size_t field = ip.protocol == wire::kProtocolTcp ? 16 : 6;
+  const std::size_t l4_bytes = packet.length - sizeof ip;
+  if ((ip.protocol != wire::kProtocolTcp && ip.protocol != wire::kProtocolUdp) || field + 2 > l4_bytes) return false;
+  std::uint16_t present;
+  std::memcpy(&present, packet.data + sizeof ip + field, sizeof present);
+  return present == wire::fold(std::uint64_t{load32(ip.source.data())} + packet.destination +
+                               wire::raw(Be16(std::uint16_t{ip.protocol})) +
+                               wire::raw(Be16(static_cast<std::uint16_t>(l4_bytes))));
+}
+
+[[gnu::noinline]] void complete(const PlainPacket& packet) noexcept {
+  InnerPacket inner;
+  inner.take_plain(*reinterpret_cast<const wire::Ipv4Header*>(packet.data));
+  complete_checksum(packet.data, inner);
+}
+
 }  // namespace
 
 void express_in(Burst& burst, std::span<const Packet> frames) noexcept {
@@ -148,8 +168,7 @@ void express_in(Burst& burst, std::span<const Packet> frames) noexcept {
   const PortSlot& slot = burst.tables.ports[id.value()];
   const Port* port = slot.object.load(std::memory_order_acquire);
   TrafficCounters* counters = slot.counters.load(std::memory_order_acquire);
-  const bool usable = port != nullptr && counters != nullptr && port->entry.kind == PortKind::kUplink && !port->entry.fixup &&
-                      !port->entry.mac.is_zero();
+  const bool usable = port != nullptr && counters != nullptr && port->entry.kind == PortKind::kUplink && !port->entry.mac.is_zero();
   if (!usable) {
     for (const Packet& frame : frames) burst.take_in(frame);
     return;
@@ -187,6 +206,7 @@ void express_in(Burst& burst, std::span<const Packet> frames) noexcept {
       burst.take_in(frames[i]);
       continue;
     }
+    if (port->entry.fixup && is_partial(packet)) complete(packet);
     __builtin_prefetch(vpc->domain);
     ++express.count;
     ++packets;
