@@ -31,7 +31,7 @@ namespace {
 using test::Bytes;
 using namespace test;
 
-constexpr std::size_t kFrames = 60'000;
+constexpr std::size_t kFrames = 20'000;
 const std::string kRouter3 = "02:dd:00:00:00:03";
 const std::string kRouter4 = "02:dd:00:00:00:04";
 const std::string kRouter5 = "02:dd:00:00:00:05";

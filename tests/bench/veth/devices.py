@@ -25,7 +25,6 @@ class Discard:
 
 class L2fwd:
     in_softirq = False
-    entrance = "vxlan"
     name, title = "l2fwd", "bare AF_XDP l2fwd"
     protocol, destination, network = 17, frames.OUTER_IN[1], frames.VPC_NET
     counted = True
@@ -47,7 +46,6 @@ class KernelVxlan:
     """Two stock VXLAN devices and a route between them."""
 
     in_softirq = True
-    entrance = "vxlan"
 
     name, title = "kernel", "kernel vxlan + route"
     protocol, destination, network = 17, frames.OUTER_OUT[1], frames.VPC_NET
@@ -64,7 +62,6 @@ class KernelVxlan:
                 "dev", lower, "dstport", str(frames.VXLAN_PORT), "nolearning")
             run("ip", "-n", space, "addr", "add", address, "dev", device)
             run("ip", "-n", space, "link", "set", device, "up")
-        run("ip", "-n", space, "route", "add", frames.LINE_OUT_NET, "via", "198.18.1.2", "dev", "u1")
         # Redirecting frames into a veth needs a NAPI at its far end; without an XDP program GRO brings one.
         topology.inside(space, "ethtool", "-K", "u0", "gro", "on")
 
@@ -81,44 +78,13 @@ class KernelVxlan:
         answers.check_vxlan(frame)
 
 
-class KernelRivalOfLines:
-    """The same kernel with a plain route on one side: what a kernel without VLAN devices can do beside a circuit. It pushes
-    and pops no tags."""
-
-    counted = in_softirq = True
-    process = None
-
-    def __init__(self, kernel):
-        self.name, self.namespace = kernel.name, kernel.namespace
-
-    def configure(self, flows):
-        pass
-
-
-class KernelVxlanToRoute(KernelRivalOfLines):
-    title = "kernel vxlan + route, no tag"
-    protocol, destination, network, entrance = 17, frames.LINE_OUT_NET, frames.LINE_OUT_NET, "vxlan"
-
-    def check(self, answers, frame):
-        answers.check_routed(frame)
-
-
-class KernelRouteToVxlan(KernelRivalOfLines):
-    title = "kernel route + vxlan, no tag"
-    protocol, destination, network, entrance = 17, frames.OUTER_OUT[1], frames.VPC_NET, "plain"
-
-    def check(self, answers, frame):
-        answers.check_vxlan(frame)
-
-
 class Forwarder:
-    """simplon-forwarder with two VPCs, two circuits and a tunnel in one domain, programmed over its own sockets."""
+    """simplon-forwarder with two VPCs and a tunnel in one domain, programmed over its own sockets."""
 
     DOMAIN, TUNNEL, SPI = 1, 7, 0xc0000001
 
     def __init__(self, topology, programs, name, options):
         self.namespace = topology.add_device(name)
-        self.domain = topology.add_namespace(f"{name}-d")
         self.programmer = programs["bench-programmer"]
         self.run_dir = topology.path(f"run-{name}")
         os.makedirs(self.run_dir, mode=0o700)
@@ -141,10 +107,6 @@ class Forwarder:
             f"route {d} {frames.SOURCE_NET} vpc {frames.VNI_IN}",
             f"route {d} {frames.VPC_NET} vpc {frames.VNI_OUT}",
             f"route {d} {frames.SITE_NET} tunnel {t}",
-            f"circuit 1 line-in {d} u0 {frames.VLAN_IN}",
-            f"circuit 2 line-out {d} u1 {frames.VLAN_OUT}",
-            f"circuit-port 2 line-out {self.domain} {frames.LINE_OUT[0]}/30",
-            f"route {d} {frames.LINE_OUT_NET} circuit 2 {frames.LINE_OUT[1]}",
         ]
         for flow in flows:
             source = frames.host(frames.SOURCE_NET, 10 + flow.number)
@@ -155,8 +117,6 @@ class Forwarder:
         # The key goes through stdin: not for argv, where everybody can read it.
         lines.append(f"outbound-sa {t} {self.SPI} {frames.OUTER_OUT[0]} {frames.OUTER_OUT[1]} {(self.key + self.salt).hex()}")
         self.topology.inside(self.namespace, self.programmer, "program", self.run_dir, text="\n".join(lines) + "\n")
-        run("ip", "-n", self.domain, "neigh", "replace", frames.LINE_OUT[1], "lladdr", frames.MAC_G1, "dev", "line-out", "nud",
-            "permanent")
 
     def stats(self):
         return json.loads(self.topology.inside(self.namespace, self.programmer, "stats", self.run_dir))
@@ -183,7 +143,6 @@ class SimplonPath:
 
     counted = True
     in_softirq = False
-    entrance = "vxlan"
 
     def __init__(self, forwarder):
         self.forwarder = forwarder
@@ -222,19 +181,6 @@ class SimplonXdp(SimplonVxlan):
             if self.forwarder.forwarded_in_xdp() - before == sent:
                 return
         raise Trouble(f"{self.title}: its flows are not learned: {self.forwarder.stats()['uplinks']}")
-
-
-class SimplonLineOut(SimplonXdp):
-    title = "simplon VXLAN -> VLAN, XDP tier"
-    destination, network = frames.LINE_OUT_NET, frames.LINE_OUT_NET
-
-    def check(self, answers, frame):
-        answers.check_tagged(frame)
-
-
-class SimplonLineIn(SimplonXdp):
-    title = "simplon VLAN -> VXLAN, XDP tier"
-    entrance = "tagged"
 
 
 class SimplonEsp(SimplonPath):
