@@ -32,15 +32,18 @@ struct Options {
   std::optional<std::uint64_t> round;
   /// Through the XDP program first.
   bool xdp = false;
+  /// Of 100 rounds, those in which domains have policy.
+  std::uint64_t policy = kPolicyRounds;
 };
 
 int usage(const char* complaint) {
   std::fprintf(stderr,
                "differential_test: %s\n"
-               "usage: differential_test [--xdp] [--seed N] [--packets N] [--round N]\n"
+               "usage: differential_test [--xdp] [--seed N] [--packets N] [--policy N] [--round N]\n"
                "  --xdp        each packet meets the XDP program first, then the worker; needs root\n"
                "  --seed N     which random packets (1)\n"
                "  --packets N  how many (1000000)\n"
+               "  --policy N   of 100 rounds so many have lists, rates and NAT (40)\n"
                "  --round N    only this round of them, %" PRIu64 " packets\n",
                complaint, kRoundPackets);
   return 2;
@@ -55,11 +58,11 @@ bool read_number(const char* text, std::uint64_t& number) {
 /// Each round is a random sequence of its own, so that it can be repeated alone.
 class Round {
  public:
-  Round(std::uint64_t seed, std::uint64_t number, bool xdp)
+  Round(std::uint64_t seed, std::uint64_t number, bool xdp, std::uint64_t policy)
       : random_(seed * 0x9e3779b97f4a7c15 + number * 0xd1b54a32d192ed03),
         scenario_{limits(xdp), {}},
         duel_(scenario_.limits),
-        policy_(random_.percent(kPolicyRounds)),
+        policy_(random_.percent(static_cast<unsigned>(policy))),
         hurries_(random_.percent(50)) {}
 
   [[nodiscard]] std::optional<Disagreement> play(std::uint64_t packets) {
@@ -151,11 +154,11 @@ int run(const Options& options) {
   Tally tally;
   std::uint64_t reported = 0;
   for (std::uint64_t number = options.round.value_or(0); tally.packets < options.packets; ++number) {
-    Round round(options.seed, number, options.xdp);
+    Round round(options.seed, number, options.xdp, options.policy);
     if (const auto wrong = round.play(options.xdp ? kXdpRoundPackets : kRoundPackets)) {
       std::printf("\nDISAGREEMENT in round %" PRIu64 ": %s\nrepeat with: differential_test --seed %" PRIu64
-                  " --round %" PRIu64 "%s\n\n",
-                  number, wrong->what.c_str(), options.seed, number, options.xdp ? " --xdp" : "");
+                  " --policy %" PRIu64 " --round %" PRIu64 "%s\n\n",
+                  number, wrong->what.c_str(), options.seed, options.policy, number, options.xdp ? " --xdp" : "");
       std::printf("%s", report(minimize(round.scenario())).c_str());
       return 1;
     }
@@ -191,6 +194,8 @@ int main(int argc, char** argv) {
       options.seed = value;
     } else if (std::strcmp(argv[i], "--packets") == 0) {
       options.packets = value;
+    } else if (std::strcmp(argv[i], "--policy") == 0) {
+      options.policy = value;
     } else if (std::strcmp(argv[i], "--round") == 0) {
       options.round = value;
     } else {

@@ -112,7 +112,7 @@ oracle::NatEntry Topology::nat(DomainId domain) {
   unsigned number = 0;
   const auto rule = [&](NatKind kind) -> NatRuleEntry& {
     NatRuleEntry& added = nat.rules.emplace_back();
-    added.name = "n" + std::to_string(number++);
+    added.name = "n" + std::to_string(number++) + "-" + std::to_string(static_cast<unsigned>(kind));
     added.kind = kind;
     if (kind != NatKind::kDestination) added.attachment = attachment_of(domain);
     return added;
@@ -120,7 +120,9 @@ oracle::NatEntry Topology::nat(DomainId domain) {
   for (std::size_t i = random_.between(0, 3); i > 0; --i) {
     NatRuleEntry& source = rule(NatKind::kSource);
     if (random_.percent(50)) source.sources.push_back(tenant_prefix4());
-    source.outside = v4_net(100, 64, tenant, 4 * static_cast<unsigned>(random_.below(4)), random_.one_of({30U, 32U, 32U, 28U}));
+    // The same or disjoint: of two that overlap an inner address may have one address each.
+    source.outside = random_.one_of({v4_net(100, 64, tenant, 0, 30), v4_net(100, 64, tenant, 4, 32),
+                                     v4_net(100, 64, tenant, 8, 32), v4_net(100, 64, tenant, 16, 28)});
     if (random_.percent(30)) source.port_blocks = random_.one_of<std::uint16_t>({1, 1, 2, 0});
   }
   for (std::size_t i = random_.between(0, 4); i > 0; --i) {
@@ -298,6 +300,55 @@ std::optional<Input> Traffic::send_wanted(const World& world, Wanted wanted) {
   }
   wanted_.reset();
   return made;
+}
+
+/// The first piece of the packet; the second is sent later, as a rule by who sent the first.
+Bytes Traffic::cut(Bytes packet) {
+  const bool v4 = packet[0] >> 4 == 4;
+  const std::size_t header = v4 ? (packet[0] & 15U) * std::size_t{4} : 40;
+  if (packet.size() < header + 40 || (v4 && (oracle::get16(packet, 6) & 0x3fff) != 0)) return packet;
+  if (!v4 && packet[6] != wanted_->ends.protocol) return packet;  // it has extension headers
+  const std::size_t first = (20 + random_.below(packet.size() - header - 30)) / 8 * 8 + 8;
+  const std::size_t at = std::min(first, (packet.size() - header - 1) / 8 * 8);
+  const auto id = static_cast<std::uint16_t>(random_.below(500));
+  const auto piece = [&](std::size_t from, std::size_t to, bool more) {
+    Bytes bytes(packet.begin(), packet.begin() + static_cast<std::ptrdiff_t>(header));
+    const oracle::View data = oracle::View(packet).subspan(header + from, to - from);
+    if (v4) {
+      oracle::put16(bytes, 2, header + data.size());
+      oracle::put16(bytes, 4, id);
+      oracle::put16(bytes, 6, (more ? 0x2000U : 0U) | from / 8);
+      repair_ipv4_checksum(bytes, 0);
+    } else {
+      oracle::put16(bytes, 4, 8 + data.size());
+      bytes[6] = 44;
+      oracle::add8(bytes, wanted_->ends.protocol);
+      oracle::add8(bytes, 0);
+      oracle::add16(bytes, from | (more ? 1U : 0U));
+      oracle::add32(bytes, id);
+    }
+    oracle::add(bytes, data);
+    return bytes;
+  };
+  Wanted rest = *wanted_;
+  rest.rest = piece(at, packet.size() - header, false);
+  for (std::size_t copies = random_.percent(20) ? 2 : 1; copies > 0; --copies) rests_.push_back(rest);
+  if (rests_.size() > 12) rests_.pop_front();
+  return piece(0, at, true);
+}
+
+std::optional<Input> Traffic::send_rest(const World& world) {
+  Wanted wanted = random_.pick(rests_);
+  if (random_.percent(70)) {
+    wanted = rests_.front();
+    rests_.pop_front();
+  }
+  if (random_.percent(8) && !world.policies.empty()) {  // by somebody else
+    const auto home = world.domain_of(wanted.from);
+    const auto& other = random_.pick(world.policies).second;
+    if (home && other.domain == *home) wanted.from = other.attachment;
+  }
+  return send_wanted(world, wanted);
 }
 
 /// A tenant that opens one connection after the other through source NAT, or somebody outside who tries its ports.

@@ -70,6 +70,7 @@ Input Traffic::packet(const World& world) {
     if (!scans_) scans_ = random_.percent(20);
     if (*scans_ && !world.nats.empty() && random_.percent(30)) made = scan(world);
     if (!made && !world.policy.connections.empty() && random_.percent(50)) made = of_connection(world);
+    if (!rests_.empty() && random_.percent(15)) made = send_rest(world);
     if (made) {
     } else if (kind < 40) {
       made = from_compute_host(world);
@@ -296,8 +297,11 @@ Bytes Traffic::inner(const World& world, std::optional<DomainId> tag, DomainId d
     fields.id = static_cast<std::uint16_t>(random_.percent(30) ? random_.next() : 0);  // flow label
     if (random_.percent(15)) extension_headers(fields);
   }
+  if (wanted_ && wanted_->rest) return *wanted_->rest;
+  if (wanted_ && random_.percent(1)) segment.resize(std::min<std::size_t>(segment.size(), random_.below(20)));
   Bytes packet = ip_packet(fields, segment);
-  if (random_.percent(10)) spoil(packet);
+  if (wanted_ && !wanted_->error && random_.percent(10)) return cut(std::move(packet));
+  if (random_.percent(wanted_ ? 2 : 10)) spoil(packet);
   return packet;
 }
 

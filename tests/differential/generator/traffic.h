@@ -39,9 +39,13 @@ class Traffic {
     /// About a packet of the other direction.
     bool error = false;
     bool answer = false;
+    /// Sends the rest of a datagram whose first piece went before.
+    std::optional<oracle::Bytes> rest;
     forward::ConnectionState state = forward::ConnectionState::kOpening;
   };
   [[nodiscard]] std::optional<Input> of_connection(const oracle::World& world);
+  [[nodiscard]] oracle::Bytes cut(oracle::Bytes packet);
+  [[nodiscard]] std::optional<Input> send_rest(const oracle::World& world);
   [[nodiscard]] std::optional<Input> scan(const oracle::World& world);
   [[nodiscard]] std::optional<Input> send_wanted(const oracle::World& world, Wanted wanted);
   [[nodiscard]] static oracle::Ends as_the_attachment_has_it(const oracle::World& world, oracle::AttachmentId attachment,
@@ -72,6 +76,8 @@ class Traffic {
 
   Random& random_;
   std::optional<Wanted> wanted_;
+  /// Later pieces of datagrams, to be sent some time.
+  std::deque<Wanted> rests_;
   std::uint32_t scanned_ = 0;
   /// Of each round: some are scanned.
   std::optional<bool> scans_;

@@ -57,7 +57,11 @@ void Oracle::answer(const Inside& packet, Answer why, std::size_t mtu, Ending en
 
   const bool v4 = packet.ip.family == 4;
   // Its sender knows no other addresses (RFC 5508 section 4.2).
-  const Bytes& about = packet.came ? packet.came->first : packet.bytes;
+  Bytes about = packet.came ? packet.came->first : packet.bytes;
+  if (about != packet.bytes) {
+    // Translated back: a checksum of 0xffff, which is another zero, comes back as 0 (RFC 1624).
+    readdress(about, packet.came->second, talk_of(about, packet.came->second, {}).ends);
+  }
   const IpAddress to = (packet.came ? packet.came->second : packet.ip).flow.source;
   std::uint8_t type = 0, code = 0;
   std::uint32_t word = 0;

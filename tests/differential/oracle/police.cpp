@@ -91,6 +91,13 @@ const NatRuleEntry* published_rule(const World& world, const Ends& ends) {
   return nullptr;
 }
 
+/// Whose policy holds where a route leads. A gateway on a circuit that is not configured is on none: such a packet is dropped
+/// for that (no_attachment).
+AttachmentId policed_exit(const World& world, const Hop& hop) {
+  if (hop.gateway && !world.domain_of(hop.attachment)) return {forward::AttachmentKind::kCircuit, 0};
+  return hop.attachment;
+}
+
 /// Gives the packet (of an error: the packet it is about) these ends; an error has addresses of its own. Keeps the packet as
 /// it came. False: it is an error with a wrong checksum.
 template <class Inside>
@@ -255,7 +262,7 @@ void Oracle::police(Inside arrived, DomainId domain, Outcome& outcome) const {
   if (v4 && !ours && is_outside(world_, domain, packet.ip.flow.destination)) return drop(Drop::kNatNoMapping);
   if (ends_here(packet, route, outcome)) return;
   passage.egress = World::hops_of(route->nexthops).front();
-  const AttachmentId egress = passage.egress.attachment;
+  const AttachmentId egress = policed_exit(world_, passage.egress);
   if (!within_rates(world_, ingress, egress, packet.bytes.size(), now, engine_.dropped)) return drop(Drop::kPoliced);
 
   Question question{passage.source, passage.destination, packet.ip.flow.protocol, 0, 0};
@@ -294,7 +301,7 @@ void Oracle::police(Inside arrived, DomainId domain, Outcome& outcome) const {
   outcome.policy.netmapped |= talk.ends != before;
   if (packet.ip.fragment) {
     state.ways.insert_or_assign(passage.datagram,
-                                PolicyState::Way{packet.ip.flow.source, packet.ip.flow.destination, egress,
+                                PolicyState::Way{packet.ip.flow.source, packet.ip.flow.destination, passage.egress.attachment,
                                                  passage.egress.gateway, seconds(now) + 60});
   }
   leave(std::move(packet), passage.egress, outcome);
@@ -305,7 +312,7 @@ std::optional<Drop> Oracle::begin_connection(Passage& passage, const ListVerdict
   PolicyState& state = world_.policy;
   Inside& packet = passage.packet;
   const AttachmentId ingress = packet.ingress;
-  const AttachmentId egress = passage.egress.attachment;
+  const AttachmentId egress = policed_exit(world_, passage.egress);
   const NatRuleEntry* rule = nullptr;
   if (packet.ip.family == 4) {
     rule = source_rule(world_, passage.domain, egress, packet.ip.flow.source);
@@ -445,7 +452,8 @@ void Oracle::police_later_fragment(Passage& passage, Outcome& outcome) const {
         ending.drops.push_back({Drop::kTtlExpired, ingress});
         return answer(packet, Answer::kTimeExceeded, 0, std::move(ending), outcome);
       }
-      if (!within_rates(world_, ingress, way.egress, packet.bytes.size(), now, engine_.dropped)) return drop(Drop::kPoliced);
+      const AttachmentId egress = policed_exit(world_, {way.egress, way.gateway});
+      if (!within_rates(world_, ingress, egress, packet.bytes.size(), now, engine_.dropped)) return drop(Drop::kPoliced);
       return leave(std::move(packet), {way.egress, way.gateway}, outcome);
     }
   }
@@ -459,7 +467,7 @@ void Oracle::police_later_fragment(Passage& passage, Outcome& outcome) const {
   }
   if (ends_here(packet, route, outcome)) return;
   passage.egress = World::hops_of(route->nexthops).front();
-  const AttachmentId egress = passage.egress.attachment;
+  const AttachmentId egress = policed_exit(world_, passage.egress);
   if (!within_rates(world_, ingress, egress, packet.bytes.size(), now, engine_.dropped)) return drop(Drop::kPoliced);
   const IpAddress& source = packet.ip.flow.source;
   const auto& rules = nat_rules(world_, passage.domain);

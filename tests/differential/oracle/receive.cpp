@@ -236,6 +236,8 @@ void Oracle::esp(const IpAddress& source, const IpAddress& destination, std::uin
   if (sa.spec.esn && !sa.cipher.is_aead() && sa.seen.whole(low) != sa.seen.whole(low, sa.settled) && on_guess) on_guess();
   const std::uint64_t sequence = sa.spec.esn ? sa.seen.whole(low) : low;
   if (!sa.seen.is_new(sequence)) {
+    // The same if it is a forgery with a number that came in the same burst: which of both is its name?
+    if (!sa.cipher.is_aead() && on_guess && !sa.cipher.open(bytes, sequence, sa.spec.esn)) on_guess();
     ++sa.usage.replayed;
     return drop(outcome, Drop::kEspReplayed);
   }
