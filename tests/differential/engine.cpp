@@ -112,8 +112,15 @@ bool Engine::apply(const oracle::Change& change) {
             forward::Sa* sa = outbound(move.tunnel);
             return sa != nullptr && tables_.set_path(*sa, move.path).has_value();
           },
-          [&](const CircuitEntry& circuit) { return tables_.upsert_circuit(circuit).has_value(); },
-          [&](const RemoveCircuit& remove) { return removed((tables_.remove_circuit(remove.id), 0)); },
+          [&](const CircuitEntry& circuit) {
+            const bool taken = tables_.upsert_circuit(circuit).has_value();
+            if (xdp_ && taken) xdp_->put_circuit(circuit);
+            return taken;
+          },
+          [&](const RemoveCircuit& remove) {
+            if (xdp_) xdp_->remove_circuit(remove.id);
+            return removed((tables_.remove_circuit(remove.id), 0));
+          },
           [&](const NeighborEntry& neighbor) { return tables_.upsert_neighbor(neighbor).has_value(); },
           [&](const RemoveNeighbor& remove) {
             return removed((tables_.remove_neighbor(remove.circuit, remove.address), 0));
