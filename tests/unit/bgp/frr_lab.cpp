@@ -47,6 +47,20 @@ FrrLab::FrrLab()
   EXPECT_TRUE(sys::prepare_domain_netns(gateway));
 }
 
+namespace {
+
+bool ended(sys::ServiceSupervisor& services, const std::string& name) {
+  if (!services.request_stop(name)) return false;
+  const auto deadline = std::chrono::steady_clock::now() + 3s;
+  while (services.running(name).value_or(false)) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(10ms);
+  }
+  return true;
+}
+
+}  // namespace
+
 FrrLab::~FrrLab() {
   if (HasFailure()) {  // what FRR believes, while it is still there
     for (const char* question : {"show zebra client summary", "show ip route", "show ip bgp", "show ip nht", "show bgp summary"}) {
@@ -60,7 +74,7 @@ FrrLab::~FrrLab() {
     EXPECT_TRUE(stopped) << stopped.error().message();
   }
   for (const char site : sites_) {
-    EXPECT_TRUE(birds_->stop(std::string("bird-") + site, 3s));
+    EXPECT_TRUE(ended(*birds_, std::string("bird-") + site));
     EXPECT_TRUE(sys::delete_netns(netns(site)));
   }
   EXPECT_TRUE(sys::delete_netns(gateway));
