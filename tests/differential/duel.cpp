@@ -329,15 +329,16 @@ std::optional<Disagreement> Duel::judge(std::vector<Input>& inputs, std::vector<
       // Two endings that look the same still count at different attachments.
       const Ending& ending = last.endings[i];
       engine_.count();
-      const bool counted = std::all_of(ending.departures.begin(), ending.departures.end(), [&](const Departure& departure) {
-        const auto totals = engine_.tables().totals(departure.egress);
-        const auto sent =
-            static_cast<std::uint64_t>(std::count_if(ending.departures.begin(), ending.departures.end(),
-                                                     [&](const Departure& d) { return d.egress == departure.egress; }));
-        const auto before = world_.traffic.find(departure.egress);
-        const std::uint64_t was = before == world_.traffic.end() ? 0 : before->second.tx_packets;
-        return totals && (totals->tx_packets == was + sent || departure.lost.has_value());
-      });
+      const bool counted =
+          std::all_of(ending.departures.begin(), ending.departures.end(), [&](const Departure& departure) {
+            const auto totals = engine_.tables().totals(departure.egress);
+            const auto sent = static_cast<std::uint64_t>(
+                std::count_if(ending.departures.begin(), ending.departures.end(),
+                              [&](const Departure& d) { return d.egress == departure.egress; }));
+            const auto before = world_.traffic.find(departure.egress);
+            const std::uint64_t was = before == world_.traffic.end() ? 0 : before->second.tx_packets;
+            return totals && (totals->tx_packets == was + sent || departure.lost.has_value());
+          });
       if (!counted) continue;
       if (possible.empty()) learned = std::move(ports);
       possible.push_back(i);
@@ -483,7 +484,9 @@ std::string Duel::leak_in(const forward::MemoryIo::Sent& sent) {
   } else if (const std::uint16_t tag = oracle::get16(inside, 12); tag == 0x8100 || tag == 0x88a8) {
     const std::uint16_t next = oracle::get16(inside, 16);
     const bool two = next == 0x8100 || next == 0x88a8;
-    const auto vlan = [&inside](std::size_t at) { return static_cast<std::uint16_t>(oracle::get16(inside, at) & 0xfff); };
+    const auto vlan = [&inside](std::size_t at) {
+      return static_cast<std::uint16_t>(oracle::get16(inside, at) & 0xfff);
+    };
     const auto* circuit = world_.circuit_with(sent.port, two ? vlan(14) : 0, vlan(two ? 18 : 14));
     if (circuit != nullptr) receiver = circuit->domain;
     inside = inside.subspan(two ? 22 : 18);
@@ -606,7 +609,8 @@ std::optional<Disagreement> Duel::compare_policy() {
   for (const auto& [domain, nat] : world_.nats) {
     const auto counts = engine_.tables().nat_counts(domain);
     for (std::size_t i = 0; i < counts.size(); ++i) {
-      if (nat.rules[i].kind != forward::NatKind::kSource && nat.rules[i].kind != forward::NatKind::kDestination) continue;
+      if (nat.rules[i].kind != forward::NatKind::kSource && nat.rules[i].kind != forward::NatKind::kDestination)
+        continue;
       const auto& hits = world_.policy.hits[domain];
       const auto expected = hits.find(counts[i].name);
       if (expected != hits.end() && expected->second == counts[i].packets) continue;
@@ -636,12 +640,16 @@ std::optional<Disagreement> Duel::compare_connections() {
       return disagree(name + " is there, but must not be");
     }
     const oracle::Connection& mine = world_.policy.connections.at(found->second.first);
-    const oracle::Ends out{view.domain, view.protocol, view.translated_source, view.translated_destination,
-                           view.translated_source_port, view.translated_destination_port};
+    const oracle::Ends out{view.domain,
+                           view.protocol,
+                           view.translated_source,
+                           view.translated_destination,
+                           view.translated_source_port,
+                           view.translated_destination_port};
     if (mine.first != ends || mine.out != out) return disagree(name + " is translated otherwise");
     if (mine.state != view.state) {
-      return disagree(name + ": state of the engine " + number(static_cast<std::uint64_t>(view.state)) + ", of the oracle " +
-                      number(static_cast<std::uint64_t>(mine.state)));
+      return disagree(name + ": state of the engine " + number(static_cast<std::uint64_t>(view.state)) +
+                      ", of the oracle " + number(static_cast<std::uint64_t>(mine.state)));
     }
     if (mine.packets != std::array{view.packets_out, view.packets_back} ||
         mine.bytes != std::array{view.bytes_out, view.bytes_back}) {

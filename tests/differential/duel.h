@@ -90,12 +90,12 @@ class Duel {
     std::vector<oracle::Hop> usable;
     oracle::Hop choice;
   };
-  [[nodiscard]] std::optional<oracle::Hop> known_path(const oracle::RouteEntry& route,
-                                                                const oracle::Flow& flow) const;
+  [[nodiscard]] std::optional<oracle::Hop> known_path(const oracle::RouteEntry& route, const oracle::Flow& flow) const;
   /// Before the world knows the change: what of `paths_` will still be so.
   void keep_paths(const oracle::Change& change);
   [[nodiscard]] std::vector<oracle::Hop> usable_of(const std::vector<forward::NextHopEntry>& nexthops) const;
-  /// What the engine did with the packet that the oracle has in hand: those before it are compared, and it is run alone.
+  /// What the engine did with the packet that the oracle has in hand: those before it are compared, and it is run
+  /// alone.
   [[nodiscard]] const Observed& asked();
   [[nodiscard]] std::optional<oracle::Outside> chosen_outside(const oracle::Ends& inside);
 

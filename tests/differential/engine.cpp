@@ -74,7 +74,8 @@ bool Engine::apply(const oracle::Change& change) {
           [&](const RouteEntry& route) { return tables_.upsert_route(route).has_value(); },
           [&](const RemoveRoute& remove) { return removed((tables_.remove_route(remove.domain, remove.prefix), 0)); },
           [&](const Port& port) {
-            if (!tables_.upsert_port({port.id, port.kind, port.mac, port.fixup, {io_}, port.frames}).has_value()) return false;
+            if (!tables_.upsert_port({port.id, port.kind, port.mac, port.fixup, {io_}, port.frames}).has_value())
+              return false;
             if (xdp_ && port.kind == forward::PortKind::kUplink) xdp_->put_uplink(port.id);
             if (xdp_ && port.kind != forward::PortKind::kUplink) xdp_->remove_port(port.id);
             return true;

@@ -101,8 +101,8 @@ class Round {
     if (random_.percent(4)) limits.icmp_errors = static_cast<std::uint32_t>(random_.between(1, 20));
     return limits;
   }
-  /// Some rounds are over in seconds, for rates; in others connections come to their end. So many of them are forgotten at
-  /// once, the rest with the next burst.
+  /// Some rounds are over in seconds, for rates; in others connections come to their end. So many of them are forgotten
+  /// at once, the rest with the next burst.
   std::uint64_t silence() {
     if (!hurries_) return random_.below(40'000'000);
     if (!random_.percent(8) || duel_.world().policy.connections.size() > 500) return 0;
@@ -136,9 +136,9 @@ void print(const Tally& tally, double seconds) {
               tally.esp_in, tally.esp_out, tally.tags);
   std::printf("circuits: %" PRIu64 " in, %" PRIu64 " out\n", tally.circuit_in, tally.circuit_out);
   std::printf("policy: %" PRIu64 " packets, %" PRIu64 " connections begun (%" PRIu64 " with source NAT, %" PRIu64
-              " with destination NAT, %" PRIu64 " with both), %" PRIu64 " packets and %" PRIu64 " answers of them, %" PRIu64
-              " errors about them, %" PRIu64 " packets with netmap, %" PRIu64 " fragments that followed, %" PRIu64
-              " whose first was forgotten\n",
+              " with destination NAT, %" PRIu64 " with both), %" PRIu64 " packets and %" PRIu64
+              " answers of them, %" PRIu64 " errors about them, %" PRIu64 " packets with netmap, %" PRIu64
+              " fragments that followed, %" PRIu64 " whose first was forgotten\n",
               tally.policed, tally.begun, tally.begun_source_nat, tally.begun_destination_nat, tally.begun_hairpin,
               tally.followed, tally.answered, tally.errors_about, tally.netmapped, tally.later_fragments,
               tally.forgotten_fragments);

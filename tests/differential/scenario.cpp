@@ -42,8 +42,8 @@ std::string sa_text(const oracle::SaSpec& sa, std::uint64_t used) {
     });
   };
   std::string line = text("SPI 0x%08x tunnel %u ", sa.spi.value(), sa.tunnel.value()) + path_text(sa.path) +
-                     text(" %s%s window %u used %llu", std::string(crypto::to_string(sa.suite)).c_str(), sa.esn ? " ESN" : "",
-                          sa.replay_window, static_cast<unsigned long long>(used));
+                     text(" %s%s window %u used %llu", std::string(crypto::to_string(sa.suite)).c_str(),
+                          sa.esn ? " ESN" : "", sa.replay_window, static_cast<unsigned long long>(used));
   if (!sa.copy_dscp) line += " no DSCP";
   if (!sa.source_selectors.empty()) line += " from " + ranges(sa.source_selectors);
   if (!sa.destination_selectors.empty()) line += " to " + ranges(sa.destination_selectors);
@@ -73,10 +73,11 @@ std::string nat_text(const oracle::NatEntry& nat) {
   static constexpr const char* kKinds[] = {"?", "source", "destination", "netmap", "netmap-remote"};
   std::string all = text("NAT of domain %u", nat.domain.value());
   for (const forward::NatRuleEntry& rule : nat.rules) {
-    all += "\n    " + rule.name + " " + kKinds[static_cast<std::size_t>(rule.kind)] + " " + rule.attachment.to_string() +
-           " sources " + prefixes_text(rule.sources) + " outside " + rule.outside.to_string() + " inside " +
-           rule.inside.to_string() + text(" protocol %u port %u -> %u blocks %u", rule.protocol.value_or(0),
-                                          rule.outside_port, rule.inside_port, rule.port_blocks);
+    all += "\n    " + rule.name + " " + kKinds[static_cast<std::size_t>(rule.kind)] + " " +
+           rule.attachment.to_string() + " sources " + prefixes_text(rule.sources) + " outside " +
+           rule.outside.to_string() + " inside " + rule.inside.to_string() +
+           text(" protocol %u port %u -> %u blocks %u", rule.protocol.value_or(0), rule.outside_port, rule.inside_port,
+                rule.port_blocks);
   }
   return all;
 }
@@ -216,8 +217,9 @@ std::string describe(const oracle::Change& change) {
           },
           [](const CircuitEntry& circuit) {
             return text("circuit %u domain %u port %u VLAN %u in %u (%04x) MAC %s mtu %u%s", circuit.id.value(),
-                        circuit.domain.value(), circuit.port.value(), circuit.vlan, circuit.outer_vlan, circuit.outer_type,
-                        circuit.mac.to_string().c_str(), circuit.mtu, circuit.clamp_mss ? " clamps" : "");
+                        circuit.domain.value(), circuit.port.value(), circuit.vlan, circuit.outer_vlan,
+                        circuit.outer_type, circuit.mac.to_string().c_str(), circuit.mtu,
+                        circuit.clamp_mss ? " clamps" : "");
           },
           [](const RemoveCircuit& remove) { return text("remove circuit %u", remove.id.value()); },
           [](const NeighborEntry& neighbor) {
@@ -231,13 +233,15 @@ std::string describe(const oracle::Change& change) {
           [](const RemoveAcl& remove) { return "remove list " + remove.name; },
           [](const PolicyEntry& policy) {
             return "policy of " + policy.attachment.to_string() +
-                   text(" domain %u list '%s' reverse path %u from %llu bit/s %llu packets/s to %llu bit/s %llu packets/s"
-                        " connections %u",
-                        policy.domain.value(), policy.acl.c_str(), static_cast<unsigned>(policy.reverse_path),
-                        static_cast<unsigned long long>(policy.from.bits_per_second),
-                        static_cast<unsigned long long>(policy.from.packets_per_second),
-                        static_cast<unsigned long long>(policy.to.bits_per_second),
-                        static_cast<unsigned long long>(policy.to.packets_per_second), policy.max_connections);
+                   text(
+                       " domain %u list '%s' reverse path %u from %llu bit/s %llu packets/s to %llu bit/s %llu "
+                       "packets/s"
+                       " connections %u",
+                       policy.domain.value(), policy.acl.c_str(), static_cast<unsigned>(policy.reverse_path),
+                       static_cast<unsigned long long>(policy.from.bits_per_second),
+                       static_cast<unsigned long long>(policy.from.packets_per_second),
+                       static_cast<unsigned long long>(policy.to.bits_per_second),
+                       static_cast<unsigned long long>(policy.to.packets_per_second), policy.max_connections);
           },
           [](const RemovePolicy& remove) { return "remove policy of " + remove.attachment.to_string(); },
           [](const NatEntry& nat) { return nat_text(nat); },

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Inner packets of any bytes through a domain with all kinds of policy: lists, reverse path, rates, netmap, both kinds of NAT,
-// fragments, ICMP errors. Connections stay from record to record. After every record each packet is accounted for, each frame
-// is back in the pool, no limit is passed, and no address of the domain leaves where it is hidden.
+// Inner packets of any bytes through a domain with all kinds of policy: lists, reverse path, rates, netmap, both kinds
+// of NAT, fragments, ICMP errors. Connections stay from record to record. After every record each packet is accounted
+// for, each frame is back in the pool, no limit is passed, and no address of the domain leaves where it is hidden.
 //
 // Input: records of one byte "where", two bytes length (big endian) and the bytes.
 //   bits 0 and 1 of where   from the VM of vpc 5001, from the site of tunnel 7, from that of tunnel 9, from the kernel
@@ -108,7 +108,8 @@ class Gateway {
     Topology::must(tables_.upsert_policy(policy));
 
     forward::NatEntry nat{test::kRed, {}};
-    const auto rule = [&nat](const char* name, NatKind kind, AttachmentId attachment, const char* outside, const char* inside) -> auto& {
+    const auto rule = [&nat](const char* name, NatKind kind, AttachmentId attachment, const char* outside,
+                             const char* inside) -> auto& {
       forward::NatRuleEntry& added = nat.rules.emplace_back();
       added.name = name;
       added.kind = kind;
@@ -117,7 +118,8 @@ class Gateway {
       added.inside = Topology::prefix(inside);
       return added;
     };
-    rule("source", NatKind::kSource, kTunnel7, "100.64.0.0/30", "0.0.0.0/0").sources = {Topology::prefix("10.1.0.0/16")};
+    rule("source", NatKind::kSource, kTunnel7, "100.64.0.0/30", "0.0.0.0/0").sources = {
+        Topology::prefix("10.1.0.0/16")};
     auto& web80 = rule("web", NatKind::kDestination, {}, "100.64.0.9/32", "10.1.0.5/32");
     web80.protocol = 6;
     web80.outside_port = 80;
@@ -150,7 +152,8 @@ class Gateway {
     bytes[start + 10] = static_cast<std::uint8_t>(~sum >> 8);
     bytes[start + 11] = static_cast<std::uint8_t>(~sum);
   }
-  static void put_udp(std::vector<std::uint8_t>& bytes, std::size_t payload, std::uint16_t source, std::uint16_t destination) {
+  static void put_udp(std::vector<std::uint8_t>& bytes, std::size_t payload, std::uint16_t source,
+                      std::uint16_t destination) {
     put16(bytes, source);
     put16(bytes, destination);
     put16(bytes, 8 + payload);
@@ -172,7 +175,8 @@ class Gateway {
     const auto key = std::span(keys.key).first(keys.key.size() - 4);
     return crypto::AeadKey::create(crypto::AeadSuite::kAes256Gcm16, key).value();
   }
-  static std::vector<std::uint8_t> esp(const test::SaKeys& keys, const crypto::AeadKey& key, std::uint64_t sequence, std::span<const std::uint8_t> inner) {
+  static std::vector<std::uint8_t> esp(const test::SaKeys& keys, const crypto::AeadKey& key, std::uint64_t sequence,
+                                       std::span<const std::uint8_t> inner) {
     std::vector<std::uint8_t> plain(inner.begin(), inner.end());
     std::uint8_t padding = 0;
     while ((plain.size() + 2) % 4 != 0) plain.push_back(++padding);

@@ -222,7 +222,8 @@ Input Traffic::from_tap(const World& world, const oracle::HostPortEntry& entry) 
   std::optional<DomainId> tag;
   if (owner != world.tied.end()) tag = world.domain_of(owner->second);
   const IpAddress source = entry.addresses.empty() ? anywhere(true) : random_.pick(entry.addresses);
-  Bytes payload = random_.percent(80) ? inner(world, tag, tag.value_or(DomainId{1}), source) : Bytes(random_.below(100), 7);
+  Bytes payload =
+      random_.percent(80) ? inner(world, tag, tag.value_or(DomainId{1}), source) : Bytes(random_.below(100), 7);
   const std::uint16_t type = random_.one_of<std::uint16_t>({0x0800, 0x86dd, 0x0806, 0x88cc});
   Bytes frame = ethernet(any_mac(), entry.mac, type, payload);
   if (random_.percent(4)) frame.resize(random_.below(20));

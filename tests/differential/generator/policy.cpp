@@ -62,7 +62,8 @@ oracle::AclEntry Topology::acl(const std::string& name) {
     prefixes(rule.sources);
     prefixes(rule.destinations);
     const bool ports = rule.protocol == 6 || rule.protocol == 17;
-    if (ports && random_.percent(20)) rule.source_ports.push_back({number(8), static_cast<std::uint16_t>(8 + number(60000))});
+    if (ports && random_.percent(20))
+      rule.source_ports.push_back({number(8), static_cast<std::uint16_t>(8 + number(60000))});
     if (ports && random_.percent(40)) {
       for (std::size_t n = random_.between(1, 3); n > 0; --n) {
         const std::uint16_t first = number(16);
@@ -145,7 +146,8 @@ oracle::NatEntry Topology::nat(DomainId domain) {
     NatRuleEntry& map = rule(random_.percent(50) ? NatKind::kNetmap : NatKind::kNetmapRemote);
     const IpPrefix tenant_net = tenant_prefix4();
     const auto net = static_cast<unsigned>(random_.below(2));
-    const IpPrefix foreign = random_.percent(85) ? v4_net(100, 70 + net, tenant, 0, tenant_net.length()) : IpPrefix(tenant_prefix4().address(), tenant_net.length());
+    const IpPrefix foreign = random_.percent(85) ? v4_net(100, 70 + net, tenant, 0, tenant_net.length())
+                                                 : IpPrefix(tenant_prefix4().address(), tenant_net.length());
     const bool remote = map.kind == NatKind::kNetmapRemote;
     map.inside = remote ? foreign : tenant_net;
     map.outside = remote ? tenant_net : foreign;
@@ -154,7 +156,8 @@ oracle::NatEntry Topology::nat(DomainId domain) {
 }
 
 void Topology::add_policy(Changes& changes, DomainId domain) {
-  for (unsigned i = 0; i < 3; ++i) changes.emplace_back(acl("d" + std::to_string(domain.value()) + "-" + std::to_string(i)));
+  for (unsigned i = 0; i < 3; ++i)
+    changes.emplace_back(acl("d" + std::to_string(domain.value()) + "-" + std::to_string(i)));
   for (const auto& [attachment, home] : attachments_) {
     if (home == domain && random_.percent(55)) changes.emplace_back(policy(attachment, domain));
   }
@@ -165,8 +168,8 @@ void Topology::add_nat(Changes& changes, DomainId domain) {
   oracle::NatEntry entry = nat(domain);
   for (const NatRuleEntry& rule : entry.rules) {
     if (rule.kind != NatKind::kNetmapRemote) continue;
-    changes.emplace_back(
-        oracle::RouteEntry{domain, rule.inside, forward::RouteAction::kForward, {{rule.attachment, 1, gateway_if(rule.attachment)}}});
+    changes.emplace_back(oracle::RouteEntry{
+        domain, rule.inside, forward::RouteAction::kForward, {{rule.attachment, 1, gateway_if(rule.attachment)}}});
   }
   changes.emplace_back(std::move(entry));
 }
@@ -261,7 +264,8 @@ std::optional<Input> Traffic::of_connection(const World& world) {
       break;
     case 1:
     case 2:
-      wanted.ends.destination_port = static_cast<std::uint16_t>(wanted.ends.destination_port ^ (1U << random_.below(4)));
+      wanted.ends.destination_port =
+          static_cast<std::uint16_t>(wanted.ends.destination_port ^ (1U << random_.below(4)));
       break;
     case 3:
       if (wanted.ends.source.is_v4()) wanted.ends.source = IpAddress::v4(wanted.ends.source.v4_value() ^ 1U);
@@ -371,7 +375,8 @@ std::optional<Input> Traffic::scan(const World& world) {
       return send_wanted(world, wanted);
     }
     const auto out = std::find_if(table->second.begin(), table->second.end(), [&](const auto& route) {
-      return route.prefix.address().is_v4() && !route.nexthops.empty() && route.nexthops.front().attachment == rule.attachment;
+      return route.prefix.address().is_v4() && !route.nexthops.empty() &&
+             route.nexthops.front().attachment == rule.attachment;
     });
     if (out == table->second.end()) continue;
     wanted.ends.destination = out->prefix.address();
@@ -405,14 +410,18 @@ std::optional<Ends> Traffic::service_at(const World& world, DomainId domain, con
   const auto nat = world.nats.find(domain);
   if (nat == world.nats.end()) return std::nullopt;
   for (const NatRuleEntry& rule : nat->second.rules) {
-    if (rule.kind != NatKind::kDestination || rule.outside.address() != destination || !rule.protocol || random_.percent(50)) continue;
-    return Ends{domain, *rule.protocol, {}, destination, static_cast<std::uint16_t>(random_.below(16)), rule.outside_port};
+    if (rule.kind != NatKind::kDestination || rule.outside.address() != destination || !rule.protocol ||
+        random_.percent(50))
+      continue;
+    return Ends{domain,           *rule.protocol, {}, destination, static_cast<std::uint16_t>(random_.below(16)),
+                rule.outside_port};
   }
   return std::nullopt;
 }
 
 /// The transport header of the packet that is wanted.
-Bytes Traffic::wanted_transport(const Ends& ends, const IpAddress& source, const IpAddress& destination, oracle::View payload) {
+Bytes Traffic::wanted_transport(const Ends& ends, const IpAddress& source, const IpAddress& destination,
+                                oracle::View payload) {
   const bool v4 = source.is_v4();
   const auto state = wanted_ ? wanted_->state : forward::ConnectionState::kOpening;
   const bool answer = wanted_ && wanted_->answer;
@@ -423,7 +432,8 @@ Bytes Traffic::wanted_transport(const Ends& ends, const IpAddress& source, const
   if (ends.protocol == 6) {
     std::uint8_t flags = 0x10;
     if (state == forward::ConnectionState::kOpening) flags = answer ? 0x12 : (random_.percent(40) ? 0x10 : 0x02);
-    if (random_.percent(12)) flags = random_.one_of<std::uint8_t>({0x11, 0x14, 0x04, 0x02, 0x12, 0x00, 0x3f, 0x10, 0x29});
+    if (random_.percent(12))
+      flags = random_.one_of<std::uint8_t>({0x11, 0x14, 0x04, 0x02, 0x12, 0x00, 0x3f, 0x10, 0x29});
     return tcp(source, destination, ends.source_port, ends.destination_port, flags, {}, payload, false);
   }
   if (ends.protocol == (v4 ? 1 : 58)) {
@@ -459,7 +469,8 @@ Bytes Traffic::wanted_error(IpFields& fields, oracle::View payload) {
   if (random_.percent(5) && v4) fields.destination = IpAddress::v4(about.source.v4_value() ^ 1U);
   if (random_.percent(60)) fields.source = about.destination;
   fields.protocol = v4 ? 1 : 58;
-  const std::uint8_t type = v4 ? random_.one_of<std::uint8_t>({3, 3, 11, 12, 4, 5}) : random_.one_of<std::uint8_t>({1, 1, 2, 3, 4});
+  const std::uint8_t type =
+      v4 ? random_.one_of<std::uint8_t>({3, 3, 11, 12, 4, 5}) : random_.one_of<std::uint8_t>({1, 1, 2, 3, 4});
   Bytes message = icmp(fields.source, fields.destination, type, 1, packet);
   if (random_.percent(5)) message[2] ^= 1;
   return message;

@@ -49,7 +49,8 @@ Burst Traffic::burst(const World& world) {
   if ((!world.nats.empty() || !world.policies.empty()) && random_.percent(80)) {
     const auto kind = [&world](const Input& input) {
       const auto port = world.ports.find(input.port);
-      if (port == world.ports.end() || port->second.kind == forward::PortKind::kHost || input.bytes.size() < 40) return 0;
+      if (port == world.ports.end() || port->second.kind == forward::PortKind::kHost || input.bytes.size() < 40)
+        return 0;
       const std::uint16_t type = oracle::get16(input.bytes, 12);
       if (type == 0x8100 || type == 0x88a8) return 3;
       const std::size_t ip = type == 0x0800 ? 20 : 40;
@@ -568,12 +569,14 @@ std::optional<Input> Traffic::from_site(const World& world) {
       named = random_.pick(world.inbound).first;
       break;
     case 2:
-      if (const auto& other = random_.pick(world.inbound).second.cipher; plain.size() % other.alignment() == 0) cipher = &other;
+      if (const auto& other = random_.pick(world.inbound).second.cipher; plain.size() % other.alignment() == 0)
+        cipher = &other;
       break;
     default:
       break;
   }
-  Bytes esp = cipher->protect(named, sequence, random_.percent(99) ? sa.spec.esn : !sa.spec.esn, cipher->iv_of(sequence), plain);
+  Bytes esp = cipher->protect(named, sequence, random_.percent(99) ? sa.spec.esn : !sa.spec.esn,
+                              cipher->iv_of(sequence), plain);
   if (random_.percent(2)) flip(random_, esp, 0, esp.size());
   if (random_.percent(1)) flip(random_, esp, esp.size() - 16, esp.size());
   if (random_.percent(1)) esp.resize(random_.below(esp.size()));

@@ -11,9 +11,9 @@
 
 namespace simplon::differential {
 
-/// Packets that hosts, sites, routers, kernels, attackers and broken equipment send to the gateway of `world`. About 40 of 100
-/// come in VXLAN, 31 in ESP, 10 on circuits, 14 from host ports and 5 are noise; most are what they should be, the rest differs from
-/// that in one place: a field, a bit, a length, an identity.
+/// Packets that hosts, sites, routers, kernels, attackers and broken equipment send to the gateway of `world`. About 40
+/// of 100 come in VXLAN, 31 in ESP, 10 on circuits, 14 from host ports and 5 are noise; most are what they should be,
+/// the rest differs from that in one place: a field, a bit, a length, an identity.
 ///
 /// Payloads carry the tag of the tenant that sends them, except where the underlay itself lies about that (flipped bits
 /// in headers outside the tenant's packet, or a compute host that serves both tenants): no gateway could tell.
@@ -48,8 +48,8 @@ class Traffic {
   [[nodiscard]] std::optional<Input> send_rest(const oracle::World& world);
   [[nodiscard]] std::optional<Input> scan(const oracle::World& world);
   [[nodiscard]] std::optional<Input> send_wanted(const oracle::World& world, Wanted wanted);
-  [[nodiscard]] static oracle::Ends as_the_attachment_has_it(const oracle::World& world, oracle::AttachmentId attachment,
-                                                             oracle::Ends ends);
+  [[nodiscard]] static oracle::Ends as_the_attachment_has_it(const oracle::World& world,
+                                                             oracle::AttachmentId attachment, oracle::Ends ends);
   [[nodiscard]] std::optional<IpAddress> outer_address(const oracle::World& world, DomainId domain);
   [[nodiscard]] std::optional<oracle::Ends> service_at(const oracle::World& world, DomainId domain,
                                                        const IpAddress& destination);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Circuits: a VLAN of an uplink, or one inside another. A frame belongs to the circuit that has exactly its tags. What
-// routers say to each other on the link (multicast, ARP, IPv6 of link-local addresses) is the kernel's, as it came but for
-// the tags; what the kernel writes leaves as it is, with tags; the rest are packets to be forwarded.
+// routers say to each other on the link (multicast, ARP, IPv6 of link-local addresses) is the kernel's, as it came but
+// for the tags; what the kernel writes leaves as it is, with tags; the rest are packets to be forwarded.
 #include "tests/differential/oracle/oracle.h"
 #include "tests/differential/oracle/reading.h"
 

@@ -115,9 +115,9 @@ Talk talk_of(View packet, const IpPacket& ip, DomainId domain) {
     return talk;
   }
   const View transport = packet.subspan(ip.transport);
-  const std::size_t least = ip.flow.protocol == kTcp                                                   ? 20
+  const std::size_t least = ip.flow.protocol == kTcp                                                ? 20
                             : ip.flow.protocol == kUdp || ip.flow.protocol == (v4 ? kIcmp : kIcmp6) ? 8
-                                                                                                       : 0;
+                                                                                                    : 0;
   if (transport.size() < least) {
     talk.sort = Sort::kTruncated;
     return talk;

@@ -10,8 +10,8 @@
 
 namespace simplon::oracle {
 
-/// What the packets of a connection in one direction have in common. An echo request has its identifier as source port, a
-/// reply as destination port, so that only a reply is the way back of a request.
+/// What the packets of a connection in one direction have in common. An echo request has its identifier as source port,
+/// a reply as destination port, so that only a reply is the way back of a request.
 struct Ends {
   DomainId domain;
   std::uint8_t protocol = 0;
@@ -44,8 +44,8 @@ struct Talk {
 
 [[nodiscard]] Talk talk_of(View packet, const IpPacket& ip, DomainId domain);
 
-/// Gives an IPv4 packet other addresses and ports; its checksums change by as much (RFC 1624), no UDP checksum stays none
-/// (RFC 3022 section 4.1).
+/// Gives an IPv4 packet other addresses and ports; its checksums change by as much (RFC 1624), no UDP checksum stays
+/// none (RFC 3022 section 4.1).
 void readdress(Bytes& packet, const IpPacket& ip, const Ends& to);
 
 /// Gives an ICMP error of IPv4 other addresses, and other ends to the packet it quotes (RFC 5508 section 4). False: its

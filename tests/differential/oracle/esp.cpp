@@ -78,8 +78,8 @@ Bytes EspCipher::integrity(View packet, std::uint64_t sequence, bool esn) const 
   if (esn) add32(covered, static_cast<std::uint32_t>(sequence >> 32));
   Bytes mac(64);
   unsigned written = 0;
-  SIMPLON_CHECK(HMAC(hash_of(integrity_key_.size()), integrity_key_.data(), length(integrity_key_.size()), covered.data(),
-                     covered.size(), mac.data(), &written) != nullptr);
+  SIMPLON_CHECK(HMAC(hash_of(integrity_key_.size()), integrity_key_.data(), length(integrity_key_.size()),
+                     covered.data(), covered.size(), mac.data(), &written) != nullptr);
   mac.resize(icv_bytes_);
   return mac;
 }

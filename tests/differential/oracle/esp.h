@@ -13,8 +13,8 @@
 
 namespace simplon::oracle {
 
-/// What encrypts and authenticates the packets of an SA: AES-GCM (RFC 4106) or ChaCha20-Poly1305 (RFC 7634), AES-CBC (RFC 3602)
-/// or nothing (RFC 2410) with HMAC-SHA2 (RFC 4868).
+/// What encrypts and authenticates the packets of an SA: AES-GCM (RFC 4106) or ChaCha20-Poly1305 (RFC 7634), AES-CBC
+/// (RFC 3602) or nothing (RFC 2410) with HMAC-SHA2 (RFC 4868).
 class EspCipher {
  public:
   /// `key`: of an AEAD with four bytes of salt behind it.
@@ -33,7 +33,8 @@ class EspCipher {
 
   /// SPI, sequence number, `iv`, ciphertext and ICV. `plain` is of the right length.
   [[nodiscard]] Bytes protect(Spi spi, std::uint64_t sequence, bool esn, View iv, View plain) const;
-  /// `packet` is long enough for SPI, number, IV and ICV, and its ciphertext of the right length. Empty: the ICV is wrong.
+  /// `packet` is long enough for SPI, number, IV and ICV, and its ciphertext of the right length. Empty: the ICV is
+  /// wrong.
   [[nodiscard]] std::optional<Bytes> open(View packet, std::uint64_t sequence, bool esn) const;
 
  private:

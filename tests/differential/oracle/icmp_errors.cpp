@@ -98,8 +98,7 @@ void Oracle::answer(const Inside& packet, Answer why, std::size_t mtu, Ending en
     add16(icmp, 0);
     add32(icmp, word);
     add(icmp, View(about).first(quoted));
-    const std::uint16_t pseudo =
-        v4 ? std::uint16_t{0} : pseudo_header_sum(source, to, 58, icmp.size());
+    const std::uint16_t pseudo = v4 ? std::uint16_t{0} : pseudo_header_sum(source, to, 58, icmp.size());
     put16(icmp, 2, internet_checksum(icmp, pseudo));
 
     Bytes bytes;

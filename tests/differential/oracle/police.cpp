@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Policy, as docs/policy.md has it: who may talk to whom, at what rate and under which addresses. In this order: a whole
-// transport header; netmap of where it came from; the way back; its connection, or destination NAT; an outer address that
-// belongs to nothing; route and hop limit; rates; lists; a new connection; netmap of where it goes.
+// Policy, as docs/policy.md has it: who may talk to whom, at what rate and under which addresses. In this order: a
+// whole transport header; netmap of where it came from; the way back; its connection, or destination NAT; an outer
+// address that belongs to nothing; route and hop limit; rates; lists; a new connection; netmap of where it goes.
 //
 // Lists see the domain's own addresses: behind destination NAT, in front of source NAT. What is for us passes none.
 #include <algorithm>
@@ -70,8 +70,8 @@ bool is_outside(const World& world, DomainId domain, const IpAddress& address) {
 
 bool is_source_of(const NatRuleEntry& rule, const IpAddress& address) {
   return rule.kind == NatKind::kSource &&
-         (rule.sources.empty() ||
-          std::any_of(rule.sources.begin(), rule.sources.end(), [&](const IpPrefix& p) { return p.contains(address); }));
+         (rule.sources.empty() || std::any_of(rule.sources.begin(), rule.sources.end(),
+                                              [&](const IpPrefix& p) { return p.contains(address); }));
 }
 
 const NatRuleEntry* source_rule(const World& world, DomainId domain, std::optional<AttachmentId> egress,
@@ -91,17 +91,18 @@ const NatRuleEntry* published_rule(const World& world, const Ends& ends) {
   return nullptr;
 }
 
-/// Whose policy holds where a route leads. A gateway on a circuit that is not configured is on none: such a packet is dropped
-/// for that (no_attachment).
+/// Whose policy holds where a route leads. A gateway on a circuit that is not configured is on none: such a packet is
+/// dropped for that (no_attachment).
 AttachmentId policed_exit(const World& world, const Hop& hop) {
   if (hop.gateway && !world.domain_of(hop.attachment)) return {forward::AttachmentKind::kCircuit, 0};
   return hop.attachment;
 }
 
-/// Gives the packet (of an error: the packet it is about) these ends; an error has addresses of its own. Keeps the packet as
-/// it came. False: it is an error with a wrong checksum.
+/// Gives the packet (of an error: the packet it is about) these ends; an error has addresses of its own. Keeps the
+/// packet as it came. False: it is an error with a wrong checksum.
 template <class Inside>
-bool translate(Inside& packet, const Talk& talk, const Ends& to, const IpAddress& source, const IpAddress& destination) {
+bool translate(Inside& packet, const Talk& talk, const Ends& to, const IpAddress& source,
+               const IpAddress& destination) {
   if (talk.sort == Sort::kError) {
     if (!readdress_error(packet.bytes, packet.ip, source, destination, to.back())) return false;
   } else {
@@ -160,7 +161,8 @@ bool within_rates(World& world, AttachmentId ingress, AttachmentId egress, std::
     auto& meters = world.policy.meters[attachment];
     Meter& meter = from ? meters.first : meters.second;
     const Meter::Verdict verdict = meter.ask(now);
-    if (verdict == Meter::Verdict::kOver || (verdict == Meter::Verdict::kUnclear && dropped(Drop::kPoliced))) return false;
+    if (verdict == Meter::Verdict::kOver || (verdict == Meter::Verdict::kUnclear && dropped(Drop::kPoliced)))
+      return false;
     meter.count(rate, bytes);
     return true;
   };
@@ -218,8 +220,12 @@ void Oracle::police(Inside arrived, DomainId domain, Outcome& outcome) const {
   Talk& talk = passage.talk = talk_of(packet.bytes, packet.ip, domain);
   if (talk.sort == Sort::kTruncated) return drop(Drop::kTransportTruncated);
   if (packet.ip.fragment) {
-    passage.datagram = {domain, ingress, packet.ip.flow.source, packet.ip.flow.destination,
-                        v4 ? packet.ip.flow.protocol : std::uint8_t{0}, packet.ip.fragment_id};
+    passage.datagram = {domain,
+                        ingress,
+                        packet.ip.flow.source,
+                        packet.ip.flow.destination,
+                        v4 ? packet.ip.flow.protocol : std::uint8_t{0},
+                        packet.ip.fragment_id};
   }
   if (talk.sort == Sort::kLaterFragment) return police_later_fragment(passage, outcome);
   if (!netmap(world_, packet, talk, ingress, Way::kIn)) return drop(Drop::kIcmpErrorChecksum);
@@ -244,7 +250,8 @@ void Oracle::police(Inside arrived, DomainId domain, Outcome& outcome) const {
       // An error is from somewhere on the way. It hides whom the translation hides (RFC 5508 REQ-5).
       IpAddress source = to.source;
       if (talk.sort == Sort::kError && to.source == talk.ends.source) source = packet.ip.flow.source;
-      if (to != talk.ends && !translate(packet, talk, to, source, to.destination)) return drop(Drop::kIcmpErrorChecksum);
+      if (to != talk.ends && !translate(packet, talk, to, source, to.destination))
+        return drop(Drop::kIcmpErrorChecksum);
     } else if (talk.sort == Sort::kConversation && v4) {
       passage.published = published_rule(world_, talk.ends);
       if (passage.published != nullptr) {
@@ -300,9 +307,9 @@ void Oracle::police(Inside arrived, DomainId domain, Outcome& outcome) const {
   if (!netmap(world_, packet, talk, egress, Way::kOut)) return drop(Drop::kIcmpErrorChecksum);
   outcome.policy.netmapped |= talk.ends != before;
   if (packet.ip.fragment) {
-    state.ways.insert_or_assign(passage.datagram,
-                                PolicyState::Way{packet.ip.flow.source, packet.ip.flow.destination, passage.egress.attachment,
-                                                 passage.egress.gateway, seconds(now) + 60});
+    state.ways.insert_or_assign(
+        passage.datagram, PolicyState::Way{packet.ip.flow.source, packet.ip.flow.destination, passage.egress.attachment,
+                                           passage.egress.gateway, seconds(now) + 60});
   }
   leave(std::move(packet), passage.egress, outcome);
 }
@@ -365,8 +372,8 @@ std::optional<Drop> Oracle::begin_connection(Passage& passage, const ListVerdict
 }
 
 /// The engine may choose any address of the pool and any port of a block that is the owner's or nobody's. But an inner
-/// address and port have one outer (RFC 4787 REQ-1), an inner address keeps its outer one (REQ-2), and who gets none must
-/// not have been able to get one.
+/// address and port have one outer (RFC 4787 REQ-1), an inner address keeps its outer one (REQ-2), and who gets none
+/// must not have been able to get one.
 std::optional<Outside> Oracle::outside_of(const Passage& passage, const NatRuleEntry& rule, AttachmentId owner,
                                           Outcome& outcome) const {
   const PolicyState& state = world_.policy;
@@ -400,10 +407,12 @@ std::optional<Outside> Oracle::outside_of(const Passage& passage, const NatRuleE
   }
   const std::string name = chosen->address.to_string() + ":" + std::to_string(chosen->port);
   if (!known.empty()) {
-    if (std::find(known.begin(), known.end(), *chosen) == known.end()) complain(name + " is none of the mappings there are");
+    if (std::find(known.begin(), known.end(), *chosen) == known.end())
+      complain(name + " is none of the mappings there are");
     return chosen;
   }
-  const auto block = state.blocks.find({domain, chosen->address, (chosen->port - PolicyState::kFirstPort) / PolicyState::kBlockPorts});
+  const auto block =
+      state.blocks.find({domain, chosen->address, (chosen->port - PolicyState::kFirstPort) / PolicyState::kBlockPorts});
   if (!rule.outside.contains(chosen->address)) {
     complain(name + " is not of the pool");
   } else if (chosen->port < PolicyState::kFirstPort) {
@@ -453,7 +462,8 @@ void Oracle::police_later_fragment(Passage& passage, Outcome& outcome) const {
         return answer(packet, Answer::kTimeExceeded, 0, std::move(ending), outcome);
       }
       const AttachmentId egress = policed_exit(world_, {way.egress, way.gateway});
-      if (!within_rates(world_, ingress, egress, packet.bytes.size(), now, engine_.dropped)) return drop(Drop::kPoliced);
+      if (!within_rates(world_, ingress, egress, packet.bytes.size(), now, engine_.dropped))
+        return drop(Drop::kPoliced);
       return leave(std::move(packet), {way.egress, way.gateway}, outcome);
     }
   }

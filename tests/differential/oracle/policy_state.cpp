@@ -10,11 +10,12 @@ using forward::ConnectionState;
 namespace {
 
 bool in_prefixes(const std::vector<IpPrefix>& prefixes, const IpAddress& address) {
-  return prefixes.empty() || std::any_of(prefixes.begin(), prefixes.end(), [&](const IpPrefix& p) { return p.contains(address); });
+  return prefixes.empty() ||
+         std::any_of(prefixes.begin(), prefixes.end(), [&](const IpPrefix& p) { return p.contains(address); });
 }
 bool in_ranges(const std::vector<forward::NumberRange>& ranges, std::uint16_t value) {
-  return ranges.empty() ||
-         std::any_of(ranges.begin(), ranges.end(), [value](const auto& r) { return r.first <= value && value <= r.last; });
+  return ranges.empty() || std::any_of(ranges.begin(), ranges.end(),
+                                       [value](const auto& r) { return r.first <= value && value <= r.last; });
 }
 
 }  // namespace
@@ -54,7 +55,8 @@ Meter::Verdict Meter::ask(std::uint64_t now) {
 }
 
 void Meter::count(const forward::RateEntry& rate, std::size_t bytes) {
-  if (rate.bits_per_second != 0) bits += static_cast<long double>(bytes * 8) / static_cast<long double>(rate.bits_per_second);
+  if (rate.bits_per_second != 0)
+    bits += static_cast<long double>(bytes * 8) / static_cast<long double>(rate.bits_per_second);
   if (rate.packets_per_second != 0) packets += 1.0L / static_cast<long double>(rate.packets_per_second);
 }
 
@@ -73,7 +75,8 @@ std::uint64_t Connection::lifetime() const {
   }
 }
 
-/// TCP is open when who began it acknowledged an answer; FIN or RST of either close it, and the same ends may begin anew.
+/// TCP is open when who began it acknowledged an answer; FIN or RST of either close it, and the same ends may begin
+/// anew.
 void Connection::note(unsigned direction, std::size_t length, std::uint8_t tcp_flags, std::uint64_t now) {
   seen = now;
   ++packets[direction];
@@ -82,7 +85,8 @@ void Connection::note(unsigned direction, std::size_t length, std::uint8_t tcp_f
     if (direction == 1) state = ConnectionState::kOpen;
     return;
   }
-  const bool fin = (tcp_flags & 1) != 0, syn = (tcp_flags & 2) != 0, rst = (tcp_flags & 4) != 0, ack = (tcp_flags & 16) != 0;
+  const bool fin = (tcp_flags & 1) != 0, syn = (tcp_flags & 2) != 0, rst = (tcp_flags & 4) != 0,
+             ack = (tcp_flags & 16) != 0;
   if (rst) {
     state = ConnectionState::kClosing;
   } else if (state == ConnectionState::kClosing && direction == 0 && syn && !ack) {
@@ -183,9 +187,10 @@ bool PolicyState::port_left(DomainId domain, std::uint8_t protocol, const IpAddr
     if (block->second.first != owner) continue;
     const auto from = static_cast<std::uint16_t>(kFirstPort + number * kBlockPorts);
     const auto begin = taken.lower_bound({domain, address, protocol, from});
-    const auto end = number + 1 == kBlocks
-                         ? taken.upper_bound({domain, address, protocol, 65535})
-                         : taken.lower_bound({domain, address, protocol, static_cast<std::uint16_t>(from + kBlockPorts)});
+    const auto end =
+        number + 1 == kBlocks
+            ? taken.upper_bound({domain, address, protocol, 65535})
+            : taken.lower_bound({domain, address, protocol, static_cast<std::uint16_t>(from + kBlockPorts)});
     if (static_cast<unsigned>(std::distance(begin, end)) < kBlockPorts) return true;
   }
   return false;

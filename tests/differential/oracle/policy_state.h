@@ -41,8 +41,8 @@ struct AccessList {
   [[nodiscard]] Decision ask(forward::AclDirection direction, const Question& question);
 };
 
-/// How far ahead of its rate an attachment is, in seconds that it would have to be silent; one for bits, one for packets.
-/// A packet may pass while it is not more than 100 ms ahead.
+/// How far ahead of its rate an attachment is, in seconds that it would have to be silent; one for bits, one for
+/// packets. A packet may pass while it is not more than 100 ms ahead.
 struct Meter {
   long double bits = 0;
   long double packets = 0;

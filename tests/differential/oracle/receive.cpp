@@ -223,7 +223,8 @@ void Oracle::esp(const IpAddress& source, const IpAddress& destination, std::uin
   const auto found = world_.inbound.find(Spi{get32(bytes, 0)});
   if (found == world_.inbound.end()) return drop(outcome, Drop::kEspUnknownSpi);
   InboundSa& sa = found->second;
-  // Lengths are the suite's: SPI, sequence number, IV, at least one word or block of ciphertext and only whole ones, ICV.
+  // Lengths are the suite's: SPI, sequence number, IV, at least one word or block of ciphertext and only whole ones,
+  // ICV.
   const std::size_t around = 8 + sa.cipher.iv_bytes() + sa.cipher.icv_bytes();
   const std::size_t unit = sa.cipher.alignment();
   if (bytes.size() < around + unit || (bytes.size() - around) % unit != 0) return drop(outcome, Drop::kEspTruncated);
@@ -233,7 +234,8 @@ void Oracle::esp(const IpAddress& source, const IpAddress& destination, std::uin
   const std::uint32_t low = get32(bytes, 4);
   // Packets of CBC and HMAC are opened many at a time: those before may not have moved the window when its high half is
   // guessed.
-  if (sa.spec.esn && !sa.cipher.is_aead() && sa.seen.whole(low) != sa.seen.whole(low, sa.settled) && on_guess) on_guess();
+  if (sa.spec.esn && !sa.cipher.is_aead() && sa.seen.whole(low) != sa.seen.whole(low, sa.settled) && on_guess)
+    on_guess();
   const std::uint64_t sequence = sa.spec.esn ? sa.seen.whole(low) : low;
   if (!sa.seen.is_new(sequence)) {
     // The same if it is a forgery with a number that came in the same burst: which of both is its name?

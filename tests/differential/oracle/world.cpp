@@ -16,12 +16,17 @@ Overloaded(Fs...) -> Overloaded<Fs...>;
 }  // namespace
 
 InboundSa::InboundSa(const InstallInbound& install)
-    : spec(install.spec), cipher(install.spec.suite, install.spec.key.bytes(), install.spec.integrity_key.bytes()), seen(install.spec.replay_window) {
+    : spec(install.spec),
+      cipher(install.spec.suite, install.spec.key.bytes(), install.spec.integrity_key.bytes()),
+      seen(install.spec.replay_window) {
   if (install.used > 0) seen.see(install.used);
   settled = seen.highest();
 }
 
-OutboundSa::OutboundSa(const SetOutbound& set) : spec(set.spec), cipher(set.spec.suite, set.spec.key.bytes(), set.spec.integrity_key.bytes()), sequence(set.used) {}
+OutboundSa::OutboundSa(const SetOutbound& set)
+    : spec(set.spec),
+      cipher(set.spec.suite, set.spec.key.bytes(), set.spec.integrity_key.bytes()),
+      sequence(set.used) {}
 
 bool covers(const IpPrefix& prefix, const IpAddress& address) {
   if (prefix.family() != address.family()) return false;
@@ -169,7 +174,8 @@ std::vector<Hop> World::hops_of(const std::vector<forward::NextHopEntry>& nextho
 
 bool World::policed(DomainId domain) const {
   if (nats.contains(domain)) return true;
-  return std::any_of(policies.begin(), policies.end(), [domain](const auto& item) { return item.second.domain == domain; });
+  return std::any_of(policies.begin(), policies.end(),
+                     [domain](const auto& item) { return item.second.domain == domain; });
 }
 
 const CircuitEntry* World::circuit_with(PortId port, std::uint16_t outer_vlan, std::uint16_t vlan) const {
