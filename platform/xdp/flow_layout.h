@@ -118,7 +118,7 @@ static inline __attribute__((always_inline)) __u32 simplon_xdp_slot(__u32 ingres
 static inline __attribute__((always_inline)) __u32 simplon_xdp_fold(const __u32* address) {
   __u64 hash = simplon_xdp_stir(0, simplon_xdp_pair(address[0], address[1]));
   hash = simplon_xdp_stir(hash, simplon_xdp_pair(address[2], address[3]));
-  return (hash >> 32) & 0xffffffff;
+  return (__u32)(hash >> 32);
 }
 
 /* Of the four ways of a bucket, in a word: 16 bits each; 0 is free. */

@@ -197,7 +197,7 @@ class Gateway {
     for (unsigned i = 0; i < 8; ++i) nonce[4 + i] = static_cast<std::uint8_t>(sequence >> (56 - 8 * i));
     packet.insert(packet.end(), nonce.begin() + 4, nonce.end());
     std::array<std::uint8_t, 16> tag{};
-    key.seal(nonce, associated, plain, tag.data());
+    key.seal(nonce.data(), associated, plain, tag.data());
     packet.insert(packet.end(), plain.begin(), plain.end());
     packet.insert(packet.end(), tag.begin(), tag.end());
     return packet;
