@@ -114,11 +114,11 @@ static inline __attribute__((always_inline)) __u32 simplon_xdp_slot(__u32 ingres
   return (ingress ^ (ingress >> SIMPLON_XDP_INGRESS_KIND << 12)) & (SIMPLON_XDP_GENERATIONS - 1);
 }
 
-/* Of an IPv6 address: two VTEPs that share it share one place for the flow of two hosts, which only one of them gets. */
-static inline __attribute__((always_inline)) __u32 simplon_xdp_fold(const __u32* address) {
+/* Of an IPv6 address, 32 bits: two VTEPs that share it share one place for the flow of two hosts, which only one of them gets. */
+static inline __attribute__((always_inline)) __u64 simplon_xdp_fold(const __u32* address) {
   __u64 hash = simplon_xdp_stir(0, simplon_xdp_pair(address[0], address[1]));
   hash = simplon_xdp_stir(hash, simplon_xdp_pair(address[2], address[3]));
-  return (__u32)(hash >> 32);
+  return hash >> 32;
 }
 
 /* Of the four ways of a bucket, in a word: 16 bits each; 0 is free. */

@@ -76,7 +76,7 @@ simplon_xdp_flow_key key_of(std::uint32_t uplink, const oracle::Bytes& frame) {
       key.ingress = oracle::get32(frame, 66) >> 8;
       std::uint32_t outer_source[4];
       std::memcpy(outer_source, frame.data() + 22, 16);
-      key.outer_source = simplon_xdp_fold(outer_source);
+      key.outer_source = static_cast<std::uint32_t>(simplon_xdp_fold(outer_source));
       break;
     }
     default:
