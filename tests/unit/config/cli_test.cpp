@@ -39,7 +39,7 @@ TEST(Pages, StatusBeginsWithTheVerdictAndEndsWithTheRemedy) {
   EXPECT_THAT(page.text, HasSubstr("frr/prod           DOWN  does not start"));
   EXPECT_THAT(page.text, HasSubstr("1,000 received + 2 originated = 900 sent + 80 punted + 22 dropped"));
   EXPECT_THAT(page.text, HasSubstr("700 forwarded in XDP"));
-  EXPECT_THAT(page.text, HasSubstr("37 % busy on CPU 2, queues wan0/0 wan0/2, in 1000 packets"));
+  EXPECT_THAT(page.text, HasSubstr("37 % busy on CPU 2, queues wan0/0 wan0/2, in 1,000 packets"));
   EXPECT_THAT(page.text, HasSubstr("0 % busy, queues -, in 0 packets"));
   EXPECT_THAT(page.text, HasSubstr("in 42s version 11 comes back"));
   EXPECT_THAT(page.text, ::testing::EndsWith("  tunnel berlin: the peer answered AUTHENTICATION_FAILED\n    hint: "
