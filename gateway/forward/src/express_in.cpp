@@ -88,6 +88,14 @@ static_assert(sizeof(PlainFrame) == 84);
   return true;
 }
 
+/// A frame that take_esp has not taken, but classify may find to be ESP.
+[[nodiscard]] bool may_be_esp(const Packet& frame) noexcept {
+  const auto& headers = *reinterpret_cast<const VxlanHeaders4*>(frame.data);
+  if (frame.length < offsetof(VxlanHeaders4, vxlan) || headers.ethernet.type != wire::kEtherTypeIpv4) return false;
+  return headers.ip.version_ihl != 0x45 || headers.ip.protocol == wire::kProtocolEsp ||
+         (headers.ip.protocol == wire::kProtocolUdp && is_to_esp(headers.udp));
+}
+
 /// What flow_hash4 wants of the transport header; false: of a SYN, whose options pmtu looks at, or a TCP header cut off.
 [[nodiscard]] bool take_ports(const wire::Ipv4Header& ip, std::size_t bytes, std::uint32_t& ports) noexcept {
   ports = 0;
@@ -188,14 +196,17 @@ void express_in(Burst& burst, std::span<const Packet> frames) noexcept {
   std::uint64_t packets = 0;
   std::uint64_t bytes = 0;
   bool in_order = true;
+  bool esp_in_order = true;
   for (std::size_t i = 0; i < frames.size(); ++i) {
     const Attachment* vpc = vpcs[i];
-    if (vpc == nullptr && frames[i].port == id && take_esp(burst, frames[i], ours)) {
+    if (frames[i].port != id) in_order = esp_in_order = false;
+    if (vpc == nullptr && esp_in_order && take_esp(burst, frames[i], ours)) {
       ++packets;
       bytes += frames[i].length;
       continue;
     }
     if (vpc == nullptr || !in_order) {
+      if (vpc == nullptr && may_be_esp(frames[i])) esp_in_order = false;
       burst.take_in(frames[i]);
       continue;
     }
