@@ -337,7 +337,8 @@ std::optional<Disagreement> Duel::judge(std::vector<Input>& inputs, std::vector<
                               [&](const Departure& d) { return d.egress == departure.egress; }));
             const auto before = world_.traffic.find(departure.egress);
             const std::uint64_t was = before == world_.traffic.end() ? 0 : before->second.tx_packets;
-            return totals && (totals->tx_packets == was + sent || departure.lost.has_value());
+            const bool closed = departure.circuit != nullptr && departure.circuit->port == forward::kNoPort;
+            return totals && (closed || totals->tx_packets == was + sent);
           });
       if (!counted) continue;
       if (possible.empty()) learned = std::move(ports);
