@@ -270,7 +270,7 @@ std::optional<oracle::Outside> Duel::chosen_outside(const oracle::Ends& inside) 
 }
 
 void Duel::count(const Outcome& outcome) {
-  if (outcome.origin == Origin::kEsp) ++tally_.esp_in;
+  if (outcome.origin == Origin::kEsp || outcome.origin == Origin::kEspInBatch) ++tally_.esp_in;
   if (outcome.origin == Origin::kCircuit) ++tally_.circuit_in;
   const oracle::PolicyVerdict& verdict = outcome.policy;
   if (!verdict.seen) return;

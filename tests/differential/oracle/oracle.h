@@ -56,7 +56,9 @@ struct Ending {
   unsigned suppressed = 0;
 };
 
-enum class Origin : std::uint8_t { kHost, kVxlan, kEsp, kCircuit, kNone };
+/// What it came in as. A flow stays in order as long as that stays the same; packets of CBC and HMAC are opened many at a time,
+/// behind those of an AEAD.
+enum class Origin : std::uint8_t { kHost, kVxlan, kEsp, kEspInBatch, kCircuit, kNone };
 
 /// What policy found out about a packet.
 struct PolicyVerdict {

@@ -223,6 +223,7 @@ void Oracle::esp(const IpAddress& source, const IpAddress& destination, std::uin
   const auto found = world_.inbound.find(Spi{get32(bytes, 0)});
   if (found == world_.inbound.end()) return drop(outcome, Drop::kEspUnknownSpi);
   InboundSa& sa = found->second;
+  if (!sa.cipher.is_aead()) outcome.origin = Origin::kEspInBatch;
   // Lengths are the suite's: SPI, sequence number, IV, at least one word or block of ciphertext and only whole ones,
   // ICV.
   const std::size_t around = 8 + sa.cipher.iv_bytes() + sa.cipher.icv_bytes();
