@@ -10,6 +10,9 @@
 
 namespace simplon::forward {
 
+/// Every link carries IPv4 packets of so many bytes (RFC 791 section 3.2): a smaller MTU is a mistake, or a lie.
+inline constexpr std::uint16_t kLeastMtu = 68;
+
 /// The largest inner packet whose ESP packet in tunnel mode fits `path_mtu`; 0 if none does.
 /// `outer_ip_bytes`: 20 or 40. `encap`: ESP in UDP (RFC 3948).
 [[nodiscard]] constexpr std::size_t esp_inner_mtu(std::size_t path_mtu, std::size_t outer_ip_bytes, bool encap,

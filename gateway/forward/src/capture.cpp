@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/filtered_flow.h"
 #include "gateway/forward/src/watch.h"
 #include "gateway/forward/src/watch_of_each.h"
 #include "platform/wire/ethernet.h"
@@ -110,13 +111,6 @@ class Ring {
   std::atomic<std::uint64_t> lost_{0};
   alignas(64) std::atomic<std::uint64_t> tail_{0};
 };
-
-[[nodiscard]] PacketFilter::Flow flow_of(const InnerPacket& inner) noexcept {
-  const std::uint32_t ports = byteswap(inner.ports);
-  return {inner.source_address().to_ip(),           inner.destination_address().to_ip(),
-          inner.protocol,                           inner.has_ports(),
-          static_cast<std::uint16_t>(ports >> 16), static_cast<std::uint16_t>(ports)};
-}
 
 /// The outer headers of a frame; nothing if it is not IP.
 [[nodiscard]] std::optional<PacketFilter::Flow> flow_of(Bytes frame) noexcept {

@@ -15,7 +15,6 @@
 namespace simplon::forward {
 namespace {
 
-constexpr std::size_t kLeastMtu = 68;  // RFC 791 section 3.2
 
 /// `kKind`: what all packets of the queue leave through.
 template <AttachmentKind kKind>

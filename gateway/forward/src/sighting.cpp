@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "gateway/forward/src/filtered_flow.h"
 #include "gateway/forward/src/pipeline.h"
 #include "platform/wire/ipv4.h"
 #include "platform/wire/ipv6.h"
@@ -28,13 +29,6 @@ namespace {
 
 [[nodiscard]] bool is_answers(Stage stage) noexcept {
   return stage == Stage::kResolveAnswers || stage == Stage::kPmtuAnswers;
-}
-
-[[nodiscard]] PacketFilter::Flow flow_of(const InnerPacket& inner) noexcept {
-  const std::uint32_t ports = byteswap(inner.ports);
-  return {inner.source_address().to_ip(),           inner.destination_address().to_ip(),
-          inner.protocol,                           inner.has_ports(),
-          static_cast<std::uint16_t>(ports >> 16), static_cast<std::uint16_t>(ports)};
 }
 
 void take_outer(Sighting& seen, const Transit& packet) noexcept {

@@ -21,8 +21,6 @@ namespace simplon::forward {
 
 namespace {
 
-constexpr std::uint8_t kOuterTtl = 64;  // RFC 1700's default
-
 template <class Slots>
 TrafficTotals sum(const Slots* counters, unsigned workers) {
   TrafficTotals totals;

@@ -8,14 +8,14 @@
 #include <cstring>
 #include <string>
 
+#include "gateway/forward/mtu.h"
 #include "gateway/forward/src/tables_writer.h"
 #include "platform/wire/vlan.h"
 
 namespace simplon::forward {
 namespace {
 
-constexpr std::uint16_t kLeastMtu = 68;                           // RFC 791 section 3.2
-constexpr std::uint32_t kMaxCircuits = std::uint32_t{1} << 24;    // what fits a key of neighbors
+constexpr std::uint32_t kMaxCircuits = std::uint32_t{1} << 24;  // what fits a key of neighbors
 
 bool same(const CircuitEntry& a, const CircuitEntry& b) {
   return a.id == b.id && a.domain == b.domain && a.port == b.port && a.vlan == b.vlan && a.outer_vlan == b.outer_vlan &&

@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "gateway/forward/mtu.h"
 #include "gateway/forward/src/tables_writer.h"
 #include "platform/base/result.h"
 #include "platform/wire/checksum.h"
@@ -18,9 +19,6 @@
 namespace simplon::forward {
 
 namespace {
-
-constexpr std::uint16_t kLeastMtu = 68;  // RFC 791 section 3.2
-constexpr std::uint8_t kOuterTtl = 64;   // RFC 1700's default
 
 std::uint64_t word_mask(unsigned length, unsigned word) {
   std::uint8_t bytes[8] = {};
