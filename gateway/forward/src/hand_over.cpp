@@ -49,12 +49,12 @@ using Action = RouteValue::Action;
                           FlowKey::context_of(policy->domain, packet.inner.family, packet.inner.protocol), 0, packet.ingress};
   const auto now = static_cast<std::uint32_t>(burst.now_seconds);
   if (flow.kind == FlowKind::kLaterFragment) {
-    const FragmentWays::Way* way = identify_fragment(packet, piece) ? burst.fragments.find(piece, now) : nullptr;
+    const FragmentWays::Way* way = identify_fragment(burst, packet, piece) ? burst.fragments.find(piece, now) : nullptr;
     return way == nullptr ? burst.worker : way->worker;
   }
   if (flow.kind != FlowKind::kTracked && flow.kind != FlowKind::kIcmpError) return burst.worker;
   const unsigned worker = worker_of_flow(burst, domain, *policy, packet, flow.key);
-  if (worker != burst.worker && packet.inner.fragment && identify_fragment(packet, piece)) {
+  if (worker != burst.worker && packet.inner.fragment && identify_fragment(burst, packet, piece)) {
     FragmentWays::Way way;
     way.key = piece;
     way.until = now + FragmentWays::kSeconds;
@@ -66,7 +66,8 @@ using Action = RouteValue::Action;
 
 }  // namespace
 
-bool identify_fragment(const Transit& packet, FragmentWays::Key& key) noexcept {
+bool identify_fragment(const Burst& burst, const Transit& packet, FragmentWays::Key& key) noexcept {
+  key.ingress_use = burst.tables.uses[packet.ingress].load(std::memory_order_acquire);
   if (packet.inner.family == 4) {
     key.id = reinterpret_cast<const wire::Ipv4Header*>(packet.data)->id.host();
     return true;

@@ -18,6 +18,6 @@ std::size_t take_over(Burst& burst, unsigned from, std::size_t most) noexcept;
 
 /// What the pieces of a fragmented packet have in common, besides addresses and protocol; false if it is not where it usually
 /// is.
-[[nodiscard]] bool identify_fragment(const Transit& packet, FragmentWays::Key& key) noexcept;
+[[nodiscard]] bool identify_fragment(const Burst& burst, const Transit& packet, FragmentWays::Key& key) noexcept;
 
 }  // namespace simplon::forward
