@@ -405,6 +405,23 @@ TEST(Fragments, FollowTheirFirst) {
   EXPECT_EQ(rig.from_red(piece(1, false)), "dropped fragment_unknown");
 }
 
+TEST(Fragments, OfIpv6WithAHeaderThatOnlyTheFirstHas) {
+  AclRuleEntry dns = allow(AclDirection::kFrom);
+  dns.protocol = 17;
+  dns.destination_ports = {{53, 53}};
+  PolicyRig rig({dns});
+  const Bytes options = {17, 0, 1, 4, 0, 0, 0, 0};
+  const Bytes datagram = options + udp({5000, 53}, payload(200));
+  const auto piece = [&](bool is_first) {
+    const Bytes header = {60, 0, 0, static_cast<std::uint8_t>(is_first ? 1 : 104), 0, 0, 0, 9};
+    return ipv6({.src = "fd01::5", .dst = "fd16::9", .next = 44, .fill_l4 = false},
+                header + (is_first ? first(datagram, 104) : from(datagram, 104)));
+  };
+  EXPECT_EQ(rig.from_red(piece(false)), "dropped fragment_unknown");
+  EXPECT_EQ(rig.from_red(piece(true)), kToSite);
+  EXPECT_EQ(rig.from_red(piece(false)), kToSite);
+}
+
 TEST(Fragments, NobodyElseGoesOnWithADatagram) {
   PolicyRig rig({}, true);
   PolicyEntry policy;

@@ -442,9 +442,7 @@ void later_fragment(Passage& passage, FragmentWays::Key key, const AttachmentPol
 
 void pass(Passage& passage) noexcept {
   Transit& packet = passage.packet;
-  const FragmentWays::Key came_as{
-      packet.inner.source, packet.inner.destination,
-      FlowKey::context_of(passage.policy.domain, packet.inner.family, packet.inner.protocol), 0, packet.ingress};
+  const FragmentWays::Key came_as = datagram_of(packet, passage.policy.domain);
   const AttachmentPolicy* ingress = passage.policy_of(packet.ingress);
   if (passage.flow.kind == FlowKind::kTruncated) return passage.drop(Drop::kTransportTruncated);
   if (passage.flow.kind == FlowKind::kLaterFragment) return later_fragment(passage, came_as, ingress);

@@ -15,7 +15,8 @@ namespace simplon::forward {
   return static_cast<std::uint32_t>(hash >> 32);
 }
 
-/// Fragments have no ports, so all fragments of a datagram go one way.
+/// Fragments have no ports, so all fragments of a datagram go one way (of IPv6, if no header but the upper layer's follows that of
+/// the fragment).
 [[nodiscard]] inline std::uint32_t flow_hash(const InnerPacket& inner) noexcept {
   if (inner.family == 4) {
     return flow_hash4(static_cast<std::uint32_t>(inner.source.low), static_cast<std::uint32_t>(inner.destination.low), inner.ports,
