@@ -123,7 +123,10 @@ Duel::Duel(const Limits& limits)
       engine_(limits),
       oracle_(world_, [this](const auto& route, const auto& flow) { return known_path(route, flow); },
               {[this](forward::Drop why) { return asked().drops[static_cast<std::size_t>(why)] > 0; },
-               [this](const oracle::Ends& inside) { return chosen_outside(inside); }}) {
+               [this](const oracle::Ends& inside) { return chosen_outside(inside); },
+               [this](oracle::AttachmentId ingress, const IpAddress& destination, const auto& route, const auto& flow) {
+                 return chosen_nexthop(ingress, destination, route, flow);
+               }}) {
   oracle_.now = engine_.now();
   if (!limits.icmp_errors) return;
   oracle_.bucket.emplace();
@@ -211,6 +214,7 @@ std::optional<Disagreement> Duel::play_burst(const Burst& burst) {
   const bool alone = burst.accept.has_value() || one_at_a_time();
   inputs_.clear();
   outcomes_.clear();
+  policed_ = false;
   accept_ = burst.accept;
   std::optional<std::pair<Origin, bool>> kind;
   for (const Input& input : burst.inputs) {
@@ -236,7 +240,10 @@ std::optional<Disagreement> Duel::play_burst(const Burst& burst) {
     // A flow whose nexthop is not known yet comes alone, too: what the engine does with it tells.
     const bool unsure = outcome.endings.size() > 1;
     if ((unsure || alone) && !asked_) {
-      if (auto wrong = run(inputs_, outcomes_, burst.accept)) return wrong;
+      ahead_ = true;
+      auto wrong = run(inputs_, outcomes_, burst.accept);
+      ahead_ = false;
+      if (wrong) return wrong;
     }
     inputs_.push_back(input);
     outcomes_.push_back(std::move(outcome));
@@ -267,6 +274,26 @@ std::optional<oracle::Outside> Duel::chosen_outside(const oracle::Ends& inside) 
     }
   }
   return std::nullopt;
+}
+
+std::optional<oracle::Hop> Duel::chosen_nexthop(oracle::AttachmentId ingress, const IpAddress& destination,
+                                                const oracle::RouteEntry& route, const oracle::Flow& flow) {
+  auto chosen = engine_.nexthop(ingress, destination, flow);
+  if (!chosen) return std::nullopt;
+  const std::vector<oracle::Hop> hops = world_.taking_part(route);
+  if (std::find(hops.begin(), hops.end(), *chosen) == hops.end()) {
+    // Of a circuit that is not there; whatever its gateway, the packet goes nowhere.
+    const auto same = std::find_if(hops.begin(), hops.end(), [&chosen](const oracle::Hop& hop) {
+      return hop.attachment == chosen->attachment;
+    });
+    if (same == hops.end() || world_.domain_of(same->attachment)) return chosen;
+    chosen = *same;
+  }
+  if (!known_path(route, flow)) {
+    paths_[{route.domain, route.prefix}].insert_or_assign(flow,
+                                                          Path{route.nexthops, usable_of(route.nexthops), *chosen});
+  }
+  return chosen;
 }
 
 void Duel::count(const Outcome& outcome) {
@@ -377,9 +404,10 @@ std::optional<Disagreement> Duel::judge(std::vector<Input>& inputs, std::vector<
   if (in_hand_ == nullptr) {
     for (auto& [spi, sa] : world_.inbound) sa.settled = sa.seen.highest();
   }
-  const bool policed = std::any_of(outcomes.begin(), outcomes.end(), [](const Outcome& o) { return o.policy.seen; });
+  policed_ |= std::any_of(outcomes.begin(), outcomes.end(), [](const Outcome& o) { return o.policy.seen; });
+  // The packet in hand may have begun one that the engine has not seen yet.
   const std::uint64_t connections = engine_.tables().connections();
-  if (policed && connections != world_.policy.connections.size()) {
+  if (policed_ && !ahead_ && connections != world_.policy.connections.size()) {
     return disagree(number(connections) + " connections in the table, there must be " +
                     number(world_.policy.connections.size()));
   }
@@ -423,7 +451,7 @@ std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vecto
   });
 
   std::map<const oracle::OutboundSa*, std::uint64_t> used;
-  std::map<FlowKey, std::size_t> last_of_flow;
+  std::map<std::pair<FlowKey, oracle::AttachmentId>, std::size_t> last_of_flow;
   for (const auto& sent : observed.sent) {
     Expected* found = nullptr;
     std::uint16_t source_port = 0;
@@ -458,7 +486,8 @@ std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vecto
       }
     }
     if (std::get<2>(found->flow)) continue;
-    auto [place, first] = last_of_flow.try_emplace(found->flow, found->arrival);
+    // Behind NAT, packets without ports (ICMP errors, fragments) are of several connections and go several ways.
+    auto [place, first] = last_of_flow.try_emplace({found->flow, departure.egress}, found->arrival);
     if (!first && found->arrival < place->second) return "packets of one flow left in another order than they came in";
     place->second = found->arrival;
   }
@@ -474,12 +503,14 @@ std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vecto
 /// Whom a frame reaches is read from the frame and the tables: VNI, SPI or host port. What it carries is its tags.
 std::string Duel::leak_in(const forward::MemoryIo::Sent& sent) {
   std::optional<DomainId> receiver;
+  std::optional<oracle::AttachmentId> egress;
   Bytes plain;
   View inside = sent.bytes;
   const auto tied = world_.tied.find(sent.port);
   const bool to_host = tied != world_.tied.end();
   if (to_host) {
     // Of an attachment that is not configured (any more) the tables do not say whose it is: the tenant who had it last.
+    egress = tied->second;
     const auto home = homes_.find(tied->second);
     if (home != homes_.end()) receiver = home->second;
   } else if (const std::uint16_t tag = oracle::get16(inside, 12); tag == 0x8100 || tag == 0x88a8) {
@@ -489,7 +520,7 @@ std::string Duel::leak_in(const forward::MemoryIo::Sent& sent) {
       return static_cast<std::uint16_t>(oracle::get16(inside, at) & 0xfff);
     };
     const auto* circuit = world_.circuit_with(sent.port, two ? vlan(14) : 0, vlan(two ? 18 : 14));
-    if (circuit != nullptr) receiver = circuit->domain;
+    if (circuit != nullptr) egress = oracle::AttachmentId::circuit(circuit->id);
     inside = inside.subspan(two ? 22 : 18);
   } else {
     const bool v4 = oracle::get16(inside, 12) == 0x0800;
@@ -512,19 +543,20 @@ std::string Duel::leak_in(const forward::MemoryIo::Sent& sent) {
       auto opened = sa.cipher.open(esp, sequence, sa.spec.esn);
       if (!opened) continue;
       plain = std::move(*opened);
-      receiver = world_.domain_of(forward::AttachmentId::tunnel(tunnel));
+      egress = oracle::AttachmentId::tunnel(tunnel);
     }
-    if (is_esp && !receiver) return "an ESP packet that no receiver can open: " + describe_frame(sent.bytes, true);
+    if (is_esp && !egress) return "an ESP packet that no receiver can open: " + describe_frame(sent.bytes, true);
     if (is_esp) {
       inside = plain;
     } else {
-      receiver = world_.domain_of(forward::AttachmentId::vpc(Vni{oracle::get32(inside, 12) >> 8}));
+      egress = oracle::AttachmentId::vpc(Vni{oracle::get32(inside, 12) >> 8});
     }
   }
+  if (egress && !to_host) receiver = world_.domain_of(*egress);
   std::string leak;
   each_tag(inside, [&](DomainId owner) {
     ++tally_.tags;
-    if (receiver == owner || (to_host && !receiver)) return;
+    if (receiver == owner || (to_host && !receiver) || (egress && world_.leads_to(owner, *egress))) return;
     leak = "LEAK: bytes of domain " + number(owner.value()) + " leave towards " +
            (receiver ? "domain " + number(receiver->value()) : std::string("nobody known"));
   });

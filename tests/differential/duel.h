@@ -99,6 +99,9 @@ class Duel {
   [[nodiscard]] const Observed& asked();
   [[nodiscard]] std::optional<oracle::Outside> chosen_outside(const oracle::Ends& inside);
 
+  [[nodiscard]] std::optional<oracle::Hop> chosen_nexthop(oracle::AttachmentId ingress, const IpAddress& destination,
+                                                          const oracle::RouteEntry& route, const oracle::Flow& flow);
+
   [[nodiscard]] std::optional<Disagreement> play_burst(const Burst& burst);
   [[nodiscard]] std::optional<Disagreement> run(std::vector<Input>& inputs, std::vector<oracle::Outcome>& outcomes,
                                                 std::optional<std::size_t> accept);
@@ -126,6 +129,10 @@ class Duel {
   /// The burst so far: what the engine has not seen yet.
   std::vector<Input> inputs_;
   std::vector<oracle::Outcome> outcomes_;
+  /// Some packet of it has met policy.
+  bool policed_ = false;
+  /// The oracle is one packet ahead of the engine.
+  bool ahead_ = false;
   /// The packet that the oracle has in hand, and what the engine did with it if it was asked.
   const Input* in_hand_ = nullptr;
   std::optional<std::size_t> accept_;

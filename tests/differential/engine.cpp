@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/differential/engine.h"
 
+#include "gateway/forward/src/routing.h"
+#include "gateway/forward/src/table_state.h"
 #include "tests/differential/xdp_side.h"
 
 namespace simplon::differential {
@@ -136,6 +138,32 @@ bool Engine::apply(const oracle::Change& change) {
       change);
   tables_.commit();
   return applied;
+}
+
+std::optional<oracle::Hop> Engine::nexthop(oracle::AttachmentId ingress, const IpAddress& destination,
+                                           const oracle::Flow& flow) const {
+  const forward::TableState& state = tables_.state();
+  const forward::Attachment* from = state.attachments[tables_.slot_of(ingress)].object.load();
+  if (from == nullptr) return std::nullopt;
+  const auto words = [](const IpAddress& address) {
+    const forward::WireAddress wire = forward::WireAddress::from(address);
+    return forward::AddressWords{wire.low, wire.high};
+  };
+  forward::InnerPacket inner;
+  inner.family = flow.source.is_v4() ? 4 : 6;
+  inner.protocol = flow.protocol;
+  inner.source = words(flow.source);
+  inner.destination = words(flow.destination);
+  inner.ports = byteswap((std::uint32_t{flow.source_port} << 16) | flow.destination_port);
+  const forward::RouteValue route = forward::look_up(*from->domain, words(destination), inner.family);
+  if (route.action() != forward::RouteValue::Action::kGroup) return std::nullopt;
+  const std::uint32_t slot = state.groups[route.slot()].load()->pick(forward::flow_hash(inner));
+  const auto attachment = tables_.attachment_at(slot);
+  if (!attachment) return std::nullopt;
+  oracle::Hop hop{*attachment, {}};
+  const forward::Attachment* exit = state.attachments[slot].object.load();
+  if (exit != nullptr && exit->link.gateway.family != 0) hop.gateway = exit->link.gateway.to_ip();
+  return hop;
 }
 
 Observed Engine::totals() const {

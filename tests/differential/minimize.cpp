@@ -6,14 +6,23 @@
 
 #include <algorithm>
 #include <functional>
+#include <string>
 
 namespace simplon::differential {
 namespace {
 
+/// What kind of disagreement it is, without numbers and names; empty: it is none.
+std::string kind_of(const std::optional<Disagreement>& wrong) {
+  if (!wrong) return {};
+  std::string kind = wrong->what.substr(0, wrong->what.find(':'));
+  std::erase_if(kind, [](char c) { return c >= '0' && c <= '9'; });
+  return kind;
+}
+
 bool is_burst(const Event& event) { return std::holds_alternative<Burst>(event); }
 
 /// Tries to remove runs of the events that `removable` names.
-bool leave_out(Scenario& scenario, const std::function<bool(const Event&)>& removable) {
+bool leave_out(Scenario& scenario, const std::string& kind, const std::function<bool(const Event&)>& removable) {
   bool smaller = false;
   const auto count = [&] {
     return static_cast<std::size_t>(std::count_if(scenario.events.begin(), scenario.events.end(), removable));
@@ -31,7 +40,7 @@ bool leave_out(Scenario& scenario, const std::function<bool(const Event&)>& remo
         if (candidate) ++index;
         shorter.events.push_back(event);
       }
-      if (replay(shorter)) {
+      if (kind_of(replay(shorter)) == kind) {
         scenario = std::move(shorter);
         smaller = true;
       } else {
@@ -60,14 +69,14 @@ Scenario split(const Scenario& scenario) {
   return single;
 }
 
-bool thin_out_bursts(Scenario& scenario) {
+bool thin_out_bursts(Scenario& scenario, const std::string& kind) {
   bool smaller = false;
   for (std::size_t at = 0; at < scenario.events.size(); ++at) {
     for (std::size_t i = 0; is_burst(scenario.events[at]) && i < std::get<Burst>(scenario.events[at]).inputs.size();) {
       Scenario shorter = scenario;
       auto& inputs = std::get<Burst>(shorter.events[at]).inputs;
       inputs.erase(inputs.begin() + static_cast<std::ptrdiff_t>(i));
-      if (inputs.empty() || !replay(shorter)) {
+      if (inputs.empty() || kind_of(replay(shorter)) != kind) {
         ++i;
         continue;
       }
@@ -90,17 +99,18 @@ std::optional<Disagreement> replay(const Scenario& scenario) {
 }
 
 Scenario minimize(Scenario scenario) {
+  const std::string kind = kind_of(replay(scenario));
   // Most packets leave no state behind, so the last burst alone fails often enough, and everything after is fast.
   Scenario last{scenario.limits, {}};
   for (const Event& event : scenario.events) {
     if (!is_burst(event)) last.events.push_back(event);
   }
   if (!scenario.events.empty() && is_burst(scenario.events.back())) last.events.push_back(scenario.events.back());
-  if (replay(last)) scenario = std::move(last);
-  if (Scenario single = split(scenario); replay(single)) scenario = std::move(single);
-  leave_out(scenario, is_burst);
-  thin_out_bursts(scenario);
-  while (leave_out(scenario, [](const Event& event) { return !is_burst(event); })) {
+  if (kind_of(replay(last)) == kind) scenario = std::move(last);
+  if (Scenario single = split(scenario); kind_of(replay(single)) == kind) scenario = std::move(single);
+  leave_out(scenario, kind, is_burst);
+  thin_out_bursts(scenario, kind);
+  while (leave_out(scenario, kind, [](const Event& event) { return !is_burst(event); })) {
   }
   return scenario;
 }

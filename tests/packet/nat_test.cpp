@@ -342,6 +342,13 @@ TEST(Netmap, OverlappingSites) {
             to_hex(hop(ipv4({.src = "100.70.0.5", .dst = "10.1.0.9", .offset = 80}, payload(40)))));
 }
 
+TEST(Netmap, WhatKeepsItsAddressesIsLeftAsItIs) {
+  NatRig rig({netmap(NatKind::kNetmapRemote, "172.16.0.0/16", "172.16.0.0/16")});
+  Bytes error = ipv4({"172.16.0.254", "10.1.0.5", 1}, icmp(11, 0, 0, udp_packet("10.1.0.5", 1, "172.16.0.9", 2)));
+  error.back() ^= 1;
+  EXPECT_EQ(to_hex(rig.back(error)), to_hex(hop(error))) << "its checksum is the receiver's business";
+}
+
 TEST(Nat, AnotherProcessGoesOnWithConnections) {
   const std::vector<NatRuleEntry> rules = {source_nat("100.64.0.1/32"), published("100.64.0.9", 80, "10.1.0.5", 8080)};
   NatRig before(rules);

@@ -405,6 +405,23 @@ TEST(Fragments, FollowTheirFirst) {
   EXPECT_EQ(rig.from_red(piece(1, false)), "dropped fragment_unknown");
 }
 
+TEST(Fragments, OfIpv6WithAHeaderThatOnlyTheFirstHas) {
+  AclRuleEntry dns = allow(AclDirection::kFrom);
+  dns.protocol = 17;
+  dns.destination_ports = {{53, 53}};
+  PolicyRig rig({dns});
+  const Bytes options = {17, 0, 1, 4, 0, 0, 0, 0};
+  const Bytes datagram = options + udp({5000, 53}, payload(200));
+  const auto piece = [&](bool is_first) {
+    const Bytes header = {60, 0, 0, static_cast<std::uint8_t>(is_first ? 1 : 104), 0, 0, 0, 9};
+    return ipv6({.src = "fd01::5", .dst = "fd16::9", .next = 44, .fill_l4 = false},
+                header + (is_first ? first(datagram, 104) : from(datagram, 104)));
+  };
+  EXPECT_EQ(rig.from_red(piece(false)), "dropped fragment_unknown");
+  EXPECT_EQ(rig.from_red(piece(true)), kToSite);
+  EXPECT_EQ(rig.from_red(piece(false)), kToSite);
+}
+
 TEST(Fragments, NobodyElseGoesOnWithADatagram) {
   PolicyRig rig({}, true);
   PolicyEntry policy;
@@ -418,6 +435,31 @@ TEST(Fragments, NobodyElseGoesOnWithADatagram) {
   const Bytes rest = ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .id = 7, .offset = 104, .fill_l4 = false}, from(datagram, 104));
   EXPECT_EQ(rig.send(kWan, rig.from_site(9, rest)).summary(), "dropped reverse_path");
   EXPECT_EQ(rig.from_red(rest), kToSite);
+}
+
+TEST(Fragments, DoNotFollowIntoWhatTookThePlaceOfTheirExit) {
+  PolicyRig rig({}, true);
+  const auto way = [&rig](DomainId domain, std::uint32_t circuit, const std::string& gateway, const std::string& prefix) {
+    const CircuitId id{circuit};
+    const auto vlan = static_cast<std::uint16_t>(100 + circuit);
+    Topology::must(rig.tables.upsert_circuit({id, domain, kWan, vlan, 0, 0x88a8, Topology::mac(kWanMac), 1500, true}));
+    Topology::must(rig.tables.upsert_neighbor({id, Topology::ip(gateway), Topology::mac("02:dd:00:00:00:03")}));
+    Topology::must(rig.tables.upsert_route({domain, Topology::prefix(prefix), forward::RouteAction::kForward,
+                                            {{AttachmentId::circuit(id), 1, Topology::ip(gateway)}}}));
+    rig.tables.commit();
+  };
+  way(kRed, 3, "192.168.15.2", "10.50.0.0/16");
+  const Bytes datagram = udp({5000, 53}, payload(200));
+  EXPECT_EQ(rig.from_red(ipv4({.src = "10.1.0.5", .dst = "10.50.0.9", .id = 7, .mf = true, .fill_l4 = false}, first(datagram, 104))),
+            "sent on 1");
+  const Bytes rest = ipv4({.src = "10.1.0.5", .dst = "10.50.0.9", .id = 7, .offset = 104, .fill_l4 = false}, from(datagram, 104));
+  EXPECT_EQ(rig.from_red(rest), "sent on 1");
+  rig.tables.remove_route(kRed, Topology::prefix("10.50.0.0/16"));
+  rig.tables.commit();
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite) << "the worker has no old slot in its hands";
+  rig.tables.commit();
+  way(kBlue, 4, "192.168.16.2", "10.60.0.0/16");
+  EXPECT_EQ(rig.from_red(rest), "dropped no_route");
 }
 
 TEST(Fragments, OfAnError) {

@@ -45,16 +45,15 @@ using Action = RouteValue::Action;
   const DomainPolicy* policy = domain.policy.load(std::memory_order_acquire);
   if (policy == nullptr || !policy->tracks) return burst.worker;
   const Flow flow = describe_flow(packet.bytes(), packet.inner, policy->domain);
-  FragmentWays::Key piece{packet.inner.source, packet.inner.destination,
-                          FlowKey::context_of(policy->domain, packet.inner.family, packet.inner.protocol), 0, packet.ingress};
+  FragmentWays::Key piece = datagram_of(packet, policy->domain);
   const auto now = static_cast<std::uint32_t>(burst.now_seconds);
   if (flow.kind == FlowKind::kLaterFragment) {
-    const FragmentWays::Way* way = identify_fragment(packet, piece) ? burst.fragments.find(piece, now) : nullptr;
+    const FragmentWays::Way* way = identify_fragment(burst, packet, piece) ? burst.fragments.find(piece, now) : nullptr;
     return way == nullptr ? burst.worker : way->worker;
   }
   if (flow.kind != FlowKind::kTracked && flow.kind != FlowKind::kIcmpError) return burst.worker;
   const unsigned worker = worker_of_flow(burst, domain, *policy, packet, flow.key);
-  if (worker != burst.worker && packet.inner.fragment && identify_fragment(packet, piece)) {
+  if (worker != burst.worker && packet.inner.fragment && identify_fragment(burst, packet, piece)) {
     FragmentWays::Way way;
     way.key = piece;
     way.until = now + FragmentWays::kSeconds;
@@ -66,15 +65,38 @@ using Action = RouteValue::Action;
 
 }  // namespace
 
-bool identify_fragment(const Transit& packet, FragmentWays::Key& key) noexcept {
+FragmentWays::Key datagram_of(const Transit& packet, std::uint32_t domain) noexcept {
+  const InnerPacket& inner = packet.inner;
+  // Pieces of IPv6 may name different headers (RFC 8200 section 4.5).
+  const std::uint8_t protocol = inner.family == 4 ? inner.protocol : std::uint8_t{0};
+  FragmentWays::Key key;
+  key.source = inner.source;
+  key.destination = inner.destination;
+  key.context = FlowKey::context_of(domain, inner.family, protocol);
+  key.ingress = packet.ingress;
+  return key;
+}
+
+bool identify_fragment(const Burst& burst, const Transit& packet, FragmentWays::Key& key) noexcept {
+  key.ingress_use = burst.tables.uses[packet.ingress].load(std::memory_order_acquire);
   if (packet.inner.family == 4) {
     key.id = reinterpret_cast<const wire::Ipv4Header*>(packet.data)->id.host();
     return true;
   }
-  const std::size_t at = packet.inner.l4_offset;
-  if (at < sizeof(wire::Ipv6Header) + sizeof(wire::Ipv6FragmentHeader)) return false;
-  key.id = reinterpret_cast<const wire::Ipv6FragmentHeader*>(packet.data + at - sizeof(wire::Ipv6FragmentHeader))->id.host();
-  return true;
+  // Only extension headers stand in front of `l4_offset`; each is 8 bytes or more.
+  bool found = false;
+  std::uint8_t next = reinterpret_cast<const wire::Ipv6Header*>(packet.data)->next_header;
+  for (std::size_t at = sizeof(wire::Ipv6Header); at + sizeof(wire::Ipv6FragmentHeader) <= packet.inner.l4_offset;) {
+    std::size_t bytes = (std::size_t{packet.data[at + 1]} + 1) * 8;
+    if (next == wire::kProtocolFragment) {
+      key.id = reinterpret_cast<const wire::Ipv6FragmentHeader*>(packet.data + at)->id.host();
+      found = true;
+      bytes = sizeof(wire::Ipv6FragmentHeader);
+    }
+    next = packet.data[at];
+    at += bytes;
+  }
+  return found;
 }
 
 void hand_over(Burst& burst) noexcept {

@@ -16,8 +16,9 @@ void hand_over(Burst& burst) noexcept;
 /// At most `most` packets that the worker `from` handed over to this one, into `policed` of a burst that has just begun.
 std::size_t take_over(Burst& burst, unsigned from, std::size_t most) noexcept;
 
-/// What the pieces of a fragmented packet have in common, besides addresses and protocol; false if it is not where it usually
-/// is.
-[[nodiscard]] bool identify_fragment(const Transit& packet, FragmentWays::Key& key) noexcept;
+/// What the pieces of a fragmented packet have in common, but for what `identify_fragment` adds.
+[[nodiscard]] FragmentWays::Key datagram_of(const Transit& packet, std::uint32_t domain) noexcept;
+/// The rest of it; false if there is none.
+[[nodiscard]] bool identify_fragment(const Burst& burst, const Transit& packet, FragmentWays::Key& key) noexcept;
 
 }  // namespace simplon::forward

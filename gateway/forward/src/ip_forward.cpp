@@ -13,19 +13,6 @@
 namespace simplon::forward {
 namespace {
 
-/// The same for all packets of a flow; fragments have no ports, so all fragments of a datagram go one way.
-[[nodiscard]] std::uint32_t flow_hash(const Transit& packet) noexcept {
-  const InnerPacket& inner = packet.inner;
-  if (inner.family == 4) {
-    return flow_hash4(static_cast<std::uint32_t>(inner.source.low), static_cast<std::uint32_t>(inner.destination.low), inner.ports,
-                      inner.protocol);
-  }
-  const std::uint64_t ports = (std::uint64_t{inner.ports} << 8) | inner.protocol;
-  const std::uint64_t hash =
-      mix(mix(inner.source.low, inner.source.high) ^ inner.destination.low, inner.destination.high ^ ports);
-  return static_cast<std::uint32_t>(hash >> 32);
-}
-
 /// RFC 4301 section 5.2, step 4, for an SA that does not carry everything.
 [[nodiscard, gnu::noinline]] bool selected(const Transit& packet) noexcept {
   const std::uint32_t ports = byteswap(packet.inner.ports);
@@ -110,7 +97,7 @@ void ip_forward(Burst& burst) noexcept {
       burst.drop(number, Drop::kNoDomain);
       continue;
     }
-    packet.flow_hash = flow_hash(packet);
+    packet.flow_hash = flow_hash(packet.inner);
     if (domain.policy.load(std::memory_order_acquire) != nullptr) [[unlikely]] {
       burst.policed.push(number);
       continue;

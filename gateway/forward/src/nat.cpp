@@ -193,13 +193,8 @@ void map_each(const std::vector<NatRules::Netmap>& netmaps, std::uint32_t slot, 
 
 }  // namespace
 
-bool NatRules::map_in(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
-  bool changed = false;
-  map_each(netmaps, slot, ends, [&](const Netmap& map) {
-    map.hits[worker].add();
-    changed = true;
-  });
-  return changed;
+void NatRules::map_in(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
+  map_each(netmaps, slot, ends, [worker](const Netmap& map) { map.hits[worker].add(); });
 }
 
 Ipv4Ends NatRules::mapped_in(std::uint32_t slot, Ipv4Ends ends) const noexcept {
@@ -207,7 +202,7 @@ Ipv4Ends NatRules::mapped_in(std::uint32_t slot, Ipv4Ends ends) const noexcept {
   return ends;
 }
 
-bool NatRules::map_out(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
+void NatRules::map_out(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
   std::array<bool, 2> mapped{};
   for (const Netmap& map : netmaps) {
     std::uint32_t& address = map.remote ? ends.destination : ends.source;
@@ -216,7 +211,6 @@ bool NatRules::map_out(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) cons
     map.hits[worker].add();
     mapped[map.remote ? 1 : 0] = true;
   }
-  return mapped[0] || mapped[1];
 }
 
 }  // namespace simplon::forward

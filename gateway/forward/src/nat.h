@@ -96,8 +96,8 @@ struct NatRules {
   [[nodiscard]] std::uint32_t known_as(std::uint32_t slot, std::uint32_t address) const noexcept;
   /// By the first rule of each kind that matches: from the attachment's addresses to the domain's, or the other way
   /// round. True if anything changed.
-  [[nodiscard]] bool map_in(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept;
-  [[nodiscard]] bool map_out(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept;
+  void map_in(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept;
+  void map_out(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept;
   /// As `map_in`, but counts nothing.
   [[nodiscard]] Ipv4Ends mapped_in(std::uint32_t slot, Ipv4Ends ends) const noexcept;
 };

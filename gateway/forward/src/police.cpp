@@ -107,20 +107,22 @@ void describe(Passage& passage) noexcept {
   passage.flow = describe_flow(passage.packet.bytes(), passage.packet.inner, passage.policy.domain);
 }
 
-/// 1 and 8: `map` says what becomes of two ends.
+/// 1 and 8: `map` says what becomes of two ends. A packet that keeps its addresses is left as it is, right or wrong.
 template <class Map>
 [[nodiscard]] bool map_ends(Passage& passage, Map&& map) noexcept {
-  Ipv4Ends ends = flow_ends(passage);
-  Ipv4Ends own = ends_of(passage.packet);
-  const bool flow_changes = map(ends);
-  const bool own_changes = map(own);
-  return (!flow_changes && !own_changes) || translate(passage, ends, own);
+  const Ipv4Ends ends = flow_ends(passage);
+  const Ipv4Ends own = ends_of(passage.packet);
+  Ipv4Ends mapped = ends;
+  Ipv4Ends own_mapped = own;
+  map(mapped);
+  map(own_mapped);
+  return (mapped == ends && own_mapped == own) || translate(passage, mapped, own_mapped);
 }
 
 [[nodiscard]] bool map_in(Passage& passage) noexcept {
   const NatRules& nat = passage.policy.nat;
   if (!passage.is_v4() || nat.netmaps.empty()) return true;
-  const auto map = [&](Ipv4Ends& ends) { return nat.map_in(passage.packet.ingress, ends, passage.burst.worker); };
+  const auto map = [&](Ipv4Ends& ends) { nat.map_in(passage.packet.ingress, ends, passage.burst.worker); };
   if (!map_ends(passage, map)) return false;
   describe(passage);
   return true;
@@ -130,7 +132,7 @@ template <class Map>
   const NatRules& nat = passage.policy.nat;
   if (!passage.is_v4() || nat.netmaps.empty()) return true;
   describe(passage);
-  return map_ends(passage, [&](Ipv4Ends& ends) { return nat.map_out(passage.egress, ends, passage.burst.worker); });
+  return map_ends(passage, [&](Ipv4Ends& ends) { nat.map_out(passage.egress, ends, passage.burst.worker); });
 }
 
 [[nodiscard]] bool leads_to(const Burst& burst, RouteValue value, std::uint32_t slot) noexcept {
@@ -389,11 +391,12 @@ struct Verdict {
 /// The first piece passed: the others may follow. `key` has the addresses it came with.
 void remember_way(Passage& passage, FragmentWays::Key key) noexcept {
   FragmentWays::Way way;
-  if (!identify_fragment(passage.packet, key)) return;
+  if (!identify_fragment(passage.burst, passage.packet, key)) return;
   way.key = key;
   way.worker = static_cast<std::uint16_t>(passage.burst.worker);
   way.until = passage.now() + FragmentWays::kSeconds;
   way.egress = passage.exit;
+  way.egress_use = passage.burst.tables.uses[passage.exit].load(std::memory_order_acquire);
   way.translated = passage.is_v4();
   if (way.translated) {
     way.to = Ipv4Ends::of(FlowKey{passage.packet.inner.source, passage.packet.inner.destination, 0, 0});
@@ -411,7 +414,9 @@ void remember_way(Passage& passage, FragmentWays::Key key) noexcept {
 
 /// It goes the way of the first piece, under whose addresses; where nothing asks for ports it needs no first piece.
 void later_fragment(Passage& passage, FragmentWays::Key key, const AttachmentPolicy* ingress) noexcept {
-  const FragmentWays::Way* way = identify_fragment(passage.packet, key) ? passage.burst.fragments.find(key, passage.now()) : nullptr;
+  const FragmentWays::Way* way =
+      identify_fragment(passage.burst, passage.packet, key) ? passage.burst.fragments.find(key, passage.now()) : nullptr;
+  if (way != nullptr && way->egress_use != passage.burst.tables.uses[way->egress].load(std::memory_order_acquire)) way = nullptr;
   if (way != nullptr) {
     if (way->translated && way->to != ends_of(passage.packet) && !translate(passage, way->to, way->to)) return;
   } else {
@@ -437,9 +442,7 @@ void later_fragment(Passage& passage, FragmentWays::Key key, const AttachmentPol
 
 void pass(Passage& passage) noexcept {
   Transit& packet = passage.packet;
-  const FragmentWays::Key came_as{
-      packet.inner.source, packet.inner.destination,
-      FlowKey::context_of(passage.policy.domain, packet.inner.family, packet.inner.protocol), 0, packet.ingress};
+  const FragmentWays::Key came_as = datagram_of(packet, passage.policy.domain);
   const AttachmentPolicy* ingress = passage.policy_of(packet.ingress);
   if (passage.flow.kind == FlowKind::kTruncated) return passage.drop(Drop::kTransportTruncated);
   if (passage.flow.kind == FlowKind::kLaterFragment) return later_fragment(passage, came_as, ingress);

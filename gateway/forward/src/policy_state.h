@@ -48,14 +48,17 @@ class FragmentWays {
     AddressWords destination;
     std::uint64_t context = 0;
     std::uint32_t id = 0;
-    /// Slot of the attachment it came from: no other may go on with it.
+    /// Slot of the attachment it came from, and whose it is: no other may go on with it.
     std::uint32_t ingress = 0;
+    std::uint32_t ingress_use = 0;
     friend bool operator==(const Key&, const Key&) noexcept = default;
   };
   struct Way {
     Key key;
     Ipv4Ends to;
+    /// Slot, and whose it was: a minute later it may be another one's.
     std::uint32_t egress = 0;
+    std::uint32_t egress_use = 0;
     std::uint32_t until = 0;
     /// It was handed over to this one, which knows the rest.
     std::uint16_t worker = 0;

@@ -15,6 +15,19 @@ namespace simplon::forward {
   return static_cast<std::uint32_t>(hash >> 32);
 }
 
+/// Fragments have no ports, so all fragments of a datagram go one way (of IPv6, if no header but the upper layer's follows that of
+/// the fragment).
+[[nodiscard]] inline std::uint32_t flow_hash(const InnerPacket& inner) noexcept {
+  if (inner.family == 4) {
+    return flow_hash4(static_cast<std::uint32_t>(inner.source.low), static_cast<std::uint32_t>(inner.destination.low), inner.ports,
+                      inner.protocol);
+  }
+  const std::uint64_t ports = (std::uint64_t{inner.ports} << 8) | inner.protocol;
+  const std::uint64_t hash =
+      mix(mix(inner.source.low, inner.source.high) ^ inner.destination.low, inner.destination.high ^ ports);
+  return static_cast<std::uint32_t>(hash >> 32);
+}
+
 /// Where the domain sends packets to the address.
 [[nodiscard]] inline RouteValue look_up(const Domain& domain, const AddressWords& address, std::uint8_t family) noexcept {
   return RouteValue(

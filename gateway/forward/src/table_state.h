@@ -273,6 +273,8 @@ struct TableState {
   unsigned workers;
   Quiescence quiescence;
   StableArray<AttachmentSlot> attachments;
+  /// Another number for each attachment that has had the slot, for whoever keeps slots beyond a burst.
+  StableArray<std::atomic<std::uint32_t>> uses;
   /// The VPC of each VNI.
   StableArray<std::atomic<const Attachment*>> vnis;
   /// nullptr: unresolved.

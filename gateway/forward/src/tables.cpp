@@ -83,6 +83,7 @@ TableState::TableState(unsigned worker_count)
     : workers(worker_count),
       quiescence(worker_count),
       attachments(kMaxAttachments),
+      uses(kMaxAttachments),
       vnis(kVnis),
       adjacencies(kMaxAdjacencies),
       groups(kMaxGroups),

@@ -120,6 +120,7 @@ Tables::Writer::AttachmentRecord* Tables::Writer::attachment(AttachmentId id) {
   if (slot == 0) return nullptr;
   AttachmentRecord& record = attachments[id];
   record.slot = slot;
+  state.uses[slot].fetch_add(1, std::memory_order_release);
   attachment_of_slot[slot] = id;
   state.attachments[slot].counters.store(new TrafficCounters[counter_shares(state.workers)], std::memory_order_release);
   return &record;
@@ -136,6 +137,8 @@ void Tables::Writer::settle_attachment(AttachmentId id) {
                           [](void* p) { delete[] static_cast<TrafficCounters*>(p); });
   if (id.kind == kViaKind) withdraw_attachment(*record);
   attachment_of_slot.erase(record->slot);
+  // Again when it is given away: until then a worker may still meet the slot.
+  state.uses[record->slot].fetch_add(1, std::memory_order_release);
   attachment_slots.release(record->slot, state.quiescence);
   attachments.erase(id);
   if (id.kind == kViaKind) forget_via(id);

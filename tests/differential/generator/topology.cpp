@@ -51,6 +51,7 @@ IpAddress address_in(Random& random, const IpPrefix& prefix) {
 std::vector<Change> Topology::initial() {
   Changes changes;
   tiny_mtus_ = random_.percent(6);
+  crossing_ = random_.percent(25);
   add_ports(changes);
   for (std::size_t i = random_.between(2, 4); i > 0; --i) add_domain(changes);
   for (const DomainId domain : policed_) add_policy(changes, domain);
@@ -301,7 +302,7 @@ oracle::RouteEntry Topology::route(DomainId domain, const std::vector<Attachment
   std::size_t hops = 1;
   if (random_.percent(5)) {
     route.action = forward::RouteAction::kLocal;
-  } else if (random_.percent(15) && std::find(policed_.begin(), policed_.end(), domain) == policed_.end()) {
+  } else if (random_.percent(15)) {
     hops = random_.between(2, 5);
   }
   for (std::size_t i = 0; i < hops; ++i) {
@@ -320,6 +321,7 @@ void Topology::add_routes(Changes& changes, DomainId domain, std::size_t count) 
   for (const auto& [attachment, home] : attachments_) {
     if (home == domain) attachments.push_back(attachment);
   }
+  if (crossing_) attachments.push_back(random_.pick(attachments_).first);
   while (count-- > 0) changes.emplace_back(route(domain, attachments));
 }
 

@@ -11,8 +11,8 @@
 namespace simplon::differential {
 
 /// A gateway of some tenants, all different, and what may happen to it. Domains use the same addresses on purpose, VNIs
-/// and SPIs differ by one bit, references lead to objects that are not there. No route leads from one domain into
-/// another, so that nothing may leave its tenant.
+/// and SPIs differ by one bit, references lead to objects that are not there. In some rounds routes lead from one
+/// domain into another.
 class Topology {
  public:
   /// `policy`: most domains have some.
@@ -63,7 +63,9 @@ class Topology {
 
   Random& random_;
   bool policy_;
-  /// Domains with policy. Their routes have one nexthop: which one a flow takes would decide about more than its way.
+  /// Routes lead from one domain into another.
+  bool crossing_ = false;
+  /// Domains with policy.
   std::vector<DomainId> policed_;
   /// Lists as they were.
   std::vector<oracle::AclEntry> former_;

@@ -42,9 +42,8 @@ void Oracle::route(Inside packet, Outcome& outcome) const {
   const RouteEntry* route = world_.route_to(domain, packet.ip.flow.destination);
   if (ends_here(packet, route, outcome)) return;
 
-  std::vector<Hop> choices = World::hops_of(route->nexthops);
   // One of several nexthops that cannot take packets leaves them to the others.
-  if (const auto usable = world_.usable_of(choices); !usable.empty()) choices = usable;
+  std::vector<Hop> choices = world_.taking_part(*route);
   if (choices.size() > 1) {
     if (const auto known = known_path_(*route, packet.ip.flow)) choices = {*known};
   }

@@ -148,9 +148,7 @@ void Oracle::answer(const Inside& packet, Answer why, std::size_t mtu, Ending en
     ending.drops.push_back({forward::Drop::kNoRoute, std::nullopt});
     return done();
   }
-  std::vector<Hop> hops = World::hops_of(back->nexthops);
-  if (const auto usable = world_.usable_of(hops); !usable.empty()) hops = usable;
-  for (const Hop& hop : hops) {
+  for (const Hop& hop : world_.taking_part(*back)) {
     Ending one = ending;
     send_answer(hop, to, exit, one);
     outcome.endings.push_back(std::move(one));

@@ -128,6 +128,10 @@ struct Answers {
   std::function<bool(forward::Drop)> dropped;
   /// The outer address and port of a new connection with source NAT.
   std::function<std::optional<Outside>(const Ends& inside)> translation;
+  /// Which nexthop of the route to `destination` a flow from `ingress` takes.
+  std::function<std::optional<Hop>(AttachmentId ingress, const IpAddress& destination, const RouteEntry& route,
+                                   const Flow& flow)>
+      nexthop;
 };
 
 /// The forwarding function of the gateway, written to be read: one packet in, what becomes of it out. Nothing is fast
@@ -185,6 +189,7 @@ class Oracle {
   void police_later_fragment(Passage& passage, Outcome& outcome) const;
   [[nodiscard]] std::optional<forward::Drop> begin_connection(Passage& passage, const ListVerdict& from,
                                                               const ListVerdict& to, Outcome& outcome) const;
+  [[nodiscard]] Hop policed_hop(const Passage& passage, const RouteEntry& route, Outcome& outcome) const;
   [[nodiscard]] std::optional<Outside> outside_of(const Passage& passage, const forward::NatRuleEntry& rule,
                                                   AttachmentId owner, Outcome& outcome) const;
 

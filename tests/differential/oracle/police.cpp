@@ -145,9 +145,9 @@ bool leads_back(const World& world, DomainId domain, AttachmentId ingress, const
   if (policy == world.policies.end() || policy->second.reverse_path == forward::ReversePath::kOff) return true;
   const RouteEntry* back = world.route_to(domain, source);
   if (back == nullptr || back->action != forward::RouteAction::kForward) return false;
+  const std::vector<Hop> hops = world.taking_part(*back);
   return policy->second.reverse_path == forward::ReversePath::kLoose ||
-         std::any_of(back->nexthops.begin(), back->nexthops.end(),
-                     [ingress](const auto& hop) { return hop.attachment == ingress; });
+         std::any_of(hops.begin(), hops.end(), [ingress](const Hop& hop) { return hop.attachment == ingress; });
 }
 
 /// `dropped`: what the engine says where a meter is too near to tell.
@@ -268,7 +268,7 @@ void Oracle::police(Inside arrived, DomainId domain, Outcome& outcome) const {
   const bool ours = route != nullptr && route->action == forward::RouteAction::kLocal;
   if (v4 && !ours && is_outside(world_, domain, packet.ip.flow.destination)) return drop(Drop::kNatNoMapping);
   if (ends_here(packet, route, outcome)) return;
-  passage.egress = World::hops_of(route->nexthops).front();
+  passage.egress = policed_hop(passage, *route, outcome);
   const AttachmentId egress = policed_exit(world_, passage.egress);
   if (!within_rates(world_, ingress, egress, packet.bytes.size(), now, engine_.dropped)) return drop(Drop::kPoliced);
 
@@ -312,6 +312,26 @@ void Oracle::police(Inside arrived, DomainId domain, Outcome& outcome) const {
                                            passage.egress.gateway, seconds(now) + 60});
   }
   leave(std::move(packet), passage.egress, outcome);
+}
+
+/// What lists, rates and translation say depends on the nexthop, so it has to be known before; the engine may choose it, for
+/// a flow as it came, once.
+Hop Oracle::policed_hop(const Passage& passage, const RouteEntry& route, Outcome& outcome) const {
+  const std::vector<Hop> hops = world_.taking_part(route);
+  if (hops.size() == 1) return hops.front();
+  const Inside& packet = passage.packet;
+  const Flow& flow = packet.came->second.flow;
+  const auto known = known_path_(route, flow);
+  const auto chosen = engine_.nexthop(packet.ingress, packet.ip.flow.destination, route, flow);
+  if (!chosen || std::find(hops.begin(), hops.end(), *chosen) == hops.end()) {
+    outcome.complaint = (chosen ? chosen->attachment.to_string() : "nothing") + std::string(" is no nexthop of ") +
+                        route.prefix.to_string() + " that takes packets";
+    return hops.front();
+  }
+  if (known && *known != *chosen) {
+    outcome.complaint = "a flow that took " + known->attachment.to_string() + " moved to " + chosen->attachment.to_string();
+  }
+  return *chosen;
 }
 
 std::optional<Drop> Oracle::begin_connection(Passage& passage, const ListVerdict& from, const ListVerdict& to,
@@ -476,7 +496,7 @@ void Oracle::police_later_fragment(Passage& passage, Outcome& outcome) const {
     return drop(Drop::kNatNoMapping);
   }
   if (ends_here(packet, route, outcome)) return;
-  passage.egress = World::hops_of(route->nexthops).front();
+  passage.egress = policed_hop(passage, *route, outcome);
   const AttachmentId egress = policed_exit(world_, passage.egress);
   if (!within_rates(world_, ingress, egress, packet.bytes.size(), now, engine_.dropped)) return drop(Drop::kPoliced);
   const IpAddress& source = packet.ip.flow.source;

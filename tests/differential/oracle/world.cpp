@@ -125,6 +125,20 @@ void World::apply(const Change& change) {
              change);
   std::erase_if(traffic, [this](const auto& item) { return !mentioned(item.first); });
   std::erase_if(adjacencies, [this](const auto& item) { return !wanted(item.first); });
+  // Whose name comes back later is another one.
+  std::erase_if(policy.ways, [this](const auto& item) {
+    return !mentioned(std::get<AttachmentId>(item.first)) || !mentioned(Hop{item.second.egress, item.second.gateway});
+  });
+}
+
+bool World::mentioned(const Hop& hop) const {
+  if (!hop.gateway) return mentioned(hop.attachment);
+  return std::any_of(routes.begin(), routes.end(), [&hop](const auto& table) {
+    return std::any_of(table.second.begin(), table.second.end(), [&hop](const RouteEntry& route) {
+      const std::vector<Hop> hops = hops_of(route.nexthops);
+      return route.action == forward::RouteAction::kForward && std::find(hops.begin(), hops.end(), hop) != hops.end();
+    });
+  });
 }
 
 bool World::mentioned(AttachmentId attachment) const {
@@ -161,6 +175,25 @@ std::vector<Hop> World::usable_of(const std::vector<Hop>& hops) const {
     usable.push_back(hop);
   }
   return usable;
+}
+
+std::vector<Hop> World::taking_part(const RouteEntry& route) const {
+  const std::vector<Hop> hops = hops_of(route.nexthops);
+  const std::vector<Hop> usable = usable_of(hops);
+  return usable.empty() ? hops : usable;
+}
+
+bool World::leads_to(DomainId domain, AttachmentId attachment) const {
+  const auto table = routes.find(domain);
+  const auto names = [attachment](const auto& hop) { return hop.attachment == attachment; };
+  if (table != routes.end() && std::any_of(table->second.begin(), table->second.end(), [&names](const RouteEntry& route) {
+        return std::any_of(route.nexthops.begin(), route.nexthops.end(), names);
+      })) {
+    return true;
+  }
+  return std::any_of(policy.ways.begin(), policy.ways.end(), [&](const auto& item) {
+    return std::get<DomainId>(item.first) == domain && item.second.egress == attachment;
+  });
 }
 
 std::vector<Hop> World::hops_of(const std::vector<forward::NextHopEntry>& nexthops) {

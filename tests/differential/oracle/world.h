@@ -184,8 +184,14 @@ struct World {
 
   /// Configured, or mentioned by a route, a host port, an SA or a policy.
   [[nodiscard]] bool mentioned(AttachmentId attachment) const;
+  /// The same of a gateway on a circuit, which only routes mention.
+  [[nodiscard]] bool mentioned(const Hop& hop) const;
   /// Those that are configured and, if tunnels, have an outbound SA.
   [[nodiscard]] std::vector<Hop> usable_of(const std::vector<Hop>& hops) const;
+  /// The nexthops of a route among which flows are spread: those that are usable, or all if none is.
+  [[nodiscard]] std::vector<Hop> taking_part(const RouteEntry& route) const;
+  /// A route of the domain names the attachment, or a fragment goes there as the first piece did.
+  [[nodiscard]] bool leads_to(DomainId domain, AttachmentId attachment) const;
   [[nodiscard]] bool wanted(const IpAddress& outer_destination) const;
   /// Of a configured attachment.
   [[nodiscard]] std::optional<DomainId> domain_of(AttachmentId attachment) const;
