@@ -104,7 +104,8 @@ Result<TableMessage> decode(const fb::Stats& from) {
     for (const auto* s : *from.uplinks()) {
       stats.uplinks.push_back({text_of(s->interface()), text_of(s->mode()), s->queues(), s->up(), text_of(s->error()),
                                s->rx_packets(), s->rx_bytes(), s->tx_packets(), s->tx_bytes(), text_of(s->xdp_forwarding()),
-                               s->xdp_packets()});
+                               s->xdp_packets(), s->control_rings(), s->rx_ring_full(), s->control_ring_full(),
+                               s->fill_ring_empty()});
     }
   }
   if (from.sas() != nullptr) {

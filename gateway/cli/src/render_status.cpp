@@ -31,6 +31,32 @@ std::string render_pending(const json& pending, Style style) {
   return out;
 }
 
+namespace {
+
+/// What is not as it should be between the kernel and the workers; empty if all is.
+std::string ring_words(const json& uplink) {
+  std::string words;
+  const std::uint64_t queues = number(uplink, "queues");
+  if (has(uplink, "control_rings") && number(uplink, "control_rings") < queues) {
+    words += ", no ring for control packets";
+    if (number(uplink, "control_rings") > 0) {
+      words += " on " + std::to_string(queues - number(uplink, "control_rings")) + " of " + plural(queues, "queue");
+    }
+  }
+  if (const auto lost = number(uplink, "rx_ring_full"); lost > 0) {
+    words += ", " + plural(lost, "packet") + " lost because no worker took them in time";
+  }
+  if (const auto lost = number(uplink, "control_ring_full"); lost > 0) {
+    words += ", " + plural(lost, "control packet") + " lost so too";
+  }
+  if (const auto times = number(uplink, "fill_ring_empty"); times > 0) {
+    words += ", no frame to receive into " + plural(times, "time");
+  }
+  return words;
+}
+
+}  // namespace
+
 Page render_status(const json& reply, Style style) {
   const std::string verdict = text(reply, "verdict");
   const bool good = verdict == "ok";
@@ -74,6 +100,7 @@ Page render_status(const json& reply, Style style) {
     } else if (!forwarding.empty()) {
       detail += ", no forwarding in XDP: " + forwarding;
     }
+    detail += ring_words(uplink);
     table.add({"uplink " + text(uplink, "interface"), up_or_down(flag(uplink, "up")), detail});
   }
   for (const auto& worker : list(reply, "workers")) {

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sstream>
+
 #include "gateway/cli/src/render.h"
 #include "gateway/cli/src/table.h"
 #include "tests/unit/config/fake_backend.h"
@@ -40,6 +42,27 @@ TEST(Pages, AHealthyStatusIsNotDegraded) {
   reply["verdict"] = "ok";
   reply["problems"] = json::array();
   EXPECT_FALSE(render_status(reply, {}).degraded);
+}
+
+TEST(Pages, AStatusTellsWhatTheKernelCouldNotHandOver) {
+  json reply = replies::status();
+  EXPECT_THAT(render_status(reply, {}).text, AllOf(Not(HasSubstr("lost")), Not(HasSubstr("control packets"))));
+  json& uplink = reply["uplinks"][0];
+  uplink["queues"] = 4;
+  uplink["control_rings"] = 3;
+  uplink["rx_ring_full"] = 1234;
+  uplink["control_ring_full"] = 1;
+  uplink["fill_ring_empty"] = 2;
+  std::string words = render_status(reply, {}).text;
+  expect_fits(words);
+  // Whatever way it is wrapped.
+  std::string line;
+  std::istringstream in(words);
+  for (std::string word; in >> word;) line += word + " ";
+  EXPECT_THAT(line, AllOf(HasSubstr("no ring for control packets on 1 of 4 queues,"), HasSubstr("1,234 packets lost because no worker"),
+                          HasSubstr("1 control packet lost"), HasSubstr("no frame to receive into 2 times")));
+  uplink["control_rings"] = 0;
+  EXPECT_THAT(render_status(reply, {}).text, HasSubstr("no ring for"));
 }
 
 TEST(Pages, TunnelsAreATableWithProblemsBelow) {
