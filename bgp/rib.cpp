@@ -9,6 +9,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "platform/base/huge_page.h"
+
 // A flat table of prefixes and a small pool of nexthop sets.
 //
 // Each slot holds two states of its prefix: `current`, what FPM said last, and `taken`, what the reader was told last. A
@@ -90,7 +92,7 @@ Rib::SlotArray::SlotArray(std::size_t count) : count_(count) {
   const std::size_t bytes = count * sizeof(Slot);
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
-  ::madvise(memory, bytes, MADV_HUGEPAGE);  // advice: a kernel without huge pages changes nothing
+  want_huge_pages(memory, bytes);
   slots_ = static_cast<Slot*>(memory);
 }
 

@@ -30,7 +30,7 @@ struct Finding {
   std::string remedy;
 };
 
-/// All findings, in the order in which a host is built: kernel, NICs, system, programs. Pure.
+/// All findings, in the order in which a host is built: kernel, NICs, workers, system, programs. Pure.
 [[nodiscard]] std::vector<Finding> judge(const Facts& facts);
 
 /// The worst of them; what could not be seen is not bad.

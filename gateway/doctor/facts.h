@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,27 @@
 // What is so on this host, without an opinion. An unset optional means that we could not see it.
 
 namespace simplon::doctor {
+
+/// What the forwarder says of an uplink.
+struct ForwardedUplink {
+  /// "native, zero-copy", and why it has not got the interface; the other is empty.
+  std::string xdp_mode;
+  std::string error;
+  std::uint32_t queues = 0;
+  /// Of them: have a receive ring for control packets.
+  std::uint32_t control_rings = 0;
+  std::uint64_t rx_packets = 0;
+  /// Packets that no worker took in time, and how often there was no frame to receive into; since it was opened.
+  std::uint64_t rx_ring_full = 0, control_ring_full = 0, fill_ring_empty = 0;
+};
+
+/// A thread of the forwarder that forwards; worker0 is the first.
+struct Worker {
+  /// It is bound to; unset: to none.
+  std::optional<std::uint32_t> cpu;
+  /// Receive queues that are its own.
+  std::uint32_t queues = 0;
+};
 
 struct Nic {
   std::string name;
@@ -26,9 +48,8 @@ struct Nic {
   std::map<std::string, bool> features;
   /// VLAN interfaces above it.
   std::vector<std::string> vlans;
-  /// What the forwarder has here: "native, zero-copy", and why it has not. Unset if it has not tried.
-  std::optional<std::string> xdp_mode;
-  std::string xdp_error;
+  /// Unset if the forwarder has not tried.
+  std::optional<ForwardedUplink> forwarded;
 };
 
 struct Process {
@@ -76,6 +97,11 @@ struct Facts {
 
   Gateway gateway;
   std::vector<Nic> nics;
+  /// Of the forwarder; empty if it does not answer.
+  std::vector<Worker> workers;
+  /// CPUs that run, and those that the kernel keeps its scheduler away from; unset without sysfs.
+  std::optional<std::set<std::uint32_t>> online_cpus;
+  std::set<std::uint32_t> isolated_cpus;
 
   Clock clock;
   /// "net.ipv4.ip_forward" and so on; absent if the kernel has no such key.
@@ -110,8 +136,9 @@ struct GatherOptions {
   std::vector<std::string> interfaces;
   std::string state_folder = "/var/lib/simplon";
   Gateway gateway;
-  /// From the status reply: interface to its XDP mode and error.
-  std::map<std::string, std::pair<std::string, std::string>> xdp;
+  /// From the status reply; uplinks by interface.
+  std::map<std::string, ForwardedUplink> uplinks;
+  std::vector<Worker> workers;
 };
 
 /// Looks at everything, in the network namespace we run in. Reads only. Cost: some tens of milliseconds.

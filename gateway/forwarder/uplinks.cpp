@@ -393,6 +393,18 @@ forward::PortId Uplinks::port_of(const std::string& interface) const {
   return found == uplinks_.end() ? forward::kNoPort : found->second.port;
 }
 
+void Uplinks::describe_rings(const Uplink& uplink, ipc::UplinkStats& stats) {
+  for (const HandedQueue& queue : uplink.queues) stats.control_rings += queue.has_control ? 1 : 0;
+  for (const auto& socket : uplink.sockets) {
+    const auto queue = socket.lock();
+    const auto counted = queue == nullptr ? Result<xdp::XskStatistics>() : queue->socket().statistics();
+    if (!counted) continue;  // a kernel that does not count
+    stats.rx_ring_full += counted->rx_ring_full;
+    stats.control_ring_full += counted->control_ring_full;
+    stats.fill_ring_empty += counted->fill_ring_empty;
+  }
+}
+
 std::vector<ipc::UplinkStats> Uplinks::stats() const {
   std::vector<ipc::UplinkStats> all;
   for (const auto& [name, uplink] : uplinks_) {
@@ -418,6 +430,7 @@ std::vector<ipc::UplinkStats> Uplinks::stats() const {
       stats.tx_packets = totals->tx_packets;
       stats.tx_bytes = totals->tx_bytes;
     }
+    describe_rings(uplink, stats);
     all.push_back(std::move(stats));
   }
   return all;

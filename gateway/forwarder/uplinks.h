@@ -106,6 +106,8 @@ class Uplinks {
                                                                 std::vector<std::unique_ptr<xdp::XskSocket>> sockets,
                                                                 Uplink& uplink);
   static void look_at_target(Uplink& uplink);
+  /// Which rings the sockets have, and what the kernel could not put into them.
+  static void describe_rings(const Uplink& uplink, ipc::UplinkStats& stats);
   Result<void> open(const std::string& name, const netlink::Interface& link, Uplink& uplink);
   [[nodiscard]] Result<Opened> open_fresh(const std::string& name, const netlink::Interface& link);
   [[nodiscard]] Result<Opened> adopt(const std::string& name, const netlink::Interface& link, Inherited inherited);

@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 
+#include "platform/sys/cpu_list.h"
+
 namespace simplon::forwarder {
 namespace {
 
@@ -20,31 +22,9 @@ std::optional<unsigned> number(std::string_view text, unsigned most) {
 
 }  // namespace
 
-Result<std::vector<unsigned>> parse_cpu_list(std::string_view text) {
-  const auto refuse = [text](std::string_view part, const char* why) {
-    return fail(ErrorCode::kInvalidConfig, "CPUs " + std::string(text) + ": " + std::string(part) + " " + why,
-                "numbers and ranges with commas between them, for example 2-5,8");
-  };
-  std::vector<unsigned> cpus;
-  for (std::string_view rest = text; !rest.empty() || !text.empty();) {
-    const std::string_view part = rest.substr(0, rest.find(','));
-    const std::size_t dash = part.find('-');
-    const auto first = number(part.substr(0, dash), CPU_SETSIZE - 1);
-    const auto last = dash == std::string_view::npos ? first : number(part.substr(dash + 1), CPU_SETSIZE - 1);
-    if (!first || !last || *last < *first) return refuse(part.empty() ? "nothing" : part, "is no CPU and no range of CPUs");
-    for (unsigned cpu = *first; cpu <= *last; ++cpu) {
-      if (std::find(cpus.begin(), cpus.end(), cpu) != cpus.end()) return refuse(part, "names a CPU twice");
-      cpus.push_back(cpu);
-    }
-    if (part.size() == rest.size()) break;
-    rest.remove_prefix(part.size() + 1);
-  }
-  return cpus;
-}
-
 Result<WorkerPlacement> place_workers(std::string_view workers, std::string_view cpus, unsigned usable) {
   WorkerPlacement placement;
-  auto named = parse_cpu_list(cpus);
+  auto named = sys::parse_cpu_list(cpus);
   if (!named) return Unexpected(named.error());
   placement.cpus = *std::move(named);
   const auto cpu_count = static_cast<unsigned>(placement.cpus.size());

@@ -17,11 +17,8 @@ struct WorkerPlacement {
 /// Chosen by us: no queue of an uplink is without a worker, and tables count for each.
 inline constexpr unsigned kMaxWorkers = 64;
 
-/// "2-5,8" in this order. Errors: kInvalidConfig naming what is no CPU, or there twice.
-[[nodiscard]] Result<std::vector<unsigned>> parse_cpu_list(std::string_view text);
-
 /// `workers`: a number, or "auto": as many as CPUs are named, or else as the process may use (`usable`). `cpus`: as of
-/// parse_cpu_list; empty: none. Errors: kInvalidConfig, also if fewer CPUs are named than there are workers.
+/// sys::parse_cpu_list; empty: none. Errors: kInvalidConfig, also if fewer CPUs are named than there are workers.
 [[nodiscard]] Result<WorkerPlacement> place_workers(std::string_view workers, std::string_view cpus, unsigned usable);
 
 /// CPUs that this process may use.

@@ -178,7 +178,8 @@ Offset<fb::UplinkStats> encode(Builder& builder, const UplinkStats& s) {
   const auto error = builder.CreateString(s.error);
   const auto xdp_forwarding = builder.CreateString(s.xdp_forwarding);
   return fb::CreateUplinkStats(builder, interface, mode, s.queues, s.up, error, s.rx_packets, s.rx_bytes, s.tx_packets,
-                               s.tx_bytes, xdp_forwarding, s.xdp_packets);
+                               s.tx_bytes, xdp_forwarding, s.xdp_packets, s.control_rings, s.rx_ring_full,
+                               s.control_ring_full, s.fill_ring_empty);
 }
 
 Offset<fb::SaStats> encode(Builder& builder, const SaStats& s) {

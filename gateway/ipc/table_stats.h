@@ -42,6 +42,12 @@ struct UplinkStats {
   std::string xdp_forwarding{};
   /// Of rx_packets: those it forwarded.
   std::uint64_t xdp_packets = 0;
+  /// Queues that have a receive ring for control packets apart; fewer than `queues` where the kernel gives none.
+  std::uint32_t control_rings = 0;
+  /// Packets that the kernel dropped because no worker took what was in the ring; not in rx_packets.
+  std::uint64_t rx_ring_full = 0, control_ring_full = 0;
+  /// How often it had no frame to receive into.
+  std::uint64_t fill_ring_empty = 0;
   friend bool operator==(const UplinkStats&, const UplinkStats&) = default;
 };
 

@@ -395,12 +395,15 @@ XskSocket::Owned XskSocket::owned_bits() const noexcept { return {impl_->receivi
 
 Result<XskStatistics> XskSocket::statistics() const {
   struct xdp_statistics raw {};
+  struct xdp_statistics control {};
   socklen_t size = sizeof raw;
-  if (::getsockopt(fd(), SOL_XDP, XDP_STATISTICS, &raw, &size) != 0) {
-    return fail_errno("cannot read the statistics of an AF_XDP socket", errno);
-  }
-  return XskStatistics{raw.rx_dropped, raw.rx_invalid_descs, raw.tx_invalid_descs, raw.rx_ring_full,
-                       raw.rx_fill_ring_empty_descs};
+  bool read = ::getsockopt(fd(), SOL_XDP, XDP_STATISTICS, &raw, &size) == 0;
+  size = sizeof control;
+  if (read && impl_->control.valid()) read = ::getsockopt(control_fd(), SOL_XDP, XDP_STATISTICS, &control, &size) == 0;
+  if (!read) return fail_errno("cannot read the statistics of an AF_XDP socket", errno);
+  // The fill ring is common to both: each tells of all of it.
+  return XskStatistics{raw.rx_dropped + control.rx_dropped, raw.rx_invalid_descs, raw.tx_invalid_descs, raw.rx_ring_full,
+                       control.rx_ring_full, raw.rx_fill_ring_empty_descs};
 }
 
 }  // namespace simplon::xdp

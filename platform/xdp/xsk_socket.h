@@ -20,12 +20,15 @@ struct FrameRef {
   std::uint32_t length = 0;
 };
 
-/// XDP_STATISTICS of one socket.
+/// XDP_STATISTICS of one socket, since it was opened; packets but for the last.
 struct XskStatistics {
   std::uint64_t rx_dropped = 0;
   std::uint64_t rx_invalid = 0;
   std::uint64_t tx_invalid = 0;
+  /// Dropped because nobody took what was in the ring.
   std::uint64_t rx_ring_full = 0;
+  std::uint64_t control_ring_full = 0;
+  /// How often the kernel found no frame to receive into: with copies a packet each, in zero-copy an attempt of the driver.
   std::uint64_t fill_ring_empty = 0;
 };
 
@@ -110,6 +113,7 @@ class XskSocket {
     std::span<const std::uint64_t> sending;
   };
   [[nodiscard]] Owned owned_bits() const noexcept;
+  /// Threads: any, while the socket is there. Cost: a system call for each ring.
   [[nodiscard]] Result<XskStatistics> statistics() const;
 
  private:

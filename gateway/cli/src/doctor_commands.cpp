@@ -36,7 +36,20 @@ void ask_gateway(const Session& session, doctor::GatherOptions& options) {
     if (text(program, "name") == "charon") options.gateway.charon_up = flag(program, "up");
   }
   for (const auto& uplink : list(*status, "uplinks")) {
-    options.xdp[text(uplink, "interface")] = {text(uplink, "mode"), text(uplink, "error")};
+    auto& told = options.uplinks[text(uplink, "interface")];
+    told.xdp_mode = text(uplink, "mode");
+    told.error = text(uplink, "error");
+    told.queues = static_cast<std::uint32_t>(number(uplink, "queues"));
+    told.control_rings = static_cast<std::uint32_t>(number(uplink, "control_rings"));
+    told.rx_packets = number(uplink, "rx_packets");
+    told.rx_ring_full = number(uplink, "rx_ring_full");
+    told.control_ring_full = number(uplink, "control_ring_full");
+    told.fill_ring_empty = number(uplink, "fill_ring_empty");
+  }
+  for (const auto& worker : list(*status, "workers")) {
+    auto& told = options.workers.emplace_back();
+    if (has(worker, "cpu")) told.cpu = static_cast<std::uint32_t>(number(worker, "cpu"));
+    told.queues = static_cast<std::uint32_t>(list(worker, "queues").size());
   }
   if (const auto config = session.get("/v1/config"); config) {
     options.gateway.config = config::parse_document(text(*config, "document")).config;

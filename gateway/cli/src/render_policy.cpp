@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <nlohmann/json.hpp>
-
 #include "gateway/cli/src/json_view.h"
 #include "gateway/cli/src/render.h"
 #include "gateway/cli/src/table.h"
+#include "gateway/cli/src/words.h"
 
 namespace simplon::cli {
 namespace {
 
 using nlohmann::json;
-
-constexpr std::size_t kIndent = 2;
 
 std::string count(const json& object, const char* key) {
   return has(object, key) ? format_count(number(object, key)) : "-";

@@ -185,7 +185,11 @@ json uplinks_json(const std::vector<ipc::UplinkStats>& uplinks) {
                     {"tx_packets", uplink.tx_packets},
                     {"tx_bytes", uplink.tx_bytes},
                     {"xdp_forwarding", uplink.xdp_forwarding},
-                    {"xdp_packets", uplink.xdp_packets}});
+                    {"xdp_packets", uplink.xdp_packets},
+                    {"control_rings", uplink.control_rings},
+                    {"rx_ring_full", uplink.rx_ring_full},
+                    {"control_ring_full", uplink.control_ring_full},
+                    {"fill_ring_empty", uplink.fill_ring_empty}});
   }
   return list;
 }

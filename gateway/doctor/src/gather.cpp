@@ -19,6 +19,7 @@
 #include <sstream>
 
 #include "gateway/doctor/src/sections.h"
+#include "platform/sys/cpu_list.h"
 #include "platform/sys/unique_fd.h"
 
 #ifndef AF_XDP
@@ -51,6 +52,14 @@ std::optional<bool> has_bpf(bool root) {
   if (fd.valid()) return true;
   if (errno == EPERM) return root ? std::optional<bool>(false) : std::nullopt;
   return known_unless(errno, {ENOSYS});
+}
+
+/// A list of CPUs of the kernel; unset if it has none of that name.
+std::optional<std::set<std::uint32_t>> look_at_cpus(const std::string& name) {
+  const std::string path = "/sys/devices/system/cpu/" + name;
+  const auto cpus = sys::parse_cpu_list(first_line(path));
+  if (!cpus || ::access(path.c_str(), R_OK) != 0) return std::nullopt;
+  return std::set<std::uint32_t>(cpus->begin(), cpus->end());
 }
 
 std::optional<bool> has_tun() {
@@ -193,6 +202,9 @@ Facts gather(const GatherOptions& options) {
   facts.btf = ::access("/sys/kernel/btf/vmlinux", F_OK) == 0;
   facts.gateway = options.gateway;
   gather_nics(options, facts);
+  facts.workers = options.workers;
+  facts.online_cpus = look_at_cpus("online");
+  facts.isolated_cpus = look_at_cpus("isolated").value_or(std::set<std::uint32_t>());
   facts.clock = look_at_clock();
   read_sysctls(facts);
   facts.packages = look_at_packages();

@@ -119,10 +119,7 @@ void gather_nics(const GatherOptions& options, Facts& facts) {
   for (const auto& name : wanted) {
     Nic nic;
     nic.name = name;
-    if (const auto told = options.xdp.find(name); told != options.xdp.end()) {
-      if (!told->second.first.empty()) nic.xdp_mode = told->second.first;
-      nic.xdp_error = told->second.second;
-    }
+    if (const auto told = options.uplinks.find(name); told != options.uplinks.end()) nic.forwarded = told->second;
     const auto link = std::find_if(links.begin(), links.end(), [&](const auto& one) { return one.name == name; });
     if (link != links.end()) {
       nic.present = true;

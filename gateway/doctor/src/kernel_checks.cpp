@@ -84,6 +84,7 @@ std::vector<Finding> judge(const Facts& facts) {
   Findings findings;
   judge_kernel(facts, findings);
   judge_nics(facts, findings);
+  judge_workers(facts, findings);
   judge_system(facts, findings);
   judge_programs(facts, findings);
   return findings;

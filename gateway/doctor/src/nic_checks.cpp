@@ -27,6 +27,11 @@ constexpr std::uint32_t kEspBytesV6 = 85;
 // RFC 8200 section 5.
 constexpr std::uint32_t kLeastIpv6Mtu = 1280;
 
+// Chosen by us: a packet of ten thousand is lost in any start or pause of the host.
+constexpr std::uint64_t kLostAtLeast = 10000;
+
+std::string queues_of(std::uint32_t count) { return std::to_string(count) + (count == 1 ? " queue" : " queues"); }
+
 template <class List>
 bool contains(const List& list, std::string_view word) {
   return std::find(list.begin(), list.end(), word) != list.end();
@@ -48,22 +53,23 @@ Finding check_xdp(const Nic& nic) {
   const std::string id = "nic." + nic.name + ".xdp";
   const bool zero_copy = contains(kZeroCopyDrivers, nic.driver);
   const bool native = zero_copy || contains(kNativeDrivers, nic.driver);
-  if (!nic.xdp_error.empty()) {
-    return {id, Verdict::kFailed, "the forwarder cannot use " + nic.name + ": " + nic.xdp_error,
+  const std::string mode = nic.forwarded ? nic.forwarded->xdp_mode : "";
+  if (nic.forwarded && !nic.forwarded->error.empty()) {
+    return {id, Verdict::kFailed, "the forwarder cannot use " + nic.name + ": " + nic.forwarded->error,
             "it tries again every second; ip -details link show " + nic.name};
   }
-  if (nic.xdp_mode && nic.xdp_mode->starts_with("native")) {
-    return {id, Verdict::kOk, "the forwarder has " + nic.name + " in mode " + *nic.xdp_mode, ""};
+  if (mode.starts_with("native")) {
+    return {id, Verdict::kOk, "the forwarder has " + nic.name + " in mode " + mode, ""};
   }
-  if (nic.xdp_mode) {
+  if (!mode.empty()) {
     if (native) {
       return {id, Verdict::kWarning,
-              "the forwarder has " + nic.name + " in mode " + *nic.xdp_mode + ", although driver " + nic.driver +
+              "the forwarder has " + nic.name + " in mode " + mode + ", although driver " + nic.driver +
                   " has XDP: it refuses it with these queues, this MTU or these offloads",
               "ethtool -K " + nic.name + " lro off gro-hw off; then systemctl restart simplon-forwarder"};
     }
     return {id, Verdict::kWarning,
-            "the forwarder has " + nic.name + " in mode " + *nic.xdp_mode + ": it works, at about half the speed",
+            "the forwarder has " + nic.name + " in mode " + mode + ": it works, at about half the speed",
             "use a NIC whose driver has XDP, such as i40e, ice, ixgbe, mlx5_core or virtio_net"};
   }
   if (zero_copy) return {id, Verdict::kOk, "driver " + nic.driver + " of " + nic.name + " has XDP with zero-copy", ""};
@@ -85,12 +91,46 @@ Finding check_queues(const Nic& nic) {
     return {id, Verdict::kFailed, nic.name + " has " + std::to_string(*nic.queues) + " queues, more than 256",
             "ethtool -L " + nic.name + " combined 16"};
   }
-  return {id, Verdict::kOk, nic.name + " has " + std::to_string(*nic.queues) + (*nic.queues == 1 ? " queue" : " queues"), ""};
+  return {id, Verdict::kOk, nic.name + " has " + queues_of(*nic.queues), ""};
+}
+
+Finding check_control_rings(const Nic& nic) {
+  const std::string id = "nic." + nic.name + ".control-ring";
+  const ForwardedUplink& uplink = *nic.forwarded;
+  if (uplink.control_rings >= uplink.queues) {
+    return {id, Verdict::kOk, "control packets of " + nic.name + " have a receive ring of their own", ""};
+  }
+  return {id, Verdict::kWarning,
+          "the kernel gives " + std::to_string(uplink.queues - uplink.control_rings) + " of " + queues_of(uplink.queues) +
+              " of " + nic.name + " no receive ring for control packets: more data than the workers carry pushes out BGP, BFD and ARP too",
+          "the kernel or the driver refuses a second AF_XDP socket on a queue: Debian 12's kernel or a newer one, and a driver "
+          "that has it; until then keep the workers below their limit (busy in simplon status)"};
+}
+
+Finding check_receive_rings(const Nic& nic, std::size_t workers) {
+  const std::string id = "nic." + nic.name + ".lost";
+  const ForwardedUplink& uplink = *nic.forwarded;
+  const std::uint64_t lost = uplink.rx_ring_full + uplink.control_ring_full;
+  const std::uint64_t came = uplink.rx_packets + lost;
+  std::string what = std::to_string(lost) + " of " + std::to_string(came) + " packets of " + nic.name +
+                     " were lost because no worker took them in time";
+  if (uplink.control_ring_full > 0) what += ", " + std::to_string(uplink.control_ring_full) + " of them control packets";
+  if (uplink.fill_ring_empty > 0) {
+    what += "; the kernel had no frame to receive into " + std::to_string(uplink.fill_ring_empty) + " times";
+  }
+  if (lost <= came / kLostAtLeast && uplink.control_ring_full == 0) return {id, Verdict::kOk, what, ""};
+  std::string remedy = "look at busy in simplon status while it happens";
+  if (workers < uplink.queues) {
+    remedy += "; more workers: --workers in /etc/default/simplon-forwarder, up to the " + queues_of(uplink.queues);
+  } else {
+    remedy += "; more queues: ethtool -L " + nic.name + " combined N, with as many --workers in /etc/default/simplon-forwarder";
+  }
+  return {id, Verdict::kWarning, what, remedy + "; CPUs of their own: --worker-cpus"};
 }
 
 Finding check_offloads(const Nic& nic) {
   const std::string id = "nic." + nic.name + ".offloads";
-  if (nic.xdp_mode && nic.xdp_mode->starts_with("native")) {
+  if (nic.forwarded && nic.forwarded->xdp_mode.starts_with("native")) {
     return {id, Verdict::kOk, "the driver of " + nic.name + " accepted XDP with its offloads", ""};
   }
   std::string bad;
@@ -217,6 +257,9 @@ void judge_nics(const Facts& facts, Findings& findings) {
     findings.push_back(check_offloads(nic));
     findings.push_back(check_vlans(nic, facts.gateway.config.circuits));
     findings.push_back(check_mtu(nic));
+    if (!nic.forwarded || nic.forwarded->queues == 0) continue;
+    findings.push_back(check_control_rings(nic));
+    findings.push_back(check_receive_rings(nic, facts.workers.size()));
   }
   check_overlay_mtu(facts, findings);
   check_tunnel_mtu(facts, findings);

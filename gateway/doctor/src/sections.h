@@ -11,6 +11,7 @@ using Findings = std::vector<Finding>;
 
 void judge_kernel(const Facts& facts, Findings& findings);
 void judge_nics(const Facts& facts, Findings& findings);
+void judge_workers(const Facts& facts, Findings& findings);
 void judge_system(const Facts& facts, Findings& findings);
 void judge_programs(const Facts& facts, Findings& findings);
 

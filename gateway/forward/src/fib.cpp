@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/forward/src/fib.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -11,6 +9,7 @@
 #include <vector>
 
 #include "gateway/forward/table_memory.h"
+#include "platform/base/huge_page.h"
 #include "platform/base/result.h"
 
 namespace simplon::forward {
@@ -26,20 +25,14 @@ struct Size {
 };
 constexpr Size kSizes[] = {{0, kMostSmallRoutes / 2, 512}, {12, 256, 32768}, {18, 16384, ~std::size_t{0}}};
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
-
 LargeFib::Slot* make_slots(std::size_t count) {
-  const std::size_t bytes = count * sizeof(LargeFib::Slot);
-  void* memory = ::operator new (bytes, std::align_val_t{bytes < kHugePage ? 64 : kHugePage});
-  if (bytes >= kHugePage) static_cast<void>(::madvise(memory, bytes, MADV_HUGEPAGE));
-  auto* slots = static_cast<LargeFib::Slot*>(memory);
+  auto* slots = static_cast<LargeFib::Slot*>(allocate_array(count * sizeof(LargeFib::Slot)));
   for (std::size_t i = 0; i < count; ++i) new (slots + i) LargeFib::Slot{};
   return slots;
 }
 
 void destroy_slots(LargeFib::Slot* slots, std::size_t count) noexcept {
-  const std::size_t bytes = count * sizeof(LargeFib::Slot);
-  ::operator delete (static_cast<void*>(slots), std::align_val_t{bytes < kHugePage ? 64 : kHugePage});
+  release_array(slots, count * sizeof(LargeFib::Slot));
 }
 
 void destroy_below(FibArena& arena, std::uint32_t entry) noexcept {

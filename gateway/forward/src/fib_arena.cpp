@@ -5,6 +5,7 @@
 
 #include <new>
 
+#include "platform/base/huge_page.h"
 #include "platform/base/result.h"
 
 namespace simplon::forward {
@@ -29,7 +30,7 @@ void FibArena::add_block() {
   if ((blocks_ + 1) * kBlockBytes > kReservedBytes || ::mprotect(block, kBlockBytes, PROT_READ | PROT_WRITE) != 0) {
     throw std::bad_alloc();
   }
-  if (blocks_ > 0) static_cast<void>(::madvise(block, kBlockBytes, MADV_HUGEPAGE));  // a small table needs none
+  if (blocks_ > 0) want_huge_pages(block, kBlockBytes);  // a small table needs none
   ++blocks_;
   new (block) BlockHeader{this};
   untouched_ = block + kUnitBytes;
@@ -69,8 +70,7 @@ void FibArena::destroy(std::uint32_t number) noexcept {
 void FibArena::retire(std::uint32_t number) {
   quiescence_.retire(&at(number), [](void* p) {
     auto* bytes = static_cast<std::uint8_t*>(p);
-    FibArena& arena =
-        *reinterpret_cast<BlockHeader*>(bytes - reinterpret_cast<std::uintptr_t>(bytes) % kBlockBytes)->arena;
+    FibArena& arena = *reinterpret_cast<BlockHeader*>(start_of_block<kBlockBytes>(p))->arena;
     arena.destroy(static_cast<std::uint32_t>(static_cast<std::size_t>(bytes - arena.base_) / kUnitBytes));
   });
 }

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "gateway/forward/quiescence.h"
+#include "platform/base/huge_page.h"
 
 namespace simplon::forward {
 
@@ -66,7 +67,7 @@ class FibArena {
   [[nodiscard]] Quiescence& quiescence() const noexcept { return quiescence_; }
 
  private:
-  static constexpr std::size_t kBlockBytes = std::size_t{2} << 20;
+  static constexpr std::size_t kBlockBytes = kHugePageBytes;
   static constexpr std::size_t kReservedBytes = std::size_t{1} << 34;  // chosen by us: 16 GiB of address space
   static_assert(kReservedBytes / kUnitBytes <= FibEntry::kNodeBit);
   struct Free {

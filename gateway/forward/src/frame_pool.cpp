@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "gateway/forward/packet.h"
+#include "platform/base/huge_page.h"
 
 namespace simplon::forward {
 
@@ -25,9 +26,7 @@ Result<std::uint8_t*> map(int memory, std::size_t frames) {
     return fail(ErrorCode::kExhausted,
                 "cannot map " + std::to_string(frames) + " packet frames: " + std::string(std::strerror(errno)));
   }
-  // Fewer TLB misses where the system has transparent huge pages (for shared memory: shmem_enabled "advise"); nothing lost where
-  // it has not. Asked for before the first touch, which is what decides.
-  static_cast<void>(::madvise(base, frames * kFrameBytes, MADV_HUGEPAGE));
+  want_huge_pages(base, frames * kFrameBytes);  // of shared memory they come where shmem_enabled says "advise"
   return static_cast<std::uint8_t*>(base);
 }
 

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
-#include <sys/mman.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <new>
 #include <utility>
 #include <vector>
 
-#include "platform/base/result.h"
+#include "platform/base/huge_page.h"
 
 namespace simplon::forward {
 
@@ -23,7 +21,7 @@ class NodePool {
  public:
   NodePool() = default;
   ~NodePool() {
-    for (Block* block : blocks_) ::munmap(block, kBlockBytes);
+    for (Block* block : blocks_) unmap_block(block, kBlockBytes);
   }
   NodePool(const NodePool&) = delete;
   NodePool& operator=(const NodePool&) = delete;
@@ -43,13 +41,12 @@ class NodePool {
   /// What `make` of any pool returned.
   static void destroy(T* element) noexcept {
     element->~T();
-    const auto address = reinterpret_cast<std::uintptr_t>(element);
-    NodePool& pool = *reinterpret_cast<Block*>(address - address % kBlockBytes)->pool;
+    NodePool& pool = *reinterpret_cast<Block*>(start_of_block<kBlockBytes>(element))->pool;
     pool.free_ = new (static_cast<void*>(element)) Free{pool.free_};
   }
 
  private:
-  static constexpr std::size_t kBlockBytes = std::size_t{2} << 20;
+  static constexpr std::size_t kBlockBytes = kHugePageBytes;
   struct Free {
     Free* next;
   };
@@ -59,16 +56,9 @@ class NodePool {
   static_assert(sizeof(T) >= sizeof(Free) && alignof(T) >= alignof(Free) && kBlockBytes % sizeof(T) == 0);
 
   void add_block() {
-    // Mapped twice as large as needed, and trimmed to what is aligned.
-    void* memory = ::mmap(nullptr, 2 * kBlockBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) throw std::bad_alloc();
-    auto* start = static_cast<std::uint8_t*>(memory);
-    const std::size_t skipped = (kBlockBytes - reinterpret_cast<std::uintptr_t>(start) % kBlockBytes) % kBlockBytes;
-    if (skipped > 0) ::munmap(start, skipped);
-    start += skipped;
-    ::munmap(start + kBlockBytes, kBlockBytes - skipped);
-    if (!blocks_.empty()) static_cast<void>(::madvise(start, kBlockBytes, MADV_HUGEPAGE));  // a small table needs none
-    blocks_.push_back(new (start) Block{this});
+    std::uint8_t* block = map_block(kBlockBytes);
+    if (!blocks_.empty()) want_huge_pages(block, kBlockBytes);  // a small table needs none
+    blocks_.push_back(new (block) Block{this});
     untouched_ = (kBlockBytes - sizeof(Block)) / sizeof(T);
   }
 

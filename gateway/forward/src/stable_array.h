@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "gateway/forward/quiescence.h"
+#include "platform/base/huge_page.h"
 #include "platform/base/result.h"
 
 namespace simplon::forward {
@@ -27,7 +28,7 @@ class StableArray {
     data_ = static_cast<T*>(memory);  // all-zero bytes are a valid T
   }
   /// Asks for huge pages, for what thousands of tenants look at in no order. Before the first element is written.
-  void want_huge_pages() const noexcept { static_cast<void>(::madvise(data_, size_ * sizeof(T), MADV_HUGEPAGE)); }
+  void want_huge_pages() const noexcept { simplon::want_huge_pages(data_, size_ * sizeof(T)); }
   ~StableArray() { ::munmap(static_cast<void*>(data_), size_ * sizeof(T)); }
   StableArray(const StableArray&) = delete;
   StableArray& operator=(const StableArray&) = delete;

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/forward/table_memory.h"
 
-#include <sys/mman.h>
-
 #include <array>
 #include <cstdint>
 #include <mutex>
+#include <new>
 
+#include "platform/base/huge_page.h"
 #include "platform/base/result.h"
 
 namespace simplon::forward {
 namespace {
 
 constexpr std::size_t kLine = 64;
-constexpr std::size_t kBlockBytes = std::size_t{2} << 20;  // a huge page
+constexpr std::size_t kBlockBytes = kHugePageBytes;
 
 // Sanitizers see the life of an object only if it is allocated by itself.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -40,9 +40,8 @@ class Pool {
     return place;
   }
   void release(void* memory) noexcept {
-    const auto address = reinterpret_cast<std::uintptr_t>(memory);
     const std::scoped_lock lock(mutex_);
-    Size& size = sizes_[reinterpret_cast<const Block*>(address - address % kBlockBytes)->lines];
+    Size& size = sizes_[reinterpret_cast<const Block*>(start_of_block<kBlockBytes>(memory))->lines];
     size.free = new (memory) Free{size.free};
   }
 
@@ -60,18 +59,11 @@ class Pool {
   };
 
   static void add_block(Size& size, std::size_t lines) {
-    // Mapped twice as large as needed, and trimmed to what is aligned.
-    void* memory = ::mmap(nullptr, 2 * kBlockBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) throw std::bad_alloc();
-    auto* start = static_cast<std::uint8_t*>(memory);
-    const std::size_t skipped = (kBlockBytes - reinterpret_cast<std::uintptr_t>(start) % kBlockBytes) % kBlockBytes;
-    if (skipped > 0) ::munmap(start, skipped);
-    start += skipped;
-    ::munmap(start + kBlockBytes, kBlockBytes - skipped);
-    if (size.end != nullptr) static_cast<void>(::madvise(start, kBlockBytes, MADV_HUGEPAGE));  // a few objects need none
-    new (start) Block{lines};
-    size.untouched = start + sizeof(Block);
-    size.end = start + kBlockBytes;
+    std::uint8_t* block = map_block(kBlockBytes);
+    if (size.end != nullptr) want_huge_pages(block, kBlockBytes);  // a few objects need none
+    new (block) Block{lines};
+    size.untouched = block + sizeof(Block);
+    size.end = block + kBlockBytes;
   }
 
   std::mutex mutex_;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
-#include <sys/mman.h>
-
 #include <atomic>
 #include <bit>
 #include <cstddef>
@@ -11,6 +9,7 @@
 
 #include "gateway/forward/quiescence.h"
 #include "gateway/forward/src/node_pool.h"
+#include "platform/base/huge_page.h"
 #include "platform/base/result.h"
 
 namespace simplon::forward {
@@ -111,7 +110,7 @@ class WaitFreeMap {
   using Pool = NodePool<Node>;
   class Array {
    public:
-    explicit Array(std::size_t buckets) : mask_(buckets - 1), heads_(static_cast<Head*>(allocate(buckets * sizeof(Head)))) {
+    explicit Array(std::size_t buckets) : mask_(buckets - 1), heads_(static_cast<Head*>(allocate_array(buckets * sizeof(Head)))) {
       SIMPLON_CHECK((buckets & mask_) == 0);
       for (std::size_t i = 0; i < buckets; ++i) new (heads_ + i) Head(nullptr);
     }
@@ -123,7 +122,7 @@ class WaitFreeMap {
           node = next;
         }
       }
-      ::operator delete(static_cast<void*>(heads_), alignment_of(buckets() * sizeof(Head)));
+      release_array(heads_, buckets() * sizeof(Head));
     }
     Array(const Array&) = delete;
     Array& operator=(const Array&) = delete;
@@ -134,16 +133,6 @@ class WaitFreeMap {
 
    private:
     using Head = std::atomic<Node*>;
-    static constexpr std::size_t kHugePage = std::size_t{2} << 20;
-    [[nodiscard]] static std::align_val_t alignment_of(std::size_t bytes) noexcept {
-      return std::align_val_t{bytes < kHugePage ? 64 : kHugePage};
-    }
-    [[nodiscard]] static void* allocate(std::size_t bytes) {
-      void* memory = ::operator new(bytes, alignment_of(bytes));
-      if (bytes >= kHugePage) static_cast<void>(::madvise(memory, bytes, MADV_HUGEPAGE));
-      return memory;
-    }
-
     std::size_t mask_;
     Head* heads_;
   };

@@ -5,10 +5,9 @@
 
 #include <cstdint>
 #include <mutex>
-#include <new>
 #include <vector>
 
-#include "platform/base/result.h"
+#include "platform/base/huge_page.h"
 #include "platform/crypto/secret.h"
 
 namespace simplon::crypto {
@@ -18,7 +17,7 @@ namespace {
 constexpr std::size_t kSmallSlabBytes = 64 * 1024;
 // From the fifth on: huge pages, where the system has them. Thousands of keys are otherwise as many walks of page tables.
 constexpr std::size_t kSmallSlabs = 4;
-constexpr std::size_t kSlabBytes = std::size_t{2} << 20;
+constexpr std::size_t kSlabBytes = kHugePageBytes;
 
 class Slabs {
  public:
@@ -38,24 +37,14 @@ class Slabs {
  private:
   void grow() {
     const std::size_t bytes = slabs_++ < kSmallSlabs ? kSmallSlabBytes : kSlabBytes;
-    std::uint8_t* slab = map(bytes);
+    std::uint8_t* slab = map_block(bytes);
     // Best effort: without the limit keys are merely swappable.
     static_cast<void>(::madvise(slab, bytes, MADV_DONTDUMP));
-    if (bytes == kSlabBytes) static_cast<void>(::madvise(slab, bytes, MADV_HUGEPAGE));
+    if (bytes == kSlabBytes) want_huge_pages(slab, bytes);
     static_cast<void>(::mlock(slab, bytes));
     blocks_ += bytes / kLockedBlockBytes;
     free_.reserve(blocks_);
     for (std::size_t at = 0; at + kLockedBlockBytes <= bytes; at += kLockedBlockBytes) free_.push_back(slab + at);
-  }
-  /// Aligned to its size: mapped twice as large as needed, and trimmed.
-  static std::uint8_t* map(std::size_t bytes) {
-    void* memory = ::mmap(nullptr, 2 * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    SIMPLON_CHECK(memory != MAP_FAILED);
-    auto* start = static_cast<std::uint8_t*>(memory);
-    const std::size_t skipped = (bytes - reinterpret_cast<std::uintptr_t>(start) % bytes) % bytes;
-    if (skipped > 0) ::munmap(start, skipped);
-    ::munmap(start + skipped + bytes, bytes - skipped);
-    return start + skipped;
   }
 
   std::mutex mutex_;

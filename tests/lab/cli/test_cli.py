@@ -20,6 +20,7 @@ def gateway(lab):
     lab.veth(space, "wan0", peer, "gw")
     space.ip("addr add 203.0.113.2/24 dev wan0")
     made = g.Gateway(space)
+    made.forwarder_options = ["--worker-cpus", "0"]
     made.start_forwarder()
     made.start_daemon()
     made.apply(document(made))
@@ -254,6 +255,9 @@ def test_doctor_sees_the_uplink_and_what_the_forwarder_made_of_it(gateway):
     assert found["nic.wan0.link"]["verdict"] == "ok" and "veth" in found["nic.wan0.link"]["what"]
     assert found["nic.wan0.xdp"]["verdict"] == "ok" and "native" in found["nic.wan0.xdp"]["what"]
     assert found["kernel.af-xdp"]["verdict"] == found["kernel.tun"]["verdict"] == found["limit.memlock"]["verdict"] == "ok"
+    assert found["nic.wan0.control-ring"]["verdict"] == found["nic.wan0.lost"]["verdict"] == "ok"
+    assert found["workers.queues"]["verdict"] == "ok" and "1 worker for 1 receive queue" in found["workers.queues"]["what"]
+    assert found["workers.cpus"]["verdict"] == "ok" and "worker0 on CPU 0" in found["workers.cpus"]["what"]
     assert found["charon"]["verdict"] == "failed" and found["charon"]["remedy"]
     assert found["port.ike"]["verdict"] == "warning"
     gateway.space.ip("link set wan0 mtu 1400")
@@ -308,6 +312,9 @@ def test_doctor_on_sick_hosts(gateway, lab):
     empty.mkdir()
     found = sick(gateway, f"mount --bind {empty} /sys/kernel/btf")
     assert found["kernel.btf"]["verdict"] == "warning" and "BTF" in found["kernel.btf"]["remedy"]
+    (lab.dir / "cpus").write_text("1-3\n")
+    found = sick(gateway, f"mount --bind {lab.dir / 'cpus'} /sys/devices/system/cpu/online")
+    assert found["workers.cpus"]["verdict"] == "failed" and "offline" in found["workers.cpus"]["what"]
     found = sick(gateway, f"mount --bind {empty} /dev/net")
     assert found["kernel.tun"]["verdict"] == "failed" and "modprobe tun" in found["kernel.tun"]["remedy"]
     found = sick(gateway, f"mount --bind {empty} /proc/sys/net/ipv6")

@@ -5,7 +5,7 @@ Frames that XDP redirects into a veth need a NAPI at its other end (gro on); a p
 """
 import pathlib
 
-from . import vxlan_host
+from . import traffic, vxlan_host
 from .expect import expect
 from .gateway import Gateway
 
@@ -79,3 +79,23 @@ class Hosts:
         """Traffic flows and grows the counter of what XDP forwarded."""
         before = self.in_xdp(uplink)
         expect(lambda: self.in_xdp(uplink) >= before + 100, within, f"packets from {uplink} are forwarded in XDP")
+
+    def pass_in_xdp(self, source, uplink, destination, address):
+        """Packets from the host `source` enter at `uplink`: XDP forwards them, none is lost or repeated."""
+        with traffic.stream(getattr(self, source), getattr(self, destination), address) as stream:
+            self.wait_for_xdp(uplink)
+            traffic.carried(stream, 2000)
+        assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, stream.result
+        self.simplon.assert_accounted()
+
+
+def running(lab, underlay=None):
+    """The body of a fixture: the hosts, with everybody reachable; healthy at the end."""
+    hosts = Hosts(lab, underlay)
+    hosts.simplon.manage_forwarder()
+    hosts.simplon.start()
+    hosts.simplon.apply(hosts.document)
+    for address in (BLUE_VM, BLUE_VM6, LINE, LINE6):
+        traffic.reachable(hosts.c1, address)
+    yield hosts
+    hosts.simplon.assert_healthy()

@@ -9,7 +9,7 @@ from scapy.layers.vxlan import VXLAN
 
 from lib import capture, traffic, vxlan_host
 from lib.expect import expect
-from lib.xdp_hosts import (BLUE, BLUE_MTU, BLUE_VM, BLUE_VM6, C1, LINE, LINE6, OUR_LINE, RED, RED_VM, RED_VM6, VTEP, Hosts)
+from lib.xdp_hosts import BLUE, BLUE_MTU, BLUE_VM, BLUE_VM6, C1, LINE, LINE6, OUR_LINE, RED, RED_VM, RED_VM6, VTEP, running
 
 FORGE = pathlib.Path(__file__).resolve().parents[1] / "lib/forge.py"
 COUNT = 20
@@ -17,34 +17,19 @@ COUNT = 20
 
 @pytest.fixture(scope="module")
 def hosts(lab):
-    built = Hosts(lab)
-    built.simplon.manage_forwarder()
-    built.simplon.start()
-    built.simplon.apply(built.document)
-    for address in (BLUE_VM, BLUE_VM6, LINE, LINE6):
-        traffic.reachable(built.c1, address)
-    yield built
-    built.simplon.assert_healthy()
+    yield from running(lab)
 
 
 @pytest.mark.parametrize("address", [BLUE_VM, BLUE_VM6])
 def test_traffic_between_vpcs_passes_in_xdp(hosts, address):
     assert hosts.uplink("red0")["xdp_forwarding"] == "on"
-    with traffic.stream(hosts.c1, hosts.c2, address) as stream:
-        hosts.wait_for_xdp()
-        traffic.carried(stream, 2000)
-    assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, stream.result
-    hosts.simplon.assert_accounted()
+    hosts.pass_in_xdp("c1", "red0", "c2", address)
 
 
 @pytest.mark.parametrize("source,uplink,destination,address", [
     ("c1", "red0", "c3", LINE), ("c1", "red0", "c3", LINE6), ("c3", "line0", "c1", RED_VM), ("c3", "line0", "c1", RED_VM6)])
 def test_so_does_traffic_of_a_circuit(hosts, source, uplink, destination, address):
-    with traffic.stream(getattr(hosts, source), getattr(hosts, destination), address) as stream:
-        hosts.wait_for_xdp(uplink)
-        traffic.carried(stream, 2000)
-    assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, stream.result
-    hosts.simplon.assert_accounted()
+    hosts.pass_in_xdp(source, uplink, destination, address)
 
 
 def circuit_counts(hosts):

@@ -20,7 +20,11 @@ Nic healthy_nic() {
   nic.mtu_bytes = 1500;
   nic.queues = 4;
   nic.features = {{"rx-lro", false}, {"rx-gro-hw", false}, {"rx-vlan-hw-parse", true}};
-  nic.xdp_mode = "native, zero-copy";
+  ForwardedUplink uplink;
+  uplink.xdp_mode = "native, zero-copy";
+  uplink.queues = uplink.control_rings = 4;
+  uplink.rx_packets = 1000000;
+  nic.forwarded = uplink;
   return nic;
 }
 
@@ -39,6 +43,8 @@ Facts healthy() {
   tunnel.name = "paris";
   facts.gateway.config.tunnels = {tunnel};
   facts.nics = {healthy_nic()};
+  facts.workers = {Worker{2, 2}, Worker{3, 2}};
+  facts.online_cpus = {0, 1, 2, 3};
   facts.clock = {1800000000, true};
   facts.sysctls = {{"net.ipv4.ip_forward", "0"},          {"net.ipv6.conf.all.forwarding", "0"},
                    {"net.core.optmem_max", "131072"},     {"net.core.rmem_max", "212992"},
@@ -147,18 +153,18 @@ TEST(Doctor, Nics) {
   facts.nics[0].running = false;
   expect_only(facts, "nic.eth0.link", Verdict::kFailed, "no carrier", "ip link set eth0 up");
   facts = healthy();
-  facts.nics[0].xdp_mode = "generic, copy";
+  facts.nics[0].forwarded->xdp_mode = "generic, copy";
   expect_only(facts, "nic.eth0.xdp", Verdict::kWarning, "although driver ixgbe has XDP", "ethtool -K eth0");
   facts.nics[0].driver = "e1000";
   expect_only(facts, "nic.eth0.xdp", Verdict::kWarning, "half the speed", "use a NIC");
-  facts.nics[0].xdp_mode = std::nullopt;
+  facts.nics[0].forwarded = std::nullopt;
   expect_only(facts, "nic.eth0.xdp", Verdict::kWarning, "driver e1000 of eth0 is not known to have XDP", "use a NIC");
   facts = healthy();
-  facts.nics[0].xdp_mode = std::nullopt;
-  facts.nics[0].xdp_error = "another XDP program is attached to eth0";
+  facts.nics[0].forwarded = ForwardedUplink();
+  facts.nics[0].forwarded->error = "another XDP program is attached to eth0";
   expect_only(facts, "nic.eth0.xdp", Verdict::kFailed, "another XDP program", "ip -details link show eth0");
   facts = healthy();
-  facts.nics[0].xdp_mode = std::nullopt;
+  facts.nics[0].forwarded = std::nullopt;
   facts.nics[0].features["rx-lro"] = true;
   expect_only(facts, "nic.eth0.offloads", Verdict::kWarning, "rx-lro", "ethtool -K eth0 lro off");
   facts = healthy();
@@ -178,6 +184,53 @@ TEST(Doctor, Nics) {
   facts.nics.clear();
   facts.gateway.config.vpcs.clear();
   expect_only(facts, "nic", Verdict::kWarning, "no network interface", "--interface");
+}
+
+TEST(Doctor, RingsOfAnUplink) {
+  Facts facts = healthy();
+  facts.nics[0].forwarded->control_rings = 1;
+  expect_only(facts, "nic.eth0.control-ring", Verdict::kWarning, "3 of 4 queues of eth0 no receive ring", "second AF_XDP socket");
+  facts = healthy();
+  facts.nics[0].forwarded->rx_ring_full = 100;
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk) << "a packet of ten thousand";
+  facts.nics[0].forwarded->rx_ring_full = 200;
+  expect_only(facts, "nic.eth0.lost", Verdict::kWarning, "200 of 1000200 packets of eth0 were lost", "up to the 4 queues");
+  facts.workers = {Worker{std::nullopt, 1}, Worker{std::nullopt, 1}, Worker{std::nullopt, 1}, Worker{std::nullopt, 1}};
+  facts.nics[0].forwarded->fill_ring_empty = 7;
+  expect_only(facts, "nic.eth0.lost", Verdict::kWarning, "no frame to receive into 7 times", "ethtool -L eth0 combined N");
+  facts = healthy();
+  facts.nics[0].forwarded->control_ring_full = 1;
+  expect_only(facts, "nic.eth0.lost", Verdict::kWarning, "1 of them control packets", "--worker-cpus");
+  facts = healthy();
+  facts.nics[0].forwarded = ForwardedUplink();  // it is there and not open
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk);
+}
+
+TEST(Doctor, Workers) {
+  Facts facts = healthy();
+  facts.workers = {Worker{std::nullopt, 4}};
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk) << "one worker serves several queues";
+  facts.workers = {Worker{std::nullopt, 2}, Worker{std::nullopt, 1}, Worker{std::nullopt, 0}, Worker{std::nullopt, 0}};
+  EXPECT_EQ(find(facts, "workers.queues").verdict, Verdict::kOk) << "they help with the cryptography of the tunnel";
+  EXPECT_THAT(find(facts, "workers.queues").what, HasSubstr("only helps with tunnels"));
+  facts.gateway.config.tunnels.clear();
+  expect_only(facts, "workers.queues", Verdict::kWarning, "4 workers for 3 receive queues: worker2 and worker3 receive nothing",
+              "--workers 2 in /etc/default/simplon-forwarder");
+  facts.workers.resize(3);
+  expect_only(facts, "workers.queues", Verdict::kWarning, "worker2 receives nothing", "combined 3");
+  facts.workers = {Worker{}, Worker{}};
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk) << "no uplink is open";
+  facts = healthy();
+  facts.online_cpus = {0, 1, 2};
+  expect_only(facts, "workers.cpus", Verdict::kFailed, "worker1 is bound to a CPU that is offline", "cpuN/online");
+  facts.online_cpus = {0, 1};
+  EXPECT_THAT(find(facts, "workers.cpus").what, HasSubstr("worker0 and worker1 are bound to CPUs that are offline"));
+  facts.online_cpus = std::nullopt;
+  EXPECT_EQ(find(facts, "workers.cpus").verdict, Verdict::kUnseen);
+  facts = healthy();
+  facts.isolated_cpus = {3};
+  EXPECT_EQ(find(facts, "workers.cpus").verdict, Verdict::kOk) << "it is what such CPUs are for";
+  EXPECT_THAT(find(facts, "workers.cpus").what, HasSubstr("worker1 on CPU 3 (isolated"));
 }
 
 TEST(Doctor, UplinksOfCircuits) {

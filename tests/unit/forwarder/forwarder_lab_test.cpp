@@ -105,6 +105,9 @@ TEST_F(VxlanLab, RoutesBetweenTwoVpcsOfADomain) {
   ASSERT_EQ(stats.uplinks.size(), 1U);
   EXPECT_EQ(stats.uplinks[0].mode, "native, copy");
   EXPECT_TRUE(stats.uplinks[0].up) << stats.uplinks[0].error;
+  EXPECT_GT(stats.uplinks[0].queues, 0U);
+  EXPECT_EQ(stats.uplinks[0].control_rings, stats.uplinks[0].queues);
+  EXPECT_EQ(stats.uplinks[0].rx_ring_full + stats.uplinks[0].control_ring_full, 0U);
 }
 
 TEST_F(VxlanLab, AnswersPingAndTracerouteAsTheGateway) {

@@ -140,7 +140,7 @@ TEST(TableMessage, StatisticsSurviveTheWire) {
   stats.accounting = {1, 2, 3, 4, 5};
   stats.drops = {{"no_route", "RFC 1812", "The domain has no route.", 7}};
   stats.attachments = {{AttachmentRef::vpc(Vni(5)), 1, 2, 3, 4, 5, 6, true, 1450}};
-  stats.uplinks = {{"eth0", "native, copy", 2, true, "", 1, 2, 3, 4, "on", 5}};
+  stats.uplinks = {{"eth0", "native, copy", 2, true, "", 1, 2, 3, 4, "on", 5, 2, 6, 7, 8}};
   SaStats sa;
   sa.spi = Spi(0xc0000001);
   sa.tunnel = TunnelId(7);

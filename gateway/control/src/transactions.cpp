@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A change from one configuration to another: judged, written to disk, carried out, committed, or all of it taken back.
+// The order of the steps, and what may fail without being a refusal, is told in reconciler.cpp; the steps themselves are
+// in reconcile_steps.cpp.
+
+#include <algorithm>
+#include <functional>
+#include <iterator>
+
+#include <spdlog/spdlog.h>
+
+#include "gateway/control/reconciler.h"
+
+namespace simplon::control {
+
+namespace asio = boost::asio;
+
+namespace {
+
+config::Issue to_issue(const Error& error, config::Severity severity) {
+  config::Issue issue;
+  issue.severity = severity;
+  issue.code = error.code;
+  issue.what = error.what;
+  issue.hint = error.hint;
+  return issue;
+}
+
+std::vector<config::Issue> refusal(const Error& error) { return {to_issue(error, config::Severity::kError)}; }
+
+/// Calls a function on every way out, unless disarmed.
+class AtEnd {
+ public:
+  AtEnd() = default;
+  AtEnd(const AtEnd&) = delete;
+  AtEnd& operator=(const AtEnd&) = delete;
+  ~AtEnd() { now(); }
+
+  void arm(std::function<void()> call) { call_ = std::move(call); }
+  void disarm() { call_ = nullptr; }
+  void now() {
+    if (const auto call = std::exchange(call_, nullptr)) call();
+  }
+
+ private:
+  std::function<void()> call_;
+};
+
+/// Milliseconds of real time.
+class Stopwatch {
+ public:
+  double lap() {
+    const auto now = std::chrono::steady_clock::now();
+    const std::chrono::duration<double, std::milli> passed = now - std::exchange(last_, now);
+    return passed.count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+std::vector<config::Issue> warnings_of(const std::vector<config::Issue>& issues) {
+  std::vector<config::Issue> warnings;
+  std::copy_if(issues.begin(), issues.end(), std::back_inserter(warnings),
+               [](const auto& issue) { return issue.severity == config::Severity::kWarning; });
+  return warnings;
+}
+
+}  // namespace
+
+asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand command) {
+  const auto turn = co_await turns_.take();
+  const auto current = parts_.store.current();
+  if (command.base_version && *command.base_version != current) {
+    co_return tl::unexpected(refusal(make_error(
+        ErrorCode::kConflict,
+        "the configuration is at version " + std::to_string(current) + ", not " + std::to_string(*command.base_version),
+        "look at what changed (simplon config diff " + std::to_string(*command.base_version) + ") and apply again")));
+  }
+  ApplyOutcome outcome;
+  Stopwatch watch;
+  AtEnd abandon;
+  if (command.prepare && !command.dry_run) {
+    if (auto prepared = command.prepare(); !prepared) co_return tl::unexpected(refusal(prepared.error()));
+    abandon.arm(command.abandon);
+  }
+  auto reading = options_.read;
+  reading.check_files = reading.check_files && command.check_files;
+  auto document = config::read_document(command.document, reading);
+  outcome.timing.read = watch.lap();
+  if (!document.ok()) co_return tl::unexpected(std::move(document.issues));
+
+  outcome.version = current;
+  outcome.previous = current;
+  outcome.diff = config::diff(config_, document.config);
+  outcome.timing.compare = watch.lap();
+  outcome.warnings = warnings_of(document.issues);
+  auto gates = admit_gates(command, document.config);
+  if (!gates) co_return tl::unexpected(refusal(gates.error()));
+  if (command.dry_run) co_return outcome;
+
+  config::Store::CommitRequest request;
+  request.text = std::move(command.document);
+  request.who = std::move(command.who);
+  request.comment = std::move(command.comment);
+  request.base_version = current;
+  request.confirm_within = command.confirm_within;
+  request.confirm_required = command.confirm_within.has_value();
+  request.gates = *std::move(gates);
+  request.history = std::move(command.history);
+  if (!request.confirm_within && !request.gates.empty()) request.confirm_within = command.gate_window;
+  const auto staged = parts_.store.stage(request);
+  if (!staged) co_return tl::unexpected(refusal(staged.error()));
+  if (command.ids) {
+    if (auto adopted = parts_.ids.adopt(*command.ids, document.config); !adopted) {
+      parts_.store.discard(*staged);
+      co_return tl::unexpected(refusal(adopted.error()));
+    }
+  }
+  outcome.timing.stage = watch.lap();
+
+  const GatewayConfig before = config_;
+  auto switched = co_await switch_to(std::move(document.config), Mode::kStrict, &outcome.timing);
+  if (!switched) {
+    parts_.store.discard(*staged);
+    abandon.now();
+    co_await revert_to(before);
+    co_return tl::unexpected(refusal(switched.error()));
+  }
+  outcome.timing.program = watch.lap() - outcome.timing.compile;
+  auto committed = parts_.store.commit(*staged);
+  if (!committed) {
+    abandon.now();
+    co_await revert_to(before);
+    co_return tl::unexpected(refusal(committed.error()));
+  }
+  abandon.disarm();
+  outcome.timing.commit = watch.lap();
+  loaded_ = true;
+  load_problem_.reset();
+  outcome.applied = true;
+  outcome.version = committed->number;
+  outcome.warnings.insert(outcome.warnings.end(), switched->begin(), switched->end());
+  spdlog::info("configuration version {} applied by {}: {} (ms: read {:.1f}, compare {:.1f}, stage {:.1f}, compile {:.1f}, "
+               "program {:.1f}, commit {:.1f})",
+               committed->number, committed->who, outcome.diff.summary(), outcome.timing.read, outcome.timing.compare,
+               outcome.timing.stage, outcome.timing.compile, outcome.timing.program, outcome.timing.commit);
+  follow_probation();
+  co_await tidy();
+  co_return outcome;
+}
+
+asio::awaitable<Transaction<UndoOutcome>> Reconciler::undo(config::Author who,
+                                                                  std::optional<std::uint64_t> to) {
+  const auto turn = co_await turns_.take();
+  auto target = parts_.store.undo_target(to);
+  if (!target) co_return tl::unexpected(refusal(target.error()));
+  auto config = read_stored(*target);
+  if (!config) co_return tl::unexpected(refusal(config.error()));
+
+  const auto staged = parts_.store.stage_undo(who, to);
+  if (!staged) co_return tl::unexpected(refusal(staged.error()));
+
+  UndoOutcome outcome;
+  outcome.restored = target->version.number;
+  outcome.diff = config::diff(config_, *config);
+  const GatewayConfig before = config_;
+  auto switched = co_await switch_to(*std::move(config), Mode::kStrict);
+  if (!switched) {
+    parts_.store.discard(*staged);
+    co_await revert_to(before);
+    co_return tl::unexpected(refusal(switched.error()));
+  }
+  auto version = parts_.store.commit(*staged);
+  if (!version) {
+    co_await revert_to(before);
+    co_return tl::unexpected(refusal(version.error()));
+  }
+  loaded_ = true;
+  load_problem_.reset();
+  outcome.version = version->number;
+  outcome.warnings = *std::move(switched);
+  spdlog::info("configuration version {} restored as {} by {}", outcome.restored, outcome.version, who.name);
+  follow_probation();
+  co_await tidy();
+  co_return outcome;
+}
+
+asio::awaitable<void> Reconciler::revert_to(GatewayConfig config) {
+  spdlog::warn("going back to configuration version {}", parts_.store.current());
+  auto reverted = co_await switch_to(std::move(config), Mode::kTolerant);
+  if (!reverted) spdlog::error("going back failed: {}", reverted.error().message());
+  co_await tidy();
+}
+
+asio::awaitable<Result<std::vector<config::Issue>>> Reconciler::switch_to(GatewayConfig config, Mode mode,
+                                                                           ApplyTiming* timing) {
+  if (auto assigned = parts_.ids.assign(config); !assigned) co_return Unexpected(assigned.error());
+  ids_settled_ = false;
+  for (const auto& domain : config_.domains) doomed_.insert(domain.name);
+  config_ = std::move(config);
+  for (const auto& domain : config_.domains) doomed_.erase(domain.name);
+  for (auto& [name, state] : domains_) state.settled = false;
+  tunnels_settled_ = false;
+  retry_delay_ = options_.first_retry;
+
+  auto ensured = co_await ensure_namespaces(mode);
+  if (!ensured) co_return Unexpected(ensured.error());
+  Stopwatch watch;
+  auto operations = compiler_.configure(config_, parts_.ids);
+  if (timing != nullptr) timing->compile = watch.lap();
+  // Speakers listen before the forwarder has everything: after a restart FRR connects as soon as it can.
+  for (const auto& domain : config_.domains) {
+    if (!domain.bgp) continue;
+    auto made = ensure_speaker(domain.name);
+    if (!made && mode == Mode::kStrict && made.error().code != ErrorCode::kUnavailable)
+      co_return Unexpected(made.error());
+  }
+  adopted_ = true;
+
+  std::vector<config::Issue> warnings;
+  const auto settle = [&](const Result<void>& step) -> bool {
+    if (step) return true;
+    if (step.error().code != ErrorCode::kUnavailable && mode == Mode::kStrict) return false;
+    warnings.push_back(to_issue(step.error(), config::Severity::kWarning));
+    schedule_retry();
+    return true;
+  };
+  // The first connection starts with everything anyway.
+  const bool first = !programmer_.started();
+  if (first) programmer_.start();
+  if (!(first && mode == Mode::kTolerant)) {
+    auto programmed = co_await reconcile_forwarder(std::move(operations));
+    if (!settle(programmed)) co_return Unexpected(programmed.error());
+  }
+  auto failures = co_await reconcile_peers(mode, false);
+  for (const auto& failure : failures) {
+    const Result<void> step = Unexpected(failure);
+    if (!settle(step)) co_return Unexpected(failure);
+  }
+  programmer_.poke();
+  co_return warnings;
+}
+
+}  // namespace simplon::control
