@@ -90,6 +90,9 @@ class Uplinks {
     std::vector<std::vector<int>> descriptors;
     /// How the sockets were opened; their frames are not filled in.
     std::vector<HandedQueue> queues;
+
+    /// Frames may be longer than a page.
+    [[nodiscard]] bool jumbo() const { return !queues.empty() && queues.front().multi_buffer; }
   };
 
   /// Program and sockets, ready to be used.
@@ -100,6 +103,8 @@ class Uplinks {
   };
 
   [[nodiscard]] unsigned workers() const noexcept { return static_cast<unsigned>(pools_.size()); }
+  /// Whether jumbo frames are possible.
+  [[nodiscard]] bool has_slots() const noexcept { return pools_.front().slots() != 0; }
   /// Shares the sockets out: queue q is received from by worker q modulo their number. Each sends through its first one, or
   /// together with others.
   [[nodiscard]] std::vector<std::shared_ptr<AfXdpIo>> share_out(forward::PortId port,
