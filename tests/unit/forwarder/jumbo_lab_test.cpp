@@ -111,6 +111,8 @@ class JumboLab : public ::testing::Test {
   [[nodiscard]] sys::UniqueFd packet_socket() const {
     auto fd = sys::call_in_netns<sys::UniqueFd>(feeder_, []() -> Result<sys::UniqueFd> {
       sys::UniqueFd socket(::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_ALL)));
+      const int room = 16 << 20;
+      static_cast<void>(::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room));
       sockaddr_ll address{};
       address.sll_family = AF_PACKET;
       address.sll_protocol = htons(ETH_P_ALL);
