@@ -111,7 +111,8 @@ Result<FramePool> FramePool::adopt(sys::UniqueFd memory, std::size_t frames, std
 }
 
 FramePool::FramePool(std::shared_ptr<Shared> shared, std::size_t limit)
-    : base_(shared->base), frames_(static_cast<std::uint32_t>(shared->frames)), free_(std::make_unique<std::uint32_t[]>(limit)), limit_(limit), shared_(std::move(shared)) {}
+    : base_(shared->base), frames_(static_cast<std::uint32_t>(shared->frames)),
+      free_(std::make_unique<std::uint32_t[]>(limit)), limit_(limit), shared_(std::move(shared)) {}
 
 FramePool::FramePool(FramePool&& other) noexcept
     : base_(other.base_),
