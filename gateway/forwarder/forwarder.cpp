@@ -105,6 +105,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
 
   /// `former`: what it handed over, or nullptr.
   Result<void> begin(const ForwarderOptions& options, TakenHandover* former) {
+    uplinks_.allow_jumbo(options.jumbo);
     auto tuns = TunDevices::create(tables_.workers());
     if (!tuns) return Unexpected(tuns.error());
     tuns_ = *std::move(tuns);
@@ -555,8 +556,8 @@ Result<std::unique_ptr<Forwarder>> make(asio::io_context& io, const ForwarderOpt
   const auto kind = sys::has_service_manager() ? Memory::kShared : Memory::kPrivate;
   const unsigned workers = options.workers.workers;
   const std::size_t frames = options.frames != 0 ? options.frames : kFrames + (workers - 1) * kFramesOfEach;
-  // Address space as long as no uplink has jumbo frames.
-  const std::size_t slots = options.jumbo && xdp::XskSocket::kernel_has_multi_buffer() ? kSlots : 0;
+  // Address space as long as no uplink has jumbo frames; whether one may, a planned restart can change.
+  const std::size_t slots = xdp::XskSocket::kernel_has_multi_buffer() ? kSlots : 0;
   auto pool = former == nullptr ? forward::FramePool::create(frames, kind, slots) : pool_of(*former);
   if (!pool) return Unexpected(pool.error());
   std::vector<forward::FramePool> pools;

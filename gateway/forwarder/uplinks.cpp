@@ -126,7 +126,7 @@ bool Uplinks::refresh() {
       uplink.running = false;
       continue;
     }
-    const bool outgrown = needs_jumbo(*link) && link->mtu_bytes <= kLargestJumboMtu && !uplink.jumbo() && has_slots();
+    const bool outgrown = needs_jumbo(*link) && link->mtu_bytes <= kLargestJumboMtu && !uplink.jumbo() && takes_jumbo();
     if (uplink.index != 0 && (uplink.index != link->index || uplink.mac != link->mac || outgrown)) {
       close(uplink);
       changed = true;
@@ -243,10 +243,10 @@ Result<Uplinks::Opened> Uplinks::adopt(const std::string& name, const netlink::I
 }
 
 Result<void> Uplinks::open(const std::string& name, const netlink::Interface& link, Uplink& uplink) {
-  if (const std::uint32_t limit = has_slots() ? kLargestJumboMtu : kLargestMtu; link.mtu_bytes > limit) {
+  if (const std::uint32_t limit = takes_jumbo() ? kLargestJumboMtu : kLargestMtu; link.mtu_bytes > limit) {
     return fail(ErrorCode::kInvalidConfig,
                 "MTU " + std::to_string(link.mtu_bytes) + " is over the limit of " + std::to_string(limit) +
-                    (has_slots() ? "" : ", jumbo frames are switched off or the kernel is older than Linux 6.6"),
+                    (takes_jumbo() ? "" : ", jumbo frames are switched off or the kernel is older than Linux 6.6"),
                 "ip link set " + name + " mtu " + std::to_string(limit));
   }
   Result<Opened> opened = fail(ErrorCode::kBug, "not tried");

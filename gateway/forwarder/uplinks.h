@@ -31,6 +31,8 @@ class Uplinks {
           const xdp::Steering& steering);
   ~Uplinks();
 
+  /// Whether uplinks may have an MTU over one frame, where memory and kernel can; before the first `refresh`.
+  void allow_jumbo(bool allowed) { jumbo_allowed_ = allowed; }
   /// Wanted from now on; `refresh` opens it.
   void upsert(const std::string& interface);
   void remove(const std::string& interface);
@@ -103,8 +105,7 @@ class Uplinks {
   };
 
   [[nodiscard]] unsigned workers() const noexcept { return static_cast<unsigned>(pools_.size()); }
-  /// Whether jumbo frames are possible.
-  [[nodiscard]] bool has_slots() const noexcept { return pools_.front().slots() != 0; }
+  [[nodiscard]] bool takes_jumbo() const noexcept { return jumbo_allowed_ && pools_.front().slots() != 0; }
   /// Shares the sockets out: queue q is received from by worker q modulo their number. Each sends through its first one, or
   /// together with others.
   [[nodiscard]] std::vector<std::shared_ptr<AfXdpIo>> share_out(forward::PortId port,
@@ -124,6 +125,7 @@ class Uplinks {
   const xdp::Steering& steering_;
   std::map<std::string, Uplink> uplinks_;
   std::map<std::string, Inherited> inherited_;
+  bool jumbo_allowed_ = true;
 };
 
 }  // namespace simplon::forwarder

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Packets that no frame has room for, from slot to slot.
+#include <array>
+
 #include "tests/packet/rig.h"
 
 namespace simplon::test {
@@ -94,7 +96,7 @@ TEST_F(Jumbo, WhatFillsItsFrameIsGivenRoomForEsp) {
 }
 
 TEST_F(Jumbo, IntoANarrowPathAsFragmentsThatFitFrames) {
-  for (const std::uint16_t path : {1500U, 3000U, 6000U}) {
+  for (const std::uint16_t path : std::to_array<std::uint16_t>({1500, 3000, 6000})) {
     path_mtu("203.0.113.1", kWan, kWanMac, kIspMac, path);
     const Bytes inner = datagram("172.16.0.9", 8900, false);
     const Outcome outcome = rig_.send(kFabric, Rig::from_vm(inner));

@@ -184,8 +184,12 @@ def test_an_uplink_whose_mtu_is_raised_takes_large_packets(hosts):
 
 def test_switched_off_the_uplink_says_why_it_is_not_used(hosts):
     hosts.simplon.forwarder_options = ["--jumbo", "off"]
-    hosts.simplon.kill_forwarder()
-    hosts.simplon.start_forwarder()
+    hosts.simplon.restart_forwarder()
     expect(lambda: "over the limit of 3698" in hosts.uplink("red0")["error"], 20, "the limit is named")
     assert not hosts.uplink("red0")["up"] and "switched off" in hosts.uplink("red0")["error"]
     assert hosts.uplink("slim0")["up"]
+    hosts.simplon.forwarder_options = []
+    hosts.simplon.restart_forwarder()
+    expect(lambda: hosts.uplink("red0")["mode"] == "native, copy, jumbo", 20, "switched on again, it is used")
+    expect(lambda: traffic.ping(hosts.c1, BLUE_VM, count=1, size=8872, dont_fragment=True, quiet=True).lost == 0, 20,
+           "large packets pass")
