@@ -5,6 +5,7 @@ from lib import traffic
 from lib import two_sites as t
 
 UNDERLAY_MTU, MTU = 9100, 9000
+RATE = 200
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +37,10 @@ def test_large_pings_pass_both_ways(sites, bytes):
 
 
 def test_large_packets_between_small_ones_arrive_in_order(sites):
-    with traffic.stream(sites.vm["blue1"], sites.b_host, t.B_HOST, size="100,8900,3640,1400", port=7001) as out, \
-            traffic.stream(sites.b_host, sites.vm["blue1"], t.VM["blue1"], size="8900,100,3640", port=7002) as back:
+    with traffic.stream(sites.vm["blue1"], sites.b_host, t.B_HOST, rate=RATE, size="100,8900,3640,1400", port=7001) as out, \
+            traffic.stream(sites.b_host, sites.vm["blue1"], t.VM["blue1"], rate=RATE, size="8900,100,3640", port=7002) as back:
         for stream in (out, back):
-            traffic.carried(stream, 3000, within=60)
+            traffic.carried(stream, 1000, within=60)
     for stream in (out, back):
         report = stream.result.report
         assert stream.result.lost == 0 and report["repeated"] == 0 and report["reordered"] == 0, str(stream.result)
