@@ -16,7 +16,8 @@ class MemoryIo final : public PacketIo {
  public:
   explicit MemoryIo(FramePool& pool) : pool_(pool) {}
 
-  /// Copies the bytes into a frame of the pool, at `headroom`. False if the pool is empty or they do not fit.
+  /// Copies the bytes into a frame of the pool, or a slot if they are too long for one,
+  /// at `headroom`. False if the pool is empty or they do not fit.
   bool inject(PortId port, std::span<const std::uint8_t> bytes, std::size_t headroom = 256);
 
   struct Sent {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
+#include <utility>
 
 #include "gateway/forward/packet.h"
 
@@ -23,8 +25,19 @@ class PacketIo {
   virtual ~PacketIo() = default;
 
   /// Fills the front of `burst`; returns how many. The frames become the worker's, with at least kMinHeadroom before
-  /// `data`. Never blocks; never returns a packet longer than its frame or on a port it does not serve.
+  /// `data`. Never blocks; never returns a packet longer than its frame or slot, or on a port it does not serve.
   [[nodiscard]] virtual std::size_t receive(std::span<Packet> burst) noexcept = 0;
+
+  /// Packets that came, but that `receive` could not hand out.
+  struct Unreceived {
+    /// In several pieces, and no slot was free to put them together in.
+    std::uint32_t without_slot = 0;
+    /// Longer than a slot.
+    std::uint32_t too_long = 0;
+  };
+  /// Since the last call; the worker counts them as received and dropped.
+  [[nodiscard]] Unreceived take_unreceived() noexcept { return std::exchange(unreceived_, {}); }
+  [[nodiscard]] bool lost_any() const noexcept { return (unreceived_.without_slot | unreceived_.too_long) != 0; }
 
   /// Takes packets from the front; returns how many. Those frames become the port's; the rest stay the worker's, which
   /// drops them as tx_refused. Never blocks. A packet that was taken counts as sent.
@@ -36,6 +49,9 @@ class PacketIo {
 
   /// Called once after a burst in which `transmit` was called: kick the kernel, reap completions.
   virtual void flush() noexcept {}
+
+ protected:
+  Unreceived unreceived_;
 };
 
 }  // namespace simplon::forward

@@ -69,7 +69,7 @@ struct DescribedPacket {
   /// An IP packet of at most kMostDescribedBytes.
   std::vector<std::uint8_t> packet;
 };
-inline constexpr std::size_t kMostDescribedBytes = 3600;
+inline constexpr std::size_t kMostDescribedBytes = 9000;
 
 /// Sends the packet through the stages, with the tables as they are. Nothing comes of it: no counter that anybody reads, no
 /// sequence number, no replay window, no key is touched, and nothing is sent. Outer headers are put in front of it as the

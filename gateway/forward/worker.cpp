@@ -87,6 +87,7 @@ std::size_t Worker::poll_once() noexcept {
   const InputList* inputs = tables_.state().inputs.load(std::memory_order_acquire);
   for (PacketIo* io : inputs->of_worker[options_.index]) {
     const std::size_t count = io->receive(received);
+    if (io->lost_any()) [[unlikely]] count_unreceived(*io);
     if (count == 0) continue;
     total += count;
     begin(burst);
@@ -105,6 +106,13 @@ std::size_t Worker::poll_once() noexcept {
   if (crew_ != nullptr) total = with_others(total);
   tables_.quiescence().quiescent(options_.index);
   return total;
+}
+
+void Worker::count_unreceived(PacketIo& io) noexcept {
+  const auto [without_slot, too_long] = io.take_unreceived();
+  counters_.received.add(without_slot + too_long);
+  counters_.drops[static_cast<std::size_t>(Drop::kNoSlot)].add(without_slot);
+  counters_.drops[static_cast<std::size_t>(Drop::kFrameTooLong)].add(too_long);
 }
 
 std::size_t Worker::take_over(Burst& burst) noexcept {

@@ -90,6 +90,7 @@ class Worker {
 
  private:
   void begin(Burst& burst) noexcept;
+  [[gnu::cold]] void count_unreceived(PacketIo& io) noexcept;
   [[nodiscard]] std::size_t take_over(Burst& burst) noexcept;
   [[nodiscard]] std::size_t with_others(std::size_t packets) noexcept;
   static void forward(Burst& burst) noexcept;

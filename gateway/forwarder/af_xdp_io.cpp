@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 namespace simplon::forwarder {
 namespace {
@@ -10,6 +11,7 @@ namespace {
 constexpr std::size_t kChunk = 64;
 // In copy mode one wake-up sends at most 32 packets; this bounds what a link that takes nothing can cost.
 constexpr int kMaxWakeups = 8;
+static_assert(xdp::XskSocket::kMostPieces <= kChunk);
 
 }  // namespace
 
@@ -17,11 +19,44 @@ AfXdpIo::AfXdpIo(forward::FramePool& pool, forward::PortId port, std::vector<std
                  std::shared_ptr<UplinkQueue> sends)
     : pool_(pool), port_(port), receives_(std::move(receives)), sends_(std::move(sends)) {}
 
-std::size_t AfXdpIo::take(std::span<const xdp::FrameRef> refs, std::span<forward::Packet> burst) const noexcept {
+std::size_t AfXdpIo::take(std::span<const xdp::FrameRef> refs, std::span<forward::Packet> burst) noexcept {
+  std::size_t packets = 0;
   for (std::size_t i = 0; i < refs.size(); ++i) {
-    burst[i] = {pool_.at(refs[i].offset), static_cast<std::uint16_t>(refs[i].length), port_};
+    std::uint8_t* data = pool_.at(refs[i].offset);
+    std::size_t length = refs[i].length;
+    if (refs[i].more) [[unlikely]] {
+      const std::size_t first = i;
+      while (refs[i].more) ++i;
+      data = gather(refs.subspan(first, i + 1 - first), length);
+      if (data == nullptr) continue;
+    }
+    burst[packets++] = {data, static_cast<std::uint16_t>(length), port_};
   }
-  return refs.size();
+  return packets;
+}
+
+/// The packet in a slot, its frames back in the pool; nullptr if it was lost.
+std::uint8_t* AfXdpIo::gather(std::span<const xdp::FrameRef> pieces, std::size_t& length) noexcept {
+  length = 0;
+  for (const xdp::FrameRef& piece : pieces) length += piece.length;
+  std::uint8_t* packet = nullptr;
+  if (length > forward::kLongestInSlot) {
+    ++unreceived_.too_long;
+  } else if (packet = pool_.allocate_slot(); packet == nullptr) {
+    ++unreceived_.without_slot;
+  } else {
+    packet += forward::kSlotHeadroom;
+  }
+  std::uint8_t* to = packet;
+  for (const xdp::FrameRef& piece : pieces) {
+    const std::uint8_t* from = pool_.at(piece.offset);
+    if (packet != nullptr) {
+      std::memcpy(to, from, piece.length);
+      to += piece.length;
+    }
+    pool_.release(from);
+  }
+  return packet;
 }
 
 std::size_t AfXdpIo::receive(std::span<forward::Packet> burst) noexcept {
@@ -31,7 +66,7 @@ std::size_t AfXdpIo::receive(std::span<forward::Packet> burst) noexcept {
   for (std::size_t i = 0; i < receives_.size(); ++i) {
     const std::size_t room = std::min(burst.size(), kControlTurn) - total;
     UplinkQueue& queue = *receives_[(next_ + i) % receives_.size()];
-    const std::size_t got = queue.socket().receive_control(std::span(refs).first(room));
+    const std::size_t got = queue.socket().receive_control(refs, room);
     total += take(std::span(refs).first(got), burst.subspan(total));
   }
   for (std::size_t i = 0; i < receives_.size(); ++i) {
@@ -39,7 +74,7 @@ std::size_t AfXdpIo::receive(std::span<forward::Packet> burst) noexcept {
     push_what_waits(queue);
     const std::size_t room = std::min(burst.size() - total, kChunk);
     if (room > 0) {
-      const std::size_t got = queue.socket().receive(std::span(refs).first(room));
+      const std::size_t got = queue.socket().receive(refs, room);
       total += take(std::span(refs).first(got), burst.subspan(total));
     }
     restock(queue.socket());
@@ -103,11 +138,15 @@ std::size_t AfXdpIo::send(std::span<const forward::Packet> packets, std::uint32_
   std::size_t total = 0;
   bool pushed = false;
   while (total < packets.size()) {
-    const std::size_t count = std::min(packets.size() - total, kChunk);
-    for (std::size_t i = 0; i < count; ++i) {
-      refs[i] = {pool_.offset_of(packets[total + i].data), packets[total + i].length};
+    const std::size_t most = std::min(packets.size() - total, kChunk);
+    std::size_t count = 0;
+    for (; count < most && !pool_.in_slot(packets[total + count].data); ++count) {
+      refs[count] = {pool_.offset_of(packets[total + count].data), packets[total + count].length};
     }
-    const std::size_t took = socket.transmit(std::span(refs).first(count), spared);
+    const bool from_slot = count == 0;
+    if (from_slot) count = 1;
+    const std::size_t took =
+        from_slot ? send_from_slot(packets[total], spared) : socket.transmit(std::span(refs).first(count), spared);
     total += took;
     if (took < count) {
       if (pushed) break;
@@ -116,6 +155,35 @@ std::size_t AfXdpIo::send(std::span<const forward::Packet> packets, std::uint32_
     }
   }
   return total;
+}
+
+/// Returns 1, or 0 if it was not taken.
+std::size_t AfXdpIo::send_from_slot(const forward::Packet& packet, std::uint32_t spared) noexcept {
+  xdp::XskSocket& socket = sends_->socket();
+  if (!socket.multi_buffer()) {
+    std::uint8_t* frame = packet.length + forward::kMinHeadroom > forward::kFrameBytes ? nullptr : pool_.allocate();
+    if (frame == nullptr) return 0;
+    std::memcpy(frame + forward::kMinHeadroom, packet.data, packet.length);
+    const xdp::FrameRef copy{pool_.offset_of(frame) + forward::kMinHeadroom, packet.length};
+    const bool sent = socket.transmit({&copy, 1}, spared) == 1;
+    pool_.release(sent ? packet.data : frame);
+    return sent ? 1 : 0;
+  }
+  std::array<xdp::FrameRef, forward::kSlotFrames> pieces;
+  std::size_t count = 0;
+  std::uint64_t offset = pool_.offset_of(packet.data);
+  for (std::uint32_t left = packet.length; left > 0;) {
+    const auto room = static_cast<std::uint32_t>(forward::kFrameBytes - offset % forward::kFrameBytes);
+    const std::uint32_t length = std::min(left, room);
+    left -= length;
+    pieces[count++] = {offset, length, left > 0};
+    offset += length;
+  }
+  // Before they are sent: they may come back at once, to another worker.
+  pool_.divide_slot(packet.data, count);
+  if (socket.transmit(std::span(pieces).first(count), spared) == count) return 1;
+  pool_.divide_slot(packet.data, 1);
+  return 0;
 }
 
 void AfXdpIo::flush() noexcept {

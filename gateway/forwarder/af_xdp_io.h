@@ -19,6 +19,10 @@ namespace simplon::forwarder {
 /// the transmit ring, data may not.
 ///
 /// Frames: the fill rings are stocked from the pool by the worker itself, at its first `receive`.
+///
+/// A packet that came in several pieces is put together in a slot (packet.h), one copy, so that the stages see contiguous bytes;
+/// a packet in a slot leaves in as many pieces as it has frames, all of them or none. Through a socket that has no multi-buffer
+/// mode it leaves from a frame, where it fits: that uplink's MTU saw to it.
 class AfXdpIo final : public forward::PacketIo {
  public:
   static constexpr std::size_t kControlTurn = 16;
@@ -36,7 +40,9 @@ class AfXdpIo final : public forward::PacketIo {
   [[nodiscard]] std::vector<int> descriptors() const;
 
  private:
-  [[nodiscard]] std::size_t take(std::span<const xdp::FrameRef> refs, std::span<forward::Packet> burst) const noexcept;
+  [[nodiscard]] std::size_t take(std::span<const xdp::FrameRef> refs, std::span<forward::Packet> burst) noexcept;
+  [[nodiscard]] std::uint8_t* gather(std::span<const xdp::FrameRef> pieces, std::size_t& length) noexcept;
+  [[gnu::cold]] std::size_t send_from_slot(const forward::Packet& packet, std::uint32_t spared) noexcept;
   [[nodiscard]] std::size_t send(std::span<const forward::Packet> packets, std::uint32_t spared) noexcept;
   void restock(xdp::XskSocket& socket) noexcept;
   void reap(xdp::XskSocket& socket) noexcept;

@@ -62,6 +62,8 @@ constexpr auto kAskInterval = 50ms;
 // Packet memory: the rings of two uplinks, full, and of each further worker what it keeps and a ring to send through.
 constexpr std::size_t kFrames = 16384;
 constexpr std::size_t kFramesOfEach = 4096;
+// Places for jumbo frames, from when they came until they are sent: 6 MiB. Chosen by us: a burst of each of eight workers.
+constexpr std::size_t kSlots = 512;
 
 class LiveForwarder final : public Forwarder, public ipc::TableService, public PortControl {
  public:
@@ -103,6 +105,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
 
   /// `former`: what it handed over, or nullptr.
   Result<void> begin(const ForwarderOptions& options, TakenHandover* former) {
+    uplinks_.allow_jumbo(options.jumbo);
     auto tuns = TunDevices::create(tables_.workers());
     if (!tuns) return Unexpected(tuns.error());
     tuns_ = *std::move(tuns);
@@ -179,6 +182,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     Handover handover;
     handover.instance = instance_;
     handover.frames = pools_.front().frames();
+    handover.slots = pools_.front().slots();
     handover.generation = applier_.generation();
     // The tables change no more, so the workers may go on while they are written down.
     handover.tables = applier_.encode();
@@ -528,13 +532,14 @@ namespace {
 
 Result<forward::FramePool> pool_of(TakenHandover& former) {
   const auto frames = static_cast<std::size_t>(former.state.frames);
-  std::vector<std::uint64_t> in_use(frames / 64 + 1);
+  const auto slots = static_cast<std::size_t>(former.state.slots);
+  std::vector<std::uint64_t> in_use(static_cast<std::size_t>(former.state.all_frames()) / 64 + 1);
   for (const auto& uplink : former.state.uplinks) {
     for (const auto& queue : uplink.queues) {
       for (std::size_t i = 0; i < in_use.size(); ++i) in_use[i] |= queue.receiving[i] | queue.sending[i];
     }
   }
-  return forward::FramePool::adopt(std::move(former.descriptors.front()), frames, in_use);
+  return forward::FramePool::adopt(std::move(former.descriptors.front()), frames, in_use, slots);
 }
 
 /// `former`: what it handed over, or nullptr.
@@ -551,7 +556,9 @@ Result<std::unique_ptr<Forwarder>> make(asio::io_context& io, const ForwarderOpt
   const auto kind = sys::has_service_manager() ? Memory::kShared : Memory::kPrivate;
   const unsigned workers = options.workers.workers;
   const std::size_t frames = options.frames != 0 ? options.frames : kFrames + (workers - 1) * kFramesOfEach;
-  auto pool = former == nullptr ? forward::FramePool::create(frames, kind) : pool_of(*former);
+  // Address space as long as no uplink has jumbo frames; whether one may, a planned restart can change.
+  const std::size_t slots = xdp::XskSocket::kernel_has_multi_buffer() ? kSlots : 0;
+  auto pool = former == nullptr ? forward::FramePool::create(frames, kind, slots) : pool_of(*former);
   if (!pool) return Unexpected(pool.error());
   std::vector<forward::FramePool> pools;
   pools.reserve(workers);

@@ -22,6 +22,8 @@ struct ForwarderOptions {
   WorkerPlacement workers;
   /// The XDP programs forward by themselves what needs no more (XdpTier), where they can.
   bool xdp_forwarding = true;
+  /// Uplinks may have an MTU that one frame has no room for, where the kernel can.
+  bool jumbo = true;
 };
 
 /// The whole forwarder: the worker threads that forward, and the control side on the io_context, which is the only writer of

@@ -37,11 +37,12 @@ namespace simplon::forwarder {
 namespace {
 
 constexpr std::array<char, 8> kMagic = {'S', 'P', 'L', 'N', 'H', 'A', 'N', 'D'};
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 constexpr const char* kStoreName = "simplon-handover";
 
 // Chosen by us: what the forwarder itself can have.
 constexpr std::uint64_t kMaxFrames = std::uint64_t{1} << 20;
+constexpr std::uint64_t kMaxSlots = std::uint64_t{1} << 16;
 constexpr std::uint32_t kMaxUplinks = 4096;
 constexpr std::uint32_t kMaxQueues = 256;
 constexpr std::uint32_t kMaxHostPorts = 65536;
@@ -194,6 +195,7 @@ void write(Writer& to, const HandedUplink& uplink) {
     to.number(queue.control_ring);
     to.number(static_cast<std::uint8_t>(queue.has_control));
     to.number(static_cast<std::uint8_t>(queue.zero_copy));
+    to.number(static_cast<std::uint8_t>(queue.multi_buffer));
     to.words(queue.receiving);
     to.words(queue.sending);
   }
@@ -228,6 +230,7 @@ HandedUplink read_uplink(Reader& from, std::uint64_t frames, std::vector<std::ui
     queue.has_control = from.flag("control");
     if (queue.has_control && queue.control_ring == 0) from.refuse("a control ring without places");
     queue.zero_copy = from.flag("zero-copy");
+    queue.multi_buffer = from.flag("multi-buffer");
     for (auto* owned : {&queue.receiving, &queue.sending}) {
       *owned = from.words("frames of a queue");
       if (owned->size() != used.size()) {
@@ -340,6 +343,7 @@ SecretBytes encode_handover(const Handover& handover) {
   Writer to;
   to.number(handover.instance);
   to.number(handover.frames);
+  to.number(handover.slots);
   to.number(handover.generation.value());
   to.count(handover.uplinks.size());
   for (const auto& uplink : handover.uplinks) write(to, uplink);
@@ -393,10 +397,12 @@ Result<Handover> decode_handover(std::span<const std::uint8_t> bytes) {
   handover.instance = from.number<std::uint64_t>("instance");
   handover.frames = from.number<std::uint64_t>("frames");
   if (handover.frames == 0 || handover.frames > kMaxFrames) from.refuse(std::to_string(handover.frames) + " frames");
+  handover.slots = from.number<std::uint64_t>("slots");
+  if (handover.slots > kMaxSlots) from.refuse(std::to_string(handover.slots) + " slots");
   handover.generation = Generation(from.number<std::uint64_t>("generation"));
-  auto used = no_frames(from.good() ? handover.frames : 0);
+  auto used = no_frames(from.good() ? handover.all_frames() : 0);
   for (std::uint32_t left = from.count("uplinks", kMaxUplinks); left > 0 && from.good(); --left) {
-    handover.uplinks.push_back(read_uplink(from, handover.frames, used));
+    handover.uplinks.push_back(read_uplink(from, handover.all_frames(), used));
   }
   for (std::uint32_t left = from.count("host ports", kMaxHostPorts); left > 0 && from.good(); --left) {
     const auto kind = from.number<std::uint8_t>("kind of a host port");

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "gateway/forward/packet.h"
 #include "gateway/forwarder/sa_server.h"
 #include "gateway/forwarder/sa_store.h"
 #include "gateway/ipc/table_model.h"
@@ -43,6 +44,7 @@ struct HandedQueue {
   /// The kernel gave one: there is a second descriptor.
   bool has_control = false;
   bool zero_copy = false;
+  bool multi_buffer = false;
   /// Frames that the socket owns, to receive into and to send: frame n is bit n.
   std::vector<std::uint64_t> receiving;
   std::vector<std::uint64_t> sending;
@@ -62,7 +64,9 @@ struct HandedUplink {
 /// and that of its control ring; the TUN device of each host port.
 struct Handover {
   std::uint64_t instance = 0;
+  /// Of the packet memory, and the slots behind them.
   std::uint64_t frames = 0;
+  std::uint64_t slots = 0;
   Generation generation;
   std::vector<HandedUplink> uplinks;
   std::vector<ipc::AttachmentRef> host_ports;
@@ -72,6 +76,8 @@ struct Handover {
   SaServer::Pending events;
 
   [[nodiscard]] std::size_t descriptors() const noexcept;
+  /// Those of slots included.
+  [[nodiscard]] std::uint64_t all_frames() const noexcept { return frames + slots * forward::kSlotFrames; }
 };
 
 [[nodiscard]] SecretBytes encode_handover(const Handover& handover);

@@ -110,6 +110,9 @@ int main(int argc, char** argv) {
                  "Whether the XDP programs of the uplinks forward from VPC to VPC by themselves: on or off")
       ->default_str("on")
       ->type_name("on|off");
+  app.add_option("--jumbo", options.jumbo, "Whether uplinks may have an MTU over 3698, up to 9216: on or off")
+      ->default_str("on")
+      ->type_name("on|off");
   add_manual_flag(app, forwarder::manual_text(SIMPLON_VERSION));
   try {
     app.parse(argc, argv);

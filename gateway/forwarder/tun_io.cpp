@@ -2,10 +2,12 @@
 #include "gateway/forwarder/tun_io.h"
 
 #include <sys/epoll.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -13,7 +15,7 @@ namespace simplon::forwarder {
 namespace {
 
 // Where packets start in a frame: room for every encapsulation and for a tag.
-constexpr std::size_t kHeadroom = 256;
+constexpr std::size_t kHeadroom = forward::kSlotHeadroom;
 constexpr std::size_t kMaxPacket = forward::kFrameBytes - kHeadroom;
 // From one device before the next one has its turn.
 constexpr int kPerDevice = 16;
@@ -69,6 +71,23 @@ void TunDevices::give_up(forward::PortId port) noexcept {
   dead_.push_back(port);
 }
 
+/// Where the packet lies whose beginning is in `frame`, and the rest, if it has one, in `rest_`; nullptr: nowhere any more.
+std::uint8_t* TunIo::fit(std::uint8_t* frame, std::size_t bytes) noexcept {
+  if (bytes <= kMaxPacket) [[likely]] return frame + kHeadroom;
+  std::uint8_t* slot = nullptr;
+  if (bytes > forward::kLongestInSlot) {
+    ++unreceived_.too_long;
+  } else if (slot = pool_.allocate_slot(); slot == nullptr) {
+    ++unreceived_.without_slot;
+  } else {
+    std::memcpy(slot + kHeadroom, frame + kHeadroom, kMaxPacket);
+    std::memcpy(slot + kHeadroom + kMaxPacket, rest_.data(), bytes - kMaxPacket);
+    slot += kHeadroom;
+  }
+  pool_.release(frame);
+  return slot;
+}
+
 std::size_t TunIo::receive(std::span<forward::Packet> burst) noexcept {
   if (++skipped_ < kSkip) return 0;
   std::array<epoll_event, 64> events;
@@ -87,8 +106,9 @@ std::size_t TunIo::receive(std::span<forward::Packet> burst) noexcept {
     for (int taken = 0; taken < kPerDevice && total < burst.size(); ++taken) {
       std::uint8_t* frame = pool_.allocate();
       if (frame == nullptr) return total;
-      const ssize_t got = ::read(tun, frame + kHeadroom, kMaxPacket);
-      if (got <= 0 || static_cast<std::size_t>(got) > kMaxPacket) {
+      const std::array<iovec, 2> parts{{{frame + kHeadroom, kMaxPacket}, {rest_.data(), rest_.size()}}};
+      const ssize_t got = ::readv(tun, parts.data(), parts.size());
+      if (got <= 0) {
         pool_.release(frame);
         if (got < 0 && errno != EAGAIN && errno != EINTR) {
           // A device that somebody deleted stays readable for ever: no longer watch it.
@@ -96,7 +116,8 @@ std::size_t TunIo::receive(std::span<forward::Packet> burst) noexcept {
         }
         break;
       }
-      burst[total++] = {frame + kHeadroom, static_cast<std::uint16_t>(got), port};
+      std::uint8_t* const packet = fit(frame, static_cast<std::size_t>(got));
+      if (packet != nullptr) burst[total++] = {packet, static_cast<std::uint16_t>(got), port};
     }
   }
   return total;

@@ -65,7 +65,11 @@ class TunIo final : public forward::PacketIo {
   [[nodiscard]] std::size_t transmit(std::span<const forward::Packet> packets) noexcept override;
 
  private:
+  [[nodiscard]] std::uint8_t* fit(std::uint8_t* frame, std::size_t bytes) noexcept;
+
   forward::FramePool& pool_;
+  /// What a frame has no room for; one byte more than a slot has room for, to know a longer packet.
+  std::array<std::uint8_t, forward::kSlotBytes - forward::kFrameBytes + 1> rest_;
   std::shared_ptr<TunDevices> devices_;
   unsigned worker_;
   unsigned skipped_ = 0;

@@ -35,9 +35,15 @@ constexpr std::uint32_t kMaxRing = 2048;
 constexpr std::uint32_t kMinRing = 256;
 // Chosen by us: some full bursts of updates from each of some neighbors.
 constexpr std::uint32_t kControlRing = 256;
-// Given by the kernel: a UMEM chunk of one page less XDP's 256 bytes and our headroom.
-constexpr std::uint32_t kMaxFrame = forward::kFrameBytes - 256 - forward::kMinHeadroom;
 constexpr std::uint32_t kEthernetHeader = 14;
+// Given by the kernel: a UMEM chunk of one page less XDP's 256 bytes and our headroom.
+constexpr std::uint32_t kLargestMtu = forward::kFrameBytes - 256 - forward::kMinHeadroom - kEthernetHeader;
+// Chosen by us: what networks with jumbo frames have at most. With tags, and with what the engine puts in front and behind, a slot
+// has room for it.
+constexpr std::uint32_t kLargestJumboMtu = 9216;
+static_assert(kLargestJumboMtu + kEthernetHeader + 8 <= forward::kLongestInSlot);
+
+[[nodiscard]] bool needs_jumbo(const netlink::Interface& link) { return link.mtu_bytes > kLargestMtu; }
 
 /// Drivers that send what XDP redirects to them while a program is attached, as ours is (Linux 5.15 to 6.2: those with
 /// ndo_xdp_xmit that depends on nothing else; veth's depends on its peer).
@@ -59,7 +65,8 @@ xdp::XskSocket::Options socket_options(const std::string& name, const HandedQueu
   xdp::XskSocket::Options options;
   options.interface = name;
   options.queue = queue.queue;
-  options.memory = pool.memory();
+  options.memory = queue.multi_buffer ? pool.memory_with_slots() : pool.memory();
+  options.multi_buffer = queue.multi_buffer;
   options.frame_bytes = forward::kFrameBytes;
   options.headroom_bytes = forward::kMinHeadroom;
   options.rx_ring = queue.rx_ring;
@@ -71,7 +78,7 @@ xdp::XskSocket::Options socket_options(const std::string& name, const HandedQueu
 /// The frames of sockets that are closed.
 void give_back(const HandedUplink& uplink, forward::FramePool& pool) {
   for (const HandedQueue& queue : uplink.queues) {
-    for (std::size_t frame = 0; frame < pool.frames(); ++frame) {
+    for (std::size_t frame = 0; frame < pool.all_frames(); ++frame) {
       const std::uint64_t owned = queue.receiving[frame / 64] | queue.sending[frame / 64];
       if ((owned >> (frame % 64) & 1) != 0) pool.release_remote(pool.at(frame * forward::kFrameBytes));
     }
@@ -119,7 +126,8 @@ bool Uplinks::refresh() {
       uplink.running = false;
       continue;
     }
-    if (uplink.index != 0 && (uplink.index != link->index || uplink.mac != link->mac)) {
+    const bool outgrown = needs_jumbo(*link) && link->mtu_bytes <= kLargestJumboMtu && !uplink.jumbo() && takes_jumbo();
+    if (uplink.index != 0 && (uplink.index != link->index || uplink.mac != link->mac || outgrown)) {
       close(uplink);
       changed = true;
     }
@@ -173,7 +181,7 @@ void Uplinks::look_at_target(Uplink& uplink) {
 
 Result<Uplinks::Opened> Uplinks::open_fresh(const std::string& name, const netlink::Interface& link) {
   // Programs before sockets: without a socket in its map the program passes everything to the kernel.
-  auto program = xdp::UplinkProgram::attach(steering_, name, link.index);
+  auto program = xdp::UplinkProgram::attach(steering_, name, link.index, needs_jumbo(link));
   if (!program) return Unexpected(program.error());
   Opened opened;
   opened.program = *std::move(program);
@@ -185,6 +193,7 @@ Result<Uplinks::Opened> Uplinks::open_fresh(const std::string& name, const netli
     described.queue = queue;
     described.rx_ring = described.tx_ring = ring;
     described.control_ring = kControlRing;
+    described.multi_buffer = needs_jumbo(link);
     auto options = socket_options(name, described, pools_.front());
     options.try_zero_copy = opened.program->mode() == xdp::AttachMode::kNative;
     auto socket = xdp::XskSocket::open(options);
@@ -208,7 +217,9 @@ Result<Uplinks::Opened> Uplinks::adopt(const std::string& name, const netlink::I
   if (state.index != link.index || state.mac != link.mac) {
     return fail(ErrorCode::kPeer, name + " is another interface than the one handed over");
   }
-  auto program = xdp::UplinkProgram::adopt(steering_, std::move(inherited.link), link.index, state.mode);
+  const bool jumbo = state.queues.front().multi_buffer;
+  if (needs_jumbo(link) && !jumbo) return fail(ErrorCode::kPeer, "the sockets of " + name + " are not for jumbo frames");
+  auto program = xdp::UplinkProgram::adopt(steering_, std::move(inherited.link), link.index, state.mode, jumbo);
   if (!program) return Unexpected(program.error());
   Opened opened;
   opened.program = *std::move(program);
@@ -232,10 +243,11 @@ Result<Uplinks::Opened> Uplinks::adopt(const std::string& name, const netlink::I
 }
 
 Result<void> Uplinks::open(const std::string& name, const netlink::Interface& link, Uplink& uplink) {
-  if (link.mtu_bytes + kEthernetHeader > kMaxFrame) {
-    return fail(ErrorCode::kInvalidConfig, "MTU " + std::to_string(link.mtu_bytes) + " is over the limit of " +
-                                               std::to_string(kMaxFrame - kEthernetHeader),
-                "ip link set " + name + " mtu " + std::to_string(kMaxFrame - kEthernetHeader));
+  if (const std::uint32_t limit = takes_jumbo() ? kLargestJumboMtu : kLargestMtu; link.mtu_bytes > limit) {
+    return fail(ErrorCode::kInvalidConfig,
+                "MTU " + std::to_string(link.mtu_bytes) + " is over the limit of " + std::to_string(limit) +
+                    (takes_jumbo() ? "" : ", jumbo frames are switched off or the kernel is older than Linux 6.6"),
+                "ip link set " + name + " mtu " + std::to_string(limit));
   }
   Result<Opened> opened = fail(ErrorCode::kBug, "not tried");
   if (auto inherited = inherited_.extract(name); !inherited.empty()) {
@@ -250,7 +262,8 @@ Result<void> Uplinks::open(const std::string& name, const netlink::Interface& li
   if (!opened) opened = open_fresh(name, link);
   if (!opened) return Unexpected(opened.error());
   uplink.mode = std::string(to_string(opened->program->mode())) +
-                (opened->sockets.front()->zero_copy() ? ", zero-copy" : ", copy");
+                (opened->sockets.front()->zero_copy() ? ", zero-copy" : ", copy") +
+                (opened->sockets.front()->multi_buffer() ? ", jumbo" : "");
   const auto port = ids_.take();
   auto ios = share_out(port, std::move(opened->sockets), uplink);
   forward::PortEntry entry;
@@ -316,6 +329,10 @@ std::vector<HandedUplink> Uplinks::hand_over(std::vector<int>& descriptors) cons
       const auto owned = queue->socket().owned_bits();
       handed.queues[i].receiving.assign(owned.receiving.begin(), owned.receiving.end());
       handed.queues[i].sending.assign(owned.sending.begin(), owned.sending.end());
+      // A socket that does not know the slots has none of them.
+      const std::size_t words = pools_.front().all_frames() / 64 + 1;
+      handed.queues[i].receiving.resize(words);
+      handed.queues[i].sending.resize(words);
       descriptors.push_back(queue->socket().fd());
       if (handed.queues[i].has_control) descriptors.push_back(queue->socket().control_fd());
     }
@@ -383,7 +400,7 @@ std::vector<XdpTier::Uplink> Uplinks::for_xdp_tier() const {
     if (uplink.index == 0) continue;
     const bool native = uplink.program->mode() == xdp::AttachMode::kNative;
     all.push_back({uplink.port, uplink.index, native && uplink.program->without_flows().empty(),
-                   native && uplink.redirect_target});
+                   native && uplink.redirect_target, uplink.jumbo()});
   }
   return all;
 }

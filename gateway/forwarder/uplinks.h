@@ -31,6 +31,8 @@ class Uplinks {
           const xdp::Steering& steering);
   ~Uplinks();
 
+  /// Whether uplinks may have an MTU over one frame, where memory and kernel can; before the first `refresh`.
+  void allow_jumbo(bool allowed) { jumbo_allowed_ = allowed; }
   /// Wanted from now on; `refresh` opens it.
   void upsert(const std::string& interface);
   void remove(const std::string& interface);
@@ -90,6 +92,9 @@ class Uplinks {
     std::vector<std::vector<int>> descriptors;
     /// How the sockets were opened; their frames are not filled in.
     std::vector<HandedQueue> queues;
+
+    /// Frames may be longer than a page.
+    [[nodiscard]] bool jumbo() const { return !queues.empty() && queues.front().multi_buffer; }
   };
 
   /// Program and sockets, ready to be used.
@@ -100,6 +105,7 @@ class Uplinks {
   };
 
   [[nodiscard]] unsigned workers() const noexcept { return static_cast<unsigned>(pools_.size()); }
+  [[nodiscard]] bool takes_jumbo() const noexcept { return jumbo_allowed_ && pools_.front().slots() != 0; }
   /// Shares the sockets out: queue q is received from by worker q modulo their number. Each sends through its first one, or
   /// together with others.
   [[nodiscard]] std::vector<std::shared_ptr<AfXdpIo>> share_out(forward::PortId port,
@@ -121,6 +127,7 @@ class Uplinks {
   const xdp::Steering& steering_;
   std::map<std::string, Uplink> uplinks_;
   std::map<std::string, Inherited> inherited_;
+  bool jumbo_allowed_ = true;
 };
 
 }  // namespace simplon::forwarder

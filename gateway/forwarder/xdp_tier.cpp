@@ -41,6 +41,8 @@ constexpr unsigned kFruitless = 10;
 constexpr std::size_t kSamplesAtOnce = 256;
 /// More pairs than lanes: some pass through the worker rather than all again and again.
 constexpr auto kBetweenRecyclings = 60s;
+/// Inner bytes of a packet that every driver gives to XDP in one piece, also where there may be several.
+constexpr std::size_t kLongestWhole = 1500;
 constexpr std::uint8_t kOuterTtl = 64;
 /// Behind the outer IP header (RFC 7348 section 5).
 constexpr std::uint32_t kVxlanBytes =
@@ -286,6 +288,8 @@ bool XdpTier::learn(const simplon_xdp_sample& sample) {
   if (in == uplinks_.end() || !in->ingress) return false;
   const auto shortcut = tables_.shortcut(question(in->port, sample));
   if (!shortcut) return false;
+  // Larger packets of the flow would go through the worker, and smaller ones overtake them.
+  if (in->jumbo && shortcut->mtu > kLongestWhole) return false;
   const auto out =
       std::find_if(uplinks_.begin(), uplinks_.end(), [&](const Uplink& u) { return u.port == shortcut->port; });
   if (out == uplinks_.end() || !out->egress) return false;

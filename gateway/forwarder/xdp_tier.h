@@ -49,6 +49,8 @@ class XdpTier {
     std::uint32_t index = 0;
     bool ingress = false;
     bool egress = false;
+    /// Its frames may come in several pieces, which the program leaves to the worker.
+    bool jumbo = false;
     friend bool operator==(const Uplink&, const Uplink&) = default;
   };
   void set_uplinks(const std::vector<Uplink>& uplinks);

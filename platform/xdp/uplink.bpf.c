@@ -94,6 +94,15 @@ static __always_inline int is_ours(const struct simplon_xdp_address* destination
   return bpf_map_lookup_elem(&vteps, &vtep) != 0;
 }
 
+/* Set before loading. The frame may have more pieces than the one between data and data_end. */
+const volatile __u8 multi_buffer = 0;
+
+/* Of a frame in pieces only the first can be read, and it leaves in as many: the worker has it. */
+static __always_inline int in_pieces(struct xdp_md* context) {
+  if (!multi_buffer) return 0;
+  return bpf_xdp_get_buff_len(context) != bytes_between((void*)(long)context->data, (void*)(long)context->data_end);
+}
+
 SEC("xdp")
 int simplon_uplink(struct xdp_md* context) {
   void* data = (void*)(long)context->data;
@@ -103,7 +112,7 @@ int simplon_uplink(struct xdp_md* context) {
 
   struct simplon_xdp_flow_key key = {};
   enum verdict verdict = NOT_VXLAN;
-  if (flows_in_use) {
+  if (flows_in_use && !in_pieces(context)) {
     // What is expected decides which of them is laid out for speed.
     verdict = __builtin_expect(U16(data + AT_TYPE) == bpf_htons(ETH_P_IP), 1) ? forward_vxlan(context, &key)
                                                                               : (enum verdict)forward_other(context, &key);

@@ -148,8 +148,8 @@ UplinkProgram::UplinkProgram(std::unique_ptr<Impl> impl) : impl_(std::move(impl)
 UplinkProgram::~UplinkProgram() = default;
 
 Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering& steering,
-                                                                 std::uint32_t interface_index) {
-  const auto open = [&steering]() -> Result<std::unique_ptr<Impl>> {
+                                                                 std::uint32_t interface_index, bool multi_buffer) {
+  const auto open = [&steering, multi_buffer]() -> Result<std::unique_ptr<Impl>> {
     auto impl = std::make_unique<Impl>();
     impl->skeleton = uplink_bpf__open();
     if (impl->skeleton == nullptr) return fail_errno("cannot open the XDP program", errno);
@@ -157,6 +157,10 @@ Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering&
         bpf_map__reuse_fd(impl->skeleton->maps.ipsec_addresses, steering.ipsec_fd_) != 0 ||
         bpf_map__reuse_fd(impl->skeleton->maps.circuits, steering.circuits_fd_) != 0) {
       return fail_errno("cannot share the maps of the XDP program", errno);
+    }
+    if (multi_buffer) {
+      impl->skeleton->rodata->multi_buffer = 1;
+      bpf_program__set_flags(impl->skeleton->progs.simplon_uplink, BPF_F_XDP_HAS_FRAGS);
     }
     return impl;
   };
@@ -199,14 +203,15 @@ Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering&
   return impl;
 }
 
-Result<std::unique_ptr<UplinkProgram>> UplinkProgram::load_only(const Steering& steering, std::uint32_t uplink) {
-  auto impl = load(steering, uplink);
+Result<std::unique_ptr<UplinkProgram>> UplinkProgram::load_only(const Steering& steering, std::uint32_t uplink,
+                                                                bool multi_buffer) {
+  auto impl = load(steering, uplink, multi_buffer);
   if (!impl) return Unexpected(impl.error());
   return std::unique_ptr<UplinkProgram>(new UplinkProgram(*std::move(impl)));
 }
 
 Result<UplinkProgram::Ran> UplinkProgram::run(std::vector<std::uint8_t>& frame) const {
-  std::array<std::uint8_t, 4096> out;
+  std::array<std::uint8_t, 16384> out;
   struct bpf_test_run_opts options {};
   options.sz = sizeof options;
   options.data_in = frame.data();
@@ -226,8 +231,8 @@ Result<UplinkProgram::Ran> UplinkProgram::run(std::vector<std::uint8_t>& frame) 
 const std::string& UplinkProgram::without_flows() const noexcept { return impl_->without_flows; }
 
 Result<std::unique_ptr<UplinkProgram>> UplinkProgram::attach(const Steering& steering, const std::string& interface,
-                                                             std::uint32_t interface_index) {
-  auto loaded = load(steering, interface_index);
+                                                             std::uint32_t interface_index, bool multi_buffer) {
+  auto loaded = load(steering, interface_index, multi_buffer);
   if (!loaded) return Unexpected(loaded.error());
   auto impl = *std::move(loaded);
   AttachMode mode = AttachMode::kNative;
@@ -256,7 +261,8 @@ Result<std::unique_ptr<UplinkProgram>> UplinkProgram::attach(const Steering& ste
 }
 
 Result<std::unique_ptr<UplinkProgram>> UplinkProgram::adopt(const Steering& steering, sys::UniqueFd link,
-                                                            std::uint32_t interface_index, AttachMode mode) {
+                                                            std::uint32_t interface_index, AttachMode mode,
+                                                            bool multi_buffer) {
   struct bpf_link_info info {};
   std::uint32_t size = sizeof info;
   if (bpf_obj_get_info_by_fd(link.get(), &info, &size) != 0) {
@@ -267,7 +273,7 @@ Result<std::unique_ptr<UplinkProgram>> UplinkProgram::adopt(const Steering& stee
                                       std::to_string(info.type == BPF_LINK_TYPE_XDP ? info.xdp.ifindex : 0) + ", not " +
                                       std::to_string(interface_index));
   }
-  auto impl = load(steering, interface_index);
+  auto impl = load(steering, interface_index, multi_buffer);
   if (!impl) return Unexpected(impl.error());
   (*impl)->link = std::move(link);
   std::unique_ptr<UplinkProgram> adopted(new UplinkProgram(*std::move(impl)));

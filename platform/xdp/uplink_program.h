@@ -73,20 +73,23 @@ enum class AttachMode : std::uint8_t { kNative, kGeneric };
 /// and by the kernel when the process dies.
 class UplinkProgram {
  public:
-  /// Native first, then generic (SKB) mode. Errors: kConflict if another XDP program is attached; kUnavailable otherwise.
+  /// Native first, then generic (SKB) mode. `multi_buffer`: frames may come in several pieces (Linux 5.18; a driver may take no
+  /// larger MTU without); they go to the worker. Errors: kConflict if another XDP program is attached; kUnavailable otherwise.
   [[nodiscard]] static Result<std::unique_ptr<UplinkProgram>> attach(const Steering& steering, const std::string& interface,
-                                                                     std::uint32_t interface_index);
+                                                                     std::uint32_t interface_index, bool multi_buffer = false);
   /// Takes the place of the program that a former process attached and whose bpf_link it handed over. That one goes on until
   /// `take_over`. Errors: kPeer if `link` does not belong to the interface; kUnavailable.
   [[nodiscard]] static Result<std::unique_ptr<UplinkProgram>> adopt(const Steering& steering, sys::UniqueFd link,
-                                                                    std::uint32_t interface_index, AttachMode mode);
+                                                                    std::uint32_t interface_index, AttachMode mode,
+                                                                    bool multi_buffer = false);
   ~UplinkProgram();
   UplinkProgram(const UplinkProgram&) = delete;
   UplinkProgram& operator=(const UplinkProgram&) = delete;
 
   /// Attached nowhere: `run` gives it packets. For tests. `uplink`: what attached ones have as the index of their
   /// interface.
-  [[nodiscard]] static Result<std::unique_ptr<UplinkProgram>> load_only(const Steering& steering, std::uint32_t uplink);
+  [[nodiscard]] static Result<std::unique_ptr<UplinkProgram>> load_only(const Steering& steering, std::uint32_t uplink,
+                                                                        bool multi_buffer = false);
   enum class Ran : std::uint8_t { kForwarded, kPassed };
   /// What the program does with a frame, which is what it made of it afterwards. It has no sockets, so what is for the
   /// worker passes as what is for the kernel. Errors: kUnavailable.
@@ -104,7 +107,8 @@ class UplinkProgram {
 
  private:
   struct Impl;
-  [[nodiscard]] static Result<std::unique_ptr<Impl>> load(const Steering& steering, std::uint32_t interface_index);
+  [[nodiscard]] static Result<std::unique_ptr<Impl>> load(const Steering& steering, std::uint32_t interface_index,
+                                                          bool multi_buffer);
   explicit UplinkProgram(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
   AttachMode mode_ = AttachMode::kNative;

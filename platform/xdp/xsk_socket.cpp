@@ -14,6 +14,9 @@
 // kernel keeps it and uses it for the next packet. So as long as more frames are in the fill ring than the first socket's
 // receive ring has places, some are left for the control ring.
 //
+// A packet longer than a frame is several descriptors, all but the last with XDP_PKT_CONTD. The kernel puts them into the receive
+// ring together and sends only whole packets, and so do we.
+//
 // The rings are the kernel's and live as long as the socket, whoever has its descriptor: `adopt` maps them again in another
 // process. All state is in their shared indices and in the bitmap; a process that has stopped between two bursts has nothing
 // else. libxdp gives us the ring operations only, because it can open a socket but not take one over.
@@ -33,6 +36,10 @@
 
 namespace simplon::xdp {
 namespace {
+
+// Given by the kernel's if_xdp.h of 6.6, which Debian 12 does not have.
+constexpr std::uint16_t kUseSg = 1 << 4;
+constexpr std::uint32_t kPacketContinues = 1 << 0;
 
 // Chosen by us: a closed socket is released within an RCU grace period, some tens of milliseconds.
 constexpr int kBusyRetries = 200;
@@ -119,7 +126,7 @@ struct XskSocket::Impl {
     if (error != 0) return error;
     struct sockaddr_xdp address {};
     address.sxdp_family = AF_XDP;
-    address.sxdp_flags = static_cast<std::uint16_t>(copy_flag | XDP_USE_NEED_WAKEUP);
+    address.sxdp_flags = static_cast<std::uint16_t>(copy_flag | XDP_USE_NEED_WAKEUP | (options.multi_buffer ? kUseSg : 0));
     address.sxdp_ifindex = ::if_nametoindex(options.interface.c_str());
     address.sxdp_queue_id = options.queue;
     if (::bind(fd.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof address) != 0) return errno;
@@ -207,14 +214,32 @@ struct XskSocket::Impl {
     SIMPLON_CHECK(frame / 64 < owned.size() && (owned[frame / 64] >> (frame % 64) & 1) == 1);
     owned[frame / 64] &= ~(std::uint64_t{1} << (frame % 64));
   }
-  [[nodiscard]] std::size_t receive(xsk_ring_cons& ring, std::span<FrameRef> out) noexcept {
+  [[nodiscard]] std::size_t receive(xsk_ring_cons& ring, std::span<FrameRef> out, std::size_t packets) noexcept {
+    if (options.multi_buffer) return receive_pieces(ring, out, packets);
     std::uint32_t index = 0;
-    const auto count = xsk_ring_cons__peek(&ring, static_cast<std::uint32_t>(out.size()), &index);
+    const auto count = xsk_ring_cons__peek(&ring, static_cast<std::uint32_t>(std::min(out.size(), packets)), &index);
     for (std::uint32_t i = 0; i < count; ++i) {
       const struct xdp_desc* descriptor = xsk_ring_cons__rx_desc(&ring, index + i);
       out[i] = {descriptor->addr, descriptor->len};
       take(receiving, descriptor->addr);
     }
+    if (count > 0) xsk_ring_cons__release(&ring, count);
+    return count;
+  }
+  [[nodiscard]] std::size_t receive_pieces(xsk_ring_cons& ring, std::span<FrameRef> out, std::size_t packets) noexcept {
+    std::uint32_t index = 0;
+    const auto there = xsk_ring_cons__peek(&ring, static_cast<std::uint32_t>(out.size()), &index);
+    std::uint32_t count = 0;
+    for (std::uint32_t i = 0; i < there && packets > 0; ++i) {
+      const struct xdp_desc* descriptor = xsk_ring_cons__rx_desc(&ring, index + i);
+      const bool more = (descriptor->options & kPacketContinues) != 0;
+      out[i] = {descriptor->addr, descriptor->len, more};
+      if (more) continue;
+      count = i + 1;
+      --packets;
+    }
+    for (std::uint32_t i = 0; i < count; ++i) take(receiving, out[i].offset);
+    xsk_ring_cons__cancel(&ring, there - count);
     if (count > 0) xsk_ring_cons__release(&ring, count);
     return count;
   }
@@ -252,12 +277,22 @@ Result<std::unique_ptr<XskSocket>> XskSocket::open(const Options& options) {
     std::string hint;
     if (error == EBUSY) hint = "another program has an AF_XDP socket on this queue";
     if (error == EAFNOSUPPORT) hint = "the kernel needs CONFIG_XDP_SOCKETS";
+    if (error == EINVAL && options.multi_buffer) hint = "packets of several frames need Linux 6.6";
     if (error == EPERM) hint = "run as root or with CAP_NET_RAW";
     if (error == ENOBUFS || error == ENOMEM) hint = "raise RLIMIT_MEMLOCK or give CAP_IPC_LOCK";
     return fail_errno("cannot open an AF_XDP socket on " + options.interface + " queue " + std::to_string(options.queue),
                       error, hint);
   }
   return std::unique_ptr<XskSocket>(new XskSocket(std::move(impl)));
+}
+
+bool XskSocket::kernel_has_multi_buffer() {
+  // Flags are looked at before the interface, which is none.
+  const sys::UniqueFd fd(::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
+  struct sockaddr_xdp address {};
+  address.sxdp_family = AF_XDP;
+  address.sxdp_flags = XDP_COPY | kUseSg;
+  return fd.valid() && ::bind(fd.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof address) != 0 && errno == ENODEV;
 }
 
 Result<std::unique_ptr<XskSocket>> XskSocket::adopt(const Options& options, Handed handed) {
@@ -309,12 +344,15 @@ Result<std::unique_ptr<XskSocket>> XskSocket::adopt(const Options& options, Hand
 int XskSocket::fd() const noexcept { return impl_->fd.get(); }
 int XskSocket::control_fd() const noexcept { return impl_->control.get(); }
 bool XskSocket::zero_copy() const noexcept { return impl_->zero_copy; }
+bool XskSocket::multi_buffer() const noexcept { return impl_->options.multi_buffer; }
 std::size_t XskSocket::in_flight() const noexcept { return impl_->in_flight; }
 
-std::size_t XskSocket::receive(std::span<FrameRef> out) noexcept { return impl_->receive(impl_->rx, out); }
+std::size_t XskSocket::receive(std::span<FrameRef> out, std::size_t packets) noexcept {
+  return impl_->receive(impl_->rx, out, packets);
+}
 
-std::size_t XskSocket::receive_control(std::span<FrameRef> out) noexcept {
-  return impl_->control.valid() ? impl_->receive(impl_->control_rx, out) : 0;
+std::size_t XskSocket::receive_control(std::span<FrameRef> out, std::size_t packets) noexcept {
+  return impl_->control.valid() ? impl_->receive(impl_->control_rx, out, packets) : 0;
 }
 
 std::size_t XskSocket::fill_space() noexcept {
@@ -339,13 +377,14 @@ std::size_t XskSocket::fill(std::span<const std::uint64_t> offsets) noexcept {
 std::size_t XskSocket::transmit(std::span<const FrameRef> frames, std::uint32_t spared) noexcept {
   const std::uint32_t free = std::min(xsk_prod_nb_free(&impl_->tx, impl_->options.tx_ring), impl_->options.tx_ring);
   const std::size_t space = free - std::min(free, spared);
-  const auto count = static_cast<std::uint32_t>(std::min(frames.size(), space));
+  auto count = static_cast<std::uint32_t>(std::min(frames.size(), space));
+  while (count > 0 && frames[count - 1].more) --count;
   std::uint32_t index = 0;
   if (count == 0 || xsk_ring_prod__reserve(&impl_->tx, count, &index) != count) return 0;
   for (std::uint32_t i = 0; i < count; ++i) {
     struct xdp_desc* descriptor = xsk_ring_prod__tx_desc(&impl_->tx, index + i);
     impl_->give(impl_->sending, frames[i].offset);
-    *descriptor = {frames[i].offset, frames[i].length, 0};
+    *descriptor = {frames[i].offset, frames[i].length, frames[i].more ? kPacketContinues : 0};
   }
   xsk_ring_prod__submit(&impl_->tx, count);
   impl_->in_flight += count;

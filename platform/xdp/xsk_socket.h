@@ -14,10 +14,12 @@
 
 namespace simplon::xdp {
 
-/// A frame in the UMEM: where its bytes begin and how many there are.
+/// A packet in the UMEM, or a piece of one: where its bytes begin and how many there are, all in one frame.
 struct FrameRef {
   std::uint64_t offset = 0;
   std::uint32_t length = 0;
+  /// The packet goes on in the next one.
+  bool more = false;
 };
 
 /// XDP_STATISTICS of one socket, since it was opened; packets but for the last.
@@ -59,6 +61,8 @@ class XskSocket {
     /// 0: no control ring.
     std::uint32_t control_ring = 0;
     bool try_zero_copy = true;
+    /// Packets may be longer than a frame: they come and go in several pieces (XDP_USE_SG).
+    bool multi_buffer = false;
   };
 
   /// What a former process knew of a socket that it handed over.
@@ -72,9 +76,11 @@ class XskSocket {
     std::vector<std::uint64_t> sending;
   };
 
-  /// Zero-copy first, then copy mode; without a control ring if the kernel gives none (`control_fd`). EBUSY (a former socket is still being released) is tried again for about one second.
+  /// Zero-copy first, then copy mode; without a control ring if the kernel gives none (`control_fd`), but never without the multi-buffer mode asked for. EBUSY (a former socket is still being released) is tried again for about one second.
   /// Errors: kUnavailable naming interface, queue and reason.
   [[nodiscard]] static Result<std::unique_ptr<XskSocket>> open(const Options& options);
+  /// Whether this kernel has the multi-buffer mode (Linux 6.6).
+  [[nodiscard]] static bool kernel_has_multi_buffer();
   /// Goes on with an open socket: `options` are those it was opened with, and `options.memory` is the same memory, mapped
   /// again. What arrived since the former process stopped is in the rings. Errors: kPeer if the rings do not fit what was handed
   /// over; the socket is closed then.
@@ -87,15 +93,21 @@ class XskSocket {
   /// -1: there is no control ring.
   [[nodiscard]] int control_fd() const noexcept;
   [[nodiscard]] bool zero_copy() const noexcept;
+  [[nodiscard]] bool multi_buffer() const noexcept;
 
-  /// Received packets, oldest first.
-  [[nodiscard]] std::size_t receive(std::span<FrameRef> out) noexcept;
-  [[nodiscard]] std::size_t receive_control(std::span<FrameRef> out) noexcept;
+  /// Received packets, oldest first. With several pieces each, at most `packets` of them, and never a part of one: what has no
+  /// room in `out` stays for next time, so that must have room for kMostPieces.
+  [[nodiscard]] std::size_t receive(std::span<FrameRef> out) noexcept { return receive(out, out.size()); }
+  [[nodiscard]] std::size_t receive(std::span<FrameRef> out, std::size_t packets) noexcept;
+  [[nodiscard]] std::size_t receive_control(std::span<FrameRef> out) noexcept { return receive_control(out, out.size()); }
+  [[nodiscard]] std::size_t receive_control(std::span<FrameRef> out, std::size_t packets) noexcept;
+  /// Given by the kernel: a packet has a linear part and at most 17 fragments, each of which may be cut at frames' ends.
+  static constexpr std::size_t kMostPieces = 36;
   /// How many frames `fill` would take.
   [[nodiscard]] std::size_t fill_space() noexcept;
   /// Frames to receive into, any offset inside them. Returns how many were taken.
   std::size_t fill(std::span<const std::uint64_t> offsets) noexcept;
-  /// Returns how many were taken, from the front; `spared` places of the ring stay free.
+  /// Returns how many were taken, from the front, never a part of a packet; `spared` places of the ring stay free.
   [[nodiscard]] std::size_t transmit(std::span<const FrameRef> frames, std::uint32_t spared = 0) noexcept;
   /// Frames whose transmission has ended.
   [[nodiscard]] std::size_t complete(std::span<std::uint64_t> out) noexcept;

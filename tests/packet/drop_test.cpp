@@ -295,6 +295,8 @@ std::vector<Case> cases() {
   add(from_vm_case("GRE through source NAT", Drop::kNatProtocol, ipv4({"10.1.0.5", "172.16.0.9", 47}, payload(8)), with_nat));
   add({"all connections used", Drop::kConnectionTableFull, kFabric, [](Rig&) { return Bytes{}; }});  // connections_test.cpp
   add({"another worker does not keep up", Drop::kWorkerBusy, kFabric, [](Rig&) { return Bytes{}; }});  // sharded_test.cpp
+  add({"no slot for a frame in pieces", Drop::kNoSlot, kFabric, [](Rig&) { return Bytes{}; }});        // jumbo_test.cpp
+  add({"a frame longer than a slot", Drop::kFrameTooLong, kFabric, [](Rig&) { return Bytes{}; }});     // jumbo_test.cpp
   add({"wrong checksum of an ICMP error", Drop::kIcmpErrorChecksum, kFabric, [](Rig&) { return Bytes{}; }});  // nat_test.cpp
   add({"port removed", Drop::kPortMissing, kFabric, [](Rig&) { return Rig::from_vm(kGood); },
        [](Rig& rig) { rig.tables.remove_port(kWan); }});
@@ -342,14 +344,22 @@ TEST(EveryDrop, HasItsPacketAndItsName) {
 
 TEST(EveryDrop, NoHeadroom) {
   Rig rig;
-  ASSERT_TRUE(rig.hosts->inject(kHostRedTunnel, ipv4({"169.254.10.1", "169.254.10.2"}, payload(8)), 10));
+  ASSERT_TRUE(rig.hosts->inject(kHostRedVpc, ipv4({"10.1.0.1", "10.1.0.5"}, payload(8)), 10));
   EXPECT_EQ(rig.worker.poll_once(), 1U);
   EXPECT_EQ(rig.worker.counters().dropped(Drop::kNoHeadroom), 1U);
-  // No room behind either.
+  EXPECT_EQ(rig.pool.available(), rig.pool.frames());
+}
+
+TEST(NarrowFrame, APacketIsMovedToWhereEspHasRoomAroundIt) {
+  Rig rig;
   const Bytes packet = ipv4({"169.254.10.1", "169.254.10.2"}, payload(1400));
-  ASSERT_TRUE(rig.hosts->inject(kHostRedTunnel, packet, forward::kFrameBytes - packet.size()));
-  EXPECT_EQ(rig.worker.poll_once(), 1U);
-  EXPECT_EQ(rig.worker.counters().dropped(Drop::kNoHeadroom), 2U);
+  for (const std::size_t headroom : {std::size_t{0}, std::size_t{10}, forward::kFrameBytes - packet.size()}) {
+    ASSERT_TRUE(rig.hosts->inject(kHostRedTunnel, packet, headroom));
+    EXPECT_EQ(rig.worker.poll_once(), 1U);
+    const auto sent = rig.uplinks->take_sent();
+    ASSERT_EQ(sent.size(), 1U) << headroom;
+    EXPECT_EQ(rig.to_site(7, sent[0]), packet);
+  }
   EXPECT_EQ(rig.pool.available(), rig.pool.frames());
 }
 

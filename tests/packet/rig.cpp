@@ -17,7 +17,7 @@ std::string Outcome::summary() const {
 }
 
 Rig::Rig(forward::WorkerOptions options)
-    : pool(forward::FramePool::create(512).value()),
+    : pool(forward::FramePool::create(512, forward::FramePool::Memory::kPrivate, 8).value()),
       uplinks(std::make_shared<MemoryIo>(pool)),
       hosts(std::make_shared<MemoryIo>(pool)),
       topology(tables, uplinks, hosts),
@@ -45,6 +45,7 @@ Outcome Rig::send_all(forward::PortId port, const std::vector<Bytes>& packets) {
   EXPECT_EQ(counters.received.read() + counters.originated.read(),
             counters.sent.read() + counters.punted.read() + counters.dropped());
   EXPECT_EQ(pool.available(), pool.frames()) << "a frame was lost";
+  EXPECT_EQ(pool.available_slots(), pool.slots()) << "a slot was lost";
   return outcome;
 }
 

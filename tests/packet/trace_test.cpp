@@ -218,7 +218,7 @@ TEST(TraceOfADescription, WhatHasNoTableEntryIsTold) {
   const auto unknown = forward::trace(rig.tables, rig.clock, described(tunnel(99), packet));
   ASSERT_FALSE(unknown.has_value());
   EXPECT_EQ(unknown.error().what, "the forwarder does not know tunnel 99");
-  EXPECT_FALSE(forward::trace(rig.tables, rig.clock, described(kRedVpc, payload(4000))).has_value());
+  EXPECT_FALSE(forward::trace(rig.tables, rig.clock, described(kRedVpc, payload(forward::kMostDescribedBytes + 1))).has_value());
   rig.tables.remove_inbound(Spi{rig.topology.in7.spi});
   EXPECT_EQ(dropped(traced(rig, described(tunnel(7), packet))), "esp_unknown_spi");
   DescribedPacket forged = described(kRedVpc, ipv4({"10.1.0.5", "172.16.0.9"}, {}));

@@ -24,7 +24,7 @@ namespace {
 using Bytes = std::vector<std::uint8_t>;
 
 // The forwarder's limit on what it traces.
-constexpr std::uint64_t kMostBytes = 3600;
+constexpr std::uint64_t kMostBytes = 9000;
 constexpr std::uint16_t kDefaultSourcePort = 49152;
 constexpr std::uint16_t kDefaultMss4 = 1460;  // of Ethernet: RFC 9293 section 3.7.1
 constexpr std::uint16_t kDefaultMss6 = 1440;

@@ -18,6 +18,8 @@ constexpr std::array<std::string_view, 8> kZeroCopyDrivers = {"i40e", "ice", "ig
 
 // What an AF_XDP frame holds: a page less XDP's 256 bytes, our headroom of 128, and the Ethernet header.
 constexpr std::uint32_t kLargestMtu = 4096 - 256 - 128 - 14;
+// What the forwarder takes at most, in several frames, where the kernel can (Linux 6.6).
+constexpr std::uint32_t kLargestJumboMtu = 9216;
 // VXLAN around an inner packet: Ethernet 14, IP 20 or 40, UDP 8, VXLAN 8.
 constexpr std::uint32_t kVxlanBytes = 50;
 constexpr std::uint32_t kVxlanBytesV6 = 70;
@@ -176,9 +178,21 @@ Finding check_vlans(const Nic& nic, const std::vector<CircuitConfig>& circuits) 
 Finding check_mtu(const Nic& nic) {
   const std::string id = "nic." + nic.name + ".mtu";
   const std::string what = nic.name + " has MTU " + std::to_string(nic.mtu_bytes);
+  if (nic.mtu_bytes > kLargestJumboMtu) {
+    return {id, Verdict::kFailed, what + ", over the limit of " + std::to_string(kLargestJumboMtu),
+            "ip link set " + nic.name + " mtu " + std::to_string(kLargestJumboMtu)};
+  }
+  if (nic.mtu_bytes > kLargestMtu && nic.xdp_mode && nic.xdp_mode->ends_with("jumbo")) {
+    return {id, Verdict::kOk, what + ": the forwarder takes packets of up to that many bytes, in several frames", ""};
+  }
+  if (nic.mtu_bytes > kLargestMtu && !nic.xdp_mode && nic.xdp_error.empty()) {
+    return {id, Verdict::kWarning, what + ": over " + std::to_string(kLargestMtu) + " the forwarder needs Linux 6.6 or newer",
+            "start it and look again; on an older kernel: ip link set " + nic.name + " mtu " + std::to_string(kLargestMtu)};
+  }
   if (nic.mtu_bytes > kLargestMtu) {
-    return {id, Verdict::kFailed, what + ", over the limit of " + std::to_string(kLargestMtu) + " of an AF_XDP frame",
-            "ip link set " + nic.name + " mtu " + std::to_string(kLargestMtu)};
+    return {id, Verdict::kFailed, what + ", over the limit of " + std::to_string(kLargestMtu) + " of one AF_XDP frame",
+            "the forwarder takes more with Linux 6.6 and without --jumbo off; else: ip link set " + nic.name + " mtu " +
+                std::to_string(kLargestMtu)};
   }
   return {id, Verdict::kOk, what, ""};
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "gateway/forward/counters.h"
@@ -260,6 +261,17 @@ struct Burst {
   [[nodiscard]] static bool has_room(const Transit& packet, std::size_t front, std::size_t back) noexcept {
     const Packet view{packet.data, packet.length, packet.port};
     return FramePool::headroom(view) >= front && FramePool::tailroom(view) >= back;
+  }
+  /// Moves a packet that has too little room on one side, and enough on both together; false if it has not. For stages whose
+  /// pointers into it do not outlive the move.
+  [[nodiscard, gnu::cold, gnu::noinline]] static bool make_room(Transit& packet, std::size_t front, std::size_t back) noexcept {
+    const Packet view{packet.data, packet.length, packet.port};
+    const std::size_t before = FramePool::headroom(view);
+    if (before + FramePool::tailroom(view) < front + back) return false;
+    std::uint8_t* const to = packet.data - before + front;
+    std::memmove(to, packet.data, packet.length);
+    packet.data = to;
+    return true;
   }
   /// For a stage that reads or writes headers and is about to take `queue[position]`: fetches those of a packet it will come
   /// to soon. Frames are a page apart, so the headers of a burst push each other out of the first-level cache from one

@@ -260,7 +260,8 @@ void frame(Transit& packet, const CompiledSaPath& path, std::uint8_t outer_class
   const std::size_t clear = sizeof(wire::EspHeader) + layout.iv_bytes;
   const std::size_t padding = (0 - (packet.length + sizeof(wire::EspTrailer))) & (std::size_t{layout.alignment} - 1);
   const std::size_t back = padding + sizeof(wire::EspTrailer) + layout.icv_bytes;
-  if (!burst.has_room(packet, sizeof(wire::EthernetHeader) + path->header_bytes + clear, back)) {
+  const std::size_t front = sizeof(wire::EthernetHeader) + path->header_bytes + clear;
+  if (!burst.has_room(packet, front, back) && !burst.make_room(packet, front, back)) [[unlikely]] {
     return burst.drop(number, Drop::kNoHeadroom);
   }
   const std::uint64_t sequence = next_number(burst, number, sa);

@@ -13,6 +13,7 @@
 
 #include "gateway/forward/packet.h"
 #include "platform/base/huge_page.h"
+#include "platform/base/result.h"
 
 namespace simplon::forward {
 
@@ -34,11 +35,12 @@ Result<std::uint8_t*> map(int memory, std::size_t frames) {
 
 /// What sibling pools have in common.
 struct FramePool::Shared {
-  Shared(sys::UniqueFd descriptor, std::uint8_t* mapping, std::size_t count)
-      : memory(std::move(descriptor)), base(mapping), frames(count) {
+  Shared(sys::UniqueFd descriptor, std::uint8_t* mapping, std::size_t frame_count, std::size_t slot_count)
+      : memory(std::move(descriptor)), base(mapping), frames(frame_count), pieces(slot_count) {
     spare.reserve(frames);
+    free_slots.reserve(slot_count);
   }
-  ~Shared() { ::munmap(base, frames * kFrameBytes); }
+  ~Shared() { ::munmap(base, all_frames() * kFrameBytes); }
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
 
@@ -48,48 +50,72 @@ struct FramePool::Shared {
   std::mutex mutex;
   /// Free, and in no pool. Has room for all.
   std::vector<std::uint32_t> spare;
+  std::vector<std::uint32_t> free_slots;
+  /// Of each slot, how many releases make it free; 0: it is.
+  std::vector<std::uint8_t> pieces;
+
+  [[nodiscard]] std::size_t all_frames() const noexcept { return frames + pieces.size() * kSlotFrames; }
+  [[nodiscard]] std::size_t slot_of(std::size_t frame) const noexcept { return (frame - frames) / kSlotFrames; }
+  void release_slot(std::size_t frame) noexcept {
+    const std::size_t slot = slot_of(frame);
+    SIMPLON_CHECK(slot < pieces.size() && pieces[slot] > 0);
+    if (--pieces[slot] == 0) free_slots.push_back(static_cast<std::uint32_t>(slot));
+  }
 };
 
-Result<FramePool> FramePool::create(std::size_t frames, Memory kind) {
+Result<FramePool> FramePool::create(std::size_t frames, Memory kind, std::size_t slots) {
   sys::UniqueFd memory;
+  const std::size_t all = frames + slots * kSlotFrames;
   if (kind == Memory::kShared) {
     memory.reset(::memfd_create("simplon-frames", MFD_CLOEXEC));
     if (!memory.valid()) return fail_errno("cannot create memory for packet frames", errno);
-    if (::ftruncate(memory.get(), static_cast<off_t>(frames * kFrameBytes)) != 0) {
-      return fail_errno("cannot create " + std::to_string(frames) + " packet frames", errno);
+    if (::ftruncate(memory.get(), static_cast<off_t>(all * kFrameBytes)) != 0) {
+      return fail_errno("cannot create " + std::to_string(all) + " packet frames", errno);
     }
   }
-  auto base = map(memory.get(), frames);
+  auto base = map(memory.get(), all);
   if (!base) return Unexpected(base.error());
   // Touched here, so that no packet waits for a page fault.
   for (std::size_t i = 0; i < frames; ++i) static_cast<volatile std::uint8_t*>(*base)[i * kFrameBytes] = 0;
-  auto shared = std::make_shared<Shared>(std::move(memory), *base, frames);
+  auto shared = std::make_shared<Shared>(std::move(memory), *base, frames, slots);
   for (std::size_t i = frames; i > 0; --i) shared->spare.push_back(static_cast<std::uint32_t>(i - 1));
+  for (std::size_t i = slots; i > 0; --i) shared->free_slots.push_back(static_cast<std::uint32_t>(i - 1));
   return FramePool(std::move(shared), frames);
 }
 
-Result<FramePool> FramePool::adopt(sys::UniqueFd memory, std::size_t frames, std::span<const std::uint64_t> in_use) {
+Result<FramePool> FramePool::adopt(sys::UniqueFd memory, std::size_t frames, std::span<const std::uint64_t> in_use,
+                                   std::size_t slots) {
+  const std::size_t all = frames + slots * kSlotFrames;
   struct stat info {};
   if (::fstat(memory.get(), &info) != 0 || !S_ISREG(info.st_mode) || frames == 0 ||
-      static_cast<std::uint64_t>(info.st_size) != std::uint64_t{frames} * kFrameBytes) {
-    return fail(ErrorCode::kPeer, "the packet memory that was handed over does not have " + std::to_string(frames) + " frames");
+      static_cast<std::uint64_t>(info.st_size) != std::uint64_t{all} * kFrameBytes) {
+    return fail(ErrorCode::kPeer, "the packet memory that was handed over does not have " + std::to_string(all) + " frames");
   }
-  auto base = map(memory.get(), frames);
+  auto base = map(memory.get(), all);
   if (!base) return Unexpected(base.error());
-  auto shared = std::make_shared<Shared>(std::move(memory), *base, frames);
-  for (std::size_t i = frames; i > 0; --i) {
-    const std::size_t frame = i - 1;
-    const bool taken = frame / 64 < in_use.size() && (in_use[frame / 64] >> (frame % 64) & 1) != 0;
-    if (!taken) shared->spare.push_back(static_cast<std::uint32_t>(frame));
+  auto shared = std::make_shared<Shared>(std::move(memory), *base, frames, slots);
+  const auto taken = [in_use](std::size_t frame) {
+    return frame / 64 < in_use.size() && (in_use[frame / 64] >> (frame % 64) & 1) != 0;
+  };
+  for (std::size_t frame = frames; frame-- > 0;) {
+    if (!taken(frame)) shared->spare.push_back(static_cast<std::uint32_t>(frame));
+  }
+  for (std::size_t slot = slots; slot-- > 0;) {
+    for (std::size_t i = 0; i < kSlotFrames; ++i) {
+      if (taken(frames + slot * kSlotFrames + i)) ++shared->pieces[slot];
+    }
+    if (shared->pieces[slot] == 0) shared->free_slots.push_back(static_cast<std::uint32_t>(slot));
   }
   return FramePool(std::move(shared), frames);
 }
 
 FramePool::FramePool(std::shared_ptr<Shared> shared, std::size_t limit)
-    : base_(shared->base), free_(std::make_unique<std::uint32_t[]>(limit)), limit_(limit), shared_(std::move(shared)) {}
+    : base_(shared->base), frames_(static_cast<std::uint32_t>(shared->frames)),
+      free_(std::make_unique<std::uint32_t[]>(limit)), limit_(limit), shared_(std::move(shared)) {}
 
 FramePool::FramePool(FramePool&& other) noexcept
     : base_(other.base_),
+      frames_(other.frames_),
       free_(std::move(other.free_)),
       count_(std::exchange(other.count_, 0)),
       limit_(std::exchange(other.limit_, 0)),
@@ -112,7 +138,7 @@ FramePool::~FramePool() {
 }
 
 int FramePool::descriptor() const noexcept { return shared_->memory.get(); }
-std::size_t FramePool::frames() const noexcept { return shared_->frames; }
+std::size_t FramePool::slots() const noexcept { return shared_->pieces.size(); }
 
 std::size_t FramePool::available() const noexcept {
   const std::scoped_lock lock(shared_->mutex);
@@ -121,7 +147,33 @@ std::size_t FramePool::available() const noexcept {
 
 void FramePool::release_remote(const std::uint8_t* inside) noexcept {
   const std::scoped_lock lock(shared_->mutex);
-  shared_->spare.push_back(index_of(inside));
+  const std::uint32_t index = index_of(inside);
+  if (index >= frames_) return shared_->release_slot(index);
+  shared_->spare.push_back(index);
+}
+
+std::uint8_t* FramePool::allocate_slot() noexcept {
+  const std::scoped_lock lock(shared_->mutex);
+  if (shared_->free_slots.empty()) return nullptr;
+  const std::size_t slot = shared_->free_slots.back();
+  shared_->free_slots.pop_back();
+  shared_->pieces[slot] = 1;
+  return base_ + (frames_ + slot * kSlotFrames) * kFrameBytes;
+}
+
+void FramePool::divide_slot(const std::uint8_t* inside, std::size_t pieces) noexcept {
+  const std::scoped_lock lock(shared_->mutex);
+  shared_->pieces[shared_->slot_of(index_of(inside))] = static_cast<std::uint8_t>(pieces);
+}
+
+std::size_t FramePool::available_slots() const noexcept {
+  const std::scoped_lock lock(shared_->mutex);
+  return shared_->free_slots.size();
+}
+
+void FramePool::release_slot(std::uint32_t index) noexcept {
+  const std::scoped_lock lock(shared_->mutex);
+  shared_->release_slot(index);
 }
 
 bool FramePool::fetch() noexcept {

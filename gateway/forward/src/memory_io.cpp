@@ -8,8 +8,9 @@
 namespace simplon::forward {
 
 bool MemoryIo::inject(PortId port, std::span<const std::uint8_t> bytes, std::size_t headroom) {
-  if (headroom + bytes.size() > kFrameBytes) return false;
-  std::uint8_t* frame = pool_.allocate();
+  const std::size_t end = headroom + bytes.size();
+  if (end > kSlotBytes) return false;
+  std::uint8_t* frame = end > kFrameBytes ? pool_.allocate_slot() : pool_.allocate();
   if (frame == nullptr) return false;
   if (!bytes.empty()) std::memcpy(frame + headroom, bytes.data(), bytes.size());
   waiting_.push_back({frame + headroom, static_cast<std::uint16_t>(bytes.size()), port});

@@ -15,6 +15,8 @@
 namespace simplon::forward {
 namespace {
 
+/// Later fragments lie in a frame each, with room for what goes in front of them and behind.
+constexpr std::size_t kLongestFragment = kFrameBytes - kMinHeadroom - kSlotTailroom;
 
 /// `kKind`: what all packets of the queue leave through.
 template <AttachmentKind kKind>
@@ -107,7 +109,7 @@ void fragment(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
   const std::size_t later_header_bytes = sizeof(wire::Ipv4Header) + options.length;
   const std::size_t payload_bytes = first.length - header_bytes;
   const std::size_t first_bytes = (first.mtu - header_bytes) / 8 * 8;
-  const std::size_t later_bytes = (first.mtu - later_header_bytes) / 8 * 8;
+  const std::size_t later_bytes = (std::min<std::size_t>(first.mtu, kLongestFragment) - later_header_bytes) / 8 * 8;
   const std::size_t more = (payload_bytes - first_bytes + later_bytes - 1) / later_bytes;
   if (burst.used + more > Burst::kCapacity || burst.pool.available() < more) {
     return burst.drop(number, Drop::kNoFrame);

@@ -34,7 +34,7 @@ struct OuterFragment {
 /// Puts outer ESP packets together again (RFC 4303 section 3.4.1) that came in fragments.
 ///
 /// Only a first part that names the SPI of an SA of ours opens a place here: who does not know one holds no memory. The others
-/// come in any order after it and are copied behind it, into its frame; that bounds a whole packet to what a frame holds.
+/// come in any order after it and are copied behind it, into its frame; that bounds a whole packet to what that frame, or slot, holds.
 /// Parts that overlap, or do not agree, end the packet (RFC 5722), and so does a part that is missing for kPatience.
 /// A packet that does not become whole counts as outer_fragment, once for each part; parts of one that does, but for one, as
 /// outer_reassembled. Threads: the worker's. No allocation.
@@ -54,7 +54,7 @@ class Reassembly {
 
  private:
   /// A data unit of fragmentation: 8 bytes.
-  static constexpr std::size_t kUnits = kFrameBytes / 8;
+  static constexpr std::size_t kUnits = kSlotBytes / 8;
 
   struct Place {
     OuterFragment first;

@@ -29,6 +29,7 @@ namespace {
 
 // Chosen by us: a packet, its ICMP error, its fragments.
 constexpr std::size_t kFrames = 64;
+constexpr std::size_t kSlots = 1;
 constexpr std::size_t kConnections = 16;
 // Ours, seen by nobody: the source MAC address of made-up frames.
 constexpr MacAddress kMadeUpMac{{0x02, 0, 0, 0, 0, 1}};
@@ -167,16 +168,17 @@ class Bench final : public Watch {
 };
 
 Result<Trace> run(const Tables& tables, const Clock& clock, PortId port, std::span<const std::uint8_t> bytes) {
-  if (bytes.size() + kMinHeadroom > kFrameBytes) {
+  if (bytes.size() > kLongestInSlot) {
     return fail(ErrorCode::kInvalidConfig, "a packet of " + std::to_string(bytes.size()) + " bytes cannot be traced",
                 "at most " + std::to_string(kMostDescribedBytes));
   }
-  auto pool = FramePool::create(kFrames);
+  auto pool = FramePool::create(kFrames, FramePool::Memory::kPrivate, kSlots);
   if (!pool) return Unexpected(pool.error());
   const auto now = clock.now().time_since_epoch();
   Bench bench(tables, *pool,
               static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count()));
-  std::uint8_t* frame = pool->allocate() + std::min<std::size_t>(256, kFrameBytes - bytes.size());
+  const bool fits = kSlotHeadroom + bytes.size() + kSlotTailroom <= kFrameBytes;
+  std::uint8_t* frame = (fits ? pool->allocate() : pool->allocate_slot()) + kSlotHeadroom;
   std::copy(bytes.begin(), bytes.end(), frame);
   return bench.run(frame, static_cast<std::uint16_t>(bytes.size()), port);
 }

@@ -3,7 +3,7 @@
 """Numbered UDP packets: what was lost, repeated, reordered, and when.
 
     udpseq.py receive ADDRESS PORT               until SIGTERM, then prints JSON; SIGUSR1 prints {"so_far": n}
-    udpseq.py send ADDRESS PORT RATE [SIZE]      until SIGTERM, then prints JSON {"sent": n}
+    udpseq.py send ADDRESS PORT RATE [SIZES]     until SIGTERM, then prints JSON {"sent": n}; 200,9000: by turns
 
 The sender keeps its rate by catching up, so that a late scheduler does not thin the traffic out.
 """
@@ -30,17 +30,17 @@ def family(address):
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def send(address, port, rate, size):
+def send(address, port, rate, sizes):
     link = socket.socket(family(address), socket.SOCK_DGRAM)
     link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
     link.connect((address, port))
-    padding = bytes(max(0, size - HEADER.size))
+    paddings = [bytes(max(0, size - HEADER.size)) for size in sizes]
     began, sent, refused = time.monotonic(), 0, 0
     while running:
         due = int((time.monotonic() - began) * rate)
         while sent < due and running:
             try:
-                link.send(HEADER.pack(sent, time.monotonic_ns()) + padding)
+                link.send(HEADER.pack(sent, time.monotonic_ns()) + paddings[sent % len(paddings)])
             except ConnectionRefusedError:  # an ICMP error of an earlier packet: not this one's fault
                 refused += 1
                 continue
@@ -105,7 +105,7 @@ def main(words):
     if words[0] == "receive":
         receive(words[1], int(words[2]))
     else:
-        send(words[1], int(words[2]), float(words[3]), int(words[4]) if len(words) > 4 else 200)
+        send(words[1], int(words[2]), float(words[3]), [int(size) for size in words[4].split(",")] if len(words) > 4 else [200])
 
 
 if __name__ == "__main__":

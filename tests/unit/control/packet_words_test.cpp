@@ -83,7 +83,7 @@ TEST(PacketWords, WhatIsNoPacketIsNamed) {
       {[](ipc::PacketQuery& q) { q.ttl = 256; }, "the TTL is 256"},
       {[](ipc::PacketQuery& q) { q.flags = "syn,xmas"; }, "there is no TCP flag 'xmas'"},
       {[](ipc::PacketQuery& q) { q.size = 39; }, "a size of 39 bytes"},
-      {[](ipc::PacketQuery& q) { q.size = 3601; }, "a size of 3601 bytes"},
+      {[](ipc::PacketQuery& q) { q.size = 9001; }, "a size of 9001 bytes"},
       {[](ipc::PacketQuery& q) { q.protocol = "icmp"; }, "ports without TCP or UDP"},
   };
   for (const Wrong& wrong : list) {

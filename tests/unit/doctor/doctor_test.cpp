@@ -174,6 +174,14 @@ TEST(Doctor, Nics) {
   facts.nics[0].mtu_bytes = 9000;
   expect_only(facts, "nic.eth0.mtu", Verdict::kFailed, "over the limit of 3698", "ip link set eth0 mtu 3698");
   facts = healthy();
+  facts.nics[0].mtu_bytes = 9300;
+  facts.nics[0].xdp_mode = "native, copy, jumbo";
+  expect_only(facts, "nic.eth0.mtu", Verdict::kFailed, "over the limit of 9216", "ip link set eth0 mtu 9216");
+  facts.nics[0].mtu_bytes = 9000;
+  EXPECT_EQ(find(facts, "nic.eth0.mtu").verdict, Verdict::kOk);
+  facts.nics[0].xdp_mode = std::nullopt;
+  EXPECT_EQ(find(facts, "nic.eth0.mtu").verdict, Verdict::kWarning);
+  facts = healthy();
   facts.nics[0].mtu_bytes = 1400;
   expect_only(facts, "mtu.overlay", Verdict::kWarning, "1500 in VXLAN", "mtu: 1350");
   facts = healthy();

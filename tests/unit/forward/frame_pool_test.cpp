@@ -25,6 +25,48 @@ TEST(FramePool, AnotherProcessFindsTheSameFramesAndWhichAreFree) {
   EXPECT_EQ(free.count(5) + free.count(129), 0U);
 }
 
+TEST(FramePool, ASlotIsFreeAfterAsManyReleasesAsItHasPieces) {
+  auto pool = FramePool::create(16, FramePool::Memory::kPrivate, 2);
+  ASSERT_TRUE(pool) << pool.error().message();
+  FramePool other = pool->sibling();
+  std::uint8_t* slot = pool->allocate_slot();
+  ASSERT_NE(slot, nullptr);
+  EXPECT_TRUE(pool->in_slot(slot));
+  EXPECT_FALSE(pool->in_slot(pool->memory().data() + pool->memory().size() - 1));
+  slot[kSlotBytes - 1] = 1;
+  EXPECT_EQ(FramePool::headroom({slot + 300, 9000, kNoPort}), 300U);
+  EXPECT_EQ(FramePool::tailroom({slot + 300, 9000, kNoPort}), kSlotBytes - 9300);
+  EXPECT_EQ(FramePool::tailroom({slot + 300, 3796, kNoPort}), 0U);
+  ASSERT_NE(other.allocate_slot(), nullptr);
+  EXPECT_EQ(pool->allocate_slot(), nullptr);
+  pool->divide_slot(slot + 300, 3);
+  other.release(slot + 300);
+  pool->release(slot + kFrameBytes);
+  EXPECT_EQ(pool->available_slots(), 0U);
+  pool->release_remote(slot + 2 * kFrameBytes);
+  EXPECT_EQ(pool->available_slots(), 1U);
+  EXPECT_EQ(other.allocate_slot(), slot);
+  other.release(slot + 300);
+  EXPECT_EQ(pool->available_slots(), 1U);
+  EXPECT_EQ(pool->memory_with_slots().size(), (16 + 2 * kSlotFrames) * kFrameBytes);
+}
+
+TEST(FramePool, AnotherProcessFindsWhichSlotsAreInUse) {
+  auto former = FramePool::create(64, FramePool::Memory::kShared, 3);
+  ASSERT_TRUE(former) << former.error().message();
+  // Two pieces of the second slot are being sent.
+  const std::uint64_t in_use[] = {0, 1U << 3 | 1U << 5};
+  EXPECT_FALSE(FramePool::adopt(sys::UniqueFd(::dup(former->descriptor())), 64, in_use, 2));
+  auto pool = FramePool::adopt(sys::UniqueFd(::dup(former->descriptor())), 64, in_use, 3);
+  ASSERT_TRUE(pool) << pool.error().message();
+  EXPECT_EQ(pool->available(), 64U);
+  EXPECT_EQ(pool->available_slots(), 2U);
+  pool->release(pool->at((64 + 3) * kFrameBytes));
+  EXPECT_EQ(pool->available_slots(), 2U);
+  pool->release(pool->at((64 + 5) * kFrameBytes));
+  EXPECT_EQ(pool->available_slots(), 3U);
+}
+
 TEST(FramePool, PrivateMemoryHasNoDescriptor) {
   const auto pool = FramePool::create(64);
   ASSERT_TRUE(pool);

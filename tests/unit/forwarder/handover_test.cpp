@@ -18,7 +18,7 @@ std::span<const std::uint8_t> view(const SecretBytes& bytes) { return bytes; }
 
 HandedQueue queue(std::uint32_t number, std::uint64_t bits) {
   const bool first = number == 0;
-  return {number, 2048, 1024, first ? 256U : 0U, first, !first, {bits, bits << 1, 0}, {bits << 20, 0, 0}};
+  return {number, 2048, 1024, first ? 256U : 0U, first, !first, first, {bits, bits << 1, 0}, {bits << 20, 0, 0}};
 }
 
 SaStore::SavedSa saved_sa(std::uint32_t spi, bool inbound) {
@@ -43,11 +43,12 @@ SaStore::SavedSa saved_sa(std::uint32_t spi, bool inbound) {
   return saved;
 }
 
-/// 128 frames, two uplinks, two SAs, one of everything else.
+/// 128 frames, two slots, two uplinks, two SAs, one of everything else.
 Handover handover() {
   Handover h;
   h.instance = 0x1122334455667788;
   h.frames = 128;
+  h.slots = 2;
   h.generation = Generation(5);
   h.uplinks = {{"wan0", 4, MacAddress{{2, 0, 0, 0, 0, 1}}, xdp::AttachMode::kNative, {queue(0, 0x0f), queue(1, 0xf00)}},
                {"fab0", 9, MacAddress{{2, 0, 0, 0, 0, 2}}, xdp::AttachMode::kGeneric, {queue(0, 0xf0000)}}};
@@ -81,6 +82,7 @@ TEST(HandoverState, SurvivesTheRoundTrip) {
   ASSERT_TRUE(after) << after.error().message();
   EXPECT_EQ(after->instance, before.instance);
   EXPECT_EQ(after->generation, before.generation);
+  EXPECT_EQ(after->slots, 2U);
   EXPECT_EQ(after->uplinks, before.uplinks);
   EXPECT_EQ(after->host_ports, before.host_ports);
   ASSERT_EQ(after->sas.sas.size(), 2U);
@@ -136,13 +138,16 @@ TEST(HandoverState, NeverGivesAFrameTwoOwners) {
   EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].sending[0] = 1; }), HasSubstr("two owners"));
   EXPECT_THAT(refused([](Handover& h) { h.uplinks[1].queues[0].sending.pop_back(); }), HasSubstr("wrong number"));
   EXPECT_THAT(refused([](Handover& h) { h.frames = 0; }), HasSubstr("0 frames"));
+  EXPECT_THAT(refused([](Handover& h) { h.slots = 1 << 17; }), HasSubstr("131072 slots"));
   EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues.clear(); }), HasSubstr("without queues"));
   EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].rx_ring = 1000; }), HasSubstr("ring of 1000"));
   EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].control_ring = 100; }), HasSubstr("control ring of 100"));
   EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[1].has_control = true; }), HasSubstr("without places"));
   EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].interface = "an interface name too long"; }), HasSubstr("interface"));
   EXPECT_THAT(refused([](Handover& h) { h.host_ports[0].kind = ipc::AttachmentKind::kNone; }), HasSubstr("kind 0"));
-  EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].receiving[2] = 1; }), HasSubstr("do not exist"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].receiving[2] = 1 << 6; }), HasSubstr("do not exist"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].receiving[2] = h.uplinks[1].queues[0].sending[2] = 1 << 5; }),
+              HasSubstr("two owners"));
 }
 
 TEST(HandoverState, NothingPassedIsNothingTaken) {
