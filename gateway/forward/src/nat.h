@@ -95,7 +95,7 @@ struct NatRules {
   /// What the domain calls a host behind the attachment; both as they lie in memory.
   [[nodiscard]] std::uint32_t known_as(std::uint32_t slot, std::uint32_t address) const noexcept;
   /// By the first rule of each kind that matches: from the attachment's addresses to the domain's, or the other way
-  /// round. True if anything changed.
+  /// round.
   void map_in(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept;
   void map_out(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept;
   /// As `map_in`, but counts nothing.
