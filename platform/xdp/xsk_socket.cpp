@@ -440,9 +440,10 @@ Result<XskStatistics> XskSocket::statistics() const {
   size = sizeof control;
   if (read && impl_->control.valid()) read = ::getsockopt(control_fd(), SOL_XDP, XDP_STATISTICS, &control, &size) == 0;
   if (!read) return fail_errno("cannot read the statistics of an AF_XDP socket", errno);
-  // The fill ring is common to both: each tells of all of it.
-  return XskStatistics{raw.rx_dropped + control.rx_dropped, raw.rx_invalid_descs, raw.tx_invalid_descs, raw.rx_ring_full,
-                       control.rx_ring_full, raw.rx_fill_ring_empty_descs};
+  // The fill ring is common to both, and each tells of all of it. With both receive rings full it is empty, so a control packet
+  // more is one without a frame.
+  return XskStatistics{raw.rx_dropped, raw.rx_invalid_descs, raw.tx_invalid_descs, raw.rx_ring_full,
+                       control.rx_ring_full + control.rx_dropped, raw.rx_fill_ring_empty_descs};
 }
 
 }  // namespace simplon::xdp

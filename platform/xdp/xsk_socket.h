@@ -27,7 +27,7 @@ struct XskStatistics {
   std::uint64_t rx_dropped = 0;
   std::uint64_t rx_invalid = 0;
   std::uint64_t tx_invalid = 0;
-  /// Dropped because nobody took what was in the ring.
+  /// Dropped because nobody took what was in the ring; the second also what found no frame to receive into.
   std::uint64_t rx_ring_full = 0;
   std::uint64_t control_ring_full = 0;
   /// How often the kernel found no frame to receive into: with copies a packet each, in zero-copy an attempt of the driver.

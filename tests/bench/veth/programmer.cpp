@@ -36,6 +36,7 @@
 #include "gateway/ipc/sa_protocol.h"
 #include "gateway/ipc/table_protocol.h"
 #include "platform/sys/unix_socket.h"
+#include "tests/unit/ipc/sa_wire.h"
 
 namespace {
 
@@ -198,14 +199,8 @@ class SaSocket {
 
   template <class Body>
   void request(simplon_sa_type type, const Body& body, const char* what) {
-    struct {
-      simplon_sa_header header;
-      Body body;
-    } message{};
-    static_assert(sizeof(message) == sizeof(simplon_sa_header) + sizeof(Body));
-    message.header = {SIMPLON_SA_MAGIC, SIMPLON_SA_VERSION, static_cast<std::uint16_t>(type), sizeof(message), ++sequence_};
-    message.body = body;
-    if (::send(socket_.get(), &message, sizeof(message), MSG_NOSIGNAL) != sizeof(message)) {
+    const auto message = test::sa_message(static_cast<std::uint16_t>(type), ++sequence_, body);
+    if (::send(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(message.size())) {
       die(std::string("writing to the SA socket: ") + std::strerror(errno));
     }
     struct {
@@ -227,22 +222,6 @@ class SaSocket {
   std::uint32_t sequence_ = 0;
 };
 
-simplon_sa_address wire(const IpAddress& from) {
-  simplon_sa_address to{};
-  const auto bytes = from.bytes();
-  to.family = from.is_v4() ? 4 : 6;
-  std::memcpy(to.bytes, bytes.data(), bytes.size());
-  return to;
-}
-
-simplon_sa_selector any_ipv4() {
-  simplon_sa_selector selector{};
-  selector.from.family = selector.to.family = 4;
-  std::memset(selector.to.bytes, 0xff, 4);
-  selector.port_to = 65535;
-  return selector;
-}
-
 void install_sas(const std::string& run_dir, const std::vector<OutboundSa>& sas) {
   SaSocket socket(run_dir);
   simplon_sa_hello hello{};
@@ -251,8 +230,8 @@ void install_sas(const std::string& run_dir, const std::vector<OutboundSa>& sas)
   socket.request(SIMPLON_SA_HELLO, hello, "hello");
   for (const OutboundSa& sa : sas) {
     simplon_sa_add add{};
-    add.id = {wire(sa.destination), sa.spi, 50, {}};
-    add.source = wire(sa.source);
+    add.id = {test::sa_address(sa.destination), sa.spi, 50, {}};
+    add.source = test::sa_address(sa.source);
     add.if_id = add.reqid = sa.tunnel;
     add.encryption = 20;    // ENCR_AES_GCM_16
     add.integrity = 1024;   // none: AEAD
@@ -261,7 +240,7 @@ void install_sas(const std::string& run_dir, const std::vector<OutboundSa>& sas)
     add.mode = 2;
     add.esn = 1;
     add.source_selectors = add.destination_selectors = 1;
-    add.source_selector[0] = add.destination_selector[0] = any_ipv4();
+    add.source_selector[0] = add.destination_selector[0] = test::sa_any_ipv4();
     socket.request(SIMPLON_SA_ADD, add, "adding the SA");
 
     simplon_sa_policy policy{};
@@ -269,7 +248,7 @@ void install_sas(const std::string& run_dir, const std::vector<OutboundSa>& sas)
     policy.if_id = policy.reqid = sa.tunnel;
     policy.priority = 1;
     policy.spi = sa.spi;
-    policy.source = policy.destination = any_ipv4();
+    policy.source = policy.destination = test::sa_any_ipv4();
     socket.request(SIMPLON_SA_ADD_POLICY, policy, "adding the policy");
   }
 }

@@ -207,6 +207,11 @@ TEST(Doctor, RingsOfAnUplink) {
   facts.nics[0].forwarded->fill_ring_empty = 7;
   expect_only(facts, "nic.eth0.lost", Verdict::kWarning, "no frame to receive into 7 times", "ethtool -L eth0 combined N");
   facts = healthy();
+  facts.nics[0].forwarded->fill_ring_empty = 200;
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk) << "a driver that asks ahead";
+  facts.nics[0].forwarded->xdp_mode = "native, copy";
+  expect_only(facts, "nic.eth0.lost", Verdict::kWarning, "no frame to receive into 200 times", "--worker-cpus");
+  facts = healthy();
   facts.nics[0].forwarded->control_ring_full = 1;
   expect_only(facts, "nic.eth0.lost", Verdict::kWarning, "1 of them control packets", "--worker-cpus");
   facts = healthy();

@@ -21,6 +21,7 @@
 #include "platform/sys/file.h"
 #include "platform/sys/netns.h"
 #include "platform/sys/unix_socket.h"
+#include "tests/unit/ipc/sa_wire.h"
 
 namespace simplon::lab {
 
@@ -208,21 +209,14 @@ bool ForwarderProcess::reaches(const std::function<bool(const ipc::Stats&)>& con
 
 template <class Body>
 simplon_sa_reply Plugin::ask(simplon_sa_type type, const Body& body) {
-  simplon_sa_header header{};
-  header.magic = SIMPLON_SA_MAGIC;
-  header.version = SIMPLON_SA_VERSION;
-  header.type = static_cast<std::uint16_t>(type);
-  header.length = sizeof header + sizeof body;
-  header.sequence = ++sequence_;
-  std::vector<std::uint8_t> message(header.length);
-  std::memcpy(message.data(), &header, sizeof header);
-  std::memcpy(message.data() + sizeof header, &body, sizeof body);
+  const auto message = test::sa_message(static_cast<std::uint16_t>(type), ++sequence_, body);
   EXPECT_EQ(::send(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL), static_cast<ssize_t>(message.size()));
   std::array<std::uint8_t, SIMPLON_SA_MAX_MESSAGE> answer;
   for (;;) {
     pollfd waiting{socket_.get(), POLLIN, 0};
     if (::poll(&waiting, 1, 5000) <= 0) break;
     const ssize_t got = ::recv(socket_.get(), answer.data(), answer.size(), 0);
+    simplon_sa_header header{};
     if (got < static_cast<ssize_t>(sizeof header)) break;
     std::memcpy(&header, answer.data(), sizeof header);
     if (header.type == SIMPLON_SA_REPLY && header.sequence == sequence_) {
@@ -250,33 +244,14 @@ simplon_sa_reply Plugin::add(const simplon_sa_add& body) { return ask(SIMPLON_SA
 simplon_sa_reply Plugin::remove(const simplon_sa_id& body) { return ask(SIMPLON_SA_DELETE, body); }
 simplon_sa_reply Plugin::add_policy(const simplon_sa_policy& body) { return ask(SIMPLON_SA_ADD_POLICY, body); }
 
-namespace {
-
-simplon_sa_address address_of(const IpAddress& address) {
-  simplon_sa_address to{};
-  to.family = static_cast<std::uint8_t>(address.family());
-  std::copy(address.bytes().begin(), address.bytes().end(), to.bytes);
-  return to;
-}
-
-simplon_sa_selector any() {
-  simplon_sa_selector selector{};
-  selector.from.family = selector.to.family = 4;
-  std::memset(selector.to.bytes, 0xff, 4);
-  selector.port_to = 65535;
-  return selector;
-}
-
-}  // namespace
-
 SaPair make_sa(const std::string& source, const std::string& destination, std::uint32_t spi, std::uint32_t tunnel,
                bool inbound, bool encap, std::uint8_t key_seed) {
   SaPair pair;
   simplon_sa_add& sa = pair.sa;
-  sa.id.destination = address_of(IpAddress::parse(destination).value());
+  sa.id.destination = test::sa_address(IpAddress::parse(destination).value());
   sa.id.spi = spi;
   sa.id.protocol = 50;
-  sa.source = address_of(IpAddress::parse(source).value());
+  sa.source = test::sa_address(IpAddress::parse(source).value());
   sa.if_id = tunnel;
   sa.encryption = 20;
   sa.integrity = 1024;
@@ -289,12 +264,12 @@ SaPair make_sa(const std::string& source, const std::string& destination, std::u
   sa.encap = encap;
   sa.source_port = sa.destination_port = encap ? 4500 : 0;
   sa.source_selectors = sa.destination_selectors = 1;
-  sa.source_selector[0] = sa.destination_selector[0] = any();
+  sa.source_selector[0] = sa.destination_selector[0] = test::sa_any_ipv4();
   pair.policy.direction = inbound ? SIMPLON_SA_IN : SIMPLON_SA_OUT;
   pair.policy.if_id = tunnel;
   pair.policy.priority = 1;
   pair.policy.spi = spi;
-  pair.policy.source = pair.policy.destination = any();
+  pair.policy.source = pair.policy.destination = test::sa_any_ipv4();
   return pair;
 }
 

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "platform/sys/unix_socket.h"
+#include "tests/unit/ipc/sa_wire.h"
 
 namespace simplon::forwarder {
 namespace {
@@ -34,24 +35,13 @@ class SaServerTest : public ::testing::Test {
 
   sys::UniqueFd connect() { return sys::connect_unix(path_, SOCK_SEQPACKET, true).value(); }
 
-  template <class... Body>
-  static std::vector<std::uint8_t> message(std::uint16_t type, std::uint32_t sequence, const Body&... body) {
-    simplon_sa_header header{SIMPLON_SA_MAGIC, SIMPLON_SA_VERSION, type, 0, sequence};
-    header.length = static_cast<std::uint32_t>(sizeof header + (sizeof body + ... + 0));
-    std::vector<std::uint8_t> bytes(sizeof header);
-    std::memcpy(bytes.data(), &header, sizeof header);
-    ((bytes.insert(bytes.end(), reinterpret_cast<const std::uint8_t*>(&body),
-                   reinterpret_cast<const std::uint8_t*>(&body) + sizeof body)),
-     ...);
-    return bytes;
-  }
   static void send(const sys::UniqueFd& fd, const std::vector<std::uint8_t>& bytes) {
     ASSERT_EQ(::send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
   }
   static std::vector<std::uint8_t> hello(std::uint64_t session, std::uint32_t sequence = 1) {
     simplon_sa_hello body{};
     body.session = session;
-    return message(SIMPLON_SA_HELLO, sequence, body);
+    return test::sa_message(SIMPLON_SA_HELLO, sequence, body);
   }
   /// Type of the next message; -1: the connection is closed; 0: nothing came.
   int next(const sys::UniqueFd& fd) {
@@ -81,14 +71,14 @@ TEST_F(SaServerTest, RequestsAreAnswered) {
   const auto plugin = connect();
   send(plugin, hello(1));
   EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
-  send(plugin, message(SIMPLON_SA_ALLOC_SPI, 2));
+  send(plugin, test::sa_message(SIMPLON_SA_ALLOC_SPI, 2));
   EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
   EXPECT_EQ(handled_.size(), 2U);
 }
 
 TEST_F(SaServerTest, AClientThatDoesNotGreetIsClosed) {
   const auto client = connect();
-  send(client, message(SIMPLON_SA_ALLOC_SPI, 1));
+  send(client, test::sa_message(SIMPLON_SA_ALLOC_SPI, 1));
   EXPECT_EQ(next(client), -1);
   EXPECT_TRUE(handled_.empty());
 }
@@ -97,10 +87,10 @@ TEST_F(SaServerTest, AMalformedBodyIsRefusedAndTheConnectionGoesOn) {
   const auto plugin = connect();
   send(plugin, hello(1));
   EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
-  send(plugin, message(SIMPLON_SA_DELETE, 2, std::uint32_t{7}));
+  send(plugin, test::sa_message(SIMPLON_SA_DELETE, 2, std::uint32_t{7}));
   EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
   EXPECT_EQ(handled_.size(), 1U);
-  send(plugin, message(SIMPLON_SA_ALLOC_SPI, 3));
+  send(plugin, test::sa_message(SIMPLON_SA_ALLOC_SPI, 3));
   EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
 }
 

@@ -6,38 +6,23 @@
 #include <cstring>
 #include <random>
 
+#include "tests/unit/ipc/sa_wire.h"
+
 namespace simplon::ipc::sa {
 namespace {
 
 using ::testing::HasSubstr;
 
+using test::sa_any_ipv4;
+
+constexpr std::uint32_t kSequence = 7;
+
 template <class... Body>
 std::vector<std::uint8_t> message(std::uint16_t type, const Body&... body) {
-  simplon_sa_header header{SIMPLON_SA_MAGIC, SIMPLON_SA_VERSION, type, 0, 7};
-  header.length = static_cast<std::uint32_t>(sizeof header + (sizeof body + ... + 0));
-  std::vector<std::uint8_t> bytes(sizeof header);
-  std::memcpy(bytes.data(), &header, sizeof header);
-  ((bytes.insert(bytes.end(), reinterpret_cast<const std::uint8_t*>(&body),
-                 reinterpret_cast<const std::uint8_t*>(&body) + sizeof body)),
-   ...);
-  return bytes;
+  return test::sa_message(type, kSequence, body...);
 }
 
-simplon_sa_address v4(std::uint8_t last) {
-  simplon_sa_address address{};
-  address.family = 4;
-  address.bytes[0] = 192;
-  address.bytes[3] = last;
-  return address;
-}
-
-simplon_sa_selector any() {
-  simplon_sa_selector selector{};
-  selector.from.family = selector.to.family = 4;
-  std::memset(selector.to.bytes, 0xff, 4);
-  selector.port_to = 65535;
-  return selector;
-}
+simplon_sa_address v4(std::uint8_t last) { return test::sa_address(IpAddress::v4(0xc0000000U | last)); }
 
 simplon_sa_add add() {
   simplon_sa_add add{};
@@ -53,7 +38,7 @@ simplon_sa_add add() {
   add.mode = 2;
   add.inbound = 1;
   add.source_selectors = add.destination_selectors = 1;
-  add.source_selector[0] = add.destination_selector[0] = any();
+  add.source_selector[0] = add.destination_selector[0] = sa_any_ipv4();
   add.limits.hard_seconds = 660;
   return add;
 }
@@ -134,7 +119,7 @@ TEST(SaDecode, ReadsTheOtherRequests) {
   policy.direction = SIMPLON_SA_OUT;
   policy.if_id = 7;
   policy.spi = 9;
-  policy.source = policy.destination = any();
+  policy.source = policy.destination = sa_any_ipv4();
   const auto added = std::get<Request>(decode_request(message(SIMPLON_SA_ADD_POLICY, policy)).value());
   EXPECT_EQ(std::get<AddPolicy>(added.body).policy.spi, Spi(9));
   policy.direction = 4;
@@ -183,7 +168,7 @@ TEST(SaEncode, IsWhatWasDecoded) {
   body.destination_port = 1025;
   body.limits = {1, 2, 3, 4, 5, 6};
   body.source_selectors = 2;
-  body.source_selector[1] = any();
+  body.source_selector[1] = sa_any_ipv4();
   body.source_selector[1].protocol = 17;
   auto bytes = message(SIMPLON_SA_ADD, body);
   std::memset(bytes.data() + 12, 0, 4);  // the sequence number
@@ -191,7 +176,7 @@ TEST(SaEncode, IsWhatWasDecoded) {
   ASSERT_TRUE(decoded);
   EXPECT_EQ(encode_add(std::get<Add>(std::get<Request>(*decoded).body)), bytes);
 
-  simplon_sa_policy policy{SIMPLON_SA_OUT, {}, 7, 1, 2, 0x1001, any(), any()};
+  simplon_sa_policy policy{SIMPLON_SA_OUT, {}, 7, 1, 2, 0x1001, sa_any_ipv4(), sa_any_ipv4()};
   bytes = message(SIMPLON_SA_ADD_POLICY, policy);
   std::memset(bytes.data() + 12, 0, 4);
   const auto decoded_policy = decode_request(bytes);
