@@ -181,7 +181,7 @@ static bool exchange(sa_client* client, struct waiter* waiter, uint16_t type, co
     return false;
   }
   waited = 0;
-  deadline = deadline_after_ms(SA_CLIENT_TIMEOUT_MS);
+  deadline = deadline_after_ms(SA_CLIENT_ANSWER_MS);
   waiter->sequence = next_sequence(client);
   waiter->next = client->waiters;
   client->waiters = waiter;

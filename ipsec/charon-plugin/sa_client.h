@@ -33,7 +33,11 @@ typedef struct sa_client_hooks {
 
 /* Result of a call that got no answer; other results are enum simplon_sa_status. */
 #define SA_CLIENT_UNAVAILABLE (-1)
+/* For a connection, and for its greeting. */
 #define SA_CLIENT_TIMEOUT_MS 1000
+/* For an answer. A forwarder that is connected and late is busy, not away; to give up an SA that the peer has already agreed
+ * to costs what the peer sends with it, while waiting costs nothing: the former SAs go on. */
+#define SA_CLIENT_ANSWER_MS 5000
 
 /* `path` is copied. Draws a random session. NULL when the system has no memory or descriptor left. */
 sa_client* sa_client_create(const char* path, const sa_client_hooks* hooks);
@@ -45,8 +49,8 @@ void sa_client_run(sa_client* client);
 void sa_client_stop(sa_client* client);
 
 /*
- * Sends a request and waits for its answer, at most SA_CLIENT_TIMEOUT_MS; and at most as long for a connection, counted
- * from when it was lost, so that listing a thousand SAs does not take a thousand seconds while the forwarder is
+ * Sends a request and waits for its answer, at most SA_CLIENT_ANSWER_MS; and at most SA_CLIENT_TIMEOUT_MS for a connection,
+ * counted from when it was lost, so that listing a thousand SAs does not take a thousand seconds while the forwarder is
  * away. `body` may be NULL when `length` is 0. The client's copy of the body is wiped. Any thread.
  */
 int sa_client_request(sa_client* client, uint16_t type, const void* body, size_t length, uint64_t* value);

@@ -268,14 +268,12 @@ TEST_F(SaClientTest, ALateForwarderIsFound) {
   EXPECT_TRUE(until([&] { return alloc() == SIMPLON_SA_OK; }));
 }
 
-TEST_F(SaClientTest, AnAnswerIsNotWaitedForLongerThanASecond) {
+TEST_F(SaClientTest, AForwarderThatStaysSilentIsGivenUp) {
   Server server(path_);
   start();
   ASSERT_EQ(alloc(), SIMPLON_SA_OK);
   server.silent = true;
-  const auto before = std::chrono::steady_clock::now();
   EXPECT_EQ(alloc(), SA_CLIENT_UNAVAILABLE);
-  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::milliseconds(1500));
   server.silent = false;
   EXPECT_TRUE(until([&] { return alloc() == SIMPLON_SA_OK; }));
 }
