@@ -121,7 +121,7 @@ Finding check_receive_rings(const Nic& nic, std::size_t workers) {
     what += "; the kernel had no frame to receive into " + std::to_string(uplink.fill_ring_empty) + " times";
   }
   // In zero-copy it counts attempts of the driver, which asks ahead.
-  const std::uint64_t without_frame = uplink.xdp_mode.ends_with(", copy") ? uplink.fill_ring_empty : 0;
+  const std::uint64_t without_frame = uplink.xdp_mode.find(", copy") != std::string::npos ? uplink.fill_ring_empty : 0;
   if (std::max(lost, without_frame) <= came / kLostAtLeast && uplink.control_ring_full == 0) return {id, Verdict::kOk, what, ""};
   std::string remedy = "look at busy in simplon status while it happens";
   if (workers < uplink.queues) {
@@ -184,10 +184,10 @@ Finding check_mtu(const Nic& nic) {
     return {id, Verdict::kFailed, what + ", over the limit of " + std::to_string(kLargestJumboMtu),
             "ip link set " + nic.name + " mtu " + std::to_string(kLargestJumboMtu)};
   }
-  if (nic.mtu_bytes > kLargestMtu && nic.xdp_mode && nic.xdp_mode->ends_with("jumbo")) {
+  if (nic.mtu_bytes > kLargestMtu && nic.forwarded && nic.forwarded->xdp_mode.ends_with("jumbo")) {
     return {id, Verdict::kOk, what + ": the forwarder takes packets of up to that many bytes, in several frames", ""};
   }
-  if (nic.mtu_bytes > kLargestMtu && !nic.xdp_mode && nic.xdp_error.empty()) {
+  if (nic.mtu_bytes > kLargestMtu && !nic.forwarded) {
     return {id, Verdict::kWarning, what + ": over " + std::to_string(kLargestMtu) + " the forwarder needs Linux 6.6 or newer",
             "start it and look again; on an older kernel: ip link set " + nic.name + " mtu " + std::to_string(kLargestMtu)};
   }

@@ -175,11 +175,11 @@ TEST(Doctor, Nics) {
   expect_only(facts, "nic.eth0.mtu", Verdict::kFailed, "over the limit of 3698", "ip link set eth0 mtu 3698");
   facts = healthy();
   facts.nics[0].mtu_bytes = 9300;
-  facts.nics[0].xdp_mode = "native, copy, jumbo";
+  facts.nics[0].forwarded->xdp_mode = "native, copy, jumbo";
   expect_only(facts, "nic.eth0.mtu", Verdict::kFailed, "over the limit of 9216", "ip link set eth0 mtu 9216");
   facts.nics[0].mtu_bytes = 9000;
   EXPECT_EQ(find(facts, "nic.eth0.mtu").verdict, Verdict::kOk);
-  facts.nics[0].xdp_mode = std::nullopt;
+  facts.nics[0].forwarded = std::nullopt;
   EXPECT_EQ(find(facts, "nic.eth0.mtu").verdict, Verdict::kWarning);
   facts = healthy();
   facts.nics[0].mtu_bytes = 1400;
