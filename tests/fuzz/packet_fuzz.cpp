@@ -122,9 +122,10 @@ class Gateway {
     static_cast<void>(some_->take(10'000));
   }
   void inject(forward::PortId port, const std::vector<std::uint8_t>& bytes) {
-    // At the end of the frame, so that reading behind the packet leaves the frame; every other one with usual headroom.
+    // At the end of the frame, so that reading behind the packet leaves the frame; every other one with usual headroom. An empty
+    // one begins in its frame all the same.
     const std::size_t headroom = (++count_ % 2) != 0 || bytes.size() + 256 > forward::kFrameBytes
-                                     ? forward::kFrameBytes - bytes.size()
+                                     ? forward::kFrameBytes - std::max<std::size_t>(bytes.size(), 1)
                                      : 256;
     (port.value() < 10 ? *uplinks_ : *hosts_).inject(port, bytes, headroom);
   }
