@@ -122,10 +122,10 @@ class Gateway {
     static_cast<void>(some_->take(10'000));
   }
   void inject(forward::PortId port, const std::vector<std::uint8_t>& bytes) {
-    // At the end of the frame, so that reading behind the packet leaves the frame; every other one with usual headroom. An empty
-    // one begins in its frame all the same.
-    const std::size_t headroom = (++count_ % 2) != 0 || bytes.size() + 256 > forward::kFrameBytes
-                                     ? forward::kFrameBytes - std::max<std::size_t>(bytes.size(), 1)
+    // At the end of the frame, so that reading behind the packet leaves the frame; every other one with usual headroom. A byte is
+    // left, as behind all that a port receives: what is stripped to nothing still lies in its own frame.
+    const std::size_t headroom = (++count_ % 2) != 0 || bytes.size() + 256 >= forward::kFrameBytes
+                                     ? forward::kFrameBytes - 1 - bytes.size()
                                      : 256;
     (port.value() < 10 ? *uplinks_ : *hosts_).inject(port, bytes, headroom);
   }

@@ -423,7 +423,7 @@ TEST(Truncated, AtEveryLengthIsOneNamedDrop) {
     for (std::size_t length = 0; length < packet.size(); ++length) {
       forward::MemoryIo& io = port.value() < 10 ? *rig.uplinks : *rig.hosts;
       const std::uint64_t before = rig.worker.counters().dropped();
-      ASSERT_TRUE(io.inject(port, first(packet, length), forward::kFrameBytes - length));
+      ASSERT_TRUE(io.inject(port, first(packet, length), forward::kFrameBytes - 1 - length));
       ASSERT_EQ(rig.worker.poll_once(), 1U);
       ASSERT_EQ(rig.worker.counters().dropped(), before + 1) << "port " << port.value() << " length " << length;
       ASSERT_EQ(rig.pool.available(), rig.pool.frames());
