@@ -188,6 +188,25 @@ void compare(bool fixup) {
 TEST(Express, DoesWhatTheStagesDo) { compare(false); }
 TEST(Express, DoesWhatTheStagesDoWithPartialChecksums) { compare(true); }
 
+TEST(Express, DoesNotOvertakeWhatCameToTheTunnelOverIpv6) {
+  Rig rig;
+  const SaKeys moved{0xc0000078, test_key(11, 32), true};
+  forward::SaSpec spec;
+  spec.tunnel = TunnelId{7};
+  spec.path = {Topology::ip("2001:db8:a::7"), Topology::ip("2001:db8:1::1")};
+  Topology::must(rig.tables.install_inbound(Topology::make_sa(spec, moved)));
+  rig.tables.commit();
+
+  const Bytes earlier = ipv4({"172.16.0.9", "10.1.0.5"}, udp({1000, 2000}, payload(30)));
+  const Bytes later = ipv4({"172.16.0.9", "10.1.0.5"}, udp({1000, 2000}, payload(40)));
+  const Bytes over_ipv6 = ethernet({kWanMac, kIspMac, 0x86dd},
+                                   ipv6({"2001:db8:a::7", "2001:db8:1::1", 50}, esp_seal({moved.spi, moved.key, true}, {}, earlier)));
+  const Outcome outcome = rig.send_all(kWan, {over_ipv6, rig.from_site(7, later)});
+  ASSERT_EQ(outcome.sent.size(), 2U);
+  EXPECT_EQ(Rig::to_vm(outcome.sent[0]), hop(earlier));
+  EXPECT_EQ(Rig::to_vm(outcome.sent[1]), hop(later));
+}
+
 TEST(Express, CompletesAPartialChecksum) {
   Rig rig;
   const Bytes whole = ipv4({"10.1.0.5", "10.1.0.5"}, udp({1000, 2000}, payload(30)));

@@ -91,7 +91,14 @@ static_assert(sizeof(PlainFrame) == 84);
 /// A frame that take_esp has not taken, but classify may find to be ESP.
 [[nodiscard]] bool may_be_esp(const Packet& frame) noexcept {
   const auto& headers = *reinterpret_cast<const VxlanHeaders4*>(frame.data);
-  if (frame.length < offsetof(VxlanHeaders4, vxlan) || headers.ethernet.type != wire::kEtherTypeIpv4) return false;
+  if (frame.length < offsetof(VxlanHeaders4, vxlan)) return false;
+  if (headers.ethernet.type == wire::kEtherTypeIpv6) {  // an SA that moves, or two SAs of a tunnel
+    const auto& headers6 = *reinterpret_cast<const VxlanHeaders6*>(frame.data);
+    if (frame.length < offsetof(VxlanHeaders6, vxlan)) return true;
+    return headers6.ip.next_header == wire::kProtocolEsp || headers6.ip.next_header == wire::kProtocolFragment ||
+           (headers6.ip.next_header == wire::kProtocolUdp && is_to_esp(headers6.udp));
+  }
+  if (headers.ethernet.type != wire::kEtherTypeIpv4) return false;
   return headers.ip.version_ihl != 0x45 || headers.ip.protocol == wire::kProtocolEsp ||
          (headers.ip.protocol == wire::kProtocolUdp && is_to_esp(headers.udp));
 }
