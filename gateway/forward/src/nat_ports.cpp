@@ -2,6 +2,7 @@
 #include "gateway/forward/src/nat_ports.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #include "platform/wire/ip_protocol.h"
@@ -9,8 +10,10 @@
 namespace simplon::forward {
 namespace {
 
-/// Chosen by us: how many addresses of a pool are tried for one connection.
+/// Chosen by us: how many addresses of a pool are tried for one connection; and among how many mappings of its source, the newest
+/// ones, those that the source has are looked for.
 constexpr std::uint32_t kTries = 8;
+constexpr unsigned kLooks = 64;
 
 [[nodiscard]] std::uint32_t wire_of(std::uint32_t host) noexcept { return byteswap(host); }
 [[nodiscard]] std::uint32_t source_of(const FlowKey& key) noexcept { return static_cast<std::uint32_t>(key.source.low); }
@@ -18,7 +21,7 @@ constexpr std::uint32_t kTries = 8;
 }  // namespace
 
 NatPorts::NatPorts(std::size_t mappings, NatShare share)
-    : share_(share), mappings_(mappings), buckets_(std::bit_ceil(mappings)), addresses_(kAddresses * 2), blocks_(kAddresses * kBlocks + 1) {}
+    : share_(share), mappings_(mappings), buckets_(std::bit_ceil(mappings)), newest_(std::bit_ceil(mappings)), addresses_(kAddresses * 2), blocks_(kAddresses * kBlocks + 1) {}
 
 unsigned NatPorts::class_of(std::uint8_t protocol) noexcept {
   switch (protocol) {
@@ -95,8 +98,28 @@ std::uint32_t NatPorts::add(const FlowKey& key, std::uint32_t outside, std::uint
     return 0;
   }
   std::uint32_t& head = bucket(key.context, source_of(key), key.source_port());
-  mappings_[mapping] = {key.context, source_of(key), outside, key.source_port(), outside_port, block, 1, head};
+  std::uint32_t& newest = newest_of(key.context, source_of(key));
+  mappings_[mapping] = {key.context, source_of(key), outside, key.source_port(), outside_port, block, 1, head, 0, newest};
   head = mapping;
+  if (newest != 0) mappings_[newest].newer = mapping;
+  newest = mapping;
+  return mapping;
+}
+
+std::uint32_t NatPorts::translate(const FlowKey& key, std::uint32_t owner, const Pool& pool, std::uint32_t address) noexcept {
+  const std::uint32_t first_block = blocks_of(key.domain(), address);
+  if (first_block == 0) return 0;
+  const unsigned kind = class_of(key.protocol());
+  const std::uint64_t random = mix(mix(key.source.low, key.domain()), key.hash());
+  std::uint32_t block = 0;
+  const std::uint16_t port = take_port(first_block, kind, owner, pool.blocks_per_owner, random, block);
+  if (port == 0) return 0;
+  const std::uint32_t mapping = add(key, address, port, block);
+  if (mapping == 0) {
+    const unsigned index = (port - kFirstPort) % kBlockPorts;
+    blocks_[block].taken[kind][index / 64] &= ~(std::uint64_t{1} << (index % 64));
+    if (--blocks_[block].used == 0) blocks_[block].owner = 0;
+  }
   return mapping;
 }
 
@@ -111,23 +134,24 @@ std::uint32_t NatPorts::take(const FlowKey& key, std::uint32_t owner, const Pool
       return at;
     }
   }
+  // The addresses that the source has, then others, each once.
+  std::array<std::uint32_t, kTries> tried{};
+  std::uint32_t tries = 0;
+  const auto translated = [&](std::uint32_t address) {
+    if (std::find(tried.begin(), tried.begin() + tries, address) != tried.begin() + tries) return 0U;
+    tried[tries++] = address;
+    return translate(key, owner, pool, address);
+  };
+  std::uint32_t at = newest_of(key.context, source_of(key));
+  for (unsigned looks = 0; at != 0 && looks < kLooks && tries < kTries; ++looks, at = mappings_[at].older) {
+    const Mapping& own = mappings_[at];
+    if (own.context != key.context || own.source != source_of(key) || !pool.contains(own.outside)) continue;
+    if (const std::uint32_t mapping = translated(own.outside); mapping != 0) return mapping;
+  }
   const std::uint64_t by_source = mix(key.source.low, key.domain());
-  const std::uint64_t random = mix(by_source, key.hash());
-  for (std::uint32_t i = 0; i < std::min(pool.count, kTries); ++i) {
+  for (std::uint32_t i = 0; i < pool.count && tries < kTries; ++i) {
     const auto offset = static_cast<std::uint32_t>((by_source + i) % pool.count);
-    const std::uint32_t address = wire_of(pool.first + offset);
-    const std::uint32_t first_block = blocks_of(key.domain(), address);
-    if (first_block == 0) continue;
-    std::uint32_t block = 0;
-    const std::uint16_t port = take_port(first_block, kind, owner, pool.blocks_per_owner, random, block);
-    if (port == 0) continue;
-    const std::uint32_t mapping = add(key, address, port, block);
-    if (mapping == 0) {
-      const unsigned index = (port - kFirstPort) % kBlockPorts;
-      blocks_[block].taken[kind][index / 64] &= ~(std::uint64_t{1} << (index % 64));
-      if (--blocks_[block].used == 0) blocks_[block].owner = 0;
-    }
-    return mapping;
+    if (const std::uint32_t mapping = translated(wire_of(pool.first + offset)); mapping != 0) return mapping;
   }
   return 0;
 }
@@ -165,6 +189,8 @@ void NatPorts::release(std::uint32_t mapping) noexcept {
   std::uint32_t* link = &bucket(gone.context, gone.source, gone.port);
   while (*link != mapping) link = &mappings_[*link].chain;
   *link = gone.chain;
+  (gone.newer != 0 ? mappings_[gone.newer].older : newest_of(gone.context, gone.source)) = gone.older;
+  if (gone.older != 0) mappings_[gone.older].newer = gone.newer;
   const unsigned kind = class_of(static_cast<std::uint8_t>(gone.context));
   const unsigned index = (gone.outside_port - kFirstPort) % kBlockPorts;
   Block& block = blocks_[gone.block];

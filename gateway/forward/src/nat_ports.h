@@ -46,6 +46,9 @@ class NatPorts {
     std::uint32_t block = 0;
     std::uint32_t references = 0;
     std::uint32_t chain = 0;
+    /// Of the same bucket of sources; 0: none.
+    std::uint32_t newer = 0;
+    std::uint32_t older = 0;
   };
 
   explicit NatPorts(std::size_t mappings, NatShare share = {});
@@ -91,6 +94,11 @@ class NatPorts {
   [[nodiscard]] static bool take_from(Block& block, unsigned kind, std::uint64_t random, unsigned& index) noexcept;
   [[nodiscard]] std::uint32_t add(const FlowKey& key, std::uint32_t outside, std::uint16_t outside_port,
                                   std::uint32_t block) noexcept;
+  /// A new translation to the address (as on the wire); 0: it has no port left for `owner`, or there is no room for more.
+  [[nodiscard]] std::uint32_t translate(const FlowKey& key, std::uint32_t owner, const Pool& pool, std::uint32_t address) noexcept;
+  [[nodiscard]] std::uint32_t& newest_of(std::uint64_t context, std::uint32_t source) const noexcept {
+    return newest_[mix(context, source) & (newest_.size() - 1)];
+  }
   [[nodiscard]] std::uint32_t& bucket(std::uint64_t context, std::uint32_t source, std::uint16_t port) const noexcept {
     return buckets_[mix(context, (std::uint64_t{source} << 16) | port) & (buckets_.size() - 1)];
   }
@@ -98,6 +106,8 @@ class NatPorts {
   NatShare share_;
   StableArray<Mapping> mappings_;
   StableArray<std::uint32_t> buckets_;
+  /// By source: the newest mapping.
+  StableArray<std::uint32_t> newest_;
   StableArray<Address> addresses_;
   StableArray<Block> blocks_;
   std::uint32_t free_ = 0;

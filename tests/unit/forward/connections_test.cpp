@@ -110,5 +110,22 @@ TEST(NatPorts, AReferenceKeepsTheMapping) {
   EXPECT_EQ(ports[first].outside_port, port);
 }
 
+TEST(NatPorts, ASourceStaysWithAnAddressItHas) {  // RFC 4787 REQ-2
+  NatPorts ports(4096);
+  const NatPorts::Pool pool{0x64400001, 2, 1};
+  const auto from_port = [](std::uint16_t port) {
+    FlowKey one = key(1);
+    one.ports = join_ports(port, 53);
+    return one;
+  };
+  std::vector<std::uint32_t> first;
+  for (std::uint16_t n = 0; n < NatPorts::kBlockPorts; ++n) first.push_back(ports.take(from_port(static_cast<std::uint16_t>(2000 + n)), 1, pool));
+  const std::uint32_t moved = ports.take(from_port(5000), 1, pool);
+  ASSERT_NE(moved, 0U);
+  ASSERT_NE(ports[moved].outside, ports[first[0]].outside) << "the first address has no port left";
+  for (const std::uint32_t mapping : first) ports.release(mapping);
+  EXPECT_EQ(ports[ports.take(from_port(6000), 1, pool)].outside, ports[moved].outside);
+}
+
 }  // namespace
 }  // namespace simplon::forward
