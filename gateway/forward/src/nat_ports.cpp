@@ -113,14 +113,7 @@ std::uint32_t NatPorts::translate(const FlowKey& key, std::uint32_t owner, const
   const std::uint64_t random = mix(mix(key.source.low, key.domain()), key.hash());
   std::uint32_t block = 0;
   const std::uint16_t port = take_port(first_block, kind, owner, pool.blocks_per_owner, random, block);
-  if (port == 0) return 0;
-  const std::uint32_t mapping = add(key, address, port, block);
-  if (mapping == 0) {
-    const unsigned index = (port - kFirstPort) % kBlockPorts;
-    blocks_[block].taken[kind][index / 64] &= ~(std::uint64_t{1} << (index % 64));
-    if (--blocks_[block].used == 0) blocks_[block].owner = 0;
-  }
-  return mapping;
+  return port == 0 ? 0 : add(key, address, port, block);
 }
 
 std::uint32_t NatPorts::take(const FlowKey& key, std::uint32_t owner, const Pool& pool) noexcept {
@@ -134,6 +127,7 @@ std::uint32_t NatPorts::take(const FlowKey& key, std::uint32_t owner, const Pool
       return at;
     }
   }
+  if (free_ == 0 && next_ == mappings_.size()) return 0;  // before a port is taken, and not for each address anew
   // The addresses that the source has, then others, each once.
   std::array<std::uint32_t, kTries> tried{};
   std::uint32_t tries = 0;

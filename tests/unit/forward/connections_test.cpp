@@ -127,5 +127,15 @@ TEST(NatPorts, ASourceStaysWithAnAddressItHas) {  // RFC 4787 REQ-2
   EXPECT_EQ(ports[ports.take(from_port(6000), 1, pool)].outside, ports[moved].outside);
 }
 
+TEST(NatPorts, AFullTableTakesNoPorts) {
+  NatPorts ports(4);  // the first stands for none
+  const NatPorts::Pool pool{0x64400001, 1, 1};
+  std::vector<std::uint32_t> taken;
+  for (std::uint32_t n = 1; n <= 3; ++n) taken.push_back(ports.take(key(n), 1, pool));
+  EXPECT_EQ(ports.take(key(4), 1, pool), 0U);
+  for (const std::uint32_t mapping : taken) ports.release(mapping);
+  EXPECT_NE(ports.take(key(4), 2, pool), 0U) << "the block is nobody's again";
+}
+
 }  // namespace
 }  // namespace simplon::forward
