@@ -94,7 +94,7 @@ class NatPorts {
   [[nodiscard]] static bool take_from(Block& block, unsigned kind, std::uint64_t random, unsigned& index) noexcept;
   [[nodiscard]] std::uint32_t add(const FlowKey& key, std::uint32_t outside, std::uint16_t outside_port,
                                   std::uint32_t block) noexcept;
-  /// A new translation to the address (as on the wire); 0: it has no port left for `owner`, or there is no room for more.
+  /// A new translation to the address (as on the wire); 0: it has no port left for `owner`.
   [[nodiscard]] std::uint32_t translate(const FlowKey& key, std::uint32_t owner, const Pool& pool, std::uint32_t address) noexcept;
   [[nodiscard]] std::uint32_t& newest_of(std::uint64_t context, std::uint32_t source) const noexcept {
     return newest_[mix(context, source) & (newest_.size() - 1)];

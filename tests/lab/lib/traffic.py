@@ -138,8 +138,12 @@ def listening(space, port):
 
 
 def traceroute(space, address, extra=()):
-    """The addresses of the hops, in order; None where nobody answered."""
-    text = space.out("traceroute", "-n", "-q", "1", "-w", "2", "-m", "8", *extra, address, timeout=40)
+    """The addresses of the hops, in order; None where nobody answered.
+
+    One probe at a time: Linux says "port unreachable" to one host only six times before it must wait a second
+    (icmp_ratelimit), and a traceroute that probes ahead has spent them before it knows how far the target is.
+    """
+    text = space.out("traceroute", "-n", "-q", "1", "-N", "1", "-w", "2", "-m", "8", *extra, address, timeout=40)
     hops = []
     for line in text.splitlines()[1:]:
         words = line.split()
