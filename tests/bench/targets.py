@@ -57,10 +57,11 @@ def amounts(path):
     with open(path, encoding="utf-8") as file:
         entries = json.load(file)["benchmarks"]
     for identity, what, benchmark, counter, unit, most in AMOUNTS:
-        found = [entry[counter] for entry in entries if entry["name"].startswith(benchmark + "/") and counter in entry]
+        found = [entry[counter] for entry in entries
+                 if entry["run_type"] == "iteration" and entry["name"].startswith(benchmark + "/") and counter in entry]
         if found:
-            yield {"id": identity, "case": f"{what}: {min(found):.1f} {unit}", "ours_ns": None, "rival": None, "rival_ns": None,
-                   "ratio": None, "target": f"<= {most} {unit}", "met": min(found) <= most, "ours": round(min(found), 2),
+            yield {"id": identity, "case": f"{what}: {max(found):.1f} {unit}", "ours_ns": None, "rival": None, "rival_ns": None,
+                   "ratio": None, "target": f"<= {most} {unit}", "met": max(found) <= most, "ours": round(max(found), 2),
                    "unit": unit, "repetitions": len(found)}
 
 

@@ -14,10 +14,10 @@ import tempfile
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 RELEASE = "bookworm"
-# What every Debian server has and Simplon does not need itself (apparmor is recommended by the kernel, the last four belong
-# to its standard installation and FRR recommends them), and the agent that the tests talk to.
+# What every Debian server has and Simplon does not need itself (apparmor is recommended by the kernel, the last six belong
+# to its standard installation, and packages that we need want them), and the agent that the tests talk to.
 GATEWAY = ["linux-image-cloud-amd64", "systemd-sysv", "udev", "dbus", "kmod", "apparmor", "qemu-guest-agent",
-           "python3", "ca-certificates", "bash-completion", "lsof"]
+           "python3", "ca-certificates", "bash-completion", "lsof", "logrotate", "libpam-systemd"]
 # The other machine: a stock router, and the tools of the tests. Already there, because apt is slow in emulation.
 PEER = [*GATEWAY, "charon-systemd", "strongswan-swanctl", "libstrongswan-standard-plugins", "libcharon-extra-plugins", "frr",
         "iproute2", "iputils-ping", "tcpdump", "iperf3", "python3", "traceroute", "procps", "ethtool"]

@@ -45,6 +45,18 @@ def test_doctor_of_a_healthy_gateway(machines):
     row("simplon doctor", bad or f"{len(shown)} findings, none failed, warnings: {', '.join(warned) or 'none'}", not bad)
 
 
+def test_the_host_has_an_frr_of_its_own(machines):
+    """Debian starts the one that comes with the package: ours run beside it, in their domains."""
+    edge = machines.edge
+    state = edge.sh("systemctl is-active frr", check=False).out.strip()
+    row("the host's own FRR", state, state == "active")
+    found = findings(edge)["frr.host"]
+    row("the host's own FRR: simplon doctor", found["what"][:120], found["verdict"] != "failed")
+    ours = edge.out("vtysh -N simplon-red -c 'show running-config' | grep -c '^router bgp'").strip()
+    theirs = edge.sh("vtysh -c 'show running-config' | grep -c '^router bgp'", check=False).out.strip()
+    row("routers in FRR: of domain red, of the host", f"{ours}, {theirs}", (ours, theirs) == ("1", "0"))
+
+
 def test_another_charon_has_port_500(machines):
     edge = machines.edge
     edge.sh("systemctl stop simplon-charon; systemctl start strongswan; systemctl start --no-block simplon-charon", within=180)
@@ -126,3 +138,36 @@ def test_the_whole_box_out_and_in_again(machines):
     no_loss(machines, "after the import")
     verified = edge.sh("simplon audit verify", check=False)
     row("simplon audit verify", (verified.out.strip().splitlines() or [verified.text])[-1][:120], verified.code == 0)
+
+
+def test_gates_undo_trace_and_capture(machines):
+    """What a gateway in service is asked for, under the units' sandboxes: users, seccomp, AppArmor."""
+    edge = machines.edge
+    edge.sh("sed 's/name: edge-1/name: edge-2/' /root/gateway.yaml >/root/other.yaml")
+
+    def name():
+        return json.loads(edge.out("simplon status --json", quiet=True))["gateway"]
+
+    def apply(gate, within):
+        return edge.sh(f"simplon apply --yes /root/other.yaml --gate tunnel:site-a --gate {gate} --within {within} </dev/null",
+                       within=300, check=False)
+
+    refused = apply("ping:10.1.0.99@red", "15s")
+    row("a gate that does not open", (refused.text.strip().splitlines() or [""])[-1][:120], refused.code == 1 and name() == "edge-1")
+    kept = apply("ping:10.1.0.10@red", "2m")
+    row("gates that open", (kept.text.strip().splitlines() or [""])[-1][:120], kept.code == 0 and name() == "edge-2")
+    edge.sh("simplon config undo --yes </dev/null", within=120)
+    row("simplon config undo", f"it is {name()} again", name() == "edge-1")
+    traced = edge.sh("simplon trace --from tunnel:site-a --src 10.1.0.10 --dst 10.20.0.10", check=False)
+    row("simplon trace", (traced.out.strip().splitlines() or [traced.text])[0][:120], traced.code == 0 and "vxlan_encap" in traced.out)
+    capture = edge.start("simplon capture tunnel:site-a --proto icmp --count 4 --duration 60 -w /tmp/seen.pcapng")
+    expect(lambda: traffic.ping(machines["host-a"], "10.20.0.10", count=1, wait=2, quiet=True).received and capture.finished(), 60,
+           "four pings are captured")
+    capture.wait(60).checked(edge.name)
+    magic = edge.out("od -A n -t x1 -N 4 /tmp/seen.pcapng").split()
+    row("simplon capture", f"{edge.out('stat -c %s /tmp/seen.pcapng').strip()} bytes of pcapng", magic == ["0a", "0d", "0d", "0a"])
+
+
+def test_apparmor_has_denied_nothing(machines):
+    denied = machines.edge.out("journalctl -q -b -k -o cat -g 'apparmor=.DENIED.*simplon' || true").strip()
+    row("AppArmor denied since the reboot", denied or "nothing", not denied)

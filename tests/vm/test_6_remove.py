@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Remove leaves nothing that runs, purge nothing at all but what belongs to the operator or, by policy, stays."""
+"""Remove leaves nothing that runs, installing again brings the gateway back, purge leaves nothing at all but what belongs to the
+operator or, by policy, stays."""
 from conftest import row
+from lib import traffic
 from test_1_walkthrough import CONFIGURATION
+from test_2_kernel_esp import wait_path, wait_up
+from test_3_upgrade import healthy, install
 
-PACKAGES = "simplon simplon-forwarder simplon-charon"
+PACKAGES = ("simplon", "simplon-forwarder", "simplon-charon")
 # The operator's key, and the user that Debian's policy keeps.
 KEPT = {"/etc/simplon", "/etc/simplon/site-a.psk"}
 FIND = (r"find / -xdev \( -path /proc -o -path /root -o -path /media -o -path /var/log/journal \) -prune -o -iname '*simplon*' -print;"
@@ -29,7 +33,7 @@ def test_remove(machines):
     # An operator's own FRR on the same host: ours must not touch it.
     edge.write("/etc/frr/frr.conf", "frr defaults traditional\nhostname operators-own\n")
     before = edge.out(CONFIGURATION)
-    edge.sh(f"apt-get -q remove -y {PACKAGES}", within=600)
+    edge.sh(f"apt-get -q remove -y {' '.join(PACKAGES)}", within=600)
     left = running(edge)
     left.pop("sockets", None)
     row("running after apt-get remove", left or "nothing", not left)
@@ -38,10 +42,20 @@ def test_remove(machines):
     row("kept by remove", " ".join(kept), "site-a.psk" in kept)
 
 
+def test_install_again(machines):
+    """The configuration was kept, and the host's strongSwan, which remove gave back, makes room once more."""
+    install(machines, "/media/packages/simplon", PACKAGES)
+    wait_up(machines)
+    wait_path(machines)
+    healthy(machines, "installed again")
+    result = traffic.ping(machines["vm1"], "10.1.0.10", count=5)
+    row("ping vm1 -> host-a after remove and installation", f"{result.lost} of {result.sent} lost", result.lost == 0)
+
+
 def test_purge(machines):
     edge = machines.edge
     before = edge.out(CONFIGURATION)
-    edge.sh(f"apt-get -q purge -y {PACKAGES}", within=600)
+    edge.sh(f"apt-get -q purge -y {' '.join(PACKAGES)}", within=600)
     left = running(edge)
     row("running after apt-get purge", left or "nothing", not left)
     row("configuration of strongSwan and FRR after purge", "untouched", edge.out(CONFIGURATION) == before)
