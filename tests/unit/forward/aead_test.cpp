@@ -37,31 +37,78 @@ std::vector<AeadBackend> backends() {
   return list;
 }
 
-TEST(Aead, PublishedVectors) {
-  std::ifstream file("tests/unit/forward/vectors/gcm.txt");
-  ASSERT_TRUE(file);
+struct Vector {
   std::string line;
-  int tested = 0;
-  while (std::getline(file, line)) {
-    if (line.empty() || line[0] == '#') continue;
+  Bytes key, nonce, associated, plain, sealed, tag;
+};
+
+Vector vector_of(std::istringstream& words, const std::string& line) {
+  std::string key, nonce, associated, plain, sealed, tag;
+  words >> key >> nonce >> associated >> plain >> sealed >> tag;
+  return {line, hex(key), hex(nonce), hex(associated), hex(plain), hex(sealed), hex(tag)};
+}
+
+/// The lines of a file of vectors that are no comments.
+std::vector<std::string> lines_of(const std::string& name) {
+  std::ifstream file("tests/unit/forward/vectors/" + name);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.empty() && line[0] != '#') lines.push_back(line);
+  }
+  return lines;
+}
+
+void seals_and_opens(const Vector& vector, AeadSuite suite) {
+  for (const AeadBackend backend : backends()) {
+    const auto key = AeadKey::create(suite, vector.key, backend);
+    ASSERT_TRUE(key.has_value()) << vector.line;
+    Bytes data = vector.plain;
+    Bytes tag(16);
+    (*key)->seal(vector.nonce.data(), vector.associated, data, tag.data());
+    EXPECT_EQ(data, vector.sealed) << vector.line;
+    EXPECT_EQ(tag, vector.tag) << vector.line;
+    EXPECT_TRUE((*key)->open(vector.nonce.data(), vector.associated, data, vector.tag.data())) << vector.line;
+    EXPECT_EQ(data, vector.plain) << vector.line;
+  }
+}
+
+void is_refused(const Vector& vector, AeadSuite suite) {
+  for (const AeadBackend backend : backends()) {
+    const auto key = AeadKey::create(suite, vector.key, backend);
+    ASSERT_TRUE(key.has_value()) << vector.line;
+    Bytes data = vector.sealed;
+    EXPECT_FALSE((*key)->open(vector.nonce.data(), vector.associated, data, vector.tag.data())) << vector.line;
+  }
+}
+
+TEST(Aead, PublishedVectors) {
+  const std::vector<std::string> lines = lines_of("gcm.txt");
+  EXPECT_EQ(lines.size(), 6U);
+  for (const std::string& line : lines) {
     std::istringstream words(line);
-    std::string key_text, nonce_text, aad_text, plain_text, cipher_text, tag_text;
-    words >> key_text >> nonce_text >> aad_text >> plain_text >> cipher_text >> tag_text;
-    const Bytes key_bytes_ = hex(key_text), nonce = hex(nonce_text), aad = hex(aad_text), plain = hex(plain_text);
-    for (const AeadBackend backend : backends()) {
-      const auto key = AeadKey::create(suite_of(key_bytes_.size()), key_bytes_, backend);
-      ASSERT_TRUE(key.has_value());
-      Bytes data = plain;
-      Bytes tag(16);
-      (*key)->seal(nonce.data(), aad, data, tag.data());
-      EXPECT_EQ(data, hex(cipher_text)) << line;
-      EXPECT_EQ(tag, hex(tag_text)) << line;
-      EXPECT_TRUE((*key)->open(nonce.data(), aad, data, tag.data()));
-      EXPECT_EQ(data, plain);
-      ++tested;
+    const Vector vector = vector_of(words, line);
+    seals_and_opens(vector, suite_of(vector.key.size()));
+  }
+}
+
+TEST(Aead, WycheproofVectors) {
+  for (const bool gcm : {true, false}) {
+    const std::vector<std::string> lines = lines_of(gcm ? "wycheproof_aes_gcm.txt" : "wycheproof_chacha20_poly1305.txt");
+    EXPECT_EQ(lines.size(), gcm ? 197U : 316U);
+    for (const std::string& line : lines) {
+      std::istringstream words(line);
+      std::string number, verdict;
+      words >> number >> verdict;
+      const Vector vector = vector_of(words, line);
+      const AeadSuite suite = gcm ? suite_of(vector.key.size()) : AeadSuite::kChaCha20Poly1305;
+      if (verdict == "valid") {
+        seals_and_opens(vector, suite);
+      } else {
+        ASSERT_EQ(verdict, "invalid") << line;
+        is_refused(vector, suite);
+      }
     }
   }
-  EXPECT_GE(tested, 6);
 }
 
 TEST(Aead, BackendsAgreeOnEveryLength) {
