@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Nanoseconds of CPU time per packet, in memory: the whole path, each stage, the cipher alone; the tables:
-// table_cases.cpp.
+// table_cases.cpp; both at once: live_cases.cpp.
 //
 //     Path/VxlanToEsp/512/tenants:1000/cold   512-byte inner packets of 1000 random tenants in a 64 MiB packet set
 //     Harness/64                              what the benchmark's own port costs, which is part of every path
@@ -25,6 +25,7 @@
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/stages.h"
 #include "tests/bench/cloud.h"
+#include "tests/bench/live_cases.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/table_cases.h"
 
@@ -219,6 +220,7 @@ void register_all() {
     }
   }
   register_table_cases();
+  register_live_cases();
 }
 
 }  // namespace
