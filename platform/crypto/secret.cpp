@@ -4,8 +4,6 @@
 #include <string.h>
 
 #include <algorithm>
-#include <cstdint>
-#include <cstring>
 
 namespace simplon::crypto {
 
@@ -30,20 +28,6 @@ SecretKey::~SecretKey() { wipe(bytes_.data(), bytes_.size()); }
 
 bool SecretKey::same_as(const SecretKey& other) const noexcept {
   return size_ == other.size_ && equal_in_constant_time(bytes_.data(), other.bytes_.data(), kMaxBytes);
-}
-
-bool equal_in_constant_time(const std::uint8_t* a, const std::uint8_t* b, std::size_t bytes) noexcept {
-  std::uint64_t difference = 0;
-  std::size_t i = 0;
-  for (; bytes - i >= sizeof difference; i += sizeof difference) {
-    std::uint64_t left;
-    std::uint64_t right;
-    std::memcpy(&left, a + i, sizeof left);
-    std::memcpy(&right, b + i, sizeof right);
-    difference |= left ^ right;
-  }
-  for (; i < bytes; ++i) difference |= static_cast<std::uint64_t>(a[i] ^ b[i]);
-  return difference == 0;
 }
 
 }  // namespace simplon::crypto
