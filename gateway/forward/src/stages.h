@@ -11,7 +11,8 @@ struct Packet;
 struct Transit;
 
 // The stages, in packet order. Each takes its queue of the burst, and puts every packet of it into another queue or drops
-// it. No allocation, lock, system call or log line. Their order is in pipeline.h.
+// it. No allocation, system call or log line; locks only around what several workers share: spare frames and slots (FramePool), replay
+// windows (sa_sharing.h). Their order is in pipeline.h.
 
 /// What was received: plain frames of VPCs to `express`, all else to `received`. Not of a watched worker.
 void express_in(Burst& burst, std::span<const Packet> frames) noexcept;
