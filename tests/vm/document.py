@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs the code blocks of a page of docs/, so that the page stays true. What a block's first line says:
+"""Runs the code blocks of a page of docs/ (or of README.md), so that the page stays true. What a block's first line says:
 
     ```sh edge-1                          run there, must exit 0
     ```yaml edge-1:/root/gateway.yaml     becomes that file there (any language)
     ```text                               the output of the block before; `...` stands for anything
 
-A block with an expected output is repeated until the output is that, as a reader would look again.
+A rendered page hides that line, so the text before the block must end with the same: "On edge-1:", or
+"On edge-1, file `/root/gateway.yaml`:". A block with an expected output is repeated until the output is that, as a reader would look again.
 """
 import dataclasses
 import pathlib
@@ -13,9 +14,11 @@ import re
 
 from lib.expect import NotReached, expect
 
-DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
 BLOCK_WITHIN = 600  # apt-get install takes half a minute on an idle machine and many on a busy one
 FENCE = re.compile(r"^```(.*)$")
+PLACE = re.compile(r"(?:^|\s)On (\S+?)(?:, file `([^`]+)`)?:$")
 
 
 class DocumentError(AssertionError):
@@ -32,16 +35,32 @@ class Block:
     expected: str = ""
 
 
+def source(page):
+    """The file of a page: of docs/, else of the whole tree."""
+    return DOCS / page if (DOCS / page).exists() else ROOT / page
+
+
+def check_place(page, block, said):
+    """Readers see where a block belongs, and it is where it runs."""
+    place = PLACE.search(said)
+    if not place or (place.group(1), place.group(2) or "") != (block.where, block.path):
+        wanted = f"On {block.where}, file `{block.path}`:" if block.path else f"On {block.where}:"
+        raise DocumentError(f"{source(page).relative_to(ROOT)}:{block.line}: the text before this block must end with {wanted!r}, not {said[-80:]!r}")
+
+
 def blocks(page):
-    """The blocks of docs/`page`, in order."""
-    found, chapter, opened = [], "", None
-    for number, line in enumerate((DOCS / page).read_text().splitlines(), 1):
+    """The blocks of a page, in order."""
+    found, chapter, opened, said = [], "", None, ""
+    name = source(page).relative_to(ROOT)
+    for number, line in enumerate(source(page).read_text().splitlines(), 1):
         fence = FENCE.match(line)
         if opened is None and line.startswith("## "):
             chapter = line[3:]
         if not fence:
             if opened:
                 opened[2].append(line)
+            elif line.strip():
+                said = line.rstrip()
         elif opened is None:
             opened = (number, fence.group(1).split(), [])
         else:
@@ -52,15 +71,18 @@ def blocks(page):
                 continue  # a drawing
             if info == ["text"] and found and not found[-1].expected:
                 found[-1].expected = text
-            elif len(info) == 2 and ":" in info[1]:
+                continue
+            if len(info) == 2 and ":" in info[1]:
                 where, path = info[1].split(":", 1)
                 found.append(Block(start, chapter, where, text, path=path))
             elif len(info) == 2 and info[0] == "sh":
                 found.append(Block(start, chapter, info[1], text))
             else:
-                raise DocumentError(f"docs/{page}:{start}: nobody knows where to run this block: {' '.join(info)!r}")
+                raise DocumentError(f"{name}:{start}: nobody knows where to run this block: {' '.join(info)!r}")
+            check_place(page, found[-1], said)
+            said = ""
     if not found:
-        raise DocumentError(f"docs/{page} has no blocks to run")
+        raise DocumentError(f"{name} has no blocks to run")
     return found
 
 
@@ -90,5 +112,5 @@ def run_block(page, block, machines, within=BLOCK_WITHIN):
         else:
             once()
     except (AssertionError, NotReached) as error:
-        raise DocumentError(f"docs/{page}:{block.line} on {block.where}:\n{block.text}\n{error}\n{last[0][-1500:]}") from error
+        raise DocumentError(f"{source(page).relative_to(ROOT)}:{block.line} on {block.where}:\n{block.text}\n{error}\n{last[0][-1500:]}") from error
     return last[0]

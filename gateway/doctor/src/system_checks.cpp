@@ -288,7 +288,7 @@ void check_units(const Facts& facts, Findings& findings) {
                           "apt-get install " + (unit == "simplond.service" ? std::string("simplon") : unit.substr(0, unit.find('.')))});
     } else {
       findings.push_back({id, Verdict::kFailed, unit + " is " + state,
-                          "systemctl start " + unit + "; if it fails: journalctl -u " + unit});
+                          "systemctl start " + unit + "; if it does not run then: journalctl -u " + unit});
     }
   }
 }
