@@ -123,17 +123,6 @@ def test_first_ping(machines):
     row("docs/walkthrough.md", f"{len(done)} blocks ran as printed", not missed)
 
 
-def test_the_readme_has_the_same_configuration(machines):
-    """docs/operations.md shows the document of the walk-through."""
-    wanted = next(block.text for block in document.blocks(PAGE) if block.path.endswith("gateway.yaml"))
-    shown = re.search(r"```yaml\n(gateway:.*?)```", (document.DOCS / "operations.md").read_text(), re.DOTALL)
-
-    def bare(text):
-        return [line.split("#")[0].rstrip() for line in text.splitlines()]
-
-    row("docs/operations.md", "same document", shown and bare(shown.group(1)) == bare(wanted))
-
-
 def test_pings_of_many_sizes(machines):
     for source, target, address in (("host-a", "vm1", "10.20.0.10"), ("vm1", "host-a", "10.1.0.10")):
         for size in (84, 1300, 1380, 1400, 1420, 1450, 1500, 4000, 9000):
