@@ -128,14 +128,18 @@ class CheckIkePorts(Host):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertNotIn("restart", self.told())
 
+    def owner(self):
+        """Lines of shell: somebody has both ports until descriptor 3 is closed."""
+        program = ("import socket, sys, time\nheld = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]\n"
+                 "held[0].bind(('', 500)); held[1].bind(('', 4500))\nprint('bound', flush=True)\nsys.stdin.read()")
+        self.file("owner.py", program)
+        return ("ip link set lo up", f"mkfifo {self.folder}/open {self.folder}/bound",
+                f"/usr/bin/python3 {self.folder}/owner.py <{self.folder}/open >{self.folder}/bound & owner=$!; exec 3>{self.folder}/open",
+                f"read line <{self.folder}/bound")
+
     def test_taken(self):
         """Both sockets of one process: named once; the waiting is left to the other unit."""
-        owner = ("import socket, sys, time\nheld = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]\n"
-                 "held[0].bind(('', 500)); held[1].bind(('', 4500))\nprint('bound', flush=True)\nsys.stdin.read()")
-        self.file("owner.py", owner)
-        done = self.check("ip link set lo up", f"mkfifo {self.folder}/open {self.folder}/bound",
-                          f"/usr/bin/python3 {self.folder}/owner.py <{self.folder}/open >{self.folder}/bound & exec 3>{self.folder}/open",
-                          f"read line <{self.folder}/bound")
+        done = self.check(*self.owner())
         self.assertEqual(done.returncode, 1)
         first, second = done.stderr.splitlines()
         self.assertRegex(first, r"^UDP port 500 or 4500 is taken by python3 \(process \d+\): two IKE daemons cannot share a host$")
@@ -149,6 +153,16 @@ class CheckIkePorts(Host):
         self.assertEqual(done.returncode, 1)
         self.assertIn("UDP port 500 is left to strongswan-starter.service", done.stderr)
         self.assertIn("systemctl disable --now strongswan-starter.service", done.stderr)
+
+    def test_waiting_ends_when_the_ports_are_free(self):
+        self.program("sleep", f"#!/bin/sh\necho slept >>{self.folder}/told\nexec /bin/sleep 0.1\n")
+        done = self.run_here("sh", "-ec", "\n".join([
+            *self.owner(), f"{self.folder}/lib/check-ike-ports --wait 3>&- & waiting=$!",
+            f"until [ $(grep -c slept {self.folder}/told) -gt 1 ]; do /bin/sleep 0.05; done; cat {self.folder}/told >&2",
+            "exec 3>&-; wait $owner; wait $waiting"]))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("start", done.stderr, "while they were taken")
+        self.assertTrue(self.told().endswith("--no-block start simplon-charon.service\n"), self.told())
 
     def test_waiting_ends_when_the_reason_does(self):
         self.enabled("strongswan-starter.service")
