@@ -406,7 +406,7 @@ void add_forwarder_problems(const GatewayConfig& config, const ipc::Stats& stats
                             std::vector<control::Problem>& problems) {
   for (const auto& uplink : stats.uplinks) {
     if (!uplink.error.empty()) {
-      problems.push_back({"uplink " + uplink.interface, uplink.error, ""});
+      problems.push_back({"uplink " + uplink.interface, uplink.error, "it is tried again every second; simplon doctor looks at the NIC"});
     } else if (!uplink.up) {
       problems.push_back({"uplink " + uplink.interface, "the link is down", "ip link show " + uplink.interface});
     }
