@@ -26,7 +26,7 @@ namespace simplon::cli {
 namespace {
 
 namespace http = boost::beast::http;
-const std::string kRemedy = "systemctl status simplond; journalctl -u simplond";
+constexpr const char* kRemedy = "systemctl status simplond; journalctl -u simplond";
 constexpr std::uint64_t kMaxReplyBytes = 512U << 20;
 
 std::string post_request(const std::string& target, const nlohmann::json& body) {
@@ -71,7 +71,7 @@ Result<nlohmann::json> ApiClient::stream(const std::string& target, const nlohma
   auto connected = sys::connect_unix(socket_, SOCK_STREAM, true);
   if (!connected) {
     return fail(ErrorCode::kUnavailable, "simplond is not reachable: " + connected.error().what,
-                kRemedy + "; one that listens elsewhere: --socket PATH");
+                std::string(kRemedy) + "; one that listens elsewhere: --socket PATH");
   }
   const int fd = connected->get();
   const std::string request = post_request(target, body);
@@ -122,7 +122,7 @@ Result<nlohmann::json> ApiClient::exchange(const std::string& request, bool& ret
   auto connected = sys::connect_unix(socket_, SOCK_STREAM, true);
   if (!connected) {
     return fail(ErrorCode::kUnavailable, "simplond is not reachable: " + connected.error().what,
-                kRemedy + "; one that listens elsewhere: --socket PATH");
+                std::string(kRemedy) + "; one that listens elsewhere: --socket PATH");
   }
   const int fd = connected->get();
   const auto started = Clock::now();

@@ -102,7 +102,7 @@ void add_change_options(Commands& commands, CLI::App* app, ChangeOptions& option
 }
 
 void add_base_option(CLI::App* app, ChangeOptions& options, const std::string& otherwise) {
-  app->add_option("--base", options.base, "refused unless this is the current version; default: " + otherwise)->type_name("VERSION");
+  app->add_option("--base", options.base, "refused unless VERSION is current; default: " + otherwise)->type_name("VERSION");
 }
 
 int apply_request(const Session& session, const ChangeOptions& options, Change change) {

@@ -148,7 +148,7 @@ using Options = std::shared_ptr<ConfigOptions>;
 void declare_apply(Commands& commands, CLI::App* apply, const Options& options) {
   commands.values(apply->add_option("FILE", options->file, "YAML document; - reads standard input")->required(),
                   Values::kFiles);
-  add_base_option(apply, options->change, "the one in the first line of FILE, as `simplon config show` writes it");
+  add_base_option(apply, options->change, "that in FILE's first line");
   add_change_options(commands, apply, options->change);
   commands.on(apply, [&session = commands.session(), options] { return apply_file(session, *options); });
 }
@@ -177,7 +177,7 @@ void declare_versions(Commands& commands, CLI::App& config, const Options& optio
   commands.values(undo->add_option("VERSION", options->version, "see `simplon config history`"), Values::kVersions);
   commands.values(undo->add_option("--to", options->version, "the same")->type_name("VERSION"),
                   Values::kVersions);
-  add_base_option(undo, options->change, "the one that was shown at a terminal, else any");
+  add_base_option(undo, options->change, "what was shown, or any");
   add_change_options(commands, undo, options->change);
   commands.on(undo, [&session, options] { return undo_change(session, *options); });
 }

@@ -224,7 +224,7 @@ void declare_archive(Commands& commands, CLI::App& config) {
   in->add_flag("--without-secrets", options->without_secrets, "leave the secret files of this machine as they are");
   commands.values(in->add_option("--passphrase-file", options->passphrase_file, "mode 0600; default: ask")->type_name("PATH"),
                   Values::kFiles);
-  add_base_option(in, options->change, "the one that was shown at a terminal, else any");
+  add_base_option(in, options->change, "what was shown, or any");
   add_change_options(commands, in, options->change);
   commands.on(in, [&session, options] { return import_box(session, *options); });
 }
