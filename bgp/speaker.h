@@ -116,6 +116,9 @@ class Speaker {
     std::uint16_t fpm_port = 2620;
     /// How long FPM must be silent after a (re)connect before stale routes are swept.
     std::chrono::milliseconds sweep_idle{1500};
+    /// A daemon that runs but has not answered on its vty socket for so long is ended and started again. Chosen as FRR's own
+    /// watchfrr does: a bgpd that works off a large table is silent for seconds.
+    std::chrono::milliseconds hung_after{90000};
     /// Starts and stops the daemons; detached processes if unset.
     std::shared_ptr<sys::ServiceSupervisor> supervisor;
   };

@@ -35,7 +35,8 @@
 // instance of a former simplond is the same code as the second `reconcile` of this one.
 //
 // `watch` looks every second: a dead daemon is started again (it reads its stored file by itself, so its sessions
-// come back without us), with a pause that doubles up to 30 s. It also answers the question FPM leaves open, whether
+// come back without us), with a pause that doubles up to 30 s. One that runs and does not answer any more is ended first:
+// stop it in a debugger for longer than `hung_after` and it is another process. It also answers the question FPM leaves open, whether
 // silence means "the dump is complete": only once bgpd is attached to zebra. When zebra was restarted under a running
 // bgpd, bgpd attaches again after 10 s and then announces nothing (FRR expects watchfrr to restart it as well); it is made
 // to announce again, which flaps no session. All that time the old routes stay valid.
@@ -58,6 +59,10 @@ constexpr auto kPoll = 20ms;
 constexpr auto kWatchInterval = 1s;
 constexpr auto kWatchIntervalWaiting = 250ms;
 constexpr auto kMaxRestartPause = 30s;
+// So often in `hung_after` a daemon is asked for a sign of life; so many in a row it has to miss: we may have been stopped
+// ourselves.
+constexpr int kProbes = 9;
+constexpr int kMissedProbes = 3;
 constexpr auto kMd5Memory = 30s;
 
 constexpr off_t kMaxLogBytes = 1 << 20;
@@ -165,6 +170,12 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
       status.problem = std::string(to_string(daemon)) + " of " + netns_ + " does not run";
       status.hint = wanted_ ? "it is started again; its output: " + processes_.output_of(daemon)
                             : "it has not been configured yet";
+    }
+    for (const auto& [daemon, answers] : answers_) {
+      if (answers.missed == 0 || !status.running) continue;
+      status.problem = std::string(to_string(daemon)) + " of " + netns_ + " runs but does not answer";
+      status.hint = "after " + std::to_string(options_.hung_after / 1s) + " s of that it is ended and started again; its output: " +
+                    processes_.output_of(daemon);
     }
     if (!wanted_) co_return status;
     const SpeakerSpec spec = *wanted_;  // may change while this coroutine waits
@@ -292,12 +303,45 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
         co_return false;
       }
     }
+    co_await end_hung();
     if (feed_->waits_for_source()) {
       auto guard = co_await mutex_.lock();
       if (!wanted_ || closed_) co_return true;
       co_await check_source();
     }
     co_return true;
+  }
+
+  /// Asks each daemon for a sign of life, from time to time; ends what has given none for too long.
+  asio::awaitable<void> end_hung() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_probe_) co_return;
+    next_probe_ = now + options_.hung_after / kProbes;
+    for (const auto daemon : kFrrDaemons) {
+      const auto process = processes_.running(daemon);
+      if (!process) {
+        answers_.erase(daemon);
+        continue;
+      }
+      const std::string path = processes_.vty_path(daemon);
+      const auto vty = co_await VtyClient::connect(executor(), path, kStatusTimeout);
+      if (closed_) co_return;
+      auto& answers = answers_[daemon];
+      answers.missed = vty ? 0 : answers.missed + 1;
+      if (vty || answers.process != *process) {
+        answers.process = *process;
+        answers.last = std::chrono::steady_clock::now();
+      }
+      const auto silence = std::chrono::steady_clock::now() - answers.last;
+      if (answers.missed < kMissedProbes || silence < options_.hung_after) continue;
+      auto guard = co_await mutex_.lock();
+      if (!wanted_ || closed_) co_return;
+      if (processes_.running(daemon) != process) continue;
+      spdlog::error("{} of {} runs but has not answered for {} s; it is ended and started again", to_string(daemon), netns_,
+                    options_.hung_after / 1s);
+      auto ended = co_await end(daemon);
+      if (!ended) spdlog::error("FRR of {}: {}", netns_, ended.error().message());
+    }
   }
 
   /// Tells the feed when the routes of bgpd are on their way. Holds the mutex.
@@ -436,6 +480,14 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
   std::optional<SpeakerSpec> wanted_;
   /// The zebra that bgpd was last made to announce to.
   sys::ProcessId announced_to_;
+  struct Answers {
+    sys::ProcessId process;
+    /// The last one, or when the process was seen first.
+    MonoTime last{};
+    int missed = 0;
+  };
+  std::map<FrrDaemon, Answers> answers_;
+  MonoTime next_probe_{};
   bool watching_ = false;
   bool closed_ = false;
 };

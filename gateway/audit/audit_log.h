@@ -111,6 +111,8 @@ struct VerifyOptions {
   std::string key;
   /// Default: audit.head beside the log.
   std::string head;
+  /// Told of each line before it is checked: how many were.
+  std::function<void(const std::string& file, std::uint64_t lines)> on_line;
 };
 
 /// Checks every line: signature, number, hash of the line before, and the head. A changed byte is one fault, at its

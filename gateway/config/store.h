@@ -117,6 +117,19 @@ class Store {
     /// Older versions to begin the history with, oldest first. Only for a store that never had one (kConflict).
     std::vector<StoredDocument> history;
   };
+  struct UndoRequest {
+    Author who;
+    /// A version; otherwise the parent of the current one, or what the probation reverts to.
+    std::optional<std::uint64_t> to;
+    /// Why a probation ends, for the history.
+    std::string reason;
+    /// Added to "undo: back to version N".
+    std::string comment;
+    /// As of a commit.
+    std::optional<std::chrono::seconds> confirm_within;
+    bool confirm_required = true;
+    std::vector<std::string> gates;
+  };
   /// A version that is on disk, complete, and not current: `commit` or `discard` it. A crash discards it.
   struct Staged {
     Version version;
@@ -158,9 +171,8 @@ class Store {
   /// one. Errors: kConflict if there is nothing to go back to.
   [[nodiscard]] Result<StoredDocument> undo_target(std::optional<std::uint64_t> to = {}) const;
   /// Goes back: stores the target's text as a new version, so history only grows; ends a probation. A second undo goes
-  /// one further back. `reason`: of the end of a probation, for the history.
-  [[nodiscard]] Result<Staged> stage_undo(const Author& who, std::optional<std::uint64_t> to = {},
-                                          const std::string& reason = {});
+  /// one further back. What ends a probation has none of its own: kConflict.
+  [[nodiscard]] Result<Staged> stage_undo(const UndoRequest& request);
   /// `stage_undo` and `commit`.
   [[nodiscard]] Result<Version> undo(const Author& who, std::optional<std::uint64_t> to = {},
                                      const std::string& reason = {});

@@ -18,8 +18,10 @@
 #include "bgp/speaker.h"
 #include "gateway/config/model.h"
 #include "gateway/control/ping.h"
+#include "gateway/ipc/table_client.h"
 #include "ipsec/tunnel_manager.h"
 #include "platform/base/clock.h"
+#include "platform/base/ids.h"
 #include "platform/base/result.h"
 #include "platform/net/ip_address.h"
 
@@ -32,7 +34,7 @@ inline constexpr std::size_t kMaxGates = 16;
 struct Gate {
   enum class Kind : std::uint8_t {
     kBgp,     ///< the neighbor's session is Established
-    kTunnel,  ///< the tunnel has a CHILD_SA
+    kTunnel,  ///< the tunnel has a CHILD_SA, and the forwarder its SAs both ways
     kPing,    ///< the address answers an ICMP echo from the domain's namespace
   };
 
@@ -80,11 +82,13 @@ class GateWatch {
   struct Parts {
     boost::asio::io_context& io;
     ipsec::TunnelManager& tunnels;
+    ipc::TableClient& forwarder;
     Pinger& pinger;
     const Clock& clock;
     /// nullptr if the domain has none.
     std::function<std::shared_ptr<bgp::Speaker>(const std::string& domain)> speaker;
     std::function<std::string(const std::string& domain)> netns;
+    std::function<std::optional<TunnelId>(const std::string& tunnel)> tunnel_id;
   };
 
   explicit GateWatch(Parts parts);

@@ -61,6 +61,11 @@ struct Problem {
 
 struct ApplyCommand {
   std::string document;
+  /// An undo, instead of the document: back to a version, or, without one, to the one before.
+  struct Undo {
+    std::optional<std::uint64_t> to;
+  };
+  std::optional<Undo> undo;
   std::optional<std::uint64_t> base_version;
   std::string comment;
   /// Goes back after this time unless `confirm` follows.
@@ -98,17 +103,12 @@ struct ApplyOutcome {
   /// Current one; a dry run leaves it.
   std::uint64_t version = 0;
   std::uint64_t previous = 0;
+  /// Of an undo: the version that is back; 0: the empty configuration.
+  std::uint64_t restored = 0;
   config::Diff diff;
   /// Findings about the document, and processes that are away and get their part later.
   std::vector<config::Issue> warnings;
   ApplyTiming timing;
-};
-
-struct UndoOutcome {
-  std::uint64_t version = 0;
-  std::uint64_t restored = 0;
-  config::Diff diff;
-  std::vector<config::Issue> warnings;
 };
 
 /// A probation that ended by itself.
@@ -174,8 +174,6 @@ class Reconciler {
   void start();
 
   [[nodiscard]] boost::asio::awaitable<Transaction<ApplyOutcome>> apply(ApplyCommand command);
-  [[nodiscard]] boost::asio::awaitable<Transaction<UndoOutcome>> undo(config::Author who,
-                                                                  std::optional<std::uint64_t> to);
   /// Ends the probation of the current version and returns its number. Errors: kConflict if there is none, it is too
   /// late, or a gate fails.
   [[nodiscard]] boost::asio::awaitable<Result<std::uint64_t>> confirm();
@@ -189,6 +187,8 @@ class Reconciler {
   [[nodiscard]] bool speaker_synchronized(std::string_view domain) const;
   /// Of the version on probation, as of the latest look.
   [[nodiscard]] std::vector<GateState> gates() const { return gates_.states(); }
+  /// The namespace of a domain is this and its name.
+  [[nodiscard]] const std::string& netns_prefix() const noexcept { return options_.netns_prefix; }
   /// Why the secret of this tunnel cannot be read; nothing if it can.
   [[nodiscard]] const Error* secret_problem(const std::string& tunnel) const;
   /// Of the reconciliation; what the parts observe about themselves is not in here.
@@ -235,6 +235,14 @@ class Reconciler {
   [[nodiscard]] std::string netns_of(const std::string& domain) const { return options_.netns_prefix + domain; }
   [[nodiscard]] bool may_sweep() const;
   [[nodiscard]] Result<GatewayConfig> read_stored(const config::StoredDocument& stored) const;
+  /// What the command wants to be current.
+  struct Target {
+    GatewayConfig config;
+    std::vector<config::Issue> warnings;
+    std::uint64_t restored = 0;
+  };
+  [[nodiscard]] Transaction<Target> target_of(const ApplyCommand& command) const;
+  [[nodiscard]] Result<config::Store::Staged> stage(ApplyCommand& command, std::vector<std::string> gates);
   void schedule_retry();
 
   // Kept by the background coroutine too: tells it that we are gone.

@@ -183,8 +183,11 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
         co_return co_await backend.audit(static_cast<std::size_t>(request.last.value_or(50)));
       case ipc::ApiCall::kConfirm:
         co_return co_await backend.confirm(author_of(peer.uid));
-      case ipc::ApiCall::kUndo:
-        co_return co_await backend.undo(author_of(peer.uid), request.to);
+      case ipc::ApiCall::kUndo: {
+        ApplyRequest change = change_of(request, peer);
+        change.to = request.to;
+        co_return co_await backend.undo(std::move(change));
+      }
       case ipc::ApiCall::kTunnels:
         co_return co_await backend.tunnels();
       case ipc::ApiCall::kTunnelUp:

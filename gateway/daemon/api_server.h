@@ -65,6 +65,8 @@ struct ApplyRequest {
   config::Author who;
   /// Of an import, instead of the document.
   std::string archive;
+  /// Of an undo: a version; nothing: the one before.
+  std::optional<std::uint64_t> to;
 };
 
 enum class TunnelAction : std::uint8_t { kUp, kDown, kRekeyChild, kRekeyIke };
@@ -83,7 +85,7 @@ class ApiBackend {
   virtual boost::asio::awaitable<ApiResult> check(std::string document) = 0;
   virtual boost::asio::awaitable<ApiResult> apply(ApplyRequest request) = 0;
   virtual boost::asio::awaitable<ApiResult> confirm(config::Author who) = 0;
-  virtual boost::asio::awaitable<ApiResult> undo(config::Author who, std::optional<std::uint64_t> to) = 0;
+  virtual boost::asio::awaitable<ApiResult> undo(ApplyRequest request) = 0;
   virtual boost::asio::awaitable<ApiResult> tunnels() = 0;
   virtual boost::asio::awaitable<ApiResult> tunnel_action(config::Author who, std::string name,
                                                        TunnelAction action) = 0;

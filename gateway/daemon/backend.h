@@ -56,7 +56,7 @@ class Backend final : public ApiBackend {
   boost::asio::awaitable<ApiResult> check(std::string document) override;
   boost::asio::awaitable<ApiResult> apply(ApplyRequest request) override;
   boost::asio::awaitable<ApiResult> confirm(config::Author who) override;
-  boost::asio::awaitable<ApiResult> undo(config::Author who, std::optional<std::uint64_t> to) override;
+  boost::asio::awaitable<ApiResult> undo(ApplyRequest request) override;
   boost::asio::awaitable<ApiResult> tunnels() override;
   boost::asio::awaitable<ApiResult> tunnel_action(config::Author who, std::string name, TunnelAction action) override;
   boost::asio::awaitable<ApiResult> vpcs() override;

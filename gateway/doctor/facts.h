@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -78,6 +79,8 @@ struct Clock {
   /// Seconds since 1970.
   std::int64_t now = 0;
   std::optional<bool> synchronized;
+  /// When the current version of the configuration was applied, as its history says.
+  std::optional<std::int64_t> newest_version;
 };
 
 /// What simplond says, if it answers.
@@ -87,6 +90,8 @@ struct Gateway {
   GatewayConfig config;
   bool forwarder_up = false;
   bool charon_up = false;
+  /// When the current version was applied, in seconds since 1970.
+  std::optional<std::int64_t> applied_at;
 };
 
 struct Facts {
@@ -121,7 +126,11 @@ struct Facts {
   /// As set in the environment, and whether it exists here.
   std::string locale;
   bool locale_exists = true;
+  /// The kernel has it; and it is off on the interfaces of the host, which says nothing about the namespaces of domains.
   bool ipv6 = true;
+  bool host_ipv6_off = false;
+  /// What programs may still get without swapping.
+  std::optional<std::uint64_t> available_memory_bytes;
   std::optional<bool> apparmor;
   /// Processes of ours that no profile confines: their names.
   std::vector<std::string> unconfined;
@@ -139,9 +148,12 @@ struct GatherOptions {
   /// From the status reply; uplinks by interface.
   std::map<std::string, ForwardedUplink> uplinks;
   std::vector<Worker> workers;
+  /// Told what is looked at next, where that may take time.
+  std::function<void(const char* subject)> on_step;
 };
 
-/// Looks at everything, in the network namespace we run in. Reads only. Cost: some tens of milliseconds.
+/// Looks at everything, in the network namespace we run in. Reads only. Cost: some tens of milliseconds, and as long as
+/// dpkg, systemd and polkit take to answer.
 [[nodiscard]] Facts gather(const GatherOptions& options);
 
 }  // namespace simplon::doctor

@@ -97,14 +97,15 @@ int main(int argc, char** argv) {
                "Runs in the network namespace of the underlay.",
                "simplon-forwarder"};
   app.set_version_flag("--version", options.software);
-  app.add_option("--run-dir", options.run_dir, "Directory of forwarder.sock and sa.sock")->capture_default_str();
-  app.add_option("--log-level", level, "trace, debug, info, warn or error")->capture_default_str();
+  app.add_option("--run-dir", options.run_dir, "Directory of forwarder.sock and sa.sock")->type_name("PATH")->capture_default_str();
+  app.add_option("--log-level", level, "How much is logged: trace, debug, info, warn or error")->type_name("LEVEL")->capture_default_str();
   app.add_option("--workers", workers, "Threads that forward: a number, or auto for one per CPU")
       ->capture_default_str()
       ->type_name("N|auto");
   app.add_option("--worker-cpus", cpus, "CPUs that the workers are bound to, in their order, for example 2-5,8")
       ->type_name("LIST");
   app.add_option("--frames", options.frames, "Packet buffers, 4 KiB each; as many as the workers need if not given")
+      ->type_name("COUNT")
       ->check(CLI::Range(std::size_t{4096}, std::size_t{1} << 20));
   app.add_option("--xdp-forwarding", options.xdp_forwarding,
                  "Whether the XDP programs of the uplinks forward from VPC to VPC by themselves: on or off")

@@ -46,7 +46,7 @@
 //   ACCOUNTING {"received": int, "originated": int, "sent": int, "punted": int, "dropped": int}; WORKER: schemas/status.schema.json
 //
 // GET /v1/config[?version=N]
-//   {VERSION, "document": str (YAML), "pending": PENDING?} With nothing ever applied: version 0 and document "".
+//   {VERSION, "current": int, "document": str (YAML), "pending": PENDING?} With nothing ever applied: version 0 and document "".
 //   VERSION    "version": int, "when": time?, "who": str, "uid": int?, "comment": str, "hash": str, "parent": int,
 //              "outcome": "committed" | "unconfirmed" | "reverted", "outcome_reason": str
 // GET /v1/config/history
@@ -66,11 +66,12 @@
 //    "timing": {"read_ms": float, "compare_ms", "stage_ms", "compile_ms", "program_ms", "commit_ms"}, DIFF}
 //   With gates and without confirm_seconds the version stays as soon as all gates have held, and goes back after
 //   gate_seconds (60) otherwise: its "outcome" tells.
-//   409 when base_version is not the current version, or while another change waits for its confirmation.
+//   409 when base_version is not the current version ("what" says who changed it when), or while another change waits for its confirmation.
 // POST /v1/config/confirm   {}
 //   {"confirmed": true, "version": int}
-// POST /v1/config/undo      {"to": int?}
-//   {"version": int, "restored": int, "warnings": [...], DIFF}
+// POST /v1/config/undo      {"to": int?}, and what apply has besides the document
+//   As apply, and "restored": int (the version that is back; 0: the empty configuration). It ends a probation, and takes
+//   no confirm_seconds and no gates then (409).
 //
 // GET /v1/config/export[?history=1]
 //   {"archive": str (gateway/config/archive.h, without secrets), "version": int, "secret_files": [path, ...]}

@@ -348,6 +348,7 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
       if (!has_document) return refuse(400, "'document' is missing");
       break;
     case ApiCall::kUndo:
+      read_change(reader, request);
       reader.read("to", request.to);
       break;
     case ApiCall::kTunnelRekey:

@@ -67,11 +67,15 @@ bool shown(const CLI::App& app, const CLI::Option& option) {
   return !option.get_group().empty() && (app.get_parent() == nullptr || &option != app.get_help_ptr());
 }
 
+/// Begins with a capital, unless the first word is a name or literal: those ("mTLS", "frr.conf", "vpc:NAME", "syn,ack",
+/// "charon's") are no plain words. One that is made of letters only ("auto or udp") cannot be told from a word: do not
+/// begin a description with it.
 std::string sentence(std::string text) {
-  if (text.empty()) return text;
-  // "YAML", "mTLS": what is no plain word stays as it is.
-  const bool plain = text.size() > 1 && text[0] >= 'a' && text[0] <= 'z' && !(text[1] >= 'A' && text[1] <= 'Z');
-  if (plain) text[0] = static_cast<char>(text[0] - 'a' + 'A');
+  const auto lower = [](char c) { return c >= 'a' && c <= 'z'; };
+  const auto end = std::find_if_not(text.begin(), text.end(), lower);
+  const bool lists = end != text.end() && *end == ',';
+  const bool plain = end == text.end() || *end == ' ' || *end == ';' || (*end == ':' && end + 1 != text.end() && end[1] == ' ');
+  if (!text.empty() && end != text.begin() && plain && !lists) text[0] = static_cast<char>(text[0] - 'a' + 'A');
   return text;
 }
 

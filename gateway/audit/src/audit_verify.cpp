@@ -150,6 +150,7 @@ Result<Verdict> verify(const VerifyOptions& options) {
     if (!text) return Unexpected(text.error());
     std::string_view rest = *text;
     for (std::size_t number = 1; !rest.empty(); ++number) {
+      if (options.on_line) options.on_line(file, verdict.lines);
       const auto end = rest.find('\n');
       checker.check(file, number, rest.substr(0, end));
       if (end == std::string_view::npos) {

@@ -26,6 +26,7 @@ namespace simplon::cli {
 namespace {
 
 namespace http = boost::beast::http;
+constexpr const char* kRemedy = "systemctl status simplond; journalctl -u simplond";
 constexpr std::uint64_t kMaxReplyBytes = 512U << 20;
 
 std::string post_request(const std::string& target, const nlohmann::json& body) {
@@ -43,7 +44,7 @@ Result<void> ApiClient::wait(int fd, short events, Clock::time_point started, bo
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(timeout_ - waited).count();
     if (left <= 0)
       return fail(ErrorCode::kUnavailable, "simplond did not answer in time",
-                  "look at its log: journalctl -u simplond");
+                  kRemedy);
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(waited);
     if (on_wait_ && seconds.count() > 0) {
       on_wait_(seconds);
@@ -70,7 +71,7 @@ Result<nlohmann::json> ApiClient::stream(const std::string& target, const nlohma
   auto connected = sys::connect_unix(socket_, SOCK_STREAM, true);
   if (!connected) {
     return fail(ErrorCode::kUnavailable, "simplond is not reachable: " + connected.error().what,
-                "is it running? another one: --socket PATH");
+                std::string(kRemedy) + "; one that listens elsewhere: --socket PATH");
   }
   const int fd = connected->get();
   const std::string request = post_request(target, body);
@@ -90,7 +91,7 @@ Result<nlohmann::json> ApiClient::stream(const std::string& target, const nlohma
     if (::poll(&item, 1, kLookAgainMilliseconds) <= 0) continue;
     const ssize_t got = ::recv(fd, chunk.data(), chunk.size(), 0);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-    if (got <= 0) return fail(ErrorCode::kUnavailable, "simplond closed the connection before the end", "look at its log");
+    if (got <= 0) return fail(ErrorCode::kUnavailable, "simplond closed the connection before the end", kRemedy);
     pending.append(chunk.data(), static_cast<std::size_t>(got));
     while (!pending.empty() && !parser.is_done()) {
       boost::system::error_code error;
@@ -121,7 +122,7 @@ Result<nlohmann::json> ApiClient::exchange(const std::string& request, bool& ret
   auto connected = sys::connect_unix(socket_, SOCK_STREAM, true);
   if (!connected) {
     return fail(ErrorCode::kUnavailable, "simplond is not reachable: " + connected.error().what,
-                "is it running? another one: --socket PATH");
+                std::string(kRemedy) + "; one that listens elsewhere: --socket PATH");
   }
   const int fd = connected->get();
   const auto started = Clock::now();
@@ -155,12 +156,12 @@ Result<nlohmann::json> ApiClient::exchange(const std::string& request, bool& ret
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
     if (got < 0)
       return fail(ErrorCode::kUnavailable, std::string("simplond closed the connection: ") + std::strerror(errno),
-                  "look at its log");
+                  kRemedy);
     if (got == 0) {
       if (parser.got_some()) parser.put_eof(error);
       if (!parser.got_some() || error || !parser.is_done()) {
         return fail(ErrorCode::kUnavailable, "simplond closed the connection before it had answered",
-                    "look at its log");
+                    kRemedy);
       }
       break;
     }

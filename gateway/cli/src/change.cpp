@@ -2,13 +2,12 @@
 #include "gateway/cli/src/change.h"
 
 #include <charconv>
-#include <chrono>
 #include <ostream>
 #include <string_view>
 #include <system_error>
-#include <thread>
 #include <utility>
 
+#include "gateway/cli/src/gate_wait.h"
 #include "gateway/cli/src/json_view.h"
 #include "gateway/cli/src/table.h"
 #include "gateway/config/document.h"
@@ -23,21 +22,6 @@ namespace {
 
 constexpr std::uint64_t kLongest = 86400;
 
-/// Asks until the version is kept or gone back from. At most a little longer than its window.
-Result<json> follow(const Session& session, std::uint64_t version, std::uint64_t seconds) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(static_cast<std::int64_t>(seconds) + 30);
-  for (;;) {
-    auto reply = session.get("/v1/config?version=" + std::to_string(version));
-    if (!reply || reply->contains("errors")) return reply;
-    if (text(*reply, "outcome") != "unconfirmed") return reply;
-    if (std::chrono::steady_clock::now() > end) {
-      return fail(ErrorCode::kPeer, "simplond does not decide about version " + std::to_string(version),
-                  "simplon config history tells later");
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  }
-}
-
 /// "version 7 stays: all gates held", or that it is gone.
 int report_decision(const Session& session, json reply, const json& decided, const std::string& page) {
   const bool kept = text(decided, "outcome") == "committed";
@@ -51,10 +35,35 @@ int report_decision(const Session& session, json reply, const json& decided, con
     session.out() << page;
     session.err() << paragraph(version + " was gone back from: " + text(reply, "outcome_reason"), 0, 2)
                   << paragraph("hint: simplon config show " + std::to_string(number(reply, "version")) +
-                                   " has the document; mend what the gate saw and apply it again",
+                                   " > FILE has the document; mend what the gate saw and apply it again",
                                2, 8);
   }
   return kExitFailed;
+}
+
+/// Something is removed, or a session does not survive it.
+bool disturbs(const json& reply) {
+  for (const char* key : {"changes", "impact"}) {
+    for (const auto& one : list(reply, key)) {
+      if (text(one, "kind") == "removed" || text(one, "reconfigure") != "in-place") return true;
+    }
+  }
+  return false;
+}
+
+/// Shows somebody at a terminal what the change will do, and asks if that is to be asked. What was looked at is what is
+/// applied: the version that it was compared with becomes the base of the request.
+std::optional<int> rehearse(const Session& session, Change& change) {
+  json rehearsal = change.request;
+  rehearsal["dry_run"] = true;
+  const auto reply = session.post(change.target, rehearsal);
+  if (const auto code = session.failed(reply)) return code;
+  if (!change.request.contains("base_version")) change.request["base_version"] = number(*reply, "version");
+  if (change.question.empty() && !disturbs(*reply)) return std::nullopt;
+  session.err() << "to be applied: " << text(*reply, "summary") << "\n"
+                << render_changes(*reply, {}) << render_warnings(*reply, {});
+  if (!session.agreed(change.question.empty() ? "Apply it?" : change.question)) return kExitFailed;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -71,7 +80,7 @@ Result<std::uint64_t> parse_seconds(const std::string& option, const std::string
   return value * factor;
 }
 
-void add_change_options(CLI::App* app, ChangeOptions& options) {
+void add_change_options(Commands& commands, CLI::App* app, ChangeOptions& options) {
   const auto is_time = [](const std::string& text) {
     const auto seconds = parse_seconds("it", text);
     return seconds ? std::string() : seconds.error().message();
@@ -80,11 +89,11 @@ void add_change_options(CLI::App* app, ChangeOptions& options) {
   app->add_option("--confirm", options.confirm, "go back after TIME (60, 90s, 2m) unless `simplon confirm` follows")
       ->type_name("TIME")
       ->check(is_time);
-  app->add_option("--gate", options.gates,
-                  "stays only if bgp:NAME, tunnel:NAME or ping:ADDRESS is healthy")
-      ->type_name("GATE")
-      ->expected(1)
-      ->take_all();
+  commands.values(app->add_option("--gate", options.gates, "stays only if bgp:NAME, tunnel:NAME or ping:ADDRESS is healthy")
+                      ->type_name("GATE")
+                      ->expected(1)
+                      ->take_all(),
+                  Values::kGates);
   app->add_option("--within", options.within, "how long gates without --confirm have to become healthy; default 60s")
       ->type_name("TIME")
       ->check(is_time);
@@ -92,9 +101,14 @@ void add_change_options(CLI::App* app, ChangeOptions& options) {
   app->add_option("--comment", options.comment, "for the history")->type_name("TEXT");
 }
 
-int apply_request(const Session& session, const ChangeOptions& options, json request, const std::string& comment,
-                  const std::string& target) {
+void add_base_option(CLI::App* app, ChangeOptions& options, const std::string& otherwise) {
+  app->add_option("--base", options.base, "refused unless VERSION is current; default: " + otherwise)->type_name("VERSION");
+}
+
+int apply_request(const Session& session, const ChangeOptions& options, Change change) {
+  json& request = change.request;
   if (options.dry_run) request["dry_run"] = true;
+  if (options.base) request["base_version"] = *options.base;
   std::uint64_t window = 60;
   if (!options.confirm.empty()) {
     const auto seconds = parse_seconds("--confirm", options.confirm);
@@ -109,20 +123,26 @@ int apply_request(const Session& session, const ChangeOptions& options, json req
   std::string gates;
   for (const auto& gate : options.gates) gates += (gates.empty() ? "" : " ") + gate;
   if (!gates.empty()) request["gates"] = gates;
-  request["comment"] = options.comment.empty() ? comment : options.comment;
-  const auto reply = session.post(target, request);
+  request["comment"] = options.comment.empty() ? change.comment : options.comment;
+  if (session.asks() && !options.dry_run) {
+    if (const auto code = rehearse(session, change)) return *code;
+  }
+  const auto reply = session.post(change.target, request);
   if (const auto code = session.failed(reply)) return *code;
+  const std::string version = std::to_string(number(*reply, "version"));
   std::string page;
   if (!flag(*reply, "applied")) {
-    page = "dry run, nothing was changed: " + text(*reply, "summary") + "\n";
+    page = "dry run, nothing was changed: ";
+  } else if (!has(*reply, "restored")) {
+    page = "applied as version " + version + ": ";
   } else {
-    page = "applied as version " + std::to_string(number(*reply, "version")) + ": " + text(*reply, "summary") + "\n";
+    const std::uint64_t restored = number(*reply, "restored");
+    page = (restored == 0 ? "the empty configuration" : "version " + std::to_string(restored)) + " is back, as version " + version + ": ";
   }
-  page += render_changes(*reply, session.style()) + render_warnings(*reply, session.style());
+  page += text(*reply, "summary") + "\n" + render_changes(*reply, session.style()) + render_warnings(*reply, session.style());
   const bool decides_itself = flag(*reply, "applied") && !gates.empty() && options.confirm.empty();
   if (decides_itself && !options.no_wait) {
-    if (!session.json && session.asks()) session.err() << "waiting for " << gates << " ...\n";
-    const auto decided = follow(session, number(*reply, "version"), window);
+    const auto decided = wait_for_gates(session, number(*reply, "version"), window);
     if (const auto code = session.failed(decided)) return *code;
     return report_decision(session, *reply, *decided, page);
   }
@@ -161,17 +181,11 @@ int edit_document(const Session& session, const ChangeOptions& options, const st
   if (auto ok = change(config); !ok) {
     return session.report(ok.error(), ok.error().code == ErrorCode::kInvalidConfig ? kExitUsage : kExitFailed);
   }
-  json request = {{"document", changed_text(session, yaml, before, config)},
-                  {"base_version", number(*current, "version")}};
-  if (!question.empty() && !options.dry_run && session.asks()) {
-    json rehearsal = request;
-    rehearsal["dry_run"] = true;
-    const auto reply = session.post("/v1/config/apply", rehearsal);
-    if (const auto code = session.failed(reply)) return *code;
-    session.err() << render_changes(*reply, {}) << render_warnings(*reply, {});
-    if (!session.agreed(question)) return kExitFailed;
-  }
-  return apply_request(session, options, std::move(request), comment);
+  Change posted;
+  posted.request = {{"document", changed_text(session, yaml, before, config)}, {"base_version", number(*current, "version")}};
+  posted.comment = comment;
+  posted.question = question;
+  return apply_request(session, options, std::move(posted));
 }
 
 }  // namespace simplon::cli

@@ -39,7 +39,7 @@ void declare_add(Commands& commands, CLI::App& noun, const Shared& options) {
   add->add_option("--service-key", circuit.service_key, "what the provider calls the line, the same for both of its paths")
       ->type_name("KEY");
   add->add_flag("--secondary", circuit.secondary, "it is the secondary path of its line");
-  add_change_options(add, options->change);
+  add_change_options(commands, add, options->change);
   commands.on(add, [&session = commands.session(), options] {
     return edit_document(session, options->change, "circuit add " + options->circuit.name,
                          [&](GatewayConfig& config) { return add_circuit(config, options->circuit); });
@@ -65,7 +65,7 @@ void declare_circuit(Commands& commands) {
   CLI::App* remove =
       commands.command(*circuit, "remove", "remove a circuit from the document", "simplon circuit remove dallas");
   commands.values(remove->add_option("NAME", options->name, "a circuit")->required(), Values::kCircuits);
-  add_change_options(remove, options->change);
+  add_change_options(commands, remove, options->change);
   commands.on(remove, [&session, options] {
     return edit_document(
         session, options->change, "circuit remove " + options->name,

@@ -34,6 +34,10 @@ enum class Values : std::uint8_t {
   kPlaces,
   /// The same, and uplink:NAME.
   kCapturePlaces,
+  /// bgp:DOMAIN/NAME, tunnel:NAME and ping:ADDRESS@DOMAIN.
+  kGates,
+  /// Of this host, in the network namespace we run in.
+  kInterfaces,
 };
 
 class Commands {

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/cli/src/completion.h"
 
+#include <net/if.h>
+
+#include <algorithm>
 #include <functional>
+#include <string_view>
 
 #include "gateway/cli/src/json_view.h"
 #include "gateway/config/document.h"
@@ -115,6 +119,37 @@ class Completion {
     return found;
   }
 
+  /// From the document that is in force: BGP neighbors are what there is to ping, and behind "@" the domains to ping from.
+  Candidates gates() const {
+    Candidates found;
+    const auto config = config::parse_document(text(reply("/v1/config"), "document")).config;
+    for (const auto& tunnel : config.tunnels) found.push_back({"tunnel:" + tunnel.name, "it has a CHILD_SA"});
+    for (const auto& domain : config.domains) {
+      if (!domain.bgp) continue;
+      for (const auto& neighbor : domain.bgp->neighbors) {
+        found.push_back({"bgp:" + domain.name + "/" + neighbor.name, "the session is Established"});
+        found.push_back({"ping:" + neighbor.address.to_string() + "@" + domain.name, "it answers"});
+      }
+    }
+    if (const std::size_t at = typed_.find('@'); at != std::string::npos) {
+      found.clear();
+      const std::size_t from = typed_.find("ping:");
+      const std::string before = typed_.substr(std::min(from, at), at + 1 - std::min(from, at));
+      for (const auto& domain : config.domains) found.push_back({before + domain.name, "routing domain"});
+    }
+    return found;
+  }
+
+  static Candidates interfaces() {
+    Candidates found;
+    struct if_nameindex* const all = ::if_nameindex();
+    for (auto* one = all; one != nullptr && one->if_name != nullptr; ++one) {
+      if (std::string_view(one->if_name) != "lo") found.push_back({one->if_name, "interface"});
+    }
+    if (all != nullptr) ::if_freenameindex(all);
+    return found;
+  }
+
   /// As `named`, with their kind in front.
   static Candidates prefixed(const char* kind, Candidates candidates) {
     for (auto& candidate : candidates) candidate.word = kind + candidate.word;
@@ -170,6 +205,10 @@ class Completion {
         for (auto& uplink : prefixed("uplink:", uplinks())) found.push_back(std::move(uplink));
         return found;
       }
+      case Values::kGates:
+        return gates();
+      case Values::kInterfaces:
+        return interfaces();
     }
     return {};
   }

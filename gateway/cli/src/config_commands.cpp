@@ -6,6 +6,7 @@
 
 #include "gateway/cli/src/change.h"
 #include "gateway/cli/src/commands.h"
+#include "gateway/cli/src/document_header.h"
 #include "gateway/cli/src/json_view.h"
 #include "gateway/cli/src/table.h"
 #include "gateway/cli/src/transaction_commands.h"
@@ -105,7 +106,18 @@ int show_diff(const Session& session, const ConfigOptions& options) {
 int apply_file(const Session& session, const ConfigOptions& options) {
   const auto document = read_document_file(options.file);
   if (!document) return session.report(document.error(), kExitFailed);
-  return apply_request(session, options.change, {{"document", *document}}, "");
+  const auto base = base_in_header(*document);
+  Change change;
+  change.request["document"] = *document;
+  if (base) change.request["base_version"] = *base;
+  const int code = apply_request(session, options.change, std::move(change));
+  const bool stale = code == kExitDone && base && !options.change.dry_run && options.file != "-";
+  if (stale && !session.json) {
+    session.err() << paragraph("note: " + options.file + " is made of version " + std::to_string(*base) +
+                                   "; before you change it again: simplon config show > " + options.file,
+                               0, 2);
+  }
+  return code;
 }
 
 int confirm(const Session& session) {
@@ -115,26 +127,20 @@ int confirm(const Session& session) {
 }
 
 int undo_change(const Session& session, const ConfigOptions& options) {
-  if (session.asks()) {
+  if (session.asks() && !options.change.dry_run) {
     const auto current = session.get("/v1/config");
     if (const auto code = session.failed(current, "simplon")) return *code;
     session.err() << paragraph("current is version " + std::to_string(number(*current, "version")) + " of " +
                                    text(*current, "when") + " by " + text(*current, "who") + ": " +
                                    text(*current, "comment"),
                                0, 2);
-    if (!session.agreed(options.version ? "Go back to version " + std::to_string(*options.version) + "?"
-                                        : "Go back to the version before it?"))
-      return kExitFailed;
   }
-  json request = json::object();
-  if (options.version) request["to"] = *options.version;
-  const auto reply = session.post("/v1/config/undo", request);
-  if (const auto code = session.failed(reply)) return *code;
-  const std::uint64_t restored = number(*reply, "restored");
-  const std::string what = restored == 0 ? "the empty configuration" : "version " + std::to_string(restored);
-  return session.print(*reply, {what + " is back, as version " + std::to_string(number(*reply, "version")) + ": " +
-                                    text(*reply, "summary") + "\n" + render_changes(*reply, session.style()),
-                                false});
+  Change change;
+  change.request = json::object();
+  if (options.version) change.request["to"] = *options.version;
+  change.target = "/v1/config/undo";
+  change.question = options.version ? "Go back to version " + std::to_string(*options.version) + "?" : "Go back to the version before it?";
+  return apply_request(session, options.change, std::move(change));
 }
 
 using Options = std::shared_ptr<ConfigOptions>;
@@ -142,7 +148,8 @@ using Options = std::shared_ptr<ConfigOptions>;
 void declare_apply(Commands& commands, CLI::App* apply, const Options& options) {
   commands.values(apply->add_option("FILE", options->file, "YAML document; - reads standard input")->required(),
                   Values::kFiles);
-  add_change_options(apply, options->change);
+  add_base_option(apply, options->change, "that in FILE's first line");
+  add_change_options(commands, apply, options->change);
   commands.on(apply, [&session = commands.session(), options] { return apply_file(session, *options); });
 }
 
@@ -166,10 +173,12 @@ void declare_versions(Commands& commands, CLI::App& config, const Options& optio
   commands.on(commands.command(config, "history", "who changed what when", "simplon config history"),
               [&session] { return session.show("/v1/config/history", render_history); });
   CLI::App* undo = commands.command(config, "undo", "go back to the version before, or to another one",
-                                    "simplon config undo\nsimplon config undo 3");
+                                    "simplon config undo\nsimplon config undo 3 --dry-run\nsimplon config undo --confirm 60");
   commands.values(undo->add_option("VERSION", options->version, "see `simplon config history`"), Values::kVersions);
   commands.values(undo->add_option("--to", options->version, "the same")->type_name("VERSION"),
                   Values::kVersions);
+  add_base_option(undo, options->change, "what was shown, or any");
+  add_change_options(commands, undo, options->change);
   commands.on(undo, [&session, options] { return undo_change(session, *options); });
 }
 

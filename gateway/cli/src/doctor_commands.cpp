@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <chrono>
 #include <memory>
 #include <string_view>
 #include <tuple>
@@ -9,6 +10,7 @@
 #include "gateway/cli/src/table.h"
 #include "gateway/cli/src/words.h"
 #include "gateway/config/document.h"
+#include "gateway/config/json.h"
 #include "gateway/doctor/checks.h"
 #include "gateway/ipc/api.h"
 
@@ -53,6 +55,9 @@ void ask_gateway(const Session& session, doctor::GatherOptions& options) {
   }
   if (const auto config = session.get("/v1/config"); config) {
     options.gateway.config = config::parse_document(text(*config, "document")).config;
+    if (const auto when = config::parse_utc(text(*config, "when"))) {
+      options.gateway.applied_at = std::chrono::duration_cast<std::chrono::seconds>(when->time_since_epoch()).count();
+    }
   }
 }
 
@@ -73,8 +78,10 @@ json to_json(const std::vector<doctor::Finding>& findings, bool root) {
 int examine(const Session& session, const Options& options) {
   doctor::GatherOptions gather;
   gather.interfaces = options.interfaces;
+  gather.on_step = [&](const char* subject) { session.progress(std::string("looking at ") + subject); };
   ask_gateway(session, gather);
   const auto facts = doctor::gather(gather);
+  session.progress({});
   const json reply = to_json(doctor::judge(facts), facts.root);
   return session.print(reply, render_doctor(reply, options.all, session.style()));
 }
@@ -118,9 +125,10 @@ void declare_doctor(Commands& commands) {
   const auto options = std::make_shared<Options>();
   CLI::App* doctor = commands.noun("doctor", "what is wrong with this host and its NICs, and what to do about it",
                                    "simplon doctor\nsimplon doctor --interface eth0 --all");
-  doctor->add_option("--interface", options->interfaces, "this NIC; default: the uplinks of the configuration")
-      ->type_name("NAME")
-      ->allow_extra_args(false);
+  commands.values(doctor->add_option("--interface", options->interfaces, "this NIC; default: the uplinks of the configuration")
+                      ->type_name("NAME")
+                      ->allow_extra_args(false),
+                  Values::kInterfaces);
   doctor->add_flag("--all", options->all, "also what is right");
   commands.on(doctor, [&session = commands.session(), options] { return examine(session, *options); });
 }

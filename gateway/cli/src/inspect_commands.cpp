@@ -54,7 +54,7 @@ CLI::Option* add_number(CLI::App* app, const char* name, Number& number, const c
 void add_flow(Commands& commands, CLI::App* app, FlowOptions& flow) {
   app->add_option("--src", flow.source, "source address")->type_name("ADDRESS");
   app->add_option("--dst", flow.destination, "destination address")->type_name("ADDRESS");
-  commands.words(app->add_option("--proto", flow.protocol, "tcp, udp, icmp, icmpv6 or a number")->type_name("PROTOCOL"),
+  commands.words(app->add_option("--proto", flow.protocol, "name or number: tcp, udp, icmp, icmpv6, 47")->type_name("PROTOCOL"),
                  {"tcp", "udp", "icmp", "icmpv6"});
   add_number(app, "--sport", flow.source_port, "source port", "PORT");
   add_number(app, "--dport", flow.destination_port, "destination port", "PORT");
@@ -205,7 +205,7 @@ void declare_inspect(Commands& commands) {
       "simplon trace --from vpc:blue --src 10.1.0.5 --dst 192.168.7.9 --proto tcp --dport 443\n"
       "simplon trace --from tunnel:paris --src 192.168.7.9 --dst 10.1.0.5 --size 1500 --df\n"
       "simplon trace --live --from vpc:blue --dst 192.168.7.9 --proto udp");
-  commands.values(trace_app->add_option("--from", tracing->flow.from, "vpc:NAME, tunnel:NAME or circuit:NAME it comes from")
+  commands.values(trace_app->add_option("--from", tracing->flow.from, "where it comes from: vpc:NAME, tunnel:NAME or circuit:NAME")
                       ->required()
                       ->type_name("PLACE"),
                   Values::kPlaces);
@@ -228,7 +228,7 @@ void declare_inspect(Commands& commands) {
       "simplon capture tunnel:paris --host 10.1.0.5 --count 100 -w paris.pcapng\n"
       "simplon capture uplink:eth1 --duration 10 -w wire.pcapng\n"
       "simplon capture --drops no_route --duration 60 -w drops.pcapng");
-  commands.values(capture_app->add_option("PLACE", capturing->flow.from, "tunnel:NAME, vpc:NAME, circuit:NAME or uplink:NAME"),
+  commands.values(capture_app->add_option("PLACE", capturing->flow.from, "where: tunnel:NAME, vpc:NAME, circuit:NAME or uplink:NAME"),
                   Values::kCapturePlaces);
   capture_app->add_flag("--before-crypto", capturing->before_crypto,
                         "inner packets: decrypted, or not yet encrypted (the default)");

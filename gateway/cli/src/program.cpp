@@ -36,13 +36,13 @@ void name_arguments(CLI::App& app) {
 
 void declare(Commands& commands, CLI::App& app) {
   Session& session = commands.session();
-  app.description("simplon asks and changes a Simplon gateway.\n\nNouns show, verbs change. Every noun takes --json.");
+  app.description("simplon asks and changes a Simplon gateway.\n\nNouns show, verbs change. Every noun but capture takes --json.");
   commands.values(
       app.add_option("--socket", session.socket, "where simplond listens; also $SIMPLON_SOCKET")->type_name("PATH"),
       Values::kFiles);
   app.add_flag("--json", session.json, "print the reply of the local API instead of a page");
   app.add_flag("-y,--yes", session.yes, "do not ask before what cannot be taken back at once");
-  commands.words(app.add_option("--color", session.color, "auto: on a terminal, unless $NO_COLOR is set")
+  commands.words(app.add_option("--color", session.color, "when to color; auto: on a terminal, unless $NO_COLOR is set")
                      ->type_name("WHEN")
                      ->check(CLI::IsMember({"auto", "always", "never"})),
                  {"auto", "always", "never"});
@@ -69,10 +69,11 @@ ManualText manual_text() {
       "simplon asks simplond(8), over its local socket, what a gateway does, and changes its configuration. Nouns show, "
       "verbs change.\n\n"
       "A page begins with the verdict, ends with the remedy, and fits 100 columns. Programs take --json, which prints "
-      "the reply of the local API; /usr/share/simplon/schemas describes each.\n\n"
+      "the reply of the local API; /usr/share/simplon/schemas describes each. capture has none: it writes pcapng.\n\n"
       "A verb that edits fetches the configuration, changes it, and applies it on the version it has fetched: it is "
-      "refused if somebody else was faster. At a terminal it shows what will happen and asks before it removes "
-      "anything.";
+      "refused if somebody else was faster. So is apply, of a file that simplon config show has written: the first line "
+      "says which version was current then; --base says so too. At a terminal a command shows what will happen, and "
+      "asks before something is removed or disturbed; --yes does not ask, and neither does a script.";
   text.sections = {
       {"Exit status",
        "0\n\tDone.\n\n1\n\tFailed, or refused; nothing was changed.\n\n2\n\tBad usage.\n\n"

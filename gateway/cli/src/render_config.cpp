@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <algorithm>
 
+#include "gateway/cli/src/document_header.h"
 #include "gateway/cli/src/json_view.h"
 #include "gateway/cli/src/render.h"
 #include "gateway/cli/src/table.h"
@@ -25,17 +26,9 @@ Page render_config(const json& reply, Style) {
     page.text = "# nothing is configured yet\n# hint: simplon apply FILE\n";
     return page;
   }
-  page.text = "# version " + std::to_string(number(reply, "version")) + ", " + or_dash(text(reply, "when")) + " by " +
-              or_dash(text(reply, "who"));
-  if (const std::string comment = text(reply, "comment"); !comment.empty()) page.text += ": " + comment;
-  page.text += "\n";
-  if (text(reply, "outcome") == "reverted") page.text += "# reverted: " + text(reply, "outcome_reason") + "\n";
-  if (const json& pending = at(reply, "pending");
-      pending.is_object() && number(pending, "version") == number(reply, "version")) {
-    page.text +=
-        "# on probation for " + format_age(number(pending, "seconds_left")) + "; to keep it: simplon confirm\n";
-  }
-  page.text += document;
+  page.text = document_header(reply);
+  // A document that was applied from such a page has the header of that one.
+  page.text += below_header(document);
   if (!document.empty() && document.back() != '\n') page.text += "\n";
   if (document.empty()) page.text += "# the configuration is empty\n";
   return page;

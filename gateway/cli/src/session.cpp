@@ -46,11 +46,9 @@ bool Session::colored_output() const { return color == "always" || (color == "au
 
 ApiClient Session::client() const {
   ApiClient client(socket);
-  if (terminal_.interactive && !json) {
-    client.on_wait([&err = streams_.err](std::chrono::seconds waited) {
-      err << kEraseLine;
-      if (waited.count() != 0) err << "waiting for simplond: " << waited.count() << " s";
-      err.flush();
+  if (interactive()) {
+    client.on_wait([this](std::chrono::seconds waited) {
+      progress(waited.count() == 0 ? "" : "waiting for simplond: " + std::to_string(waited.count()) + " s");
     });
   }
   return client;
@@ -65,6 +63,15 @@ Result<nlohmann::json> Session::post(const std::string& target, const nlohmann::
 Result<nlohmann::json> Session::stream(const std::string& target, const nlohmann::json& body,
                                        const ApiClient::OnBytes& on_bytes, const std::function<bool()>& stop) const {
   return ApiClient(socket).stream(target, body, on_bytes, stop);
+}
+
+void Session::progress(const std::string& line) const {
+  // One line also of a small terminal: a longer one could not be erased.
+  constexpr std::size_t kWidth = 79;
+  if (!interactive()) return;
+  streams_.err << kEraseLine;
+  if (const auto lines = wrap(line, kWidth); !lines.empty()) streams_.err << lines.front();
+  streams_.err.flush();
 }
 
 bool Session::agreed(const std::string& question) const {

@@ -42,6 +42,10 @@ class Session {
 
   /// Whether `agreed` will ask: not a script, not with --yes or --json.
   [[nodiscard]] bool asks() const { return terminal_.interactive && !yes && !json; }
+  /// Somebody sits at a terminal, and is told what takes time.
+  [[nodiscard]] bool interactive() const { return terminal_.interactive && !json; }
+  /// Replaces the line of progress at a terminal, or, empty, erases it. Nothing elsewhere.
+  void progress(const std::string& line) const;
   /// Asks "QUESTION [y/N]"; true without asking when `asks()` is false.
   [[nodiscard]] bool agreed(const std::string& question) const;
 

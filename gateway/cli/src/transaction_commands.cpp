@@ -2,6 +2,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -138,9 +139,11 @@ int import_box(const Session& session, const ArchiveOptions& options) {
     return session.report({ErrorCode::kExhausted, "the archive has " + format_bytes(open.size()), "export it without history"},
                           kExitFailed);
   }
-  json request = {{"archive", open}};
+  Change change;
+  change.request["archive"] = open;
+  change.target = "/v1/config/import";
   sys::wipe(open);
-  return apply_request(session, options.change, std::move(request), "", "/v1/config/import");
+  return apply_request(session, options.change, std::move(change));
 }
 
 Page render_audit(const json& reply, Style) {
@@ -161,8 +164,16 @@ Page render_audit(const json& reply, Style) {
   return page;
 }
 
-int verify_audit(const Session& session, const audit::VerifyOptions& options) {
+int verify_audit(const Session& session, audit::VerifyOptions options) {
+  auto told = std::chrono::steady_clock::now();
+  options.on_line = [&](const std::string& file, std::uint64_t lines) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - told < std::chrono::seconds(1)) return;
+    told = now;
+    session.progress("checking " + file + ": " + plural(lines, "entry", "entries") + " so far");
+  };
   const auto verdict = audit::verify(options);
+  session.progress({});
   if (!verdict) return session.report(verdict.error(), kExitFailed);
   json faults = json::array();
   for (const auto& fault : verdict->faults) {
@@ -213,7 +224,8 @@ void declare_archive(Commands& commands, CLI::App& config) {
   in->add_flag("--without-secrets", options->without_secrets, "leave the secret files of this machine as they are");
   commands.values(in->add_option("--passphrase-file", options->passphrase_file, "mode 0600; default: ask")->type_name("PATH"),
                   Values::kFiles);
-  add_change_options(in, options->change);
+  add_base_option(in, options->change, "what was shown, or any");
+  add_change_options(commands, in, options->change);
   commands.on(in, [&session, options] { return import_box(session, *options); });
 }
 

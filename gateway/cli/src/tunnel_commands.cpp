@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "gateway/cli/src/change.h"
 #include "gateway/cli/src/commands.h"
@@ -24,7 +26,12 @@ int show_tunnels(const Session& session, const std::string& name) {
 
 int act(const Session& session, const Options& options, const std::string& verb, const std::string& done) {
   if (!config::is_valid_name(options.name)) {
-    return session.report(no_such("tunnel", options.name, {}).value(), kExitFailed);
+    // Such a name does not even fit into the path of a request.
+    const auto reply = session.get("/v1/tunnels");
+    if (const auto code = session.failed(reply, "simplon")) return *code;
+    std::vector<std::string> known;
+    for (const auto& tunnel : list(*reply, "tunnels")) known.push_back(text(tunnel, "name"));
+    return session.report(no_such("tunnel", options.name, known).value(), kExitFailed);
   }
   if (verb == "down" && !session.agreed("Close tunnel " + options.name + "? Its traffic stops.")) return kExitFailed;
   nlohmann::json request = nlohmann::json::object();
@@ -59,11 +66,11 @@ void declare_add(Commands& commands, CLI::App& noun, const Shared& options) {
       ->type_name("PROPOSAL")
       ->allow_extra_args(false);
   add->add_flag("--allow-weak", tunnel.allow_weak, "permit null, 3des, modp1024 and modp1536 in proposals");
-  commands.words(add->add_option("--encapsulation", tunnel.encapsulation, "auto or udp")->type_name("WORD"),
+  commands.words(add->add_option("--encapsulation", tunnel.encapsulation, "how ESP travels: auto or udp")->type_name("WORD"),
                  {"auto", "udp"});
   add->add_option("--mtu", tunnel.mtu, "upper bound of the inner MTU")->type_name("BYTES");
   add->add_flag("--wait-for-peer", tunnel.wait_for_peer, "do not initiate");
-  add_change_options(add, options->change);
+  add_change_options(commands, add, options->change);
   commands.on(add, [&session = commands.session(), options] {
     return edit_document(session, options->change, "tunnel add " + options->tunnel.name,
                          [&](GatewayConfig& config) { return add_tunnel(config, options->tunnel); });
@@ -97,7 +104,7 @@ void declare_tunnel(Commands& commands) {
   CLI::App* remove =
       commands.command(*tunnel, "remove", "remove a tunnel from the document", "simplon tunnel remove paris");
   commands.values(remove->add_option("NAME", options->name, "a tunnel")->required(), Values::kTunnels);
-  add_change_options(remove, options->change);
+  add_change_options(commands, remove, options->change);
   commands.on(remove, [&session, options] {
     return edit_document(
         session, options->change, "tunnel remove " + options->name,

@@ -33,7 +33,7 @@ void declare_vpc_add(Commands& commands, CLI::App& noun, const Shared& options) 
   add->add_option("--gateway", vpc.gateway, "our address in it")->type_name("ADDRESS/LENGTH")->allow_extra_args(false);
   add->add_option("--gateway-mac", vpc.gateway_mac, "default: made from the VNI")->type_name("MAC");
   add->add_option("--mtu", vpc.mtu, "inner IP bytes")->type_name("BYTES");
-  add_change_options(add, options->change);
+  add_change_options(commands, add, options->change);
   commands.on(add, [&session = commands.session(), options] {
     return edit_document(session, options->change, "vpc add " + options->vpc.name,
                          [&](GatewayConfig& config) { return add_vpc(config, options->vpc); });
@@ -59,7 +59,7 @@ void declare_endpoint(Commands& commands) {
   add->add_option("ADDRESS", options->endpoint.address, "of the VM")->required();
   add->add_option("--mac", options->endpoint.mac, "of the VM")->required()->type_name("MAC");
   add->add_option("--vtep", options->endpoint.vtep, "of its compute host")->required()->type_name("ADDRESS");
-  add_change_options(add, options->change);
+  add_change_options(commands, add, options->change);
   commands.on(add, [&session, options] {
     return edit_document(session, options->change,
                          "endpoint add " + options->endpoint.vpc + " " + options->endpoint.address,
@@ -70,7 +70,7 @@ void declare_endpoint(Commands& commands) {
   commands.values(remove->add_option("VPC", options->endpoint.vpc, "a VPC")->required(), Values::kVpcs);
   commands.values(remove->add_option("ADDRESS", options->endpoint.address, "of the VM")->required(),
                   Values::kEndpoints);
-  add_change_options(remove, options->change);
+  add_change_options(commands, remove, options->change);
   commands.on(remove, [&session, options] {
     const auto& [vpc, address, mac, vtep] = options->endpoint;
     return edit_document(
@@ -98,7 +98,7 @@ void declare_vpc(Commands& commands) {
   CLI::App* remove =
       commands.command(*vpc, "remove", "remove a VPC and its endpoints from the document", "simplon vpc remove red");
   commands.values(remove->add_option("NAME", options->name, "a VPC")->required(), Values::kVpcs);
-  add_change_options(remove, options->change);
+  add_change_options(commands, remove, options->change);
   commands.on(remove, [&session, options] {
     return edit_document(
         session, options->change, "vpc remove " + options->name,

@@ -456,25 +456,38 @@ Result<StoredDocument> Store::undo_target(std::optional<std::uint64_t> to) const
   return StoredDocument{};
 }
 
-Result<Store::Staged> Store::stage_undo(const Author& who, std::optional<std::uint64_t> to, const std::string& reason) {
-  auto target = undo_target(to);
+Result<Store::Staged> Store::stage_undo(const UndoRequest& request) {
+  auto target = undo_target(request.to);
   if (!target) return Unexpected(target.error());
-  const std::uint64_t parent = to ? current_ : target->version.parent;
-  const std::string comment = target->version.number == 0 ? "undo: back to the empty configuration"
-                                                          : "undo: back to " + version_name(target->version.number);
+  if (pending_ && request.confirm_within) {
+    // It would go back to what nobody has confirmed.
+    return fail(ErrorCode::kConflict, version_name(pending_->number) + " is on probation: going back from it is not",
+                "simplon config undo, without --confirm and --gate");
+  }
+  const std::uint64_t parent = request.to ? current_ : target->version.parent;
+  std::string comment = target->version.number == 0 ? "undo: back to the empty configuration"
+                                                    : "undo: back to " + version_name(target->version.number);
+  if (!request.comment.empty()) comment += ": " + request.comment;
   Staged staged;
   staged.first = current_ + 1;
-  staged.version = next_version(target->text, who, comment, parent);
+  staged.window = request.confirm_within;
+  staged.confirm_required = request.confirm_required;
+  staged.gates = request.gates;
+  staged.version = next_version(target->text, request.who, comment, parent);
   if (pending_) {
     staged.version.reverts = pending_->number;
-    staged.version.reason = one_line(reason.empty() ? "undone by " + who.name : reason);
+    staged.version.reason = one_line(request.reason.empty() ? "undone by " + request.who.name : request.reason);
   }
   if (auto ok = store_files(staged.version, target->text); !ok) return Unexpected(ok.error());
   return staged;
 }
 
 Result<Version> Store::undo(const Author& who, std::optional<std::uint64_t> to, const std::string& reason) {
-  const auto staged = stage_undo(who, to, reason);
+  UndoRequest request;
+  request.who = who;
+  request.to = to;
+  request.reason = reason;
+  const auto staged = stage_undo(request);
   if (!staged) return Unexpected(staged.error());
   return commit(*staged);
 }

@@ -127,6 +127,20 @@ Result<Gate> resolve_ping(const std::string& text, std::string_view words, const
   return gate;
 }
 
+/// What charon negotiated carries packets only when the forwarder has it.
+std::string missing_sas(const std::optional<ipc::Stats>& stats, std::optional<TunnelId> tunnel) {
+  if (!stats) return "charon has it up, but the forwarder is away";
+  bool sends = false;
+  bool receives = false;
+  for (const auto& sa : stats->sas) {
+    if (!tunnel || sa.tunnel != *tunnel) continue;
+    if (sa.inbound) receives = true;
+    if (!sa.inbound && sa.active) sends = true;
+  }
+  if (sends && receives) return {};
+  return std::string("charon has it up, but the forwarder has no SA to ") + (sends ? "receive" : "send") + " with";
+}
+
 }  // namespace
 
 std::string Gate::to_string() const {
@@ -288,7 +302,14 @@ asio::awaitable<void> GateWatch::look_at(std::shared_ptr<State> state, std::uint
   const bool with_tunnels =
       std::any_of(gates.begin(), gates.end(), [](const auto& one) { return one.gate.kind == Gate::Kind::kTunnel; });
   std::vector<ipsec::TunnelStatus> tunnels;
-  if (with_tunnels) tunnels = co_await state->parts.tunnels.status();
+  std::optional<ipc::Stats> stats;
+  if (with_tunnels) {
+    tunnels = co_await state->parts.tunnels.status();
+    if (state->parts.forwarder.connected()) {
+      auto told = co_await state->parts.forwarder.stats();
+      if (told) stats = *std::move(told);
+    }
+  }
   std::map<std::string, bgp::SpeakerStatus> speakers;
   for (const auto& one : gates) {
     if (one.gate.kind != Gate::Kind::kBgp || speakers.contains(one.gate.domain)) continue;
@@ -314,6 +335,8 @@ asio::awaitable<void> GateWatch::look_at(std::shared_ptr<State> state, std::uint
         problem = "charon does not know the tunnel";
       } else if (found->state != ipsec::TunnelState::kUp) {
         problem = found->problem.empty() ? "the tunnel is not up" : "the tunnel is not up: " + found->problem;
+      } else {
+        problem = missing_sas(stats, state->parts.tunnel_id(gate.name));
       }
     } else {
       const auto& speaker = speakers[gate.domain];

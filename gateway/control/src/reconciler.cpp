@@ -48,11 +48,14 @@ Reconciler::Reconciler(Parts parts, Options options)
       programmer_(
           parts_.io, parts_.forwarder, options_.first_epoch, [this]() -> const TableSet& { return compiler_.tables(); },
           [this] { return may_sweep(); }),
-      gates_({parts_.io, parts_.tunnels, parts_.pinger, parts_.clock,
+      gates_({parts_.io, parts_.tunnels, parts_.forwarder, parts_.pinger, parts_.clock,
               [this, alive = alive_](const std::string& domain) {
                 return *alive ? speaker_of(domain) : std::shared_ptr<bgp::Speaker>();
               },
-              [prefix = options_.netns_prefix](const std::string& domain) { return prefix + domain; }}),
+              [prefix = options_.netns_prefix](const std::string& domain) { return prefix + domain; },
+              [this, alive = alive_](const std::string& tunnel) {
+                return *alive ? parts_.ids.tunnel(tunnel) : std::optional<TunnelId>();
+              }}),
       retry_delay_(options_.first_retry) {}
 
 Reconciler::~Reconciler() { *alive_ = false; }
@@ -234,10 +237,13 @@ std::vector<Problem> Reconciler::problems() const {
     problems.push_back(
         {"simplon-forwarder", programmed.problem, "it gets everything as soon as it is back: start simplon-forwarder"});
   } else if (programmer_.started() && !programmed.problem.empty()) {
-    problems.push_back({"simplon-forwarder", programmed.problem, ""});
+    problems.push_back({"simplon-forwarder", programmed.problem,
+                        "it is tried again every second; why it fails: journalctl -u simplon-forwarder -u simplond"});
   }
   for (const auto& [key, what] : programmed.refused) {
-    problems.push_back({"simplon-forwarder", "refused " + key + ": " + what, ""});
+    problems.push_back({"simplon-forwarder", "refused " + key + ": " + what,
+                        "it is tried again by itself; more: journalctl -u simplon-forwarder. If it stays: simplon config diff "
+                        "shows the last change, simplon config undo goes back from it"});
   }
   for (const auto& [tunnel, error] : secret_problems_) add("tunnel " + tunnel, error);
   if (tunnels_problem_) add("charon", *tunnels_problem_);

@@ -10,6 +10,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "gateway/config/json.h"
 #include "gateway/control/reconciler.h"
 
 namespace simplon::control {
@@ -60,6 +61,30 @@ class Stopwatch {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
+/// Somebody else was faster: who, when, and what to do. At most the three latest versions are told.
+Error moved_on(const config::Store& store, std::uint64_t base) {
+  constexpr std::uint64_t kTold = 3;
+  const std::uint64_t current = store.current();
+  std::string what = "the configuration is at version " + std::to_string(current) + ", not " + std::to_string(base);
+  const std::string replace = "--base " + std::to_string(current) + " replaces it all the same";
+  if (base > current) {
+    return make_error(ErrorCode::kConflict, what + ", which this gateway never had", "was it written by another gateway? " + replace);
+  }
+  const std::uint64_t first = current - base > kTold ? current - kTold + 1 : base + 1;
+  what += "; since then: ";
+  if (first > base + 1) what += std::to_string(first - base - 1) + " more, ";
+  for (std::uint64_t number = first; number <= current; ++number) {
+    what += (number == first ? "version " : ", version ") + std::to_string(number);
+    const auto stored = store.load(number);
+    if (!stored) continue;
+    what += " by " + stored->version.who + " at " + config::format_utc(stored->version.when);
+    if (!stored->version.comment.empty()) what += " (" + stored->version.comment + ")";
+  }
+  return make_error(ErrorCode::kConflict, what,
+                    "simplon config diff " + std::to_string(base) + " shows what changed. Take it over: simplon config show > FILE, " +
+                        "edit and apply that; " + replace);
+}
+
 std::vector<config::Issue> warnings_of(const std::vector<config::Issue>& issues) {
   std::vector<config::Issue> warnings;
   std::copy_if(issues.begin(), issues.end(), std::back_inserter(warnings),
@@ -73,10 +98,7 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
   const auto turn = co_await turns_.take();
   const auto current = parts_.store.current();
   if (command.base_version && *command.base_version != current) {
-    co_return tl::unexpected(refusal(make_error(
-        ErrorCode::kConflict,
-        "the configuration is at version " + std::to_string(current) + ", not " + std::to_string(*command.base_version),
-        "look at what changed (simplon config diff " + std::to_string(*command.base_version) + ") and apply again")));
+    co_return tl::unexpected(refusal(moved_on(parts_.store, *command.base_version)));
   }
   ApplyOutcome outcome;
   Stopwatch watch;
@@ -85,35 +107,24 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
     if (auto prepared = command.prepare(); !prepared) co_return tl::unexpected(refusal(prepared.error()));
     abandon.arm(command.abandon);
   }
-  auto reading = options_.read;
-  reading.check_files = reading.check_files && command.check_files;
-  auto document = config::read_document(command.document, reading);
+  auto target = target_of(command);
+  if (!target) co_return tl::unexpected(std::move(target.error()));
   outcome.timing.read = watch.lap();
-  if (!document.ok()) co_return tl::unexpected(std::move(document.issues));
 
   outcome.version = current;
   outcome.previous = current;
-  outcome.diff = config::diff(config_, document.config);
+  outcome.restored = target->restored;
+  outcome.diff = config::diff(config_, target->config);
   outcome.timing.compare = watch.lap();
-  outcome.warnings = warnings_of(document.issues);
-  auto gates = admit_gates(command, document.config);
+  outcome.warnings = std::move(target->warnings);
+  auto gates = admit_gates(command, target->config);
   if (!gates) co_return tl::unexpected(refusal(gates.error()));
   if (command.dry_run) co_return outcome;
 
-  config::Store::CommitRequest request;
-  request.text = std::move(command.document);
-  request.who = std::move(command.who);
-  request.comment = std::move(command.comment);
-  request.base_version = current;
-  request.confirm_within = command.confirm_within;
-  request.confirm_required = command.confirm_within.has_value();
-  request.gates = *std::move(gates);
-  request.history = std::move(command.history);
-  if (!request.confirm_within && !request.gates.empty()) request.confirm_within = command.gate_window;
-  const auto staged = parts_.store.stage(request);
+  const auto staged = stage(command, *std::move(gates));
   if (!staged) co_return tl::unexpected(refusal(staged.error()));
   if (command.ids) {
-    if (auto adopted = parts_.ids.adopt(*command.ids, document.config); !adopted) {
+    if (auto adopted = parts_.ids.adopt(*command.ids, target->config); !adopted) {
       parts_.store.discard(*staged);
       co_return tl::unexpected(refusal(adopted.error()));
     }
@@ -121,7 +132,7 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
   outcome.timing.stage = watch.lap();
 
   const GatewayConfig before = config_;
-  auto switched = co_await switch_to(std::move(document.config), Mode::kStrict, &outcome.timing);
+  auto switched = co_await switch_to(std::move(target->config), Mode::kStrict, &outcome.timing);
   if (!switched) {
     parts_.store.discard(*staged);
     abandon.now();
@@ -142,49 +153,58 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
   outcome.applied = true;
   outcome.version = committed->number;
   outcome.warnings.insert(outcome.warnings.end(), switched->begin(), switched->end());
-  spdlog::info("configuration version {} applied by {}: {} (ms: read {:.1f}, compare {:.1f}, stage {:.1f}, compile {:.1f}, "
+  spdlog::info("configuration version {} {} by {}: {} (ms: read {:.1f}, compare {:.1f}, stage {:.1f}, compile {:.1f}, "
                "program {:.1f}, commit {:.1f})",
-               committed->number, committed->who, outcome.diff.summary(), outcome.timing.read, outcome.timing.compare,
+               committed->number, command.undo ? "(" + committed->comment + ")" : "applied", committed->who, outcome.diff.summary(), outcome.timing.read, outcome.timing.compare,
                outcome.timing.stage, outcome.timing.compile, outcome.timing.program, outcome.timing.commit);
   follow_probation();
   co_await tidy();
   co_return outcome;
 }
 
-asio::awaitable<Transaction<UndoOutcome>> Reconciler::undo(config::Author who,
-                                                                  std::optional<std::uint64_t> to) {
-  const auto turn = co_await turns_.take();
-  auto target = parts_.store.undo_target(to);
-  if (!target) co_return tl::unexpected(refusal(target.error()));
-  auto config = read_stored(*target);
-  if (!config) co_return tl::unexpected(refusal(config.error()));
-
-  const auto staged = parts_.store.stage_undo(who, to);
-  if (!staged) co_return tl::unexpected(refusal(staged.error()));
-
-  UndoOutcome outcome;
-  outcome.restored = target->version.number;
-  outcome.diff = config::diff(config_, *config);
-  const GatewayConfig before = config_;
-  auto switched = co_await switch_to(*std::move(config), Mode::kStrict);
-  if (!switched) {
-    parts_.store.discard(*staged);
-    co_await revert_to(before);
-    co_return tl::unexpected(refusal(switched.error()));
+Transaction<Reconciler::Target> Reconciler::target_of(const ApplyCommand& command) const {
+  Target target;
+  if (command.undo) {
+    const auto stored = parts_.store.undo_target(command.undo->to);
+    if (!stored) return tl::unexpected(refusal(stored.error()));
+    auto config = read_stored(*stored);
+    if (!config) return tl::unexpected(refusal(config.error()));
+    target.config = *std::move(config);
+    target.restored = stored->version.number;
+    return target;
   }
-  auto version = parts_.store.commit(*staged);
-  if (!version) {
-    co_await revert_to(before);
-    co_return tl::unexpected(refusal(version.error()));
+  auto reading = options_.read;
+  reading.check_files = reading.check_files && command.check_files;
+  auto document = config::read_document(command.document, reading);
+  if (!document.ok()) return tl::unexpected(std::move(document.issues));
+  target.config = std::move(document.config);
+  target.warnings = warnings_of(document.issues);
+  return target;
+}
+
+Result<config::Store::Staged> Reconciler::stage(ApplyCommand& command, std::vector<std::string> gates) {
+  auto window = command.confirm_within;
+  if (!window && !gates.empty()) window = command.gate_window;
+  if (command.undo) {
+    config::Store::UndoRequest request;
+    request.who = std::move(command.who);
+    request.to = command.undo->to;
+    request.comment = std::move(command.comment);
+    request.confirm_within = window;
+    request.confirm_required = command.confirm_within.has_value();
+    request.gates = std::move(gates);
+    return parts_.store.stage_undo(request);
   }
-  loaded_ = true;
-  load_problem_.reset();
-  outcome.version = version->number;
-  outcome.warnings = *std::move(switched);
-  spdlog::info("configuration version {} restored as {} by {}", outcome.restored, outcome.version, who.name);
-  follow_probation();
-  co_await tidy();
-  co_return outcome;
+  config::Store::CommitRequest request;
+  request.text = std::move(command.document);
+  request.who = std::move(command.who);
+  request.comment = std::move(command.comment);
+  request.base_version = parts_.store.current();
+  request.confirm_within = window;
+  request.confirm_required = command.confirm_within.has_value();
+  request.gates = std::move(gates);
+  request.history = std::move(command.history);
+  return parts_.store.stage(request);
 }
 
 asio::awaitable<void> Reconciler::revert_to(GatewayConfig config) {

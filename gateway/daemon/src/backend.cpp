@@ -98,7 +98,7 @@ asio::awaitable<ApiResult> Backend::status() {
   add_tunnel_problems(config, statuses, problems);
   if (stats) {
     add_forwarder_problems(config, *stats, problems);
-    add_circuit_problems(config, parts_.ids, *stats, problems);
+    add_circuit_problems(config, parts_.ids, *stats, parts_.reconciler.netns_prefix(), problems);
   }
   if (const auto& problem = parts_.audit.problem()) problems.push_back({"audit log", problem->what, problem->hint});
   // The same fact may have been noted by the reconciler and observed by the part itself.
@@ -159,6 +159,7 @@ asio::awaitable<ApiResult> Backend::config(std::optional<std::uint64_t> version)
   json reply = {{"version", number}, {"when", nullptr}, {"who", ""}, {"comment", ""}, {"hash", ""}};
   if (number != 0) merge(reply, config::to_json(stored.version));
   reply["version"] = number;
+  reply["current"] = parts_.store.current();
   reply["document"] = stored.text;
   reply["pending"] = pending_json();
   co_return reply;
@@ -229,7 +230,8 @@ asio::awaitable<ApiResult> Backend::circuits() {
   const auto& config = parts_.reconciler.config();
   json list = json::array();
   for (const auto& circuit : config.circuits) {
-    list.push_back(circuit_json(circuit, parts_.ids.circuit(circuit.name).value_or(CircuitId{0}), config, programmed));
+    const auto id = parts_.ids.circuit(circuit.name).value_or(CircuitId{0});
+    list.push_back(circuit_json(circuit, id, config, programmed, parts_.reconciler.netns_prefix()));
   }
   co_return json{{"generation", programmed ? json(programmed->stats.generation.value()) : json(nullptr)},
                  {"circuits", std::move(list)}};

@@ -16,6 +16,7 @@
 #include "gateway/config/document.h"
 #include "gateway/config/json.h"
 #include "gateway/config/secret_swap.h"
+#include "gateway/config/validate.h"
 #include "gateway/daemon/backend.h"
 
 namespace simplon::daemon {
@@ -150,6 +151,7 @@ asio::awaitable<ApiResult> Backend::apply(ApplyRequest request) {
 asio::awaitable<ApiResult> Backend::apply_audited(std::string action, control::ApplyCommand command) {
   const config::Author who = command.who;
   const bool dry_run = command.dry_run;
+  const bool undo = command.undo.has_value();
   std::string comment = command.comment;
   auto outcome = co_await parts_.reconciler.apply(std::move(command));
   if (!outcome) {
@@ -157,7 +159,8 @@ asio::awaitable<ApiResult> Backend::apply_audited(std::string action, control::A
     co_return refuse(std::move(outcome.error()));
   }
   if (!dry_run) {
-    std::string detail = outcome->diff.summary();
+    std::string detail = undo ? "back to version " + std::to_string(outcome->restored) + ": " : std::string();
+    detail += outcome->diff.summary();
     if (!comment.empty()) detail += "; " + comment;
     if (const auto& pending = parts_.store.pending(); pending && pending->number == outcome->version) {
       detail += pending->confirm_required ? "; to be confirmed" : "; on probation";
@@ -172,6 +175,7 @@ asio::awaitable<ApiResult> Backend::apply_audited(std::string action, control::A
                 {"warnings", config::to_json(outcome->warnings, config::Severity::kWarning)},
                 {"pending", pending_json()},
                 {"timing", timing_json(outcome->timing)}};
+  if (undo) reply["restored"] = outcome->restored;
   reply.update(config::to_json(outcome->diff));
   co_return reply;
 }
@@ -186,18 +190,11 @@ asio::awaitable<ApiResult> Backend::confirm(config::Author who) {
   co_return reply;
 }
 
-asio::awaitable<ApiResult> Backend::undo(config::Author who, std::optional<std::uint64_t> to) {
-  auto outcome = co_await parts_.reconciler.undo(who, to);
-  if (!outcome) {
-    note(who, "undo", "", false, first_error(outcome.error()));
-    co_return refuse(std::move(outcome.error()));
-  }
-  note(who, "undo", "", true, "back to version " + std::to_string(outcome->restored) + ": " + outcome->diff.summary());
-  json reply = {{"version", outcome->version},
-                {"restored", outcome->restored},
-                {"warnings", config::to_json(outcome->warnings, config::Severity::kWarning)}};
-  reply.update(config::to_json(outcome->diff));
-  co_return reply;
+asio::awaitable<ApiResult> Backend::undo(ApplyRequest request) {
+  auto command = command_of(request);
+  command.undo.emplace();
+  command.undo->to = request.to;
+  co_return co_await apply_audited("undo", std::move(command));
 }
 
 asio::awaitable<ApiResult> Backend::tunnel_action(config::Author who, std::string name, TunnelAction action) {
@@ -205,7 +202,11 @@ asio::awaitable<ApiResult> Backend::tunnel_action(config::Author who, std::strin
   const auto tunnel = std::find_if(tunnels.begin(), tunnels.end(), [&](const auto& t) { return t.name == name; });
   Result<void> done;
   if (tunnel == tunnels.end()) {
-    done = fail(ErrorCode::kInvalidConfig, "there is no tunnel " + name, "simplon tunnel show lists them");
+    std::vector<std::string> known;
+    for (const auto& one : tunnels) known.push_back(one.name);
+    const std::string guess = config::closest_match(name, known);
+    done = fail(ErrorCode::kInvalidConfig, "there is no tunnel " + name,
+                guess.empty() ? "simplon tunnel show lists them" : "did you mean '" + guess + "'?");
   } else if (!tunnel->enabled) {
     done = fail(ErrorCode::kConflict, "tunnel " + name + " is disabled", "set enabled: true in the document and apply it");
   } else {

@@ -186,19 +186,23 @@ int main(int argc, char** argv) {
   CLI::App app{"Simplon's control daemon: keeps FRR, charon and the forwarder as the configuration says", "simplond"};
   app.set_version_flag("--version", "simplond " SIMPLON_VERSION);
   app.add_option("--run-dir", flags.run_dir, "Sockets: forwarder.sock (connected to), api.sock (served)")
+      ->type_name("PATH")
       ->capture_default_str();
-  app.add_option("--state-dir", flags.state_dir, "Configuration, history and ids")->capture_default_str();
-  app.add_option("--vici", flags.vici, "charon's VICI socket")->capture_default_str();
+  app.add_option("--state-dir", flags.state_dir, "Configuration, history and ids")->type_name("PATH")->capture_default_str();
+  app.add_option("--vici", flags.vici, "VICI socket of charon")->type_name("PATH")->capture_default_str();
   app.add_option("--netns-prefix", flags.netns_prefix, "Network namespaces of domains are PREFIX and the domain's name")
+      ->type_name("PREFIX")
       ->capture_default_str();
   app.add_option("--secrets-dir", flags.secrets_dir, "The one folder where an import may write keys and passwords")
+      ->type_name("PATH")
       ->capture_default_str();
   app.add_option("--supervisor", flags.supervisor,
                  "Who runs FRR and makes namespaces: systemd (template units), process (this program), or auto: systemd "
                  "if simplond is a unit itself")
+      ->type_name("WORD")
       ->check(CLI::IsMember({"auto", "systemd", "process"}))
       ->capture_default_str();
-  app.add_option("--log-level", flags.log_level, "trace, debug, info, warn or error")->capture_default_str();
+  app.add_option("--log-level", flags.log_level, "How much is logged: trace, debug, info, warn or error")->type_name("LEVEL")->capture_default_str();
   simplon::add_manual_flag(app, simplon::daemon::manual_text(SIMPLON_VERSION));
   CLI11_PARSE(app, argc, argv);
 

@@ -60,7 +60,7 @@ std::vector<IpAddress> expected_on(const CircuitConfig& circuit, const GatewayCo
 }
 
 CircuitObservation observe(const CircuitConfig& circuit, CircuitId id, const GatewayConfig& config,
-                           const ipc::Stats* stats) {
+                           const ipc::Stats* stats, const std::string& netns_prefix) {
   CircuitObservation seen;
   if (!circuit.enabled) {
     seen.state = "disabled";
@@ -94,7 +94,7 @@ CircuitObservation observe(const CircuitConfig& circuit, CircuitId id, const Gat
   if (!silent.empty() && seen.problem.empty()) {
     seen.state = "no-neighbor";
     seen.problem = silent.begin()->to_string() + " does not answer " + (silent.begin()->is_v4() ? "ARP" : "neighbor discovery");
-    seen.hint = "has the other end the same VLAN? ip netns exec the domain's namespace tcpdump -i " +
+    seen.hint = "has the other end the same VLAN? ip netns exec " + netns_prefix + circuit.domain + " tcpdump -i " +
                 control::circuit_interface(id);
   }
   return seen;
@@ -289,8 +289,8 @@ json vpc_json(const VpcConfig& vpc, const std::optional<Programmed>& programmed)
 }
 
 json circuit_json(const CircuitConfig& circuit, CircuitId id, const GatewayConfig& config,
-                  const std::optional<Programmed>& programmed) {
-  auto seen = observe(circuit, id, config, programmed ? &programmed->stats : nullptr);
+                  const std::optional<Programmed>& programmed, const std::string& netns_prefix) {
+  auto seen = observe(circuit, id, config, programmed ? &programmed->stats : nullptr, netns_prefix);
   json confirmed = nullptr;
   if (programmed) {
     if (const auto* attachment = find_attachment(programmed->stats, ipc::AttachmentRef::circuit(id))) {
@@ -406,7 +406,7 @@ void add_forwarder_problems(const GatewayConfig& config, const ipc::Stats& stats
                             std::vector<control::Problem>& problems) {
   for (const auto& uplink : stats.uplinks) {
     if (!uplink.error.empty()) {
-      problems.push_back({"uplink " + uplink.interface, uplink.error, ""});
+      problems.push_back({"uplink " + uplink.interface, uplink.error, "it is tried again every second; simplon doctor looks at the NIC"});
     } else if (!uplink.up) {
       problems.push_back({"uplink " + uplink.interface, "the link is down", "ip link show " + uplink.interface});
     }
@@ -425,11 +425,11 @@ void add_forwarder_problems(const GatewayConfig& config, const ipc::Stats& stats
 }
 
 void add_circuit_problems(const GatewayConfig& config, const config::IdRegistry& ids, const ipc::Stats& stats,
-                          std::vector<control::Problem>& problems) {
+                          const std::string& netns_prefix, std::vector<control::Problem>& problems) {
   for (const auto& circuit : config.circuits) {
     const auto id = ids.circuit(circuit.name);
     if (!id) continue;
-    const auto seen = observe(circuit, *id, config, &stats);
+    const auto seen = observe(circuit, *id, config, &stats, netns_prefix);
     if (!seen.problem.empty()) problems.push_back({"circuit " + circuit.name, seen.problem, seen.hint});
   }
 }

@@ -34,9 +34,9 @@ struct Programmed {
                                          const ipsec::TunnelStatus* status,
                                          const std::optional<Programmed>& programmed);
 [[nodiscard]] nlohmann::json vpc_json(const VpcConfig& vpc, const std::optional<Programmed>& programmed);
-/// `config`: the whole document, for its uplinks and neighbors.
+/// `config`: the whole document, for its uplinks and neighbors. The namespace of a domain is `netns_prefix` and its name.
 [[nodiscard]] nlohmann::json circuit_json(const CircuitConfig& circuit, CircuitId id, const GatewayConfig& config,
-                                          const std::optional<Programmed>& programmed);
+                                          const std::optional<Programmed>& programmed, const std::string& netns_prefix);
 [[nodiscard]] nlohmann::json route_json(const control::RouteView& route, DomainId domain,
                                         const control::TableProgrammer::Status& status);
 [[nodiscard]] nlohmann::json domain_bgp_json(const DomainConfig& domain, const bgp::SpeakerStatus& status);
@@ -49,6 +49,6 @@ void add_bgp_problems(const DomainConfig& domain, const bgp::SpeakerStatus& stat
 void add_forwarder_problems(const GatewayConfig& config, const ipc::Stats& stats,
                             std::vector<control::Problem>& problems);
 void add_circuit_problems(const GatewayConfig& config, const config::IdRegistry& ids, const ipc::Stats& stats,
-                          std::vector<control::Problem>& problems);
+                          const std::string& netns_prefix, std::vector<control::Problem>& problems);
 
 }  // namespace simplon::daemon

@@ -67,8 +67,19 @@ std::optional<bool> has_tun() {
   return fd.valid() ? true : known_unless(errno, {ENOENT, ENODEV, ENXIO});
 }
 
-Clock look_at_clock() {
+/// MemAvailable of /proc/meminfo.
+std::optional<std::uint64_t> available_memory() {
+  std::ifstream file("/proc/meminfo");
+  std::string key, unit;
+  for (std::uint64_t kib = 0; file >> key >> kib; std::getline(file, unit)) {
+    if (key == "MemAvailable:") return kib << 10U;
+  }
+  return std::nullopt;
+}
+
+Clock look_at_clock(std::optional<std::int64_t> newest_version) {
   Clock clock;
+  clock.newest_version = newest_version;
   clock.now = static_cast<std::int64_t>(::time(nullptr));
   struct timex state {};
   const int told = ::adjtimex(&state);
@@ -191,6 +202,9 @@ std::string first_line(const std::string& path) {
 }
 
 Facts gather(const GatherOptions& options) {
+  const auto step = [&](const char* subject) {
+    if (options.on_step) options.on_step(subject);
+  };
   Facts facts;
   facts.root = ::geteuid() == 0;
   struct utsname kernel {};
@@ -201,21 +215,28 @@ Facts gather(const GatherOptions& options) {
   facts.network_namespaces = ::access("/proc/self/ns/net", F_OK) == 0;
   facts.btf = ::access("/sys/kernel/btf/vmlinux", F_OK) == 0;
   facts.gateway = options.gateway;
+  step("network interfaces");
   gather_nics(options, facts);
   facts.workers = options.workers;
   facts.online_cpus = look_at_cpus("online");
   facts.isolated_cpus = look_at_cpus("isolated").value_or(std::set<std::uint32_t>());
-  facts.clock = look_at_clock();
+  facts.clock = look_at_clock(options.gateway.applied_at);
   read_sysctls(facts);
+  step("packages");
   facts.packages = look_at_packages();
+  step("processes");
   gather_processes(facts);
   look_at_disk(options.state_folder, facts);
   look_at_locale(facts);
   const sys::UniqueFd ipv6(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const auto disabled = facts.sysctls.find("net.ipv6.conf.all.disable_ipv6");
-  facts.ipv6 = ipv6.valid() && disabled != facts.sysctls.end() && disabled->second == "0";
+  facts.ipv6 = ipv6.valid() && disabled != facts.sysctls.end();
+  facts.host_ipv6_off = facts.ipv6 && disabled->second != "0";
+  facts.available_memory_bytes = available_memory();
   facts.apparmor = first_line("/sys/module/apparmor/parameters/enabled") == "Y";
+  step("units");
   facts.units = look_at_units();
+  step("polkit");
   if (facts.root && facts.units) facts.polkit_permits = ask_polkit();
   return facts;
 }

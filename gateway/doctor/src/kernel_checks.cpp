@@ -9,20 +9,11 @@ namespace simplon::doctor {
 namespace {
 
 // The XDP program of the forwarder needs it (bpf_link, and what the verifier accepts); Debian 12 has 6.1.
-constexpr std::pair<int, int> kOldestKernel{5, 15};
-constexpr std::pair<int, int> kTestedKernel{6, 1};
-
-/// {6, 1} of "6.1.0-42-amd64"; {0, 0} if it is no such thing.
-std::pair<int, int> version_of(const std::string& release) {
-  std::pair<int, int> version{0, 0};
-  const char* end = release.data() + release.size();
-  const auto major = std::from_chars(release.data(), end, version.first);
-  if (major.ec == std::errc() && major.ptr != end) std::from_chars(major.ptr + 1, end, version.second);
-  return version;
-}
+constexpr KernelVersion kOldestKernel{5, 15};
+constexpr KernelVersion kTestedKernel{6, 1};
 
 Finding check_version(const Facts& facts) {
-  const auto version = version_of(facts.kernel_release);
+  const auto version = kernel_version(facts.kernel_release);
   const std::string what = "Linux " + facts.kernel_release;
   if (version < kOldestKernel) {
     return {"kernel.version", Verdict::kFailed, what + " is older than 5.15: it refuses the forwarder's XDP program",
@@ -51,6 +42,14 @@ Finding check_btf(const Facts& facts) {
 }
 
 }  // namespace
+
+KernelVersion kernel_version(const std::string& release) {
+  KernelVersion version{0, 0};
+  const char* end = release.data() + release.size();
+  const auto major = std::from_chars(release.data(), end, version.first);
+  if (major.ec == std::errc() && major.ptr != end) std::from_chars(major.ptr + 1, end, version.second);
+  return version;
+}
 
 std::string_view to_string(Verdict verdict) noexcept {
   switch (verdict) {

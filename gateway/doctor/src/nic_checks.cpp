@@ -9,10 +9,17 @@ namespace simplon::doctor {
 namespace {
 
 // Drivers of Linux 6.1 with XDP in the driver, and those that hand frames to AF_XDP without a copy.
-constexpr std::array<std::string_view, 20> kNativeDrivers = {
+constexpr std::array<std::string_view, 21> kNativeDrivers = {
     "atlantic", "bnxt_en", "dpaa2-eth", "ena",     "fec",        "fun",   "hv_netvsc",
-    "igb",      "ixgbevf", "mlx4_en",   "mvneta",  "mvpp2",      "octeontx2-nicpf",
+    "igb",      "ixgbevf", "mana",      "mlx4_en", "mvneta",     "mvpp2", "octeontx2-nicpf",
     "qede",     "sfc",     "tsnep",     "tun",     "virtio_net", "veth",  "xen_netfront"};
+// Drivers that got it later, and when.
+struct LaterDriver {
+  std::string_view name;
+  KernelVersion since;
+  const char* words;
+};
+constexpr std::array<LaterDriver, 2> kLaterDrivers = {{{"gve", {6, 4}, "6.4"}, {"vmxnet3", {6, 6}, "6.6"}}};
 constexpr std::array<std::string_view, 8> kZeroCopyDrivers = {"i40e", "ice", "igc",    "ixgbe",
                                                               "mlx5_core", "st_gmac", "stmmac", "nfp"};
 
@@ -34,6 +41,11 @@ constexpr std::uint64_t kLostAtLeast = 10000;
 
 std::string queues_of(std::uint32_t count) { return std::to_string(count) + (count == 1 ? " queue" : " queues"); }
 
+const LaterDriver* later(std::string_view driver) {
+  const auto found = std::find_if(kLaterDrivers.begin(), kLaterDrivers.end(), [&](const auto& one) { return one.name == driver; });
+  return found == kLaterDrivers.end() ? nullptr : &*found;
+}
+
 template <class List>
 bool contains(const List& list, std::string_view word) {
   return std::find(list.begin(), list.end(), word) != list.end();
@@ -51,10 +63,11 @@ Finding check_link(const Nic& nic) {
   return {id, Verdict::kOk, nic.name + " is up" + (nic.driver.empty() ? "" : ", driver " + nic.driver), ""};
 }
 
-Finding check_xdp(const Nic& nic) {
+Finding check_xdp(const Nic& nic, KernelVersion kernel) {
   const std::string id = "nic." + nic.name + ".xdp";
   const bool zero_copy = contains(kZeroCopyDrivers, nic.driver);
-  const bool native = zero_copy || contains(kNativeDrivers, nic.driver);
+  const LaterDriver* newer = later(nic.driver);
+  const bool native = zero_copy || contains(kNativeDrivers, nic.driver) || (newer != nullptr && kernel >= newer->since);
   const std::string mode = nic.forwarded ? nic.forwarded->xdp_mode : "";
   if (nic.forwarded && !nic.forwarded->error.empty()) {
     return {id, Verdict::kFailed, "the forwarder cannot use " + nic.name + ": " + nic.forwarded->error,
@@ -68,7 +81,7 @@ Finding check_xdp(const Nic& nic) {
       return {id, Verdict::kWarning,
               "the forwarder has " + nic.name + " in mode " + mode + ", although driver " + nic.driver +
                   " has XDP: it refuses it with these queues, this MTU or these offloads",
-              "ethtool -K " + nic.name + " lro off gro-hw off; then systemctl restart simplon-forwarder"};
+              "ethtool -K " + nic.name + " lro off rx-gro-hw off; then systemctl restart simplon-forwarder"};
     }
     return {id, Verdict::kWarning,
             "the forwarder has " + nic.name + " in mode " + mode + ": it works, at about half the speed",
@@ -76,6 +89,16 @@ Finding check_xdp(const Nic& nic) {
   }
   if (zero_copy) return {id, Verdict::kOk, "driver " + nic.driver + " of " + nic.name + " has XDP with zero-copy", ""};
   if (native) return {id, Verdict::kOk, "driver " + nic.driver + " of " + nic.name + " has XDP", ""};
+  if (newer != nullptr) {
+    return {id, Verdict::kWarning,
+            "driver " + nic.driver + " of " + nic.name + " has XDP since Linux " + newer->words +
+                ": with this kernel the forwarder will use the generic mode, at about half the speed",
+            "boot a newer kernel, for example that of bookworm-backports"};
+  }
+  if (nic.driver == "bonding") {
+    return {id, Verdict::kUnseen, nic.name + " is a bond: it has XDP if the drivers of all its members have it",
+            "simplon status says what the forwarder got, once it is an uplink; or make the members uplinks of their own"};
+  }
   if (nic.driver.empty()) {
     return {id, Verdict::kUnseen, "the driver of " + nic.name + " is not known",
             "simplon status says what the forwarder got, once it is an uplink"};
@@ -268,7 +291,7 @@ void judge_nics(const Facts& facts, Findings& findings) {
   for (const auto& nic : facts.nics) {
     findings.push_back(check_link(nic));
     if (!nic.present) continue;
-    findings.push_back(check_xdp(nic));
+    findings.push_back(check_xdp(nic, kernel_version(facts.kernel_release)));
     findings.push_back(check_queues(nic));
     findings.push_back(check_offloads(nic));
     findings.push_back(check_vlans(nic, facts.gateway.config.circuits));

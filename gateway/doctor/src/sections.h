@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "gateway/doctor/checks.h"
 
 // The findings of one subject each; judge() puts them together.
@@ -8,6 +12,11 @@
 namespace simplon::doctor {
 
 using Findings = std::vector<Finding>;
+
+/// {6, 1}
+using KernelVersion = std::pair<int, int>;
+/// Of "6.1.0-42-amd64"; {0, 0} if it is no such thing.
+[[nodiscard]] KernelVersion kernel_version(const std::string& release);
 
 void judge_kernel(const Facts& facts, Findings& findings);
 void judge_nics(const Facts& facts, Findings& findings);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <algorithm>
 #include <array>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -11,12 +12,19 @@ namespace {
 
 // 2026-01-01: no host of this release is older.
 constexpr std::int64_t kNotBefore = 1767225600;
+// 2046-01-01, chosen by us: this release is not in use any more.
+constexpr std::int64_t kNotAfter = 2398377600;
+// A clock may be stepped back by so much when it is set.
+constexpr std::int64_t kStep = 60;
 // BGP passwords are kept with bgpd's listening socket, 136 bytes each; 50-simplon.conf sets this.
 constexpr std::uint64_t kOptmem = 131072;
 // Debian's default: what netlink, VICI and FPM were tried with.
 constexpr std::uint64_t kSocketBuffer = 212992;
 // The packet buffers of the forwarder with its default of 16384 frames.
 constexpr std::uint64_t kFrameBytes = 64U << 20;
+// What docs/install.md asks for, and what a gateway that runs needs for a large change: chosen by us.
+constexpr std::uint64_t kWantedMemory = 512U << 20;
+constexpr std::uint64_t kLittleMemory = 64U << 20;
 constexpr std::uint64_t kLittleSpace = 200U << 20;
 constexpr std::uint64_t kNoSpace = 20U << 20;
 constexpr std::uint64_t kLittleInodes = 1000;
@@ -36,11 +44,40 @@ std::optional<std::uint64_t> number_of(const Facts& facts, const std::string& ke
   return std::stoull(*text);
 }
 
+/// "3 days"
+std::string span(std::int64_t seconds) {
+  const auto [unit, name] = seconds < 7200 ? std::pair(60, " minutes") : seconds < 172800 ? std::pair(3600, " hours") : std::pair(86400, " days");
+  return std::to_string(seconds / unit) + name;
+}
+
+Finding check_memory(const Facts& facts) {
+  if (!facts.available_memory_bytes) return {"memory", Verdict::kUnseen, "how much memory is available is not visible", ""};
+  const std::uint64_t available = *facts.available_memory_bytes;
+  const std::string what = mib(available) + " of memory are available";
+  const std::string remedy = "give the host more; who has it: ps -eo rss,args --sort=-rss | head";
+  // What a gateway that runs has taken is not available any more.
+  if (!facts.gateway.forwarder_up && available < kWantedMemory) {
+    return {"memory", Verdict::kWarning, "only " + what + ", a gateway wants " + mib(kWantedMemory), remedy};
+  }
+  if (available < kLittleMemory) return {"memory", Verdict::kWarning, "only " + what + ": a large change may not find enough", remedy};
+  return {"memory", Verdict::kOk, what, ""};
+}
+
 Finding check_clock_time(const Facts& facts) {
   if (facts.clock.now < kNotBefore) {
     return {"clock.time", Verdict::kFailed,
             "the clock says that it is before 2026: certificates are not valid yet, and the history lies",
             "timedatectl set-time, or apt-get install systemd-timesyncd; is the battery of the hardware clock empty?"};
+  }
+  const std::string set = "timedatectl set-time, or apt-get install systemd-timesyncd";
+  if (facts.clock.now >= kNotAfter) {
+    return {"clock.time", Verdict::kFailed, "the clock says that it is after 2045: certificates have expired, and the history lies", set};
+  }
+  if (facts.clock.newest_version && facts.clock.now + kStep < *facts.clock.newest_version) {
+    return {"clock.time", Verdict::kWarning,
+            "the clock is " + span(*facts.clock.newest_version - facts.clock.now) +
+                " behind the time at which the current configuration was applied: it is wrong now, or was then",
+            set + "; simplon config history has the times"};
   }
   return {"clock.time", Verdict::kOk, "the clock is plausible", ""};
 }
@@ -155,29 +192,92 @@ Finding check_locale(const Facts& facts) {
   return {"locale", Verdict::kOk, "locale " + name + "; Simplon speaks the same in all", ""};
 }
 
-bool wants_ipv6(const GatewayConfig& config) {
-  if (config.vtep && !config.vtep->is_v4()) return true;
+/// Collects the first IPv6 address or prefix and whose it is.
+class Ipv6User {
+ public:
+  void look(const IpAddress& address, const std::string& whose) { take(address.is_v4(), address.to_string(), whose); }
+  void look(const InterfaceAddress& address, const std::string& whose) { look(address.address, whose); }
+  void look(const IpPrefix& prefix, const std::string& whose) { take(prefix.address().is_v4(), prefix.to_string(), whose); }
+  void look(const PrefixRule& rule, const std::string& whose) { look(rule.prefix, whose); }
+  template <class T>
+  void look(const std::optional<T>& one, const std::string& whose) {
+    if (one) look(*one, whose);
+  }
+  template <class T>
+  void look(const std::vector<T>& all, const std::string& whose) {
+    for (const auto& one : all) look(one, whose);
+  }
+  /// "2001:db8::1 of tunnel paris"; empty if nobody uses IPv6.
+  [[nodiscard]] const std::string& words() const { return words_; }
+
+ private:
+  void take(bool v4, const std::string& text, const std::string& whose) {
+    if (!v4 && words_.empty()) words_ = text + " of " + whose;
+  }
+  std::string words_;
+};
+
+/// Addresses on the wire: of the host itself, and of who it talks to.
+std::string outer_ipv6(const GatewayConfig& config) {
+  Ipv6User user;
+  user.look(config.vtep, "the gateway's VTEP");
   for (const auto& tunnel : config.tunnels) {
-    if (!tunnel.local.is_v4()) return true;
-    for (const auto& address : tunnel.inside) {
-      if (!address.address.is_v4()) return true;
-    }
+    user.look(tunnel.local, "tunnel " + tunnel.name);
+    user.look(tunnel.remote, "tunnel " + tunnel.name);
   }
   for (const auto& vpc : config.vpcs) {
-    for (const auto& prefix : vpc.prefixes) {
-      if (!prefix.address().is_v4()) return true;
+    for (const auto& endpoint : vpc.endpoints) user.look(endpoint.vtep, "a compute host of VPC " + vpc.name);
+  }
+  return user.words();
+}
+
+/// Addresses inside domains, which have namespaces of their own.
+std::string inner_ipv6(const GatewayConfig& config) {
+  Ipv6User user;
+  for (const auto& tunnel : config.tunnels) user.look(tunnel.inside, "tunnel " + tunnel.name);
+  for (const auto& circuit : config.circuits) user.look(circuit.addresses, "circuit " + circuit.name);
+  for (const auto& vpc : config.vpcs) {
+    user.look(vpc.prefixes, "VPC " + vpc.name);
+    user.look(vpc.gateway, "VPC " + vpc.name);
+    for (const auto& endpoint : vpc.endpoints) user.look(endpoint.address, "an endpoint of VPC " + vpc.name);
+  }
+  for (const auto& domain : config.domains) {
+    for (const auto& route : domain.static_routes) {
+      user.look(route.prefix, "a static route of domain " + domain.name);
+      user.look(route.gateway, "a static route of domain " + domain.name);
+    }
+    for (const auto& rule : domain.nat) {
+      user.look(rule.source, "NAT rule " + rule.name);
+      user.look(rule.outside, "NAT rule " + rule.name);
+      user.look(rule.inside, "NAT rule " + rule.name);
+    }
+    if (!domain.bgp) continue;
+    for (const auto& neighbor : domain.bgp->neighbors) {
+      user.look(neighbor.address, "BGP neighbor " + neighbor.name);
+      user.look(neighbor.import, "the import of BGP neighbor " + neighbor.name);
+      user.look(neighbor.export_, "the export of BGP neighbor " + neighbor.name);
     }
   }
-  return false;
+  return user.words();
 }
 
 Finding check_ipv6(const Facts& facts) {
-  if (facts.ipv6) return {"ipv6", Verdict::kOk, "the host has IPv6", ""};
-  if (wants_ipv6(facts.gateway.config)) {
-    return {"ipv6", Verdict::kFailed, "the configuration uses IPv6, which is off on this host",
-            "remove ipv6.disable=1 from the kernel's command line, and net.ipv6.conf.all.disable_ipv6=1 from /etc/sysctl.d"};
+  if (facts.ipv6 && !facts.host_ipv6_off) return {"ipv6", Verdict::kOk, "the host has IPv6", ""};
+  const std::string outer = outer_ipv6(facts.gateway.config);
+  const std::string used = outer.empty() ? inner_ipv6(facts.gateway.config) : outer;
+  if (!facts.ipv6) {
+    if (used.empty()) return {"ipv6", Verdict::kOk, "the kernel has IPv6 switched off, and the configuration does not need it", ""};
+    return {"ipv6", Verdict::kFailed, "the configuration uses IPv6 (" + used + "), which is switched off in the kernel",
+            "remove ipv6.disable=1 from the kernel's command line and boot again"};
   }
-  return {"ipv6", Verdict::kOk, "IPv6 is off on this host, and the configuration does not need it", ""};
+  if (!outer.empty()) {
+    return {"ipv6", Verdict::kFailed,
+            "the configuration uses IPv6 outside of domains (" + outer + "), which is off on the interfaces of this host",
+            "remove net.ipv6.conf.all.disable_ipv6=1 from /etc/sysctl.d; now: sysctl -w net.ipv6.conf.all.disable_ipv6=0"};
+  }
+  return {"ipv6", Verdict::kOk,
+          used.empty() ? "IPv6 is off on the interfaces of this host, and the configuration does not need it"
+                       : "IPv6 is off on the interfaces of this host, but not in the namespaces of domains, which use it", ""};
 }
 
 Finding check_apparmor(const Facts& facts) {
@@ -232,6 +332,26 @@ Finding check_package(const Facts& facts, const WantedPackage& wanted) {
             std::string("install Debian 12's: apt-get install ") + wanted.name + "; or a release of Simplon for this version"};
   }
   return {id, Verdict::kOk, found, ""};
+}
+
+/// Ours are of one release.
+Finding check_own_packages(const Facts& facts) {
+  const std::string id = "package.simplon";
+  if (!facts.packages) return {id, Verdict::kUnseen, "simplon: dpkg-query does not tell", ""};
+  std::string names;
+  std::set<std::string> versions;
+  for (const char* name : {"simplon", "simplon-forwarder", "simplon-charon"}) {
+    const auto* version = find(*facts.packages, name);
+    if (version == nullptr) continue;
+    names += (names.empty() ? "" : ", ") + (name + (" " + *version));
+    versions.insert(*version);
+  }
+  if (versions.size() > 1) {
+    return {id, Verdict::kFailed, names + ": these are of different releases, and tried together by nobody",
+            "apt-get install simplon simplon-forwarder simplon-charon, or their files of one release; what still runs the old one: "
+            "systemctl restart simplond simplon-forwarder simplon-charon"};
+  }
+  return {id, Verdict::kOk, names.empty() ? "no package of Simplon is installed: it runs from elsewhere" : names, ""};
 }
 
 Finding check_ike_ports(const Facts& facts) {
@@ -340,6 +460,7 @@ void judge_system(const Facts& facts, Findings& findings) {
   findings.push_back(check_optmem(facts));
   findings.push_back(check_socket_buffers(facts));
   findings.push_back(check_memlock(facts));
+  findings.push_back(check_memory(facts));
   check_disk(facts, findings);
   findings.push_back(check_locale(facts));
   findings.push_back(check_ipv6(facts));
@@ -348,6 +469,7 @@ void judge_system(const Facts& facts, Findings& findings) {
 
 void judge_programs(const Facts& facts, Findings& findings) {
   for (const auto& wanted : kPackages) findings.push_back(check_package(facts, wanted));
+  findings.push_back(check_own_packages(facts));
   findings.push_back(check_ike_ports(facts));
   findings.push_back(check_host_frr(facts));
   check_units(facts, findings);

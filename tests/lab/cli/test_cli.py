@@ -83,6 +83,50 @@ def test_verbs_keep_the_comments(gateway):
     gateway.apply(document(gateway))
 
 
+def test_two_people_change_the_same_version(gateway):
+    """Both take the configuration, both edit it, both apply at once: one wins, the other is told who did what."""
+    taken = gateway.cli("config", "show").stdout
+    before = gateway.show("config", "history")["current"]
+    assert taken.startswith(f"# version {before}, "), taken.splitlines()[0]
+    paths = [gateway.write(taken.replace("vni: 100", f"vni: 100\n  mtu: {mtu}"), f"person-{mtu}.yaml") for mtu in (1301, 1302)]
+    people = [gateway.space.spawn([g.program("gateway/cli/simplon"), "--socket", gateway.run_dir / "api.sock", "apply", path,
+                                   "--comment", path.name], log=f"{path.name}.log") for path in paths]
+    expect(lambda: not any(person.alive() for person in people), 30, "both have their answer")
+    said = [person.text() for person in people]
+    winner = 0 if "applied as version" in said[0] else 1
+    assert f"applied as version {before + 1}" in said[winner], said
+    refused = " ".join(said[1 - winner].split())
+    assert f"refused: the configuration is at version {before + 1}, not {before}; since then: version {before + 1} by root at " in refused, refused
+    assert f"({paths[winner].name})" in refused and f"simplon config diff {before}" in refused and f"--base {before + 1}" in refused, refused
+    assert gateway.show("config", "history")["current"] == before + 1
+    assert f"mtu: {1301 + winner}" in gateway.cli("config", "show").stdout
+    assert gateway.show("vpc", "show")["vpcs"][0]["config"]["mtu"] == 1301 + winner
+    assert gateway.show("config", "show")["pending"] is None
+    # Seen and meant.
+    assert gateway.cli("apply", paths[1 - winner], check=False).returncode == 1
+    gateway.cli("apply", paths[1 - winner], "--base", str(before + 1))
+    assert f"mtu: {1302 - winner}" in gateway.cli("config", "show").stdout
+    # An older version shown now starts from now.
+    old = gateway.write(gateway.cli("config", "show", str(before)).stdout, "old.yaml")
+    gateway.cli("apply", old)
+    shown = gateway.cli("config", "show").stdout
+    assert shown.count("# version ") == 1 and shown.splitlines()[1:] == taken.splitlines()[1:], shown
+    gateway.apply(document(gateway))
+
+
+def test_undo_takes_what_apply_takes(gateway):
+    gateway.cli("tunnel", "remove", "pisa")
+    before = gateway.show("config", "history")["current"]
+    assert "+ tunnel pisa" in gateway.cli("config", "undo", "--dry-run").stdout
+    assert gateway.show("config", "history")["current"] == before
+    done = gateway.cli("config", "undo", "--confirm", "60", "--comment", "it was needed")
+    assert "to keep it: simplon confirm" in done.stdout and gateway.tunnel("pisa"), done.stdout
+    final = gateway.cli("config", "undo", "--confirm", "60", check=False)
+    assert final.returncode == 1 and "is on probation" in final.stderr, final
+    gateway.cli("confirm")
+    assert gateway.show("config", "history")["versions"][0]["comment"].endswith(": it was needed")
+
+
 def test_exit_codes(gateway):
     assert gateway.cli("config", "history", check=False).returncode == 0
     assert gateway.cli("tunnel", "show", "nobody", check=False).returncode == 1
@@ -94,7 +138,7 @@ def test_exit_codes(gateway):
 
 @pytest.mark.parametrize("words,guess", [
     (["tunel"], "tunnel"), (["tunnel", "remvoe"], "remove"), (["tunnel", "show", "--jsn"], "--json"),
-    (["tunnel", "show", "parris"], "paris"), (["vpc", "show", "rde"], "red"), (["route", "--domain", "prd"], "prod"),
+    (["tunnel", "show", "parris"], "paris"), (["tunnel", "up", "parris"], "paris"), (["tunnel", "rekey", "Paris"], "paris"), (["vpc", "show", "rde"], "red"), (["route", "--domain", "prd"], "prod"),
     (["drop", "show", "esp_replyed"], "esp_replayed"), (["endpoint", "remove", "red", "10.20.0.12"], "10.20.0.11")])
 def test_what_may_have_been_meant(gateway, words, guess):
     done = gateway.cli(*words, check=False)
@@ -132,6 +176,9 @@ def completed(gateway, *words):
     (["tunnel", "rekey", "--i"], ["words", "--ike"]),
     (["--color", "a"], ["words", "auto", "always"]),
     (["apply", ""], ["files"]),
+    (["apply", "x.yaml", "--gate", "tunnel:p"], ["words", "tunnel:paris", "tunnel:pisa"]),
+    (["config", "undo", "--gate", "ping:10.1.0.1@"], ["words", "ping:10.1.0.1@prod", "ping:10.1.0.1@lab"]),
+    (["doctor", "--interface", "wan"], ["words", "wan0"]),
     (["nonsense", ""], ["words"])])
 def test_what_completes(gateway, words, wanted):
     assert completed(gateway, *words) == wanted
@@ -203,9 +250,20 @@ def test_removal_is_shown_and_asked(gateway):
         terminal.type("y\r")
         assert terminal.wait_end() == 0
     with at_terminal(gateway, "config", "undo") as terminal:
-        terminal.wait_for(r"tunnel remove pisa(.|\n)*Go back to the version before it\? \[y/N\] ")
+        terminal.wait_for(r"tunnel remove pisa(.|\n)*\+ tunnel pisa(.|\n)*Go back to the version before it\? \[y/N\] ")
         terminal.type("y\r")
         assert terminal.wait_end() == 0
+    assert gateway.tunnel("pisa")
+
+
+def test_apply_is_shown_and_asked(gateway):
+    less = document(gateway)
+    less["tunnels"] = [one for one in less["tunnels"] if one["name"] != "pisa"]
+    path = gateway.write(less, "less.yaml")
+    with at_terminal(gateway, "apply", path) as terminal:
+        terminal.wait_for(r"- tunnel pisa(.|\n)*the tunnel is closed(.|\n)*Apply it\? \[y/N\] ")
+        terminal.type("n\r")
+        assert terminal.wait_end() == 1
     assert gateway.tunnel("pisa")
 
 

@@ -163,10 +163,10 @@ NeighborSpec FrrLab::neighbor_of(char site, int number, std::uint32_t asn) {
   return result;
 }
 
-void FrrLab::make_speaker() {
+void FrrLab::make_speaker(Speaker::Options options) {
   reported.clear();
   withdrawals.clear();
-  auto made = Speaker::create(io, gateway, {}, [this](const RouteChanges& changes) {
+  auto made = Speaker::create(io, gateway, std::move(options), [this](const RouteChanges& changes) {
     for (const auto& route : changes.upserts) reported[route.prefix] = route;
     for (const auto& gone : changes.withdrawals) {
       EXPECT_EQ(reported.erase(gone), 1U) << "withdrawal of an unknown route " << gone.to_string();

@@ -52,7 +52,7 @@ class FrrLab : public ::testing::Test {
   SpeakerSpec spec();
   static NeighborSpec neighbor_of(char site, int number, std::uint32_t asn);
 
-  void make_speaker();
+  void make_speaker(Speaker::Options options = {});
   Result<void> reconcile(SpeakerSpec wanted);
   SpeakerStatus status();
   NeighborStatus status_of(const std::string& name);

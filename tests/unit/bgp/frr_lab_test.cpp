@@ -227,6 +227,30 @@ TEST_F(FrrLab, KilledZebraComesBackWithoutAWithdrawal) {
   EXPECT_EQ(birdc('a', "show protocols uplink"), since);
 }
 
+TEST_F(FrrLab, WhatRunsAndDoesNotAnswerIsStartedAgain) {
+  link('a', 1);
+  bird('a', 1, {.routes4 = "10.1.0.0/16"});
+  Speaker::Options options;
+  options.hung_after = 2s;
+  make_speaker(options);
+  auto wanted = spec();
+  wanted.neighbors = {neighbor_of('a', 1, 65001)};
+  ASSERT_TRUE(reconcile(wanted));
+  ASSERT_TRUE(expect("the route", [&] { return reported.size() == 1 && speaker->synchronized(); }));
+  for (const char* daemon : {"bfdd", "bgpd"}) {
+    const pid_t hung = pid_of(daemon);
+    const pid_t other = pid_of(std::string(daemon) == "bgpd" ? "zebra" : "bgpd");
+    ASSERT_EQ(::kill(hung, SIGSTOP), 0);
+    ASSERT_TRUE(expect("status to say so", [&] {
+      return status().problem.find(std::string(daemon) + " of " + gateway + " runs but does not answer") != std::string::npos;
+    })) << status().problem;
+    ASSERT_TRUE(expect("another process", [&] { return pid_of(daemon) != hung && pid_of(daemon) != 0; }, 40s));
+    EXPECT_EQ(pid_of(std::string(daemon) == "bgpd" ? "zebra" : "bgpd"), other) << "the others are left alone";
+    ASSERT_TRUE(expect("the session", [&] { return status_of("site-a").state == "Established" && status().problem.empty(); }, 40s));
+  }
+  EXPECT_TRUE(has_route("10.1.0.0/16", {"tun1"}));
+}
+
 TEST_F(FrrLab, Ipv6SessionCarriesBothFamilies) {
   link('a', 1);
   bird('a', 1, {.routes4 = "10.1.0.0/16", .routes6 = "fd00:aa::/48", .over_ipv6 = true});

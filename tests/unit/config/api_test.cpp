@@ -63,6 +63,13 @@ TEST(ApiRequest, ParametersArriveWhereTheyBelong) {
   EXPECT_EQ(request->comment, "c");
   EXPECT_EQ(request->confirm_seconds, 60U);
   EXPECT_TRUE(request->dry_run);
+  request = parse_api_request("POST", "/v1/config/undo", R"({"to":3,"base_version":7,"gates":"tunnel:a","gate_seconds":9,"dry_run":true})");
+  ASSERT_TRUE(request);
+  EXPECT_EQ(request->to, 3U);
+  EXPECT_EQ(request->base_version, 7U);
+  EXPECT_EQ(request->gates, "tunnel:a");
+  EXPECT_EQ(request->gate_seconds, 9U);
+  EXPECT_TRUE(request->dry_run);
   request = parse_api_request("GET", "/v1/config/diff?from=3&to=5", "");
   EXPECT_EQ(request->from, 3U);
   EXPECT_EQ(request->to, 5U);
@@ -139,6 +146,7 @@ TEST(ApiRequest, EverythingElseIsRefused) {
       {"POST", "/v1/config/apply", R"({"document":"d","base_version":-1})", 400, "negative"},
       {"POST", "/v1/config/apply", R"({"document":"d","base_version":1.5})", 400, "whole"},
       {"POST", "/v1/config/apply", R"({"document":"d","x":1})", 400, "'x' is not known"},
+      {"POST", "/v1/config/undo", R"({"document":"d"})", 400, "'document' is not known"},
       {"POST", "/v1/config/apply", R"({"document":"d","confirm_seconds":0})", 400, "1 to 86400"},
       {"POST", "/v1/config/apply", R"({"document":"d","dry_run":"yes"})", 400, "wrong type"},
       {"POST", "/v1/config/check", "{\"document\":" + std::string(100'000, '['), 400, "list"},

@@ -146,6 +146,11 @@ TEST(Program, CompletionKnowsNamesAndNeverFails) {
   EXPECT_EQ(complete({"capture", "up"}), "words\nuplink:wan0\tup\n");
   EXPECT_EQ(complete({"drop", "show", ""}), "words\n") << "the forwarder is away";
   EXPECT_EQ(complete({"nonsense", "x"}), "words\n");
+  EXPECT_EQ(complete({"apply", "x.yaml", "--gate", "tu"}), "words\ntunnel:paris\tit has a CHILD_SA\n");
+  EXPECT_EQ(complete({"config", "undo", "--gate=bgp:"}), "words\n--gate=bgp:prod/paris-router\tthe session is Established\n");
+  EXPECT_EQ(complete({"tunnel", "remove", "paris", "--gate", "ping:169"}), "words\nping:169.254.10.2@prod\tit answers\n");
+  EXPECT_EQ(complete({"apply", "--gate", "ping:10.1.0.10@"}), "words\nping:10.1.0.10@prod\trouting domain\n");
+  EXPECT_THAT(complete({"doctor", "--interface", ""}), StartsWith("words\n"));
   EXPECT_EQ(run_bare({"__complete"}).code, kExitDone);
   EXPECT_EQ(run_bare({"__complete", "tunnel", "show", ""}).out, "words\n");
 }
@@ -201,11 +206,54 @@ TEST(Program, AtATerminalRemovingIsAsked) {
   EXPECT_EQ(run(&served, {"tunnel", "down", "paris", "-y"}, person).code, kExitDone);
   EXPECT_EQ(run(&served, {"config", "undo"}, person, "y\n").code, kExitDone);
   EXPECT_EQ(run(&served, {"config", "undo"}).code, kExitDone) << "a script is not asked";
+  EXPECT_FALSE(served.backend.undone.base_version);
+}
+
+TEST(Program, UndoTakesWhatApplyTakes) {
+  const ServedBackend served;
+  const auto& undone = served.backend.undone;
+  Done done = run(&served, {"config", "undo", "3", "--dry-run"});
+  EXPECT_THAT(done.out, StartsWith("dry run, nothing was changed: restarts 1 tunnel\n"));
+  EXPECT_EQ(served.backend.version, 12U);
+  done = run(&served, {"config", "undo", "--confirm", "60", "--gate", "tunnel:paris", "--comment", "it was slow", "--base", "12"});
+  EXPECT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_THAT(done.out, AllOf(StartsWith("version 11 is back, as version 13: restarts 1 tunnel\n"), HasSubstr("~ tunnel paris remote"),
+                              HasSubstr("to keep it: simplon confirm")));
+  EXPECT_EQ(undone.confirm_within, std::chrono::seconds(60));
+  EXPECT_EQ(undone.gates, "tunnel:paris");
+  EXPECT_EQ(undone.comment, "it was slow");
+  EXPECT_EQ(undone.base_version, 12U);
+  EXPECT_EQ(run(&served, {"config", "undo", "--base", "12"}).code, kExitFailed) << "it is version 13 by now";
+  // The question comes after the difference, and what was looked at is what is gone back from.
+  Terminal person;
+  person.interactive = true;
+  done = run(&served, {"config", "undo", "3"}, person, "n\n");
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_LT(done.err.find("~ tunnel paris remote"), done.err.find("Go back to version 3? [y/N]"));
+  EXPECT_EQ(run(&served, {"config", "undo", "3"}, person, "y\n").code, kExitDone);
+  EXPECT_EQ(undone.base_version, 13U);
+}
+
+TEST(Program, AtATerminalGatesAreWatched) {
+  ServedBackend served;
+  Terminal person;
+  person.interactive = true;
+  served.backend.undecided = 3;
+  Done done = run(&served, {"config", "undo", "--gate", "bgp:paris-router", "--yes"}, person);
+  EXPECT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_THAT(done.err, AllOf(HasSubstr("gate bgp:prod/paris-router: the session is Active\n"),
+                              HasSubstr("gate bgp:prod/paris-router: healthy; counts when it stays so for 30 s\n"),
+                              HasSubstr("waiting: 0 of 1 gate healthy, version 12 comes back in 3s")));
+  EXPECT_THAT(done.out, HasSubstr("version 13 stays: all gates held\n"));
+  served.backend.undecided = 2;
+  done = run(&served, {"config", "undo", "--gate", "bgp:paris-router"});
+  EXPECT_EQ(done.err, "") << "nothing in a pipe";
 }
 
 TEST(Program, NoDaemonIsExit3) {
   const Done done = run(nullptr, {"status"});
   EXPECT_EQ(done.code, kExitUnreachable);
+  EXPECT_THAT(done.err, HasSubstr("hint: systemctl status simplond; journalctl -u simplond"));
   EXPECT_THAT(done.err, HasSubstr("simplond is not reachable"));
   const Done machine = run(nullptr, {"status", "--json"});
   EXPECT_EQ(machine.code, kExitUnreachable);
@@ -284,6 +332,68 @@ TEST_F(ProgramWithFile, ApplySendsTheDocumentAsItIs) {
   EXPECT_EQ(served_.backend.applied.confirm_within, std::chrono::seconds(60));
   EXPECT_FALSE(served_.backend.applied.base_version);
   EXPECT_EQ(run(&served_, {"confirm"}).out, "version 13 stays\n");
+}
+
+/// Two people take the same version, and both change it.
+TEST_F(ProgramWithFile, WhoAppliesAnOldVersionIsTold) {
+  const std::string taken = run(&served_, {"config", "show"}).out;
+  const std::string path = write(taken);
+  Done done = run(&served_, {"apply", path});
+  EXPECT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_EQ(served_.backend.applied.base_version, 12U);
+  EXPECT_EQ(served_.backend.applied.document, taken) << "lines keep their numbers";
+  EXPECT_THAT(done.err, AllOf(HasSubstr("is made of version 12; before you change it again:"), HasSubstr("simplon config show > ")));
+  done = run(&served_, {"apply", path});
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_THAT(done.err, StartsWith("refused: the configuration was changed meanwhile"));
+  EXPECT_EQ(served_.backend.version, 13U);
+  EXPECT_EQ(run(&served_, {"apply", path, "--dry-run"}).code, kExitFailed);
+  EXPECT_EQ(run(&served_, {"apply", path, "--base", "13"}).code, kExitDone) << "on purpose";
+  // One header, however often it went round.
+  const std::string shown = run(&served_, {"config", "show"}).out;
+  EXPECT_THAT(shown, StartsWith("# version 14, "));
+  EXPECT_THAT(shown, Not(HasSubstr("# version 12")));
+  EXPECT_EQ(shown.substr(shown.find('\n')), taken.substr(taken.find('\n')));
+  // What was current counts, not what was looked at.
+  const std::string old = run(&served_, {"config", "show", "3"}).out;
+  EXPECT_THAT(old, StartsWith("# version 3, 2026-01-31T12:00:00Z by root: why\n# version 14 is current\n"));
+  EXPECT_EQ(run(&served_, {"apply", write(old)}).code, kExitDone);
+  EXPECT_EQ(served_.backend.applied.base_version, 14U);
+}
+
+TEST_F(ProgramWithFile, AtATerminalApplyShowsTheImpactAndAsks) {
+  Terminal person;
+  person.interactive = true;
+  const std::string path = write(config::kSmallDocument);
+  Done done = run(&served_, {"apply", path}, person, "n\n");
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_EQ(served_.backend.version, 12U);
+  EXPECT_THAT(done.err, AllOf(StartsWith("to be applied: restarts 1 tunnel\n"), HasSubstr("impact:\n"), HasSubstr("Apply it? [y/N] "),
+                              HasSubstr("nothing was changed")));
+  EXPECT_EQ(run(&served_, {"apply", path}, person, "y\n").code, kExitDone);
+  EXPECT_EQ(served_.backend.applied.base_version, 12U) << "what the rehearsal saw";
+  done = run(&served_, {"apply", path, "--yes"}, person);
+  EXPECT_EQ(done.code, kExitDone);
+  EXPECT_EQ(done.err, "");
+  EXPECT_FALSE(served_.backend.applied.base_version);
+  done = run(&served_, {"apply", path, "--dry-run"}, person);
+  EXPECT_EQ(done.code, kExitDone);
+  EXPECT_EQ(done.err, "");
+  // What disturbs nobody is not asked.
+  served_.backend.harmless = true;
+  done = run(&served_, {"apply", path}, person);
+  EXPECT_EQ(done.code, kExitDone);
+  EXPECT_EQ(done.err, "");
+  served_.backend.harmless = false;
+  // So is an import.
+  const std::string box = write("");
+  ASSERT_EQ(run(&served_, {"config", "export", box}).code, kExitDone);
+  done = run(&served_, {"config", "import", box}, person, "\n");
+  EXPECT_EQ(done.code, kExitFailed);
+  EXPECT_THAT(done.err, HasSubstr("Apply it? [y/N] "));
+  EXPECT_EQ(served_.backend.version, 15U);
+  EXPECT_EQ(run(&served_, {"config", "import", box, "--base", "14"}).code, kExitFailed);
+  EXPECT_EQ(run(&served_, {"config", "import", box, "--base", "15"}).code, kExitDone);
 }
 
 TEST_F(ProgramWithFile, ADryRunSaysSo) {
@@ -401,6 +511,7 @@ TEST_F(ProgramWithFile, TunnelsAreMoved) {
   const Done done = run(&served_, {"tunnel", "down", "rome"});
   EXPECT_EQ(done.code, kExitFailed);
   EXPECT_THAT(done.err, HasSubstr("no tunnel 'rome'"));
+  EXPECT_THAT(run(&served_, {"tunnel", "up", "Paris!"}).err, HasSubstr("did you mean 'paris'?"));
 }
 
 TEST_F(ProgramWithFile, ACaptureIsWrittenAsItComes) {

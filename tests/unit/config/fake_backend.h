@@ -29,7 +29,11 @@ class FakeBackend final : public ApiBackend {
 
   std::string document = config::kSmallDocument;
   std::uint64_t version = 12;
-  ApplyRequest applied;
+  ApplyRequest applied, undone;
+  /// Versions that `config` shows as waiting for their gates, so often.
+  int undecided = 0;
+  /// Changes disturb nobody.
+  bool harmless = false;
   std::string action;
   std::string confirmed_by;
 
@@ -39,7 +43,7 @@ class FakeBackend final : public ApiBackend {
     if (wanted && *wanted > version) {
       co_return fail(ErrorCode::kInvalidConfig, "there is no version " + std::to_string(*wanted));
     }
-    co_return stored(wanted.value_or(version));
+    co_return shown(wanted.value_or(version));
   }
   Reply history() override { co_return cli::replies::history(); }
   Reply diff(std::uint64_t from, std::optional<std::uint64_t> to) override {
@@ -64,6 +68,7 @@ class FakeBackend final : public ApiBackend {
     if (!read.ok()) co_return refuse(read.issues);
     applied = std::move(request);
     json reply = cli::replies::changes();
+    if (harmless) reply["changes"] = reply["impact"] = json::array();
     reply["applied"] = !applied.dry_run;
     reply["previous"] = version;
     if (!applied.dry_run) {
@@ -83,10 +88,20 @@ class FakeBackend final : public ApiBackend {
     reply["version"] = version;
     co_return reply;
   }
-  Reply undo(config::Author, std::optional<std::uint64_t> to) override {
+  Reply undo(ApplyRequest request) override {
+    if (request.base_version && *request.base_version != version) {
+      co_return fail(ErrorCode::kConflict, "the configuration was changed meanwhile", "try again");
+    }
     json reply = cli::replies::changes();
-    reply["version"] = ++version;
-    reply["restored"] = to.value_or(version - 2);
+    undone = std::move(request);
+    reply["restored"] = undone.to.value_or(version - 1);
+    reply["applied"] = !undone.dry_run;
+    reply["previous"] = version;
+    if (!undone.dry_run) ++version;
+    reply["version"] = version;
+    reply["warnings"] = json::array();
+    reply["pending"] = nullptr;
+    if (undone.confirm_within) reply["pending"] = probation(undone.confirm_within->count());
     co_return reply;
   }
   Reply tunnels() override { co_return cli::replies::tunnels(); }
@@ -187,11 +202,24 @@ class FakeBackend final : public ApiBackend {
  private:
   // Plain functions: GCC 12 destroys braced temporaries of a coroutine twice.
   [[nodiscard]] json stored(std::uint64_t number) const {
-    return {{"version", number}, {"when", "2026-01-31T12:00:00Z"}, {"who", "root"},     {"comment", "why"},
-            {"hash", "ab"},      {"document", document},           {"pending", nullptr}};
+    return {{"version", number},    {"when", "2026-01-31T12:00:00Z"}, {"who", "root"},     {"comment", "why"}, {"hash", "ab"},
+            {"current", version},   {"document", document},           {"pending", nullptr}, {"outcome", "committed"},
+            {"outcome_reason", ""}};
   }
   static ApiFailure no_uplink() {
     return make_error(ErrorCode::kInvalidConfig, "there is no open uplink none", "simplon status shows the uplinks");
+  }
+  [[nodiscard]] json shown(std::uint64_t number) {
+    json reply = stored(number);
+    if (undecided == 0) return reply;
+    const bool healthy = --undecided == 0;
+    reply["outcome"] = "unconfirmed";
+    reply["pending"] = probation(undecided + 1);
+    json gate = {{"gate", "bgp:prod/paris-router"}, {"healthy", healthy}, {"problem", healthy ? "" : "the session is Active"}};
+    gate["held_seconds"] = 0;
+    gate["needed_seconds"] = 30;
+    reply["pending"]["gates"].push_back(std::move(gate));
+    return reply;
   }
   [[nodiscard]] json probation(std::int64_t seconds) const {
     return {{"version", version}, {"reverts_to", version - 1}, {"deadline", ""}, {"seconds_left", seconds}};

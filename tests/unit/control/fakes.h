@@ -238,7 +238,19 @@ class FakeForwarder final : public ipc::TableClient {
   using TableClient::stats;
   boost::asio::awaitable<Result<ipc::Stats>> stats(std::uint32_t) override {
     co_await next_turn(io_);
-    co_return ipc::Stats{};
+    ipc::Stats stats;
+    stats.sas = sas;
+    co_return stats;
+  }
+  /// What `stats` answers; a pair with `add_sas`.
+  std::vector<ipc::SaStats> sas;
+  void add_sas(TunnelId tunnel) {
+    for (const bool inbound : {true, false}) {
+      auto& sa = sas.emplace_back();
+      sa.tunnel = tunnel;
+      sa.inbound = inbound;
+      sa.active = true;
+    }
   }
   boost::asio::awaitable<Result<ipc::TraceReply>> trace(ipc::TraceRequest) override {
     co_await next_turn(io_);

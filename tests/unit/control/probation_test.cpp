@@ -60,6 +60,7 @@ class ProbationTest : public ReconcilerTest {
     EXPECT_TRUE(apply(config_));
     EXPECT_TRUE(settled());
     world_->charon.states = {{"site-a", ipsec::TunnelState::kUp}, {"site-b", ipsec::TunnelState::kUp}};
+    forwarder().add_sas(*daemon_->ids().tunnel("site-a"));
     world_->frr.neighbors = {{"site-a", {"Established", 0}}};
     world_->pinger.alive = {"gw-red 10.1.0.10"};
   }
@@ -233,9 +234,63 @@ TEST_F(ProbationTest, ImpossibleGatesAreRefusedBeforeAnythingChanges) {
 TEST_F(ProbationTest, UndoEndsTheWatch) {
   ASSERT_TRUE(try_out({"tunnel:site-a"}));
   ASSERT_TRUE(looked());
-  ASSERT_TRUE(finish(world_->io, reconciler().undo("bob", std::nullopt)));
+  ASSERT_TRUE(apply(undo_by("bob")));
   EXPECT_TRUE(reconciler().gates().empty());
   EXPECT_EQ(store().load(2)->version.outcome_reason, "undone by bob");
+}
+
+TEST_F(ProbationTest, AnUndoMayBeOnProbationItself) {
+  auto changed = config_;
+  changed.vpcs[0].mtu_bytes = 1311;
+  ASSERT_TRUE(apply(changed));
+  auto command = undo_by("bob");
+  command.comment = "too small";
+  command.gates = {"tunnel:site-b"};
+  command.dry_run = true;
+  auto outcome = apply(command);
+  ASSERT_TRUE(outcome) << words(outcome);
+  EXPECT_FALSE(outcome->applied);
+  EXPECT_EQ(outcome->restored, 1U);
+  EXPECT_FALSE(outcome->diff.empty());
+  EXPECT_EQ(store().current(), 2U);
+  command.dry_run = false;
+  outcome = apply(command);
+  ASSERT_TRUE(outcome) << words(outcome);
+  EXPECT_EQ(outcome->version, 3U);
+  EXPECT_EQ(store().load(3)->version.comment, "undo: back to version 1: too small");
+  EXPECT_EQ(reconciler().config(), config_);
+  ASSERT_TRUE(looked());
+  pass(seconds(61));
+  ASSERT_TRUE(decided());
+  EXPECT_EQ(reconciler().config(), changed) << "site-b has no SAs in the forwarder";
+  EXPECT_THAT(store().load(3)->version.outcome_reason, HasSubstr("no SA to send with"));
+  // The one before is what it was before the undo.
+  ASSERT_TRUE(apply(undo_by("bob")));
+  EXPECT_EQ(reconciler().config(), config_);
+}
+
+TEST_F(ProbationTest, GoingBackFromAProbationIsFinal) {
+  ASSERT_TRUE(try_out({"tunnel:site-a"}));
+  auto command = undo_by("bob");
+  command.confirm_within = seconds(60);
+  const auto outcome = apply(command);
+  ASSERT_FALSE(outcome);
+  EXPECT_THAT(words(outcome), HasSubstr("version 2 is on probation"));
+  EXPECT_EQ(store().current(), 2U);
+  EXPECT_TRUE(store().pending());
+}
+
+TEST_F(ProbationTest, ATunnelWithoutSasInTheForwarderIsNotHealthy) {
+  forwarder().sas.erase(forwarder().sas.begin());  // the inbound one
+  ASSERT_TRUE(try_out({"tunnel:site-a"}));
+  ASSERT_TRUE(looked());
+  EXPECT_EQ(reconciler().gates()[0].healthy, false);
+  EXPECT_THAT(reconciler().gates()[0].problem, HasSubstr("no SA to receive with"));
+  forwarder().add_sas(*daemon_->ids().tunnel("site-a"));
+  ASSERT_TRUE(until([&] { return reconciler().gates()[0].healthy == true; }));
+  pass(seconds(6));
+  ASSERT_TRUE(decided());
+  EXPECT_EQ(store().current(), 2U);
 }
 
 /// A full or broken disk is found before anybody is told anything.

@@ -93,6 +93,12 @@ class ReconcilerTest : public ::testing::Test {
   Transaction<ApplyOutcome> apply(ApplyCommand command) {
     return finish(world_->io, reconciler().apply(std::move(command)));
   }
+  static ApplyCommand undo_by(const char* who) {
+    ApplyCommand command;
+    command.undo.emplace();
+    command.who = who;
+    return command;
+  }
   static std::string words(const Transaction<ApplyOutcome>& outcome) {
     std::string text;
     if (!outcome) {

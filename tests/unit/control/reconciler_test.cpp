@@ -313,7 +313,7 @@ TEST_F(ReconcilerTest, UndoGoesBackAsATransaction) {
   auto changed = config_;
   changed.domains[1].static_routes.clear();
   ASSERT_TRUE(apply(changed));
-  const auto undone = finish(world_->io, reconciler().undo("test", std::nullopt));
+  const auto undone = apply(undo_by("test"));
   ASSERT_TRUE(undone);
   EXPECT_EQ(undone->restored, 1U);
   EXPECT_TRUE(forwarder().holds(route_key("blue", "10.9.0.0/16")));

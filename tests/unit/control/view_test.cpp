@@ -56,7 +56,7 @@ TEST_F(ViewTest, ACircuitIsAsGoodAsItsUplinkAndItsNeighbors) {
   circuit.addresses = {InterfaceAddress::parse("192.168.15.1/30").value()};
   ASSERT_TRUE(config_.domains[0].bgp.has_value());
   config_.domains[0].bgp->neighbors[0].address = ip("192.168.15.2");
-  const auto state = [&] { return circuit_json(circuit, CircuitId(3), config_, programmed_)["observed"]; };
+  const auto state = [&] { return circuit_json(circuit, CircuitId(3), config_, programmed_, "gw-")["observed"]; };
   EXPECT_EQ(state()["state"], "down");
   EXPECT_EQ(state()["problem"], "its uplink wan0 is down");
   ipc::UplinkStats uplink;
@@ -65,6 +65,7 @@ TEST_F(ViewTest, ACircuitIsAsGoodAsItsUplinkAndItsNeighbors) {
   programmed_->stats.uplinks = {uplink};
   EXPECT_EQ(state()["state"], "no-neighbor");
   EXPECT_EQ(state()["problem"], "192.168.15.2 does not answer ARP");
+  EXPECT_THAT(state()["hint"].get<std::string>(), ::testing::HasSubstr("ip netns exec gw-" + circuit.domain + " tcpdump -i cir3"));
   ipc::NeighborStats neighbor;
   neighbor.destination = ip("192.168.15.2");
   neighbor.circuit = CircuitId(4);
@@ -76,7 +77,7 @@ TEST_F(ViewTest, ACircuitIsAsGoodAsItsUplinkAndItsNeighbors) {
   EXPECT_EQ(state()["neighbors"].size(), 1U);
   circuit.enabled = false;
   EXPECT_EQ(state()["state"], "disabled");
-  EXPECT_EQ(circuit_json(circuit, CircuitId(3), config_, std::nullopt)["interface"], "cir3");
+  EXPECT_EQ(circuit_json(circuit, CircuitId(3), config_, std::nullopt, "gw-")["interface"], "cir3");
 }
 
 TEST_F(ViewTest, ATunnelShowsWantedObservedAndProgrammed) {

@@ -99,7 +99,9 @@ TEST_F(WritersTest, OneWinsTheOthersGetOneClearConflict) {
     ASSERT_EQ(reply["errors"].size(), 1U) << reply;
     EXPECT_EQ(reply["errors"][0]["code"], "conflict");
     EXPECT_THAT(reply["errors"][0]["what"].get<std::string>(), HasSubstr("version 2, not 1"));
+    EXPECT_THAT(reply["errors"][0]["what"].get<std::string>(), HasSubstr("; since then: version 2 by "));
     EXPECT_THAT(reply["errors"][0]["hint"].get<std::string>(), HasSubstr("simplon config diff 1"));
+    EXPECT_THAT(reply["errors"][0]["hint"].get<std::string>(), HasSubstr("--base 2"));
   }
   EXPECT_EQ(winners, 1);
   const json current = get("/v1/config");

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <set>
+#include <vector>
 
 #include "gateway/doctor/checks.h"
 
@@ -45,7 +47,8 @@ Facts healthy() {
   facts.nics = {healthy_nic()};
   facts.workers = {Worker{2, 2}, Worker{3, 2}};
   facts.online_cpus = {0, 1, 2, 3};
-  facts.clock = {1800000000, true};
+  facts.clock = {1800000000, true, 1799990000};
+  facts.available_memory_bytes = 2048ULL << 20;
   facts.sysctls = {{"net.ipv4.ip_forward", "0"},          {"net.ipv6.conf.all.forwarding", "0"},
                    {"net.core.optmem_max", "131072"},     {"net.core.rmem_max", "212992"},
                    {"net.core.wmem_max", "212992"},       {"net.ipv4.conf.all.rp_filter", "0"},
@@ -54,7 +57,10 @@ Facts healthy() {
   facts.packages = {{"strongswan-libcharon", "5.9.8-5+deb12u1"},
                     {"charon-systemd", "5.9.8-5+deb12u1"},
                     {"libstrongswan-standard-plugins", "5.9.8-5+deb12u1"},
-                    {"frr", "8.4.4-1.1~deb12u1"}};
+                    {"frr", "8.4.4-1.1~deb12u1"},
+                    {"simplon", "0.8-1"},
+                    {"simplon-forwarder", "0.8-1"},
+                    {"simplon-charon", "0.8-1"}};
   facts.ike_ports = {{500, Process{7, "charon-systemd", true, "simplon-charon.service"}},
                      {4500, Process{7, "charon-systemd", true, "simplon-charon.service"}}};
   facts.state_folder = "/var/lib/simplon";
@@ -154,11 +160,21 @@ TEST(Doctor, Nics) {
   expect_only(facts, "nic.eth0.link", Verdict::kFailed, "no carrier", "ip link set eth0 up");
   facts = healthy();
   facts.nics[0].forwarded->xdp_mode = "generic, copy";
-  expect_only(facts, "nic.eth0.xdp", Verdict::kWarning, "although driver ixgbe has XDP", "ethtool -K eth0");
+  expect_only(facts, "nic.eth0.xdp", Verdict::kWarning, "although driver ixgbe has XDP", "ethtool -K eth0 lro off rx-gro-hw off;");
   facts.nics[0].driver = "e1000";
   expect_only(facts, "nic.eth0.xdp", Verdict::kWarning, "half the speed", "use a NIC");
   facts.nics[0].forwarded = std::nullopt;
   expect_only(facts, "nic.eth0.xdp", Verdict::kWarning, "driver e1000 of eth0 is not known to have XDP", "use a NIC");
+  facts.nics[0].driver = "mana";
+  EXPECT_EQ(find(facts, "nic.eth0.xdp").verdict, Verdict::kOk);
+  facts.nics[0].driver = "gve";
+  expect_only(facts, "nic.eth0.xdp", Verdict::kWarning, "since Linux 6.4: with this kernel", "newer kernel");
+  facts.kernel_release = "6.4.0";
+  EXPECT_EQ(find(facts, "nic.eth0.xdp").verdict, Verdict::kOk);
+  facts.nics[0].driver = "vmxnet3";
+  expect_only(facts, "nic.eth0.xdp", Verdict::kWarning, "since Linux 6.6", "newer kernel");
+  facts.nics[0].driver = "bonding";
+  expect_only(facts, "nic.eth0.xdp", Verdict::kUnseen, "all its members", "simplon status");
   facts = healthy();
   facts.nics[0].forwarded = ForwardedUplink();
   facts.nics[0].forwarded->error = "another XDP program is attached to eth0";
@@ -263,7 +279,25 @@ TEST(Doctor, UplinksOfCircuits) {
 TEST(Doctor, System) {
   Facts facts = healthy();
   facts.clock.now = 0;
+  facts.clock.newest_version = std::nullopt;
   expect_only(facts, "clock.time", Verdict::kFailed, "before 2026", "timesyncd");
+  facts.clock.now = 4000000000;
+  expect_only(facts, "clock.time", Verdict::kFailed, "after 2045", "timesyncd");
+  facts.clock = {1800000000, true, 1800000050};
+  EXPECT_EQ(find(facts, "clock.time").verdict, Verdict::kOk) << "it was set";
+  facts.clock.newest_version = 1800000000 + 3 * 86400;
+  expect_only(facts, "clock.time", Verdict::kWarning, "3 days behind", "simplon config history");
+  facts = healthy();
+  facts.available_memory_bytes = 100U << 20;
+  EXPECT_EQ(find(facts, "memory").verdict, Verdict::kOk) << "the gateway runs already";
+  facts.available_memory_bytes = 63U << 20;
+  expect_only(facts, "memory", Verdict::kWarning, "only 63 MiB", "ps -eo rss");
+  facts.available_memory_bytes = 511U << 20;
+  facts.gateway.forwarder_up = false;
+  EXPECT_EQ(find(facts, "memory").verdict, Verdict::kWarning);
+  EXPECT_THAT(find(facts, "memory").what, HasSubstr("wants 512 MiB"));
+  facts.available_memory_bytes = std::nullopt;
+  EXPECT_EQ(find(facts, "memory").verdict, Verdict::kUnseen);
   facts = healthy();
   facts.clock.synchronized = false;
   expect_only(facts, "clock.synchronized", Verdict::kWarning, "not synchronized", "chrony");
@@ -319,7 +353,72 @@ TEST(Doctor, Ipv6MattersToWhoUsesIt) {
   EXPECT_EQ(overall(judge(facts)), Verdict::kOk);
   facts.gateway.config.vtep = IpAddress::parse("2001:db8::1").value();
   facts.gateway.config.vpcs[0].mtu_bytes = 1400;
-  expect_only(facts, "ipv6", Verdict::kFailed, "which is off", "ipv6.disable=1");
+  expect_only(facts, "ipv6", Verdict::kFailed, "(2001:db8::1 of the gateway's VTEP), which is switched off", "ipv6.disable=1");
+}
+
+/// Wherever an address may stand.
+TEST(Doctor, EveryIpv6AddressOfTheConfigurationIsSeen) {
+  const auto v6 = IpAddress::parse("2001:db8::1").value();
+  const auto net = IpPrefix::parse("2001:db8::/64").value();
+  const auto link = InterfaceAddress::parse("2001:db8::1/64").value();
+  BgpNeighborConfig neighbor;
+  neighbor.name = "n";
+  DomainConfig domain;
+  domain.name = "d";
+  domain.bgp.emplace();
+  using Change = std::function<void(GatewayConfig&)>;
+  const std::vector<Change> outer = {
+      [&](auto& config) { config.vtep = v6; }, [&](auto& config) { config.tunnels[0].local = v6; },
+      [&](auto& config) { config.tunnels[0].remote = v6; },
+      [&](auto& config) { config.vpcs[0].endpoints = {EndpointConfig{IpAddress(), MacAddress(), v6}}; }};
+  const std::vector<Change> inner = {
+      [&](auto& config) { config.tunnels[0].inside = {link}; }, [&](auto& config) { config.vpcs[0].prefixes = {net}; },
+      [&](auto& config) { config.vpcs[0].gateway = {link}; },
+      [&](auto& config) { config.vpcs[0].endpoints = {EndpointConfig{v6, MacAddress(), IpAddress()}}; },
+      [&](auto& config) {
+        config.circuits.emplace_back().addresses = {link};
+        config.circuits[0].enabled = false;
+      },
+      [&](auto& config) {
+        domain.static_routes = {{net, "paris"}};
+        config.domains = {domain};
+      },
+      [&](auto& config) {
+        domain.static_routes = {{IpPrefix(), "paris", v6}};
+        config.domains = {domain};
+      },
+      [&](auto& config) {
+        domain.static_routes.clear();
+        domain.nat.emplace_back().outside = net;
+        config.domains = {domain};
+      },
+      [&](auto& config) {
+        domain.nat.clear();
+        neighbor.address = v6;
+        domain.bgp->neighbors = {neighbor};
+        config.domains = {domain};
+      },
+      [&](auto& config) {
+        neighbor.address = IpAddress();
+        neighbor.import = {{net, 64}};
+        domain.bgp->neighbors = {neighbor};
+        config.domains = {domain};
+      }};
+  for (const bool outside : {true, false}) {
+    for (std::size_t i = 0; i < (outside ? outer : inner).size(); ++i) {
+      Facts facts = healthy();
+      (outside ? outer : inner)[i](facts.gateway.config);
+      facts.ipv6 = false;
+      EXPECT_EQ(find(facts, "ipv6").verdict, Verdict::kFailed) << outside << i;
+      facts.ipv6 = true;
+      facts.host_ipv6_off = true;
+      EXPECT_EQ(find(facts, "ipv6").verdict, outside ? Verdict::kFailed : Verdict::kOk) << outside << i;
+      EXPECT_THAT(find(facts, "ipv6").what, HasSubstr(outside ? "outside of domains" : "not in the namespaces of domains"));
+    }
+  }
+  Facts facts = healthy();
+  facts.host_ipv6_off = true;
+  EXPECT_THAT(find(facts, "ipv6").what, HasSubstr("does not need it"));
 }
 
 TEST(Doctor, Programs) {
@@ -333,6 +432,12 @@ TEST(Doctor, Programs) {
   facts = healthy();
   (*facts.packages)["frr"] = "10.0-1";
   expect_only(facts, "package.frr", Verdict::kWarning, "is not 8.4.4", "Debian 12");
+  facts = healthy();
+  (*facts.packages)["simplon-charon"] = "0.7-1";
+  expect_only(facts, "package.simplon", Verdict::kFailed, "simplon-forwarder 0.8-1, simplon-charon 0.7-1: these are of different releases",
+              "of one release");
+  for (const char* name : {"simplon", "simplon-forwarder", "simplon-charon"}) facts.packages->erase(name);
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk) << "built from source";
   facts = healthy();
   facts.host_frr = {{9, "zebra", false, "frr.service"}};
   EXPECT_EQ(overall(judge(facts)), Verdict::kOk);
@@ -388,6 +493,8 @@ TEST(Gather, FindsWhatEveryHostHas) {
   EXPECT_GT(facts.disk->free_bytes, 0U);
   ASSERT_TRUE(facts.packages);
   EXPECT_TRUE(facts.packages->contains("strongswan-libcharon"));
+  ASSERT_TRUE(facts.available_memory_bytes);
+  EXPECT_GT(*facts.available_memory_bytes, 1U << 20);
   EXPECT_FALSE(judge(facts).empty());
 }
 
