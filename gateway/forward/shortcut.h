@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 
 #include "gateway/forward/objects.h"
 #include "gateway/forward/packet.h"
@@ -29,17 +31,25 @@ struct Shortcut {
     std::uint16_t vlan = 0;
 
     IpAddress destination{};
+    /// Of several nexthops of the route, by its number in `spread`; 0: not chosen.
+    std::uint8_t member = 0;
   };
+  /// By the top 8 bits of the flow hash, which nexthop a packet takes: 1 to kMembers, 0: one that is the worker's affair. The
+  /// same as long as the shortcut holds.
+  using Spread = std::array<std::uint8_t, 256>;
+  static constexpr std::size_t kMembers = 31;
 
   DomainId domain;
   AttachmentId ingress;
-  AttachmentId egress;
   // What the packet must have; in VXLAN all, on a circuit the first.
   MacAddress ethernet_to;
   IpAddress vtep;
   std::uint16_t udp_port = 0;
   MacAddress gateway_mac;
+  /// There are several nexthops, and none was chosen: nothing below is said.
+  std::optional<Spread> spread;
   // What becomes of it.
+  AttachmentId egress;
   PortId port;
   MacAddress ethernet_destination;
   MacAddress ethernet_source;

@@ -16,6 +16,7 @@
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "platform/wire/checksum.h"
@@ -39,7 +40,7 @@ constexpr auto kPause = 10ms;
 constexpr auto kLongPause = 100ms;
 constexpr unsigned kFruitless = 10;
 constexpr std::size_t kSamplesAtOnce = 256;
-/// More pairs than lanes: some pass through the worker rather than all again and again.
+/// More pairs than lanes, or groups than spreads: some pass through the worker rather than all again and again.
 constexpr auto kBetweenRecyclings = 60s;
 /// Inner bytes of a packet that every driver gives to XDP in one piece, also where there may be several.
 constexpr std::size_t kLongestWhole = 1500;
@@ -110,18 +111,24 @@ void copy(const MacAddress& mac, std::uint8_t* to) noexcept { std::memcpy(to, ma
   }
 }
 
-[[nodiscard]] simplon_xdp_flow flow_of(const simplon_xdp_flow_key& key, const forward::Shortcut& shortcut) {
+/// With what its packets must have.
+[[nodiscard]] simplon_xdp_flow entering_flow(const simplon_xdp_flow_key& key, const forward::Shortcut& shortcut) {
   simplon_xdp_flow flow{};
   flow.key = key;
-  flow.mtu = shortcut.mtu;
   copy(shortcut.ethernet_to, flow.uplink_mac);
-  copy(shortcut.ethernet_destination, flow.ethernet);
-  copy(shortcut.ethernet_source, flow.ethernet + 6);
   if (key.ingress >> SIMPLON_XDP_INGRESS_KIND != SIMPLON_XDP_TAGGED) {
     flow.vtep_port[0] = wire::raw(Be16(shortcut.udp_port));
     copy(shortcut.gateway_mac, flow.gateway_mac);
     if (shortcut.vtep.is_v4()) flow.vtep = word(shortcut.vtep);
   }
+  return flow;
+}
+
+[[nodiscard]] simplon_xdp_flow flow_of(const simplon_xdp_flow_key& key, const forward::Shortcut& shortcut) {
+  simplon_xdp_flow flow = entering_flow(key, shortcut);
+  flow.mtu = shortcut.mtu;
+  copy(shortcut.ethernet_destination, flow.ethernet);
+  copy(shortcut.ethernet_source, flow.ethernet + 6);
   flow.action = action_of(shortcut);
   if (flow.action == SIMPLON_XDP_TAGGED) {
     flow.outer_type = wire::raw(Be16(shortcut.outer_type));
@@ -144,13 +151,23 @@ void copy(const MacAddress& mac, std::uint8_t* to) noexcept { std::memcpy(to, ma
   return flow;
 }
 
+/// The nexthops' flows say what fits.
+[[nodiscard]] simplon_xdp_flow spread_flow(const simplon_xdp_flow_key& key, const forward::Shortcut& shortcut,
+                                           std::uint32_t spread) {
+  simplon_xdp_flow flow = entering_flow(key, shortcut);
+  flow.mtu = std::numeric_limits<std::uint16_t>::max();
+  flow.action = SIMPLON_XDP_SPREAD;
+  flow.lane = spread;
+  return flow;
+}
+
 [[nodiscard]] simplon_xdp_addresses6 addresses_of(const simplon_xdp_sample& sample, const forward::Shortcut& shortcut) {
   simplon_xdp_addresses6 addresses{};
   if (sample.key.ingress >> SIMPLON_XDP_INGRESS_KIND == SIMPLON_XDP_VXLAN6) {
     std::memcpy(addresses.peer, sample.outer_source, sizeof addresses.peer);
     std::memcpy(addresses.vtep, shortcut.vtep.bytes().data(), sizeof addresses.vtep);
   }
-  if (action_of(shortcut) == SIMPLON_XDP_VXLAN6) {
+  if (!shortcut.spread && action_of(shortcut) == SIMPLON_XDP_VXLAN6) {
     std::memcpy(addresses.outer_source, shortcut.outer_source.bytes().data(), sizeof addresses.outer_source);
     std::memcpy(addresses.outer_destination, shortcut.outer_destination.bytes().data(),
                 sizeof addresses.outer_destination);
@@ -163,10 +180,11 @@ void copy(const MacAddress& mac, std::uint8_t* to) noexcept { std::memcpy(to, ma
   const simplon_xdp_flow_key& key = sample.key;
   const bool v6 = (key.ingress & SIMPLON_XDP_INGRESS_IPV6) != 0;
   const std::uint32_t kind = key.ingress >> SIMPLON_XDP_INGRESS_KIND;
-  const std::uint32_t id = key.ingress & 0xffffff;
+  const std::uint32_t id = key.ingress & SIMPLON_XDP_INGRESS_ID;
   forward::Shortcut::Question asked;
   asked.port = port;
   asked.destination = address_of(key.destination, v6);
+  asked.member = static_cast<std::uint8_t>(key.ingress >> SIMPLON_XDP_INGRESS_MEMBER & SIMPLON_XDP_MEMBERS);
   if (kind == SIMPLON_XDP_TAGGED) {
     asked.outer_vlan = static_cast<std::uint16_t>(id >> 12);
     asked.vlan = static_cast<std::uint16_t>(id & 0xfff);
@@ -261,16 +279,33 @@ std::optional<std::uint32_t> XdpTier::lane_of(const Lane& lane) {
     number = static_cast<std::uint32_t>(counted_.size());
     counted_.emplace_back();
   } else {
-    // All start anew, once nobody counts in the old ones any more; the pairs that need one first have it then.
-    const auto now = std::chrono::steady_clock::now();
-    if (recycled_ && now - *recycled_ < kBetweenRecyclings) return std::nullopt;
-    recycled_ = now;
-    invalidate_all();
-    recycling_ = table_->begin_settling();
+    recycle();
     return std::nullopt;
   }
   lanes_.emplace(lane, number);
   return number;
+}
+
+std::optional<std::uint32_t> XdpTier::spread_of(const forward::Shortcut::Spread& members) {
+  const auto found = spreads_.find(members);
+  if (found != spreads_.end()) return found->second;
+  if (spreads_.size() == SIMPLON_XDP_SPREADS) {
+    recycle();
+    return std::nullopt;
+  }
+  const auto number = static_cast<std::uint32_t>(spreads_.size());
+  table_->set_spread(number, members);
+  spreads_.emplace(members, number);
+  return number;
+}
+
+void XdpTier::recycle() {
+  // Those who need one first have it then.
+  const auto now = std::chrono::steady_clock::now();
+  if (recycled_ && now - *recycled_ < kBetweenRecyclings) return;
+  recycled_ = now;
+  invalidate_all();
+  recycling_ = table_->begin_settling();
 }
 
 void XdpTier::finish_recycling() {
@@ -279,6 +314,7 @@ void XdpTier::finish_recycling() {
   count();
   for (const auto& [lane, number] : lanes_) free_lanes_.push_back(number);
   lanes_.clear();
+  spreads_.clear();
 }
 
 bool XdpTier::learn(const simplon_xdp_sample& sample) {
@@ -288,6 +324,16 @@ bool XdpTier::learn(const simplon_xdp_sample& sample) {
   if (in == uplinks_.end() || !in->ingress) return false;
   const auto shortcut = tables_.shortcut(question(in->port, sample));
   if (!shortcut) return false;
+  const std::uint32_t attachment = sample.key.ingress & (SIMPLON_XDP_INGRESS_ID | ~0U << SIMPLON_XDP_INGRESS_KIND);
+  const auto keep = [&](const simplon_xdp_flow& flow) {
+    if (!table_->put(flow, addresses_of(sample, *shortcut))) return false;
+    members_[shortcut->domain].insert(attachment);
+    return true;
+  };
+  if (shortcut->spread) {
+    const auto spread = spread_of(*shortcut->spread);
+    return spread && keep(spread_flow(sample.key, *shortcut, *spread));
+  }
   // Larger packets of the flow would go through the worker, and smaller ones overtake them.
   if (in->jumbo && shortcut->mtu > kLongestWhole) return false;
   const auto out =
@@ -298,9 +344,7 @@ bool XdpTier::learn(const simplon_xdp_sample& sample) {
   simplon_xdp_flow flow = flow_of(sample.key, *shortcut);
   flow.lane = *lane;
   flow.egress = static_cast<std::uint16_t>(out - uplinks_.begin());
-  if (!table_->put(flow, addresses_of(sample, *shortcut))) return false;
-  members_[shortcut->domain].insert(sample.key.ingress & ~SIMPLON_XDP_INGRESS_IPV6);
-  return true;
+  return keep(flow);
 }
 
 bool XdpTier::step() {

@@ -27,6 +27,8 @@ namespace simplon::forwarder {
 ///          |                                          Tables --something of the domain changed--+
 ///          +--sample of its addresses--> learn: Tables::shortcut --> xdp::FlowTable <--invalidate+
 ///
+/// Where a route has several nexthops, the addresses lead to a spread, which leads by the packet's hash to a flow of that nexthop.
+///
 /// The tables decide, the flow table remembers: a flow is what they said of two addresses, until a write says that
 /// something of its domain changed; then all flows of the domain are gone at once, and are learned anew from the
 /// packets that miss them. The acknowledgment of a write waits until no program forwards by a flow older than the write
@@ -93,6 +95,9 @@ class XdpTier {
   void invalidate_all();
   [[nodiscard]] bool learn(const simplon_xdp_sample& sample);
   [[nodiscard]] std::optional<std::uint32_t> lane_of(const Lane& lane);
+  [[nodiscard]] std::optional<std::uint32_t> spread_of(const forward::Shortcut::Spread& members);
+  /// Lanes or spreads have run out: all start anew, once no program uses the old ones any more.
+  void recycle();
   void finish_recycling();
   void listen();
   void go_on();
@@ -103,7 +108,7 @@ class XdpTier {
   boost::asio::posix::stream_descriptor samples_;
   boost::asio::steady_timer timer_;
   std::vector<Uplink> uplinks_;
-  /// `ingress` of flows since the last change, without the inner family.
+  /// `ingress` of flows since the last change, without inner family and nexthop.
   std::map<DomainId, std::set<std::uint32_t>> members_;
   bool paused_ = false;
   bool unsettled_ = false;
@@ -114,6 +119,8 @@ class XdpTier {
   /// As read last, of each lane ever used.
   std::vector<simplon_xdp_lane> counted_;
   std::vector<std::uint32_t> free_lanes_;
+  /// Most groups share theirs: it says which of two or three takes which buckets.
+  std::map<forward::Shortcut::Spread, std::uint32_t> spreads_;
   std::optional<xdp::Grace::Ticket> recycling_;
   std::optional<std::chrono::steady_clock::time_point> recycled_;
 

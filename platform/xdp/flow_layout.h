@@ -15,32 +15,40 @@
 /* Pairs of attachments with flows between them, by uplink: what is counted apart. */
 #define SIMPLON_XDP_LANES 8192
 #define SIMPLON_XDP_EGRESSES 256
+/* Different ways to deal out buckets of flows to the nexthops of a route. */
+#define SIMPLON_XDP_SPREADS 1024
 /* Bytes; what is not read in time is not reported. */
 #define SIMPLON_XDP_SAMPLE_RING 8192
 
 /* Kinds of `ingress` and `action`. */
-#define SIMPLON_XDP_VXLAN 0  /* over IPv4 */
-#define SIMPLON_XDP_VXLAN6 1 /* over IPv6 */
-#define SIMPLON_XDP_TAGGED 2 /* one VLAN tag or two */
+#define SIMPLON_XDP_VXLAN 0u  /* over IPv4 */
+#define SIMPLON_XDP_VXLAN6 1u /* over IPv6 */
+#define SIMPLON_XDP_TAGGED 2u /* one VLAN tag or two */
+/* Of `action` only: the route has several nexthops, and a flow of its own for each that may be needed. */
+#define SIMPLON_XDP_SPREAD 3u
 
 /* What a packet is recognized by, all in network order but `uplink` and `ingress`. IPv4 addresses stand in word 0, the
    others are 0. A VPC has its sources, a circuit may have any: `source` of what is tagged is 0. */
 struct simplon_xdp_flow_key {
   __u32 uplink;       /* interface index */
-  __u32 ingress;      /* VNI, or outer VLAN (12 bits, 0: none) and VLAN (12 bits); the inner family; the kind */
+  __u32 ingress;      /* VNI, or outer VLAN (12 bits, 0: none) and VLAN (12 bits); the inner family; which of several
+                         nexthops (0: the route's only one, or where their flows are found); the kind */
   __u32 outer_source; /* VTEP; of an IPv6 one simplon_xdp_fold; tagged: 0 */
   __u32 source[4];
   __u32 destination[4];
 };
+#define SIMPLON_XDP_INGRESS_ID 0xffffffu
 #define SIMPLON_XDP_INGRESS_IPV6 (1u << 24)
-#define SIMPLON_XDP_INGRESS_KIND 28
+#define SIMPLON_XDP_INGRESS_MEMBER 25
+#define SIMPLON_XDP_MEMBERS 31u
+#define SIMPLON_XDP_INGRESS_KIND 30
 
 /* A flow: what else its packets must have, and what to make of them. Never changed while a program may read it. One
    cache line is read to find it, the other to use it. */
 struct simplon_xdp_flow {
   __u64 generation; /* of its ingress attachment when it was made; never 0 */
   struct simplon_xdp_flow_key key;
-  __u32 lane;
+  __u32 lane; /* SIMPLON_XDP_SPREAD: which of the spreads, and nothing of how its packets will be */
   __u16 egress;
   __u16 mtu;          /* inner IP bytes */
   __u16 vtep_port[2]; /* UDP destination port, network order: as it must be, as it will be */
@@ -70,6 +78,12 @@ struct simplon_xdp_addresses6 {
   /* As they will be. */
   __u32 outer_source[4];
   __u32 outer_destination[4];
+};
+
+/* By the top 8 bits of a packet's flow hash, which nexthop it takes; 0: one of the worker's. Never changed while a flow leads
+   here that a program may read. */
+struct simplon_xdp_spread {
+  __u8 members[256];
 };
 
 /* A packet that has no flow. */

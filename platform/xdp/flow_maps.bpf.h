@@ -42,6 +42,13 @@ struct {
 } addresses6 SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, SIMPLON_XDP_SPREADS);
+  __type(key, __u32);
+  __type(value, struct simplon_xdp_spread);
+} spreads SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
   __uint(max_entries, SIMPLON_XDP_LANES);
   __type(key, __u32);

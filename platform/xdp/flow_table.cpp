@@ -19,6 +19,7 @@ namespace simplon::xdp {
 
 static_assert(sizeof(simplon_xdp_flow) == 128 && offsetof(simplon_xdp_flow, vtep) == 64);
 static_assert(sizeof(simplon_xdp_addresses6) == 64);
+static_assert(SIMPLON_XDP_MEMBERS << SIMPLON_XDP_INGRESS_MEMBER < 1U << SIMPLON_XDP_INGRESS_KIND);
 
 namespace {
 
@@ -66,6 +67,7 @@ struct FlowTable::Maps {
   SharedArray<std::uint64_t> buckets;
   SharedArray<simplon_xdp_flow> flows;
   SharedArray<simplon_xdp_addresses6> addresses6;
+  SharedArray<simplon_xdp_spread> spreads;
   sys::UniqueFd lanes;
   sys::UniqueFd egresses;
   sys::UniqueFd samples;
@@ -104,6 +106,7 @@ Result<std::unique_ptr<FlowTable>> FlowTable::create(Grace& grace) {
   if (!maps->buckets.create("buckets", SIMPLON_XDP_BUCKETS)) return refused("buckets");
   if (!maps->flows.create("flows", SIMPLON_XDP_FLOWS)) return refused("flows");
   if (!maps->addresses6.create("addresses6", SIMPLON_XDP_FLOWS)) return refused("addresses6");
+  if (!maps->spreads.create("spreads", SIMPLON_XDP_SPREADS)) return refused("spreads");
   const auto create = [](sys::UniqueFd& fd, enum bpf_map_type type, const char* name, std::uint32_t key,
                          std::uint32_t value, std::uint32_t entries) {
     fd.reset(bpf_map_create(type, name, key, value, entries, nullptr));
@@ -181,6 +184,20 @@ const simplon_xdp_flow* FlowTable::find(const simplon_xdp_flow_key& key) const n
     if (ways_[place] == Way::kLive && good(flow) && std::memcmp(&flow.key, &key, sizeof key) == 0) return &flow;
   }
   return nullptr;
+}
+
+const simplon_xdp_flow* FlowTable::find(const simplon_xdp_flow_key& key, std::uint8_t bucket) const noexcept {
+  const simplon_xdp_flow* flow = find(key);
+  if (flow == nullptr || flow->action != SIMPLON_XDP_SPREAD) return flow;
+  const std::uint32_t member = maps_->spreads[flow->lane].members[bucket];
+  if (member == 0) return nullptr;
+  simplon_xdp_flow_key of_member = key;
+  of_member.ingress |= member << SIMPLON_XDP_INGRESS_MEMBER;
+  return find(of_member);
+}
+
+void FlowTable::set_spread(std::uint32_t number, const std::array<std::uint8_t, 256>& members) {
+  std::memcpy(maps_->spreads[number].members, members.data(), members.size());
 }
 
 bool FlowTable::invalidate(std::uint32_t ingress) {
@@ -268,7 +285,7 @@ int FlowTable::sample_fd() const noexcept { return ring_buffer__epoll_fd(maps_->
 
 FlowTable::Fds FlowTable::fds() const noexcept {
   return {maps_->generations.fd(), maps_->buckets.fd(),   maps_->flows.fd(),   maps_->addresses6.fd(),
-          maps_->lanes.get(),      maps_->egresses.get(), maps_->samples.get()};
+          maps_->spreads.fd(),     maps_->lanes.get(),      maps_->egresses.get(), maps_->samples.get()};
 }
 
 }  // namespace simplon::xdp

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -33,6 +34,9 @@ class FlowTable {
   /// Fills its generation in; `addresses`: if IPv6 is outside. False: it is there, or its bucket is full and another flow
   /// goes first; it will be reported again.
   bool put(const simplon_xdp_flow& flow, const simplon_xdp_addresses6& addresses = {});
+  /// What flows with SIMPLON_XDP_SPREAD lead to: by bucket the number of a nexthop, 0: the worker's. Once for each number,
+  /// unless no program can have met a flow with it.
+  void set_spread(std::uint32_t number, const std::array<std::uint8_t, 256>& members);
   /// No flow that comes in as `ingress` (of whatever inner family) is good any more. False: there was none.
   bool invalidate(std::uint32_t ingress);
   bool invalidate_all();
@@ -51,7 +55,9 @@ class FlowTable {
   std::size_t take_samples(std::size_t most, const std::function<void(const simplon_xdp_sample&)>& visit);
   [[nodiscard]] int sample_fd() const noexcept;
 
-  /// The flow that a program would use for it, or nullptr.
+  /// The flow that a program would use for it, or nullptr. `bucket`: the top 8 bits of the packet's hash, if there are several
+  /// nexthops.
+  [[nodiscard]] const simplon_xdp_flow* find(const simplon_xdp_flow_key& key, std::uint8_t bucket) const noexcept;
   [[nodiscard]] const simplon_xdp_flow* find(const simplon_xdp_flow_key& key) const noexcept;
   /// Something waits for a grace period.
   [[nodiscard]] bool busy() const noexcept { return !arriving_.empty() || !leaving_.empty(); }
@@ -66,7 +72,7 @@ class FlowTable {
   };
 
   struct Fds {
-    int generations, buckets, flows, addresses6, lanes, egresses, samples;
+    int generations, buckets, flows, addresses6, spreads, lanes, egresses, samples;
   };
 
   FlowTable(Grace& grace, std::unique_ptr<Maps> maps);

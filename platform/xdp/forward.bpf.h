@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The XDP tier: VXLAN over IPv4 or IPv6 and the tagged frames of circuits, each into each, for flows the forwarder put into
- * the table. Here is VXLAN to VXLAN over IPv4, whose headers keep their places; forward_other.bpf.h has all others.
+ * the table. Here is VXLAN to VXLAN over IPv4 by the only nexthop, whose headers keep their places; forward_other.bpf.h has all
+ * others.
  *
  * It does to a packet exactly what the worker would, byte for byte, or nothing at all: whatever is not plain, not known or not
  * right goes to the worker untouched, which forwards, answers, counts and names it. Nothing is dropped here. What depends on
@@ -26,8 +27,8 @@
 
 enum verdict {
   NOT_VXLAN,   /* nor of a circuit; or not plain: no flow can be made of it */
-  UNKNOWN,     /* no flow for it, or none that fits: `key` says which it would be */
   FORWARDED,   /* to be returned: XDP_REDIRECT */
+  UNKNOWN,     /* no flow for it, or none that fits: `key` says which it would be; UNKNOWN + n: that of nexthop n */
 };
 
 /* The VXLAN header and what surrounds it, at the UDP header; but for UDP's checksum. */
@@ -72,7 +73,7 @@ static __always_inline void count(struct simplon_xdp_lane* lane, __u32 inner_byt
 #include "platform/xdp/forward_other.bpf.h"
 
 /* An IPv4 packet. */
-static __always_inline enum verdict forward_vxlan(struct xdp_md* context, struct simplon_xdp_flow_key* key) {
+static __always_inline int forward_vxlan(struct xdp_md* context, struct simplon_xdp_flow_key* key) {
   void* data = (void*)(long)context->data;
   void* end = (void*)(long)context->data_end;
   if (data + AT_INNER_IP + IPV4_HEADER > end) return NOT_VXLAN;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Part of the XDP tier: whatever comes over IPv6 or with the tags of a circuit, or leaves so. The inner packet stays where it
- * lies; the headers in front of it grow or shrink.
+/* Part of the XDP tier: whatever comes over IPv6 or with the tags of a circuit, or leaves so, or by one of several nexthops. The
+ * inner packet stays where it lies; the headers in front of it grow or shrink.
  *
  *     VXLAN        | Ethernet | IPv4 (20) or IPv6 (40) | UDP | VXLAN | Ethernet | packet |     64 or 84 bytes in front of it
  *     circuit                        | Ethernet, with one tag or two (4 each)   | packet |     18 or 22
@@ -128,11 +128,30 @@ static __always_inline void put_headers6(void* data, const struct simplon_xdp_fl
   U16(data + AT_UDP6 + 6) = checksum == 0 ? 0xffff : checksum;
 }
 
-/* Sends on what a flow was found for and which is plain; the inner packet lies at `inner_at`. */
+/* Which nexthop the worker would take, by the same hash in the same buckets; 0: that is its own affair. */
+static __always_inline __u32 choose_member(struct xdp_md* context, __u32 which, __u32 inner_at, const struct inner* inner) {
+  struct simplon_xdp_spread* spread = bpf_map_lookup_elem(&spreads, &which);
+  void* ip = (void*)(long)context->data + inner_at;
+  void* end = (void*)(long)context->data_end;
+  if (!spread || ip + IPV4_HEADER > end) return 0;
+  if (!inner->six) return spread->members[flow_hash4(ip, inner) >> 56];
+  if (ip + IPV6_HEADER > end) return 0;
+  return spread->members[flow_hash6(ip, inner) >> 56];
+}
+
+/* Sends on what a flow was found for and which is plain; the inner packet lies at `inner_at`. A verdict. */
 static __noinline int leave(struct xdp_md* context, const struct simplon_xdp_flow* flow, __u32 place, __u32 inner_at,
                             const struct inner* packet) {
   /* Read once: to the verifier memory may change. */
   const struct inner inner = *packet;
+  if (flow->action == SIMPLON_XDP_SPREAD) {
+    __u32 member = choose_member(context, flow->lane, inner_at, &inner);
+    if (member == 0) return NOT_VXLAN;
+    struct simplon_xdp_flow_key key = flow->key;
+    key.ingress |= member << SIMPLON_XDP_INGRESS_MEMBER;
+    flow = find_flow(&key, simplon_xdp_slot(key.ingress), &place);
+    if (!flow || inner.bytes > flow->mtu) return UNKNOWN + (int)member;
+  }
   /* Nothing is written before the egress is there; the kernel takes an interface that goes away out of the map. */
   __u32 lane_at = flow->lane;
   struct simplon_xdp_lane* lane = bpf_map_lookup_elem(&lanes, &lane_at);

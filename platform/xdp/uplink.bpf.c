@@ -111,11 +111,11 @@ int simplon_uplink(struct xdp_md* context) {
   if ((void*)(ethernet + 1) > end) return XDP_PASS;
 
   struct simplon_xdp_flow_key key = {};
-  enum verdict verdict = NOT_VXLAN;
+  int verdict = NOT_VXLAN;
   if (flows_in_use && !in_pieces(context)) {
     // What is expected decides which of them is laid out for speed.
     verdict = __builtin_expect(U16(data + AT_TYPE) == bpf_htons(ETH_P_IP), 1) ? forward_vxlan(context, &key)
-                                                                              : (enum verdict)forward_other(context, &key);
+                                                                              : forward_other(context, &key);
     if (verdict == FORWARDED) return XDP_REDIRECT;
   }
   // The packet is as it came, but pointers do not survive what was tried on it.
@@ -163,7 +163,10 @@ int simplon_uplink(struct xdp_md* context) {
     if (ours && is_circuit_control(ethernet, end)) ours = OUR_CONTROL;
   }
   if (!ours) return XDP_PASS;
-  if (verdict == UNKNOWN) report(context, &key);
+  if (verdict >= UNKNOWN) {
+    key.ingress |= (__u32)(verdict - UNKNOWN) << SIMPLON_XDP_INGRESS_MEMBER;
+    report(context, &key);
+  }
   if (ours == OUR_CONTROL && bpf_redirect_map(&control_sockets, context->rx_queue_index, XDP_ABORTED) == XDP_REDIRECT) {
     return XDP_REDIRECT;
   }

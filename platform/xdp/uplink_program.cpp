@@ -179,6 +179,7 @@ Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering&
                                   {skeleton.maps.buckets, fds.buckets},
                                   {skeleton.maps.flows, fds.flows},
                                   {skeleton.maps.addresses6, fds.addresses6},
+                                  {skeleton.maps.spreads, fds.spreads},
                                   {skeleton.maps.lanes, fds.lanes},
                                   {skeleton.maps.egresses, fds.egresses},
                                   {skeleton.maps.samples, fds.samples}}) {
@@ -192,7 +193,7 @@ Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering&
   if (!impl) return impl;
   // What forwards flows is dead code then; its maps need not cost anything.
   auto& maps = (*impl)->skeleton->maps;
-  for (struct bpf_map* map : {maps.generations, maps.buckets, maps.flows, maps.addresses6, maps.lanes, maps.egresses}) {
+  for (struct bpf_map* map : {maps.generations, maps.buckets, maps.flows, maps.addresses6, maps.spreads, maps.lanes, maps.egresses}) {
     bpf_map__set_max_entries(map, 1);
   }
   bpf_map__set_max_entries(maps.samples, static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE)));

@@ -114,6 +114,7 @@ Tally& Tally::operator+=(const Tally& other) {
   later_fragments += other.later_fragments;
   forgotten_fragments += other.forgotten_fragments;
   in_xdp += other.in_xdp;
+  spread_in_xdp += other.spread_in_xdp;
   for (std::size_t i = 0; i < drops.size(); ++i) drops[i] += other.drops[i];
   return *this;
 }
@@ -566,6 +567,7 @@ std::string Duel::leak_in(const forward::MemoryIo::Sent& sent) {
 std::optional<Disagreement> Duel::compare_counters() {
   engine_.count();
   tally_.in_xdp = engine_.forwarded_in_xdp();
+  tally_.spread_in_xdp = engine_.spread_in_xdp();
   const auto disagree = [](std::string what) { return Disagreement{std::move(what), {}, {}, {}}; };
   const auto text = [](const forward::TrafficTotals& t) {
     return "rx " + number(t.rx_packets) + "/" + number(t.rx_bytes) + " tx " + number(t.tx_packets) + "/" +

@@ -35,6 +35,8 @@ struct Tally {
   std::uint64_t tags = 0;
   /// Sent by the XDP program.
   std::uint64_t in_xdp = 0;
+  /// Of these, by one of several nexthops.
+  std::uint64_t spread_in_xdp = 0;
   std::uint64_t circuit_in = 0;
   std::uint64_t circuit_out = 0;
   /// Of domains with policy: received, connections begun, with which translation, packets of them, errors about them.

@@ -166,6 +166,8 @@ std::optional<oracle::Hop> Engine::nexthop(oracle::AttachmentId ingress, const I
   return hop;
 }
 
+std::uint64_t Engine::spread_in_xdp() const { return xdp_ ? xdp_->spread() : 0; }
+
 Observed Engine::totals() const {
   const forward::WorkerCounters& counters = worker_.counters();
   Observed now;

@@ -54,6 +54,8 @@ class Engine {
   /// Totals are complete after this.
   void count();
   [[nodiscard]] std::uint64_t forwarded_in_xdp() const { return in_xdp_; }
+  /// Of these, by one of several nexthops.
+  [[nodiscard]] std::uint64_t spread_in_xdp() const;
   [[nodiscard]] forward::Sa* inbound(Spi spi) const;
   [[nodiscard]] forward::Sa* outbound(TunnelId tunnel) const { return tables_.outbound(tunnel).get(); }
 

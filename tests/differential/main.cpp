@@ -171,8 +171,9 @@ int run(const Options& options) {
   }
   print(tally, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
   if (!options.xdp) return 0;
-  std::printf("forwarded by the XDP program: %" PRIu64 "\n", tally.in_xdp);
-  return tally.in_xdp > 0 ? 0 : 1;
+  std::printf("forwarded by the XDP program: %" PRIu64 ", of these by one of several nexthops: %" PRIu64 "\n", tally.in_xdp,
+              tally.spread_in_xdp);
+  return tally.spread_in_xdp > 0 ? 0 : 1;
 }
 
 }  // namespace

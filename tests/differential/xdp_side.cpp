@@ -9,6 +9,8 @@
 #include <cstring>
 #include <string>
 
+#include "gateway/forward/src/routing.h"
+
 namespace simplon::differential {
 namespace {
 
@@ -57,8 +59,13 @@ const std::set<std::uint32_t>& interfaces() {
   return made;
 }
 
-/// Who the packet is from and to, if it is one that a flow may be made of.
-simplon_xdp_flow_key key_of(std::uint32_t uplink, const oracle::Bytes& frame) {
+/// The packet inside, of a frame that the program took.
+struct Recognized {
+  simplon_xdp_flow_key key{};
+  std::size_t ip_at = 0;
+};
+
+Recognized recognize(std::uint32_t uplink, const oracle::Bytes& frame) {
   simplon_xdp_flow_key key{};
   key.uplink = uplink;
   std::uint32_t kind = SIMPLON_XDP_TAGGED;
@@ -92,7 +99,14 @@ simplon_xdp_flow_key key_of(std::uint32_t uplink, const oracle::Bytes& frame) {
   if (v6) key.ingress |= SIMPLON_XDP_INGRESS_IPV6;
   if (kind != SIMPLON_XDP_TAGGED) std::memcpy(key.source, ip + (v6 ? 8 : 12), v6 ? 16 : 4);
   std::memcpy(key.destination, ip + (v6 ? 24 : 16), v6 ? 16 : 4);
-  return key;
+  return {key, type_at + 2};
+}
+
+/// Of the worker's hash, what chooses among several nexthops.
+std::uint8_t bucket_of(const oracle::Bytes& frame, std::size_t ip_at) {
+  forward::InnerPacket inner;
+  if (!forward::parse_inner(std::span(frame).subspan(ip_at), inner)) give_up("the XDP program forwarded what is no packet");
+  return static_cast<std::uint8_t>(forward::flow_hash(inner) >> 24);
 }
 
 }  // namespace
@@ -167,8 +181,11 @@ std::optional<forward::MemoryIo::Sent> XdpSide::offer(const Input& input) {
     if (frame != input.bytes) give_up("the XDP program changed a packet that it left to the worker");
     return std::nullopt;
   }
-  const simplon_xdp_flow* flow = tier_->table().find(key_of(uplink->second, input.bytes));
+  const auto [key, ip_at] = recognize(uplink->second, input.bytes);
+  const simplon_xdp_flow* found = tier_->table().find(key);
+  const simplon_xdp_flow* flow = found == nullptr ? nullptr : tier_->table().find(key, bucket_of(input.bytes, ip_at));
   if (flow == nullptr) give_up("the XDP program forwarded a packet that has no flow");
+  if (flow != found) ++spread_;
   const auto port = std::next(uplinks_.begin(), flow->egress)->first;
   return forward::MemoryIo::Sent{port, std::move(frame)};
 }

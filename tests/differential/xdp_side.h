@@ -32,6 +32,8 @@ class XdpSide {
   void remove_circuit(CircuitId id);
   /// What the program sends for it; nullopt: the packet is the worker's.
   [[nodiscard]] std::optional<forward::MemoryIo::Sent> offer(const Input& input);
+  /// How many of them had several nexthops.
+  [[nodiscard]] std::uint64_t spread() const { return spread_; }
   /// Between two bursts.
   void learn() { static_cast<void>(tier_->step()); }
   /// Up to date in the totals of the tables.
@@ -49,6 +51,7 @@ class XdpSide {
   std::set<std::uint32_t> free_;
   std::map<Vni, xdp::VtepKey> vteps_;
   std::map<CircuitId, forward::CircuitEntry> circuits_;
+  std::uint64_t spread_ = 0;
 };
 
 }  // namespace simplon::differential

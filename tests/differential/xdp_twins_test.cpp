@@ -10,6 +10,7 @@
 //   circuit 3  VLAN 100       10.50.0.0/16, fd50::/64 and 10.51.0.0/16 (IPv6 neighbor) behind its neighbors
 //   circuit 4  VLAN 7 in 300  10.60.0.0/16 behind its neighbor; 192.168.16.0/30 directly
 //   circuit 5  VLAN 8 in 300 (both tags 0x8100) on the fabric: 10.65.0.0/16, fd65::/64
+//   10.70.0.0/16, fd70::/64 by circuits 3 and 5, over IPv4 also 4; 10.71.0.5 and fd71::5 by VPCs 5001 and 5004 and circuit 3
 //
 // Needs root.
 #include <gtest/gtest.h>
@@ -19,7 +20,10 @@
 #include <functional>
 #include <map>
 #include <random>
+#include <set>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "tests/differential/xdp_side.h"
@@ -89,6 +93,12 @@ class XdpTwins : public ::testing::Test {
       via("192.168.16.0/30", 4, std::nullopt);
       via("10.65.0.0/16", 5, ip("192.168.17.2"));
       via("fd65::/64", 5, ip("fd17::2"));
+      for (const char* address : {"10.71.0.5", "fd71::5"}) {
+        Topology::must(tables.upsert_endpoint({Vni{5001}, ip(address), mac(kVmMac), ip("192.0.2.11")}));
+        Topology::must(
+            tables.upsert_endpoint({Vni{5004}, ip(address), mac("02:cc:00:00:07:15"), ip("2001:db8:f::12")}));
+      }
+      groups(tables, {1, 3, 1});
       for (const char* to : {"10.4.0.0/16", "fd04::/64"}) {
         Topology::must(tables.upsert_route({kRed,
                                             Topology::prefix(to),
@@ -107,6 +117,24 @@ class XdpTwins : public ::testing::Test {
                                                                           {5, "fd17::2", kRouter5}}) {
       Topology::must(tables.upsert_neighbor({CircuitId{id}, ip(address), mac(at)}));
     }
+  }
+
+  /// The routes with several nexthops.
+  static void groups(forward::Tables& tables, std::array<std::uint16_t, 3> weights) {
+    const auto circuit = [](std::uint32_t id, const char* gateway, std::uint16_t weight) {
+      return forward::NextHopEntry{forward::AttachmentId::circuit(CircuitId{id}), weight, ip(gateway)};
+    };
+    const auto vpc = [](std::uint32_t vni, std::uint16_t weight) {
+      return forward::NextHopEntry{forward::AttachmentId::vpc(Vni{vni}), weight};
+    };
+    const auto route = [&tables](const char* to, std::vector<forward::NextHopEntry> hops) {
+      Topology::must(tables.upsert_route({kRed, Topology::prefix(to), forward::RouteAction::kForward, std::move(hops)}));
+    };
+    const auto [a, b, c] = weights;
+    route("10.70.0.0/16", {circuit(3, "192.168.15.2", a), circuit(4, "192.168.16.2", b), circuit(5, "192.168.17.2", c)});
+    route("fd70::/64", {circuit(3, "fd15::2", a), circuit(5, "fd17::2", b)});
+    route("10.71.0.0/16", {vpc(5001, a), vpc(5004, b), circuit(3, "192.168.15.2", c)});
+    route("fd71::/64", {vpc(5001, a), vpc(5004, b), circuit(3, "fd15::2", c)});
   }
 
   void write(const Write& change) {
@@ -246,7 +274,8 @@ class XdpTwins : public ::testing::Test {
         {"vxlan", "10.1.0.5", "fd01::5"},        {"vxlan6", "10.4.0.5", "fd04::5"},
         {"vxlan6 to 5003", "10.3.0.5", ""},      {"tag", "10.50.7.7", "fd50::77"},
         {"tag, IPv6 neighbor", "10.51.1.1", ""}, {"tags", "10.60.7.7", ""},
-        {"tags, neighbor", "192.168.16.2", ""},  {"tags 0x8100", "10.65.0.1", "fd65::1"}};
+        {"tags, neighbor", "192.168.16.2", ""},  {"tags 0x8100", "10.65.0.1", "fd65::1"},
+        {"circuits", "10.70.3.3", "fd70::33"},   {"VPCs and a circuit", "10.71.0.5", "fd71::5"}};
     return all;
   }
 
@@ -398,6 +427,105 @@ TEST_F(XdpTwins, AChangeIsSeenWithTheNextPacket) {
   compare_counters();
 }
 
+TEST_F(XdpTwins, OneOfSeveralNexthopsIsTakenAsTheWorkerTakesIt) {
+  for (const Entrance& in : entrances()) {
+    for (const auto& [v4, v6, nexthops4, nexthops6] :
+         std::vector<std::tuple<const char*, const char*, std::size_t, std::size_t>>{{"10.70.3.3", "fd70::33", 3, 2},
+                                                                                     {"10.71.0.5", "fd71::5", 3, 3}}) {
+      for (const bool six : {false, true}) {
+        std::set<std::pair<forward::PortId, Bytes>> ways;
+        for (std::uint16_t flow = 0; flow < 60; ++flow) {
+          const auto port = static_cast<std::uint16_t>(1009 * flow);
+          ASSERT_TRUE(in_xdp(in.port, in.frame(plain(six ? in.v6 : in.v4, six ? v6 : v4, 40, 0, port), 0)))
+              << in.name << " to " << (six ? v6 : v4) << ", port " << port;
+          ways.emplace(forwarded_->port, first(forwarded_->bytes, 16));
+        }
+        EXPECT_EQ(ways.size(), six ? nexthops6 : nexthops4) << in.name << " to " << (six ? v6 : v4);
+      }
+    }
+    ASSERT_TRUE(in_xdp(in.port, in.frame(ipv4({.src = in.v4, .dst = "10.70.3.3", .protocol = 1}, payload(40)), 0)));
+    std::size_t fits = 0;
+    for (std::uint16_t port = 1; port <= 60; ++port) {
+      // 1408 bytes: too large for circuit 4 alone.
+      fits += in_xdp(in.port, in.frame(plain(in.v4, "10.70.3.3", 1380, 0, port), 0)) ? 1 : 0;
+    }
+    EXPECT_GT(fits, 10U) << in.name;
+    EXPECT_LT(fits, 50U) << in.name;
+  }
+  compare_counters();
+}
+
+TEST_F(XdpTwins, FlowsMoveToOtherNexthopsWhenTheWorkersDo) {
+  std::vector<std::pair<forward::PortId, Bytes>> frames;
+  for (const std::size_t entrance : {0U, 1U, 2U}) {
+    const Entrance& in = entrances()[entrance];
+    for (std::uint16_t port = 1; port <= 25; ++port) {
+      for (const char* to : {"10.70.3.3", "10.71.0.5"}) {
+        frames.emplace_back(in.port, in.frame(plain(in.v4, to, 40, 0, port), 0));
+      }
+      frames.emplace_back(in.port, in.frame(plain(in.v6, "fd71::5", 40, 0, port), 0));
+    }
+  }
+  const auto forwarded_in_xdp = [&] {
+    std::size_t count = 0;
+    for (const auto& [port, frame] : frames) count += in_xdp(port, frame) ? 1 : 0;
+    return count;
+  };
+  const auto after = [&](const char* what, const Write& change) {
+    ASSERT_GT(forwarded_in_xdp(), frames.size() / 3) << "before: " << what;
+    write(change);
+    for (const auto& [port, frame] : frames) ASSERT_TRUE(same(port, frame)) << what;
+    EXPECT_GT(forwarded_in_xdp(), frames.size() / 3) << what;
+  };
+  const auto back = [](forward::Tables& tables) { groups(tables, {1, 3, 1}); };
+  after("other weights", [](forward::Tables& tables) { groups(tables, {3, 1, 2}); });
+  after("and back", back);
+  after("one less", [](forward::Tables& tables) {
+    forward::RouteEntry route = *tables.route(kRed, Topology::prefix("10.70.0.0/16"));
+    route.nexthops.pop_back();
+    Topology::must(tables.upsert_route(route));
+  });
+  after("only one", [](forward::Tables& tables) {
+    forward::RouteEntry route = *tables.route(kRed, Topology::prefix("10.70.0.0/16"));
+    route.nexthops.pop_back();
+    Topology::must(tables.upsert_route(route));
+  });
+  after("several again", back);
+  after("a circuit that is not there", [](forward::Tables& tables) { tables.remove_circuit(CircuitId{4}); });
+  put(circuit(4));
+  after("its neighbor", neighbors);
+  const forward::VpcEntry vpc = *behind_.tables.vpc(Vni{5001});
+  after("a VPC that is not there", [](forward::Tables& tables) { tables.remove_vpc(Vni{5001}); });
+  put(vpc);
+  after("the endpoints", [](forward::Tables& tables) {
+    for (const char* address : {"10.1.0.5", "10.71.0.5", "fd71::5"}) {
+      Topology::must(tables.upsert_endpoint({Vni{5001}, ip(address), mac(kVmMac), ip("192.0.2.11")}));
+    }
+  });
+  after("a circuit of another domain", [](forward::Tables& tables) {
+    forward::CircuitEntry moved = circuit(5);
+    moved.domain = kBlue;
+    Topology::must(tables.upsert_circuit(moved));
+  });
+  put(circuit(5));
+  after("no neighbor", [](forward::Tables& tables) { tables.remove_neighbor(CircuitId{3}, ip("192.168.15.2")); });
+  write(neighbors);
+  after("a tunnel among them", [](forward::Tables& tables) {
+    forward::RouteEntry route = *tables.route(kRed, Topology::prefix("10.70.0.0/16"));
+    route.nexthops.push_back({forward::AttachmentId::tunnel(TunnelId{9}), 2});
+    Topology::must(tables.upsert_route(route));
+  });
+  const auto sa = [](forward::Tables& tables, const std::shared_ptr<forward::Sa>& outbound) {
+    Topology::must(tables.set_outbound(TunnelId{9}, outbound));
+  };
+  const auto ours = alone_.tables.outbound(TunnelId{9});
+  const auto theirs = behind_.tables.outbound(TunnelId{9});
+  after("which has no SA", [&](forward::Tables& tables) { sa(tables, nullptr); });
+  after("which has one again", [&](forward::Tables& tables) { sa(tables, &tables == &alone_.tables ? ours : theirs); });
+  after("as it was", back);
+  compare_counters();
+}
+
 TEST_F(XdpTwins, PolicyTakesADomainOut) {
   const Bytes out = entrances()[0].frame(plain("10.1.0.5", "10.50.7.7", 40), 0);
   ASSERT_TRUE(in_xdp(kFabric, out));
@@ -467,6 +595,7 @@ TEST_F(XdpTwins, RandomAndHostileFrames) {
         forward::CircuitEntry entry = circuit(5);
         entry.mtu = static_cast<std::uint16_t>(100 + 400 * other);
         Topology::must(tables.upsert_circuit(entry));
+        groups(tables, {other, 2, 1});
       });
     }
     if (below(5000) == 0) compare_counters();

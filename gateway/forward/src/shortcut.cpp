@@ -2,8 +2,12 @@
 //
 // The stages' questions to the tables, in packet order, for one pair of addresses: classify, vxlan_decap or
 // circuit_decap, ip_forward, resolve, pmtu. Whatever is not plainly forwarded from one VPC or circuit to another of the
-// same domain has no shortcut: the worker drops, answers, punts, spreads or encrypts it. A domain with policy has none:
-// every packet of it is judged.
+// same domain has no shortcut: the worker drops, answers, punts or encrypts it. A domain with policy has none: every
+// packet of it is judged.
+//
+// Where a route has several nexthops, the first answer is how they share the buckets of flows, and each of them is asked for by
+// its number then. Those that have no shortcut at all (tunnels, attachments of other domains or not configured) are 0; when such
+// a one gives up its buckets or takes some, the domains of the others hear of it (Writer::regroup).
 #include "gateway/forward/shortcut.h"
 
 #include <algorithm>
@@ -107,6 +111,31 @@ bool leave_into_circuit(const TableState& state, const Attachment& circuit, cons
   return true;
 }
 
+/// The nexthops of a group that are VPCs or circuits of the domain, in order of their first buckets.
+struct Members {
+  Shortcut::Spread of_bucket{};
+  std::array<std::uint32_t, Shortcut::kMembers> slots{};
+  std::size_t count = 0;
+};
+static_assert(std::tuple_size_v<Shortcut::Spread> == EcmpGroup::kBuckets);
+
+Members members_of(const TableState& state, const EcmpGroup& group, const Domain& domain) {
+  Members members;
+  for (std::size_t bucket = 0; bucket < group.slots.size(); ++bucket) {
+    const std::uint32_t slot = group.slots[bucket];
+    const auto end = members.slots.begin() + static_cast<std::ptrdiff_t>(members.count);
+    auto place = std::find(members.slots.begin(), end, slot);
+    if (place == end) {
+      const Attachment* to = state.attachments[slot].object.load(std::memory_order_relaxed);
+      if (to == nullptr || to->kind == AttachmentKind::kTunnel || to->domain != &domain || place == members.slots.end()) continue;
+      *place = slot;
+      ++members.count;
+    }
+    members.of_bucket[bucket] = static_cast<std::uint8_t>(place - members.slots.begin() + 1);
+  }
+  return members;
+}
+
 }  // namespace
 
 std::optional<Shortcut> Tables::shortcut(const Shortcut::Question& asked) const {
@@ -123,13 +152,32 @@ std::optional<Shortcut> Tables::shortcut(const Shortcut::Question& asked) const 
     return std::nullopt;
   const RouteValue route(asked.destination.is_v4() ? domain.fib4.lookup(fib_key(asked.destination.v4_value()))
                                                    : domain.fib6.lookup(fib_key(asked.destination.bytes().data())));
-  // Which member of a group it is depends on ports.
-  if (route.action() != RouteValue::Action::kForward) return std::nullopt;
-  const Attachment* to = state.attachments[route.slot()].object.load(std::memory_order_relaxed);
+  Shortcut found;
+  found.ingress = AttachmentId{from->kind, from->id};
+  found.domain = writer_->find_attachment(found.ingress)->domain();
+  found.ethernet_to = tagged ? from->gateway_mac : in->second.mac;
+  found.vtep = from->vtep.to_ip();
+  found.udp_port = from->udp_port;
+  found.gateway_mac = from->gateway_mac;
+
+  std::uint32_t slot = route.slot();
+  if (route.action() == RouteValue::Action::kGroup) {
+    const EcmpGroup* group = state.groups[slot].load(std::memory_order_relaxed);
+    if (group == nullptr) return std::nullopt;
+    const Members members = members_of(state, *group, domain);
+    if (members.count < std::max<std::size_t>(asked.member, 1)) return std::nullopt;
+    if (asked.member == 0) {
+      found.spread = members.of_bucket;
+      return found;
+    }
+    slot = members.slots[asked.member - 1U];
+  } else if (route.action() != RouteValue::Action::kForward || asked.member != 0) {
+    return std::nullopt;
+  }
+  const Attachment* to = state.attachments[slot].object.load(std::memory_order_relaxed);
   // A change in another domain would not be heard of.
   if (to == nullptr || to->domain != from->domain) return std::nullopt;
 
-  Shortcut found;
   if (to->kind == AttachmentKind::kVpc) {
     if (!leave_into_vpc(state, *to, asked.destination, found)) return std::nullopt;
   } else if (to->kind == AttachmentKind::kCircuit) {
@@ -141,13 +189,6 @@ std::optional<Shortcut> Tables::shortcut(const Shortcut::Question& asked) const 
   }
   const auto out = writer_->ports.find(found.port);
   if (out == writer_->ports.end() || out->second.kind != PortKind::kUplink) return std::nullopt;
-
-  found.ingress = AttachmentId{from->kind, from->id};
-  found.domain = writer_->find_attachment(found.ingress)->domain();
-  found.ethernet_to = tagged ? from->gateway_mac : in->second.mac;
-  found.vtep = from->vtep.to_ip();
-  found.udp_port = from->udp_port;
-  found.gateway_mac = from->gateway_mac;
   return found;
 }
 

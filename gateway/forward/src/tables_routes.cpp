@@ -170,6 +170,11 @@ void Tables::Writer::regroup(const AttachmentRecord& record) {
     if (group->slots == state.groups[slot].load(std::memory_order_relaxed)->slots) continue;
     const EcmpGroup* old = state.groups[slot].exchange(group.release(), std::memory_order_acq_rel);
     state.quiescence.retire(const_cast<EcmpGroup*>(old));
+    // Shortcuts through the group are in the domains of the members they lead to.
+    for (const NextHopEntry& hop : group_of_slot.at(slot)->first.hops) {
+      const AttachmentId member = hop_to(hop.attachment, hop.weight).attachment;
+      if (member.kind != AttachmentKind::kTunnel) inside_changed(member);
+    }
   }
 }
 

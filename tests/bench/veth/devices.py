@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The devices under test of the veth benchmark: each is set up in its own namespace and tells what must come out."""
+import dataclasses
 import json
 import os
 import pathlib
@@ -11,7 +12,8 @@ from topology import Trouble, run
 class Discard:
     """XDP_DROP: what the generator itself costs. Subtracted from all others."""
 
-    name, title, protocol, destination = "discard", "generator + XDP_DROP", None, None
+    name, title = "discard", "generator + XDP_DROP"
+    entrance, network = "vxlan", frames.VPC_NET
     counted = in_softirq = False
 
     def __init__(self, topology, programs):
@@ -19,15 +21,28 @@ class Discard:
         self.process = topology.start(self.namespace, programs["bench-generator"], "discard", "--on", "u0")
         self.process.wait_for_line("ready", 10)
 
-    def configure(self, flows):
-        pass
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """Where packets enter and leave, and what must come out."""
+    entrance: str     # see frames.make_flows
+    network: str      # of the destinations of what enters
+    destination: str  # in the first IPv4 header of what leaves
+    check: object     # of frames.Answers
+
+
+VXLAN_TO_VXLAN = Way("vxlan", frames.VPC_NET, frames.OUTER_OUT[1], frames.Answers.check_vxlan)
+VXLAN_TO_VLAN = Way("vxlan", frames.LINE_OUT_NET, frames.LINE_OUT_NET, frames.Answers.check_tagged)
+VLAN_TO_VXLAN = Way("tagged", frames.VPC_NET, frames.OUTER_OUT[1], frames.Answers.check_vxlan)
+VXLAN_TO_PLAIN = Way("vxlan", frames.LINE_OUT_NET, frames.LINE_OUT_NET, frames.Answers.check_untagged)
+PLAIN_TO_VXLAN = Way("plain", frames.VPC_NET, frames.OUTER_OUT[1], frames.Answers.check_vxlan)
 
 
 class L2fwd:
-    in_softirq = False
     name, title = "l2fwd", "bare AF_XDP l2fwd"
-    protocol, destination, network = 17, frames.OUTER_IN[1], frames.VPC_NET
-    counted = True
+    protocol = 17
+    entrance, network, destination = "vxlan", frames.VPC_NET, frames.OUTER_IN[1]
+    counted, in_softirq = True, False
 
     def __init__(self, topology, programs):
         self.namespace = topology.add_device(self.name)
@@ -35,24 +50,31 @@ class L2fwd:
                                       "--source-mac", frames.MAC_U1, "--destination-mac", frames.MAC_G1)
         self.process.wait_for_line("ready", 10)
 
-    def configure(self, flows):
-        pass
-
     def check(self, answers, frame):
         answers.check_same(frame)
 
 
-class KernelVxlan:
-    """Two stock VXLAN devices and a route between them."""
+class Path:
+    """One of the ways through a device."""
 
-    in_softirq = True
-
-    name, title = "kernel", "kernel vxlan + route"
-    protocol, destination, network = 17, frames.OUTER_OUT[1], frames.VPC_NET
     counted = True
-    process = None
+    protocol = 17
 
-    def __init__(self, topology, programs):
+    def __init__(self, device, title, way, in_softirq):
+        self.device, self.title, self.in_softirq = device, title, in_softirq
+        self.name, self.namespace, self.process = device.name, device.namespace, device.process
+        self.way, self.entrance, self.network, self.destination = way, way.entrance, way.network, way.destination
+
+    def check(self, answers, frame):
+        self.way.check(answers, frame)
+
+
+class Kernel:
+    """Two stock VXLAN devices and routes: between them, and to plain networks on both sides."""
+
+    name, process = "kernel", None
+
+    def __init__(self, topology):
         self.namespace = space = topology.add_device(self.name)
         topology.inside(space, "sysctl", "-qw", "net.ipv4.ip_forward=1")
         for device, vni, local, lower, mac, address in (
@@ -62,6 +84,8 @@ class KernelVxlan:
                 "dev", lower, "dstport", str(frames.VXLAN_PORT), "nolearning")
             run("ip", "-n", space, "addr", "add", address, "dev", device)
             run("ip", "-n", space, "link", "set", device, "up")
+        run("ip", "-n", space, "route", "add", frames.LINE_IN_NET, "via", frames.OUTER_IN[0], "dev", "u0")
+        run("ip", "-n", space, "route", "add", frames.LINE_OUT_NET, "via", frames.OUTER_OUT[1], "dev", "u1")
         # Redirecting frames into a veth needs a NAPI at its far end; without an XDP program GRO brings one.
         topology.inside(space, "ethtool", "-K", "u0", "gro", "on")
 
@@ -74,17 +98,22 @@ class KernelVxlan:
         run("ip", "-n", self.namespace, "-batch", "-", text="\n".join(neighbors) + "\n")
         run("bridge", "-n", self.namespace, "-batch", "-", text="\n".join(forwarding) + "\n")
 
-    def check(self, answers, frame):
-        answers.check_vxlan(frame)
+    def paths(self):
+        """Beside the VLANs is a route without them: not every kernel has VLAN devices, and it pushes and pops no tag."""
+        return [Path(self, "kernel vxlan + route", VXLAN_TO_VXLAN, True),
+                Path(self, "kernel vxlan + route, no tag", VXLAN_TO_PLAIN, True),
+                Path(self, "kernel route + vxlan, no tag", PLAIN_TO_VXLAN, True)]
 
 
 class Forwarder:
-    """simplon-forwarder with two VPCs and a tunnel in one domain, programmed over its own sockets."""
+    """simplon-forwarder with two VPCs, two circuits and a tunnel in one domain, programmed over its own sockets."""
 
     DOMAIN, TUNNEL, SPI = 1, 7, 0xc0000001
 
     def __init__(self, topology, programs, name, options):
+        self.name = name
         self.namespace = topology.add_device(name)
+        self.domain = topology.add_namespace(f"{name}-d")
         self.programmer = programs["bench-programmer"]
         self.run_dir = topology.path(f"run-{name}")
         os.makedirs(self.run_dir, mode=0o700)
@@ -107,6 +136,10 @@ class Forwarder:
             f"route {d} {frames.SOURCE_NET} vpc {frames.VNI_IN}",
             f"route {d} {frames.VPC_NET} vpc {frames.VNI_OUT}",
             f"route {d} {frames.SITE_NET} tunnel {t}",
+            f"circuit 1 line-in {d} u0 {frames.VLAN_IN}",
+            f"circuit 2 line-out {d} u1 {frames.VLAN_OUT}",
+            f"circuit-port 2 line-out {self.domain} {frames.LINE_OUT[0]} 30",
+            f"route {d} {frames.LINE_OUT_NET} circuit 2 {frames.LINE_OUT[1]}",
         ]
         for flow in flows:
             source = frames.host(frames.SOURCE_NET, 10 + flow.number)
@@ -117,6 +150,8 @@ class Forwarder:
         # The key goes through stdin: not for argv, where everybody can read it.
         lines.append(f"outbound-sa {t} {self.SPI} {frames.OUTER_OUT[0]} {frames.OUTER_OUT[1]} {(self.key + self.salt).hex()}")
         self.topology.inside(self.namespace, self.programmer, "program", self.run_dir, text="\n".join(lines) + "\n")
+        run("ip", "-n", self.domain, "neigh", "replace", frames.LINE_OUT[1], "lladdr", frames.MAC_G1, "dev", "line-out", "nud",
+            "permanent")
 
     def stats(self):
         return json.loads(self.topology.inside(self.namespace, self.programmer, "stats", self.run_dir))
@@ -137,55 +172,31 @@ class Forwarder:
         a = self.stats()["accounting"]
         return a["received"] + a["originated"] - a["sent"] - a["punted"] - a["dropped"]
 
+    def paths(self, in_xdp):
+        """In the softirq that receives, as the kernel's, or through the worker."""
+        where = "XDP tier" if in_xdp else "worker"
+        return [Path(self, f"simplon {name}, {where}", way, in_xdp)
+                for name, way in (("VXLAN -> VXLAN", VXLAN_TO_VXLAN), ("VXLAN -> VLAN", VXLAN_TO_VLAN),
+                                  ("VLAN -> VXLAN", VLAN_TO_VXLAN))]
 
-class SimplonPath:
-    """One path through the one forwarder process."""
+    def learn(self, title, generate):
+        """Sends bursts until one is forwarded in XDP to the last packet. That needs a far veth with a NAPI, which a worker
+        beside it would pay for: the forwarder is another than the worker's."""
+        self.topology.inside(self.topology.generator, "ethtool", "-K", f"{self.name}-out", "gro", "on")
+        for _ in range(50):
+            before = self.forwarded_in_xdp()
+            sent = generate()["sent"]
+            if self.forwarded_in_xdp() - before == sent:
+                return
+        raise Trouble(f"{title}: its flows are not learned: {self.stats()['uplinks']}")
 
-    counted = True
-    in_softirq = False
+
+class EspPath(Path):
+    protocol = 50
 
     def __init__(self, forwarder):
-        self.forwarder = forwarder
-        self.namespace, self.process = forwarder.namespace, forwarder.process
-
-    def configure(self, flows):
-        pass  # the forwarder has both paths' tables
-
-
-class SimplonVxlan(SimplonPath):
-    """The worker alone."""
-
-    name, title = "simplon", "simplon VXLAN -> VXLAN, worker"
-    protocol, destination, network = 17, frames.OUTER_OUT[1], frames.VPC_NET
+        way = Way("vxlan", frames.SITE_NET, frames.OUTER_OUT[1], None)
+        super().__init__(forwarder, "simplon VXLAN -> ESP", way, False)
 
     def check(self, answers, frame):
-        answers.check_vxlan(frame)
-
-
-class SimplonXdp(SimplonVxlan):
-    """The XDP program of the uplink, in the softirq that receives, as the kernel's path; another forwarder than the
-    worker's, so that the far veth with the NAPI that redirection needs is not theirs."""
-
-    name, title = "xdp", "simplon VXLAN -> VXLAN, XDP tier"
-    in_softirq = True
-
-    def __init__(self, forwarder, topology):
-        super().__init__(forwarder)
-        topology.inside(topology.generator, "ethtool", "-K", "xdp-out", "gro", "on")
-
-    def learned(self, generate):
-        """Sends bursts until one is forwarded in XDP to the last packet."""
-        for _ in range(50):
-            before = self.forwarder.forwarded_in_xdp()
-            sent = generate()["sent"]
-            if self.forwarder.forwarded_in_xdp() - before == sent:
-                return
-        raise Trouble(f"{self.title}: its flows are not learned: {self.forwarder.stats()['uplinks']}")
-
-
-class SimplonEsp(SimplonPath):
-    name, title = "simplon", "simplon VXLAN -> ESP"
-    protocol, destination, network = 50, frames.OUTER_OUT[1], frames.SITE_NET
-
-    def check(self, answers, frame):
-        answers.check_esp(frame, Forwarder.SPI, self.forwarder.key, self.forwarder.salt)
+        answers.check_esp(frame, Forwarder.SPI, self.device.key, self.device.salt)

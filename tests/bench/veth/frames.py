@@ -4,8 +4,9 @@
 Built and decoded here, field by field, without any code of the product: a forwarder that is fast and wrong must not
 look fast.
 
-    compute1 (VTEP 198.18.0.2) --VNI 100--> [device under test] --VNI 200--> compute2 (VTEP 198.18.1.2)
-                                                                --ESP------> site     (198.18.1.2)
+    compute1 (VTEP 198.18.0.2) --VNI 100---> [device under test] --VNI 200---> compute2 (VTEP 198.18.1.2)
+    line-in                    --VLAN 300-->                     --ESP-------> site     (198.18.1.2)
+                                                                 --VLAN 400--> line-out
 """
 import dataclasses
 import ipaddress
@@ -19,7 +20,11 @@ GATEWAY_MAC_IN, GATEWAY_MAC_OUT = "02:53:4c:00:00:64", "02:53:4c:00:00:c8"
 MAC_U0, MAC_U1, MAC_G0, MAC_G1 = "02:00:00:00:01:01", "02:00:00:00:01:02", "02:00:00:00:02:01", "02:00:00:00:02:02"
 SOURCE_NET = "10.1.0.0/16"
 VPC_NET = "10.2.0.0/16"      # behind VNI 200
+LINE_IN_NET = "10.5.0.0/16"  # behind VLAN 300
+LINE_OUT_NET = "10.4.0.0/16"  # behind VLAN 400
 SITE_NET = "10.3.0.0/16"     # behind the tunnel
+VLAN_IN, VLAN_OUT = 300, 400
+LINE_OUT = ("192.0.2.1", "192.0.2.2")  # our address on VLAN 400 and the router's
 TTL = 64
 OVERHEAD = 14 + 20 + 8 + 8 + 14  # outer Ethernet to inner Ethernet
 
@@ -61,28 +66,40 @@ class Flow:
     number: int
     destination: str
     inner: bytes     # the IPv4 packet
-    frame: bytes     # Ethernet, IPv4, UDP, VXLAN, Ethernet, inner
+    frame: bytes     # what carries it, and the packet
 
 
-def make_flows(network, count, inner_bytes):
-    """Inner IPv4 packets of `inner_bytes`, each flow with its own endpoints and its own outer UDP source port."""
+def vlan_tag(vlan):
+    return struct.pack("!HH", 0x8100, vlan)
+
+
+def in_vxlan(number, inner):
+    return ipv4(*OUTER_IN, 17,
+                udp(49152 + number, VXLAN_PORT,
+                    struct.pack("!II", 0x08000000, VNI_IN << 8) +
+                    mac_bytes(GATEWAY_MAC_IN) + mac_bytes(endpoint_mac(number)) + b"\x08\x00" + inner))
+
+
+def make_flows(network, count, inner_bytes, entrance="vxlan"):
+    """IPv4 packets of `inner_bytes`, each flow with its own endpoints: in VXLAN ("vxlan"), each with its own outer UDP source
+    port, in the VLAN of the line ("tagged"), or as they are ("plain")."""
+    source_net = SOURCE_NET if entrance == "vxlan" else LINE_IN_NET
     flows = []
     for number in range(count):
         destination = host(network, 10 + number)
         payload = bytes((number + i) & 0xff for i in range(inner_bytes - 28))
-        inner = ipv4(host(SOURCE_NET, 10 + number), destination, 17, udp(10000 + number, 7, payload))
-        frame = (mac_bytes(MAC_U0) + mac_bytes(MAC_G0) + b"\x08\x00" +
-                 ipv4(*OUTER_IN, 17,
-                      udp(49152 + number, VXLAN_PORT,
-                          struct.pack("!II", 0x08000000, VNI_IN << 8) +
-                          mac_bytes(GATEWAY_MAC_IN) + mac_bytes(endpoint_mac(number)) + b"\x08\x00" + inner)))
+        inner = ipv4(host(source_net, 10 + number), destination, 17, udp(10000 + number, 7, payload))
+        tag = vlan_tag(VLAN_IN) if entrance == "tagged" else b""
+        frame = (mac_bytes(MAC_U0) + mac_bytes(MAC_G0) + tag + b"\x08\x00" +
+                 (in_vxlan(number, inner) if entrance == "vxlan" else inner))
         flows.append(Flow(number, destination, inner, frame))
-    # The generator writes only the first 128 bytes of each frame anew; the rest must not tell the flows apart.
-    tail = flows[0].frame[128:]
+    # The generator writes only the first bytes of each frame anew; the rest must not tell the flows apart.
+    written = 128 if len(flows[0].frame) >= 128 else 64
+    tail = flows[0].frame[written:]
     for flow in flows:
         cut = len(flow.inner) - len(tail)
         flow.inner = flow.inner[:cut] + tail
-        flow.frame = flow.frame[:128] + tail
+        flow.frame = flow.frame[:written] + tail
     return flows
 
 
@@ -145,6 +162,17 @@ class Answers:
         demand(flow is not None, f"inner packet {payload[30:62].hex()}...: no flow has it with TTL - 1")
         wanted = mac_bytes(endpoint_mac(flow.number)) + mac_bytes(GATEWAY_MAC_OUT) + b"\x08\x00"
         demand(payload[16:30] == wanted, f"inner Ethernet {payload[16:30].hex()}, wanted {wanted.hex()}")
+
+    def check_routed(self, frame, tag):
+        front = mac_bytes(MAC_G1) + mac_bytes(MAC_U1) + tag + b"\x08\x00"
+        demand(frame[:len(front)] == front, f"Ethernet header {frame[:len(front)].hex()}, wanted {front.hex()}")
+        demand(frame[len(front):] in self.expected, f"packet {frame[len(front):][:32].hex()}...: no flow has it with TTL - 1")
+
+    def check_tagged(self, frame):
+        self.check_routed(frame, vlan_tag(VLAN_OUT))
+
+    def check_untagged(self, frame):
+        self.check_routed(frame, b"")
 
     def check_esp(self, frame, spi, key, salt):
         """RFC 4303 and RFC 4106, 64-bit sequence numbers; the upper half is 0 in this run."""

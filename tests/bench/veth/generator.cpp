@@ -3,7 +3,7 @@
 // The packet generator and sink of the veth benchmark.
 //
 //     bench-generator run --out g0 --sink g1 --templates FILE --count 1000000 --window 1024
-//                         --destination 198.18.1.2 --protocol 17 [--warm 16384]     (no --sink: nothing is counted)
+//                         --destination 198.18.1.2[/32] --protocol 17 [--warm 16384]     (no --sink: nothing is counted)
 //     bench-generator discard --on u0            XDP_DROP until SIGTERM: the baseline's device under test
 //     bench-generator clock                      the clock this core really runs at, and how much of the core we have
 //
@@ -100,12 +100,14 @@ std::vector<Frame> load_templates(const std::string& path) {
     die(path + ": wanted a power of two up to " + std::to_string(TRAFFIC_TEMPLATES) + " frames");
   }
   for (const Frame& frame : frames) {
-    if (frame.size() < TRAFFIC_HEADER || frame.size() != frames.front().size()) {
-      die(path + ": frames must have equal lengths of at least " + std::to_string(TRAFFIC_HEADER) + " bytes");
+    if (frame.size() < TRAFFIC_SHORT_HEADER || frame.size() != frames.front().size()) {
+      die(path + ": frames must have equal lengths of at least " + std::to_string(TRAFFIC_SHORT_HEADER) + " bytes");
     }
   }
   return frames;
 }
+
+constexpr std::uint32_t kEthernetAddresses = 12;
 
 void print_captures(int map) {
   const char* separator = "";
@@ -114,7 +116,10 @@ void print_captures(int map) {
     traffic_capture capture{};
     if (bpf_map_lookup_elem(map, &slot, &capture) != 0 || capture.length == 0) continue;
     std::printf("%s\"", separator);
-    for (std::uint32_t i = 0; i < capture.length && i < sizeof(capture.bytes); ++i) std::printf("%02x", capture.bytes[i]);
+    for (std::uint32_t i = 0; i < capture.length && i < sizeof(capture.bytes); ++i) {
+      if (i == kEthernetAddresses && capture.tag != 0) std::printf("%08x", capture.tag);
+      std::printf("%02x", capture.bytes[i]);
+    }
     std::printf("\"");
     separator = ", ";
   }
@@ -179,8 +184,14 @@ int run(const Options& options) {
   const std::vector<Frame> frames = load_templates(required(options, "--templates"));
   const std::uint64_t count = number(options, "--count", 1'000'000);
   in_addr destination{};
-  if (options.contains("--sink") && inet_pton(AF_INET, required(options, "--destination").c_str(), &destination) != 1) {
-    die("--destination: IPv4 only");
+  std::uint32_t mask = 0xffffffff;
+  if (options.contains("--sink")) {
+    const std::string text = required(options, "--destination");
+    const std::size_t slash = text.find('/');
+    if (inet_pton(AF_INET, text.substr(0, slash).c_str(), &destination) != 1) die("--destination: IPv4 only");
+    const int bits = slash == std::string::npos ? 32 : std::atoi(text.c_str() + slash + 1);
+    if (bits < 1 || bits > 32) die("--destination: a prefix has 1 to 32 bits");
+    mask = htonl(mask << (32 - bits));
   }
 
   traffic* program = traffic__open();
@@ -189,7 +200,9 @@ int run(const Options& options) {
   program->rodata->template_mask = frames.size() - 1;
   program->rodata->window = number(options, "--window", 0);
   program->rodata->warm_frames = number(options, "--warm", 16384);
-  program->rodata->wanted_destination = destination.s_addr;
+  program->rodata->short_frames = frames.front().size() < TRAFFIC_HEADER ? 1 : 0;
+  program->rodata->wanted_destination = destination.s_addr & mask;
+  program->rodata->wanted_mask = mask;
   program->rodata->wanted_protocol = static_cast<std::uint8_t>(number(options, "--protocol", 17));
   program->rodata->batch = static_cast<std::uint32_t>(number(options, "--batch", TRAFFIC_BATCH));
   program->rodata->gap_ns = number(options, "--gap", 0);
@@ -197,7 +210,7 @@ int run(const Options& options) {
   if (program->rodata->batch == 0 || program->rodata->batch > TRAFFIC_BATCH) die("--batch is 1 to 64");
   if (const int error = traffic__load(program); error != 0) die_errno("loading the BPF program", -error);
   for (std::size_t i = 0; i < frames.size(); ++i) {
-    std::memcpy(&program->bss->templates[i], frames[i].data(), TRAFFIC_HEADER);
+    std::memcpy(&program->bss->templates[i], frames[i].data(), std::min<std::size_t>(frames[i].size(), TRAFFIC_HEADER));
   }
   std::optional<Sink> sink;
   if (options.contains("--sink")) {

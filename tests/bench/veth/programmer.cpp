@@ -12,7 +12,10 @@
 //     vpc VNI NAME DOMAIN VTEP UDP_PORT GATEWAY_MAC MTU PREFIXES ACCEPTED_VTEPS
 //     endpoint VNI ADDRESS MAC VTEP
 //     tunnel ID NAME DOMAIN LOCAL MTU
+//     circuit ID NAME DOMAIN INTERFACE VLAN
+//     circuit-port CIRCUIT INTERFACE NETNS ADDRESS LENGTH
 //     route DOMAIN PREFIX vpc|tunnel ID
+//     route DOMAIN PREFIX circuit ID GATEWAY
 //     outbound-sa TUNNEL SPI SOURCE DESTINATION KEY_AND_SALT_HEX      AES-256-GCM, ESN, raw ESP, any selectors
 
 #include <sys/socket.h>
@@ -108,7 +111,28 @@ bool parse_line(const std::string& line, Program& program) {
   if (what == "tunnel" && in >> id >> name >> domain >> a >> mtu) {
     return upsert(ipc::Tunnel{TunnelId(id), name, DomainId(domain), address(a), mtu, true});
   }
+  std::uint16_t vlan = 0;
+  if (what == "circuit" && in >> id >> name >> domain >> a >> vlan) {
+    ipc::Circuit circuit{CircuitId(id), name, DomainId(domain), a};
+    circuit.vlan = vlan;
+    return upsert(circuit);
+  }
+  std::uint16_t length = 0;
+  if (what == "circuit-port" && in >> id >> name >> a >> b >> length) {
+    ipc::HostPort port;
+    port.attachment = ipc::AttachmentRef::circuit(CircuitId(id));
+    port.interface = name;
+    port.netns = a;
+    port.addresses = {{address(b), static_cast<std::uint8_t>(length)}};
+    port.mtu = 1500;
+    return upsert(port);
+  }
   if (what == "route" && in >> domain >> a >> b >> id) {
+    if (b == "circuit") {
+      ipc::NextHop hop{ipc::AttachmentRef::circuit(CircuitId(id)), 1};
+      if (in >> c) hop.gateway = address(c);
+      return upsert(ipc::Route{DomainId(domain), prefix(a), ipc::RouteAction::kForward, {hop}});
+    }
     const auto to = b == "vpc" ? ipc::AttachmentRef::vpc(Vni(id)) : ipc::AttachmentRef::tunnel(TunnelId(id));
     return upsert(ipc::Route{DomainId(domain), prefix(a), ipc::RouteAction::kForward, {ipc::NextHop{to, 1}}});
   }

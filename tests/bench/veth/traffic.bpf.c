@@ -20,7 +20,9 @@ volatile const __u32 out_ifindex;
 volatile const __u64 template_mask;
 volatile const __u64 window;       // frames that may be under way; 0: no limit
 volatile const __u64 warm_frames;  // sent before the clock starts
+volatile const __u8 short_frames;  // only TRAFFIC_SHORT_HEADER bytes are written anew
 volatile const __u32 wanted_destination;  // IPv4, network order
+volatile const __u32 wanted_mask;
 volatile const __u8 wanted_protocol;
 
 volatile const __u32 batch = TRAFFIC_BATCH;  // frames
@@ -89,7 +91,7 @@ SEC("xdp")
 int generate(struct xdp_md* ctx) {
   void* data = (void*)(long)ctx->data;
   void* end = (void*)(long)ctx->data_end;
-  if (data + sizeof(struct traffic_template) > end) {
+  if (data + TRAFFIC_SHORT_HEADER > end || (!short_frames && data + sizeof(struct traffic_template) > end)) {
     return XDP_ABORTED;
   }
   if (batch != 0 && sent.frames % batch == 0) {
@@ -99,9 +101,13 @@ int generate(struct xdp_md* ctx) {
     start_batch();
   }
   __u64 index = sent.frames & template_mask & (TRAFFIC_TEMPLATES - 1);
-  *(struct traffic_template*)data = templates[index];
-  if (stamp) {
-    *(__u64*)(data + TRAFFIC_STAMP_AT) = bpf_ktime_get_ns();
+  if (short_frames) {
+    __builtin_memcpy(data, &templates[index], TRAFFIC_SHORT_HEADER);
+  } else if (data + sizeof(struct traffic_template) <= end) {
+    *(struct traffic_template*)data = templates[index];
+    if (stamp) {
+      *(__u64*)(data + TRAFFIC_STAMP_AT) = bpf_ktime_get_ns();
+    }
   }
   sent.frames++;
   return (int)bpf_redirect(out_ifindex, 0);
@@ -125,6 +131,7 @@ static __always_inline void capture(struct __sk_buff* skb, __u64 number) {
   }
   if (bpf_skb_load_bytes(skb, 0, into->bytes, length) == 0) {
     into->length = length;
+    into->tag = skb->vlan_present ? (__u32)bpf_ntohs((__u16)skb->vlan_proto) << 16 | skb->vlan_tci : 0;
   }
 }
 
@@ -134,7 +141,7 @@ int count(struct __sk_buff* skb) {
   void* end = (void*)(long)skb->data_end;
   struct ethhdr* ethernet = data;
   struct iphdr* ip = data + sizeof(*ethernet);
-  if ((void*)(ip + 1) > end || ethernet->h_proto != bpf_htons(ETH_P_IP) || ip->daddr != wanted_destination ||
+  if ((void*)(ip + 1) > end || ethernet->h_proto != bpf_htons(ETH_P_IP) || (ip->daddr & wanted_mask) != wanted_destination ||
       ip->protocol != wanted_protocol) {
     __sync_fetch_and_add(&received.other, 1);
     return TC_ACT_SHOT;

@@ -7,7 +7,8 @@
 
 #define TRAFFIC_BATCH 64u
 #define TRAFFIC_TEMPLATES 1024u /* a power of two */
-#define TRAFFIC_HEADER 128u     /* bytes of each frame that are written anew */
+#define TRAFFIC_HEADER 128u     /* bytes of each frame that are written anew, */
+#define TRAFFIC_SHORT_HEADER 64u /* or so many of a shorter one */
 #define TRAFFIC_CAPTURES 64u
 #define TRAFFIC_SAMPLE 8192u    /* one frame of so many is captured, after the first ones */
 #define TRAFFIC_STAMP_AT 96u    /* where the time of departure stands, if asked for: payload of the inner packet */
@@ -36,7 +37,8 @@ struct traffic_received {
 
 struct traffic_capture {
   __u32 length; /* 0: nothing */
-  __u8 bytes[2044];
+  __u32 tag;    /* type and contents of the VLAN tag that the kernel took out; 0: none */
+  __u8 bytes[2040];
 };
 
 #endif

@@ -96,7 +96,7 @@ TEST_F(ShortcutTest, SaysAllThatTheTablesDecide) {
   EXPECT_EQ(found->mtu, 1450);
 }
 
-TEST_F(ShortcutTest, ThereIsNoneForWhatIsDroppedPuntedSpreadOrEncrypted) {
+TEST_F(ShortcutTest, ThereIsNoneForWhatIsDroppedPuntedOrEncrypted) {
   EXPECT_FALSE(ask("10.9.9.9")) << "a source outside the VPC";
   EXPECT_FALSE(ask("10.0.0.7", "10.0.1.6")) << "no endpoint";
   EXPECT_FALSE(ask("10.0.0.7", "10.0.7.1")) << "no route";
@@ -112,12 +112,12 @@ TEST_F(ShortcutTest, ThereIsNoneForWhatIsDroppedPuntedSpreadOrEncrypted) {
   EXPECT_FALSE(ask()) << "for us";
   lead_to(RouteAction::kUnreachable, {});
   EXPECT_FALSE(ask()) << "unreachable";
-  lead_to(RouteAction::kForward, {{AttachmentId::vpc(Vni{20}), 1}, {AttachmentId::vpc(Vni{10}), 1}});
-  EXPECT_FALSE(ask()) << "several nexthops";
   lead_to(RouteAction::kForward, {{AttachmentId::tunnel(TunnelId{3}), 1}});
   EXPECT_FALSE(ask()) << "a tunnel";
   lead_to(RouteAction::kForward, {{AttachmentId::vpc(Vni{30}), 1}});
   EXPECT_FALSE(ask()) << "another domain";
+  lead_to(RouteAction::kForward, {{AttachmentId::vpc(Vni{30}), 1}, {AttachmentId::tunnel(TunnelId{3}), 1}});
+  EXPECT_FALSE(ask()) << "several, none of which has one";
 }
 
 TEST_F(ShortcutTest, EveryWriteThatMayEndOneNamesItsDomain) {
@@ -212,7 +212,35 @@ class CircuitShortcutTest : public ShortcutTest {
   static NeighborEntry neighbor(const char* to = "02:dd:00:00:00:03") {
     return {CircuitId{3}, ip("192.0.2.129"), mac(to)};
   }
-  [[nodiscard]] std::optional<Shortcut> out() const { return ask("10.0.0.7", "10.3.0.9"); }
+  [[nodiscard]] std::optional<Shortcut> out(std::uint8_t member = 0) const {
+    return tables_.shortcut({.port = kUplink,
+                             .vni = Vni{10},
+                             .outer_source = ip("192.0.2.10"),
+                             .source = ip("10.0.0.7"),
+                             .destination = ip("10.3.0.9"),
+                             .member = member});
+  }
+  void lead_to(std::vector<NextHopEntry> hops) {
+    RouteEntry several = line();
+    several.nexthops = std::move(hops);
+    ASSERT_TRUE(tables_.upsert_route(several));
+    tables_.commit();
+  }
+  /// Of the nexthop that leads there; 0: none does.
+  [[nodiscard]] std::uint8_t number_of(AttachmentId egress) const {
+    for (std::uint8_t number = 1; number <= Shortcut::kMembers; ++number) {
+      if (const auto found = out(number); found && found->egress == egress) return number;
+    }
+    return 0;
+  }
+  /// Buckets of the nexthop with the number.
+  [[nodiscard]] std::ptrdiff_t share(std::uint8_t number) const {
+    const auto found = out();
+    return found && found->spread ? std::count(found->spread->begin(), found->spread->end(), number) : -1;
+  }
+  static NextHopEntry through(std::uint32_t circuit, const char* gateway, std::uint16_t weight = 1) {
+    return {AttachmentId::circuit(CircuitId{circuit}), weight, ip(gateway)};
+  }
   [[nodiscard]] std::optional<Shortcut> in(std::uint16_t vlan = 100, std::uint16_t outer = 0,
                                            const char* destination = "10.0.1.5") const {
     return tables_.shortcut({.port = kUplink, .outer_vlan = outer, .vlan = vlan, .destination = ip(destination)});
@@ -263,12 +291,6 @@ TEST_F(CircuitShortcutTest, ThereIsNoneForWhatIsTheWorkers) {
   tables_.remove_neighbor(CircuitId{3}, ip("192.0.2.129"));
   EXPECT_FALSE(out()) << "no neighbor";
   ASSERT_TRUE(tables_.upsert_neighbor(neighbor()));
-  RouteEntry several = line();
-  several.nexthops.push_back({AttachmentId::circuit(CircuitId{4}), 1, ip("192.0.2.130")});
-  ASSERT_TRUE(tables_.upsert_route(several));
-  tables_.commit();
-  EXPECT_FALSE(out()) << "several nexthops";
-  ASSERT_TRUE(tables_.upsert_route(line()));
   PolicyEntry policy;
   policy.attachment = AttachmentId::circuit(CircuitId{4});
   policy.domain = kHome;
@@ -309,6 +331,71 @@ TEST_F(CircuitShortcutTest, EveryWriteThatMayEndOneNamesItsDomain) {
             (std::vector<DomainId>{kElsewhere, kHome}));
   EXPECT_EQ(named_by([&] { tables_.remove_circuit(CircuitId{3}); }), home);
   EXPECT_FALSE(out() || in());
+}
+
+TEST_F(CircuitShortcutTest, SeveralNexthopsShareTheBucketsAndEachHasItsOwn) {
+  EXPECT_FALSE(out(1)) << "there is one only";
+  ASSERT_TRUE(tables_.upsert_neighbor({CircuitId{4}, ip("192.0.2.130"), mac("02:dd:00:00:00:04")}));
+  lead_to({through(3, "192.0.2.129", 3), through(4, "192.0.2.130", 1)});
+  ASSERT_TRUE(out());
+  EXPECT_EQ(out()->domain, kHome);
+  EXPECT_EQ(out()->ingress, AttachmentId::vpc(Vni{10}));
+  const std::uint8_t line3 = number_of(AttachmentId::circuit(CircuitId{3}));
+  const std::uint8_t line4 = number_of(AttachmentId::circuit(CircuitId{4}));
+  ASSERT_EQ(line3 + line4, 3) << "1 and 2";
+  EXPECT_NEAR(static_cast<double>(share(line3)), 192, 2);
+  EXPECT_EQ(share(1) + share(2), 256);
+  EXPECT_FALSE(out(line4)->spread);
+  EXPECT_EQ(out(line4)->ethernet_destination, mac("02:dd:00:00:00:04"));
+  EXPECT_FALSE(out(3));
+  tables_.remove_neighbor(CircuitId{4}, ip("192.0.2.130"));
+  EXPECT_TRUE(out() && out(line3)) << "the other has its neighbor";
+  EXPECT_FALSE(out(line4));
+
+  // As many as there are numbers; the rest is the worker's.
+  std::vector<NextHopEntry> many;
+  for (int i = 0; i < 40; ++i) many.push_back(through(3, ("192.0.2." + std::to_string(150 + i)).c_str()));
+  lead_to(many);
+  EXPECT_GT(share(Shortcut::kMembers), 0);
+  EXPECT_GT(share(0), 0);
+}
+
+TEST_F(CircuitShortcutTest, WhoeverGivesUpBucketsOrTakesSomeIsHeardOf) {
+  const std::vector<DomainId> home{kHome};
+  const AttachmentId tunnel = AttachmentId::tunnel(TunnelId{3});
+  const AttachmentId circuit_3 = AttachmentId::circuit(CircuitId{3});
+  lead_to({through(3, "192.0.2.129"), {AttachmentId::vpc(Vni{20}), 1}, {tunnel, 1}, {AttachmentId::vpc(Vni{30}), 1}});
+  const auto of_worker = share(0);
+  EXPECT_NEAR(static_cast<double>(of_worker), 86, 40) << "another domain's; the tunnel gives them up";
+  EXPECT_NE(number_of(circuit_3), 0);
+
+  ASSERT_TRUE(tables_.upsert_tunnel({TunnelId{3}, kElsewhere, 0, true}));
+  SaSpec spec;
+  spec.direction = SaDirection::kOutbound;
+  spec.spi = Spi{400};
+  spec.tunnel = TunnelId{3};
+  spec.path = {ip("192.0.2.1"), ip("192.0.2.99"), false, 0, 0};
+  spec.key = crypto::SecretKey(std::vector<std::uint8_t>(36, 1));
+  const std::shared_ptr<Sa> sa = Sa::create(spec).value();
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.set_outbound(TunnelId{3}, sa)); }), home);
+  EXPECT_EQ(share(0), 128) << "the tunnel has its own";
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.set_outbound(TunnelId{3}, nullptr)); }), home);
+  EXPECT_EQ(share(0), of_worker);
+  const std::vector<DomainId> named = named_by([&] { tables_.remove_vpc(Vni{30}); });
+  EXPECT_NE(std::find(named.begin(), named.end(), kHome), named.end());
+  EXPECT_EQ(share(0), 0);
+
+  EXPECT_EQ(named_by([&] { tables_.remove_circuit(CircuitId{3}); }), home);
+  EXPECT_EQ(share(1), 256) << "all are the VPC's";
+  EXPECT_FALSE(out(1)) << "which has no such endpoint";
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_circuit(circuit())); }), home);
+  EXPECT_NE(number_of(circuit_3), 0);
+
+  RouteEntry other = line();
+  other.nexthops = {through(3, "192.0.2.129", 3), {AttachmentId::vpc(Vni{20}), 1}};
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_route(other)); }), home);
+  other.nexthops.front().weight = 1;
+  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_route(other)); }), home) << "other weights";
 }
 
 TEST_F(ShortcutTest, WhatTheyForwardedIsInTheTotals) {

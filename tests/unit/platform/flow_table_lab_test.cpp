@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
 #include <map>
 #include <random>
@@ -84,6 +85,28 @@ TEST_F(FlowTableLab, AVlanAndAVpcOfOneNumberAreTwoAttachments) {
   EXPECT_TRUE(seen(flow(100, 1)));
   EXPECT_FALSE(seen(flow(tagged(100), 1)));
   EXPECT_FALSE(seen(flow(inner_v6(tagged(100)), 1)));
+}
+
+TEST_F(FlowTableLab, ASpreadLeadsToTheFlowOfTheNexthop) {
+  const auto member = [](std::uint32_t number) { return 5 | number << SIMPLON_XDP_INGRESS_MEMBER; };
+  simplon_xdp_flow spread = flow(5, 1, 9);
+  spread.action = SIMPLON_XDP_SPREAD;
+  std::array<std::uint8_t, 256> members{};
+  members[7] = 1;
+  members[255] = SIMPLON_XDP_MEMBERS;
+  table_->set_spread(9, members);
+  ASSERT_TRUE(table_->put(spread));
+  ASSERT_TRUE(table_->put(flow(member(1), 1, 100)));
+  settle();
+  EXPECT_EQ(table_->find(spread.key, 7)->lane, 100U);
+  EXPECT_EQ(table_->find(spread.key, 8), nullptr) << "the worker's";
+  EXPECT_EQ(table_->find(spread.key, 255), nullptr) << "not there yet";
+  ASSERT_TRUE(table_->put(flow(member(SIMPLON_XDP_MEMBERS), 1, 131)));
+  settle();
+  EXPECT_EQ(table_->find(spread.key, 255)->lane, 131U);
+  EXPECT_TRUE(table_->invalidate(5));
+  EXPECT_EQ(table_->find(spread.key, 7), nullptr);
+  EXPECT_FALSE(seen(flow(member(1), 1)));
 }
 
 TEST_F(FlowTableLab, AFlowThatWasPutBeforeAnInvalidationIsNeverSeen) {
