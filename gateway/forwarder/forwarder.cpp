@@ -332,28 +332,33 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       uplinks_.inherit(std::move(inherited));
     }
     for (const auto& attachment : former.state.host_ports) host_ports_->inherit(attachment, std::move(*descriptor++));
-    if (auto ok = replay(former.state.tables); !ok) return ok;
+    auto connections = replay(former.state.tables);
+    if (!connections) return Unexpected(connections.error());
     applier_.set_generation(former.state.generation);
     host_ports_->forget_inherited();
     if (auto ok = sas_.restore(former.state.sas); !ok) return ok;
     uplinks_changed_ = true;
     after_write();
+    // Not before circuits are in the tables: a connection is of two attachments.
+    adopt_connections(*connections);
     spdlog::info("took over {} uplinks, {} host ports and {} SAs of the former process", former.state.uplinks.size(),
                  former.state.host_ports.size(), sas_.size());
     return {};
   }
 
-  Result<void> replay(const std::vector<std::uint8_t>& tables) {
+  /// Applies the tables; returns the connections behind them.
+  Result<std::vector<forward::ConnectionView>> replay(const std::vector<std::uint8_t>& tables) {
+    std::vector<forward::ConnectionView> views;
     ipc::TableFramer framer;
     framer.append(tables);
     for (;;) {
       auto envelope = framer.next();
       if (!envelope) return Unexpected(envelope.error());
-      if (!envelope->has_value()) return {};
+      if (!envelope->has_value()) return views;
       const auto message = ipc::decode_table_message(**envelope);
       if (!message) return Unexpected(message.error());
       if (const auto* connections = std::get_if<ipc::Stats>(&*message)) {
-        adopt_connections(connections->connections);
+        for (const auto& one : connections->connections) views.push_back(connection_view(one));
         continue;
       }
       const auto* update = std::get_if<ipc::Update>(&*message);
@@ -389,11 +394,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (!part.connections.empty()) flush();
   }
 
-  void adopt_connections(const std::vector<ipc::ConnectionStats>& connections) {
-    std::vector<forward::ConnectionView> views;
-    for (const auto& one : connections) views.push_back(connection_view(one));
-    const std::size_t adopted = forward::adopt_connections(tables_, views, now_seconds());
-    spdlog::info("took over {} of {} connections", adopted, views.size());
+  void adopt_connections(const std::vector<forward::ConnectionView>& connections) {
+    if (connections.empty()) return;
+    const std::size_t adopted = forward::adopt_connections(tables_, connections, now_seconds());
+    spdlog::info("took over {} of {} connections", adopted, connections.size());
   }
 
   void publish_descriptors() {
