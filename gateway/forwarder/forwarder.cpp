@@ -16,6 +16,7 @@
 #include <random>
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -130,6 +131,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     netlink::Monitor::Events events;
     events.on_neighbor = [this](const netlink::Neighbor& neighbor) { underlay_.on_neighbor(neighbor); };
     events.on_link = [this] { look_again(); };
+    // At once: every packet until then is lost.
+    events.on_carrier = [this](std::uint32_t interface, bool running) {
+      if (!running) uplinks_.carrier_lost(interface);
+    };
     events.on_route = [this] { look_again(); };
     events.on_resync = [this] { look_again(); };
     auto monitor = netlink::Monitor::open(io_, std::move(events));
@@ -268,6 +273,8 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     const auto counts = tables_.counts();
     stats.routes = counts.routes;
     stats.endpoints = counts.endpoints;
+    stats.routes_on_backup = counts.routes_on_backup;
+    stats.switches_to_backup = counts.switches_to_backup;
     stats.acls = applier_.acl_stats();
     stats.nats = applier_.nat_stats();
     stats.connections_used = tables_.connections();
@@ -467,7 +474,20 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
         publish_descriptors();
         circuits_.refresh();
       }
-      underlay_.refresh();
+      refresh_underlay();
+    });
+  }
+
+  /// With others between the portions: of ten thousand peers it takes a good part of a second.
+  void refresh_underlay() {
+    underlay_.begin_refresh();
+    if (!std::exchange(refreshing_, true)) go_on_refreshing();
+  }
+  void go_on_refreshing() {
+    refreshing_ = underlay_.refresh_some();
+    if (!refreshing_) return;
+    asio::post(io_, [this, alive = alive_] {
+      if (*alive) go_on_refreshing();
     });
   }
 
@@ -483,14 +503,14 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
         workers_->measure();
         if (refresh_uplinks()) {
           publish_descriptors();
-          underlay_.refresh();
+          refresh_underlay();
           circuits_.refresh();
         }
         underlay_.retry();
         circuits_.retry();
         host_ports_->repair();
       }
-      if (ticks_ % kTicksPerRefresh == 0) underlay_.refresh();
+      if (ticks_ % kTicksPerRefresh == 0) refresh_underlay();
       tick();
     });
   }
@@ -525,6 +545,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   asio::steady_timer asked_timer_;
   unsigned ticks_ = 0;
   bool looking_ = false;
+  bool refreshing_ = false;
   bool uplinks_changed_ = false;
   bool circuits_changed_ = false;
   bool asking_ = false;
