@@ -61,6 +61,8 @@ struct StaticRouteConfig {
   std::string via;
   /// On a circuit: the router there.
   std::optional<IpAddress> gateway{};
+  /// Of several for one prefix the shortest is used, the next stands by; learned routes have 20.
+  std::uint8_t distance = 1;
   friend bool operator==(const StaticRouteConfig&, const StaticRouteConfig&) = default;
 };
 

@@ -17,7 +17,9 @@
 
 namespace simplon::control {
 
-/// Where a route comes from, most preferred first: of several for one prefix the first that resolves is forwarded on.
+/// Where a route comes from. Local and connected ones are preferred in this order; then the shorter distance is, and of the same
+/// distance the static one. Of several for one prefix the first that resolves is forwarded on, and the next one with another exit
+/// is its backup.
 enum class RouteSource : std::uint8_t {
   kLocal,      ///< an address of ours
   kConnected,  ///< inside link of a tunnel, link of a circuit, prefix of a VPC
@@ -27,7 +29,10 @@ enum class RouteSource : std::uint8_t {
 
 [[nodiscard]] std::string_view to_string(RouteSource source) noexcept;
 
-/// Longest ECMP set the forwarder takes.
+/// Of a learned route; what FRR gives those of eBGP. It does not tell, so it is that of all.
+inline constexpr std::uint8_t kBgpDistance = 20;
+
+/// Longest ECMP set the forwarder takes, backups included.
 inline constexpr std::size_t kMaxNextHops = 64;
 
 /// A route that the configuration asks for.
@@ -41,6 +46,8 @@ struct ConfiguredRoute {
   std::string problem;
   /// Of a static route: the router on a circuit.
   std::optional<IpAddress> gateway{};
+  /// Of a static route: those of the shortest distance are used together, those of the next stand by.
+  std::uint8_t distance = 0;
 };
 
 /// What the configuration says about the routes of one domain.
@@ -73,10 +80,14 @@ struct RouteView {
   RouteSource source = RouteSource::kConnected;
   std::vector<Hop> hops;
   std::uint32_t metric = 0;
+  /// 0 of local and connected ones.
+  std::uint8_t distance = 0;
   /// At least one nexthop leads to an attachment.
   bool resolved = false;
   /// This is the route of its prefix that is forwarded on.
   bool selected = false;
+  /// It stands by for the selected one: the forwarder has it, and goes over to it by itself.
+  bool backup = false;
   /// Why it is not resolved or not selected; empty otherwise.
   std::string reason;
 };
@@ -108,12 +119,17 @@ class DomainRoutes {
   [[nodiscard]] const DomainLayout& layout() const noexcept { return layout_; }
 
  private:
-  struct Hops {
-    std::vector<ipc::NextHop> resolved;
-    std::vector<RouteView::Hop> views;
+  /// Routes of one prefix that are used together.
+  struct Tier {
+    RouteSource source = RouteSource::kLocal;
+    std::uint8_t distance = 0;
+    std::vector<ipc::NextHop> hops;
   };
 
-  [[nodiscard]] std::optional<ipc::Route> resolve_configured(const std::vector<ConfiguredRoute>& routes) const;
+  /// Those that resolve, most preferred first.
+  [[nodiscard]] std::vector<Tier> tiers_of(const std::vector<ConfiguredRoute>& routes, const bgp::LearnedRoute* learned) const;
+  [[nodiscard]] std::optional<ipc::Route> resolve_tiers(const IpPrefix& prefix, std::vector<Tier> tiers) const;
+  [[nodiscard]] std::vector<ipc::NextHop> hops_of(const bgp::LearnedRoute& route) const;
   [[nodiscard]] std::optional<ipc::Route> resolve_learned(const bgp::LearnedRoute& route) const;
   [[nodiscard]] RouteView::Hop resolve_hop(const bgp::RouteNextHop& nexthop) const;
 

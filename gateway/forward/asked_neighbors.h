@@ -18,19 +18,22 @@ struct AskedNeighbor {
 };
 
 /// From a worker to the writer of the tables: which neighbors are missing. A ring that drops what does not fit, because a packet
-/// that comes again asks again. Threads: one for `ask`, one for `take`. Never blocks.
+/// that comes again asks again; of one circuit only some fit, so that a scan of its subnet does not keep others from asking.
+/// Threads: one for `ask`, one for `take`. Never blocks.
 class AskedNeighbors {
  public:
-  static constexpr std::size_t kCapacity = 64;
+  static constexpr std::size_t kCapacity = 128;
+  static constexpr std::size_t kOfCircuit = 16;
 
   void ask(CircuitId circuit, const IpAddress& address) noexcept {
     const std::size_t head = head_.load(std::memory_order_relaxed);
     const std::size_t tail = tail_.load(std::memory_order_acquire);
     if (head - tail == kCapacity) return;
-    // The next packets of a burst are often for the same.
-    if (head != tail) {
-      const AskedNeighbor& last = ring_[(head - 1) % kCapacity];
-      if (last.circuit == circuit && last.address == address) return;
+    std::size_t waiting = 0;
+    for (std::size_t at = tail; at != head; ++at) {
+      const AskedNeighbor& one = ring_[at % kCapacity];
+      if (one.circuit != circuit) continue;
+      if (one.address == address || ++waiting == kOfCircuit) return;
     }
     ring_[head % kCapacity] = {circuit, address};
     head_.store(head + 1, std::memory_order_release);

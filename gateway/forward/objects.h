@@ -119,6 +119,8 @@ struct NextHopEntry {
   std::uint16_t weight = 1;
   /// Circuits only: the neighbor that the packets are sent to; unset: to the neighbor they are for.
   std::optional<IpAddress> gateway{};
+  /// Takes packets only while no other nexthop of the route that is none can be sent through.
+  bool backup = false;
   friend auto operator<=>(const NextHopEntry&, const NextHopEntry&) noexcept = default;
 };
 
@@ -126,7 +128,7 @@ struct RouteEntry {
   DomainId domain;  ///< Key, with the prefix.
   IpPrefix prefix;
   RouteAction action = RouteAction::kForward;
-  /// 1 to 64 for kForward (several: ECMP by flow), exactly 1 for kLocal, ignored for kUnreachable.
+  /// 1 to 64 for kForward (several: ECMP by flow), one of them at least no backup; exactly 1 for kLocal; ignored for kUnreachable.
   std::vector<NextHopEntry> nexthops;
 };
 

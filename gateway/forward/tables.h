@@ -73,6 +73,9 @@ class Tables {
 
   Result<void> upsert_port(const PortEntry& port);
   void remove_port(PortId id);
+  /// Whether the link behind an uplink is up; it is, until somebody says otherwise. Routes with another nexthop leave a port without
+  /// carrier at once, and come back with it.
+  void set_carrier(PortId id, bool carrier);
 
   // Adjacencies exist while an endpoint or an outbound SA leads to their destination. The listener hears of each
   // destination once when it becomes wanted and once when it no longer is; `set_adjacency` for one that is not wanted
@@ -138,6 +141,8 @@ class Tables {
   struct Counts {
     std::uint64_t domains = 0, vpcs = 0, endpoints = 0, tunnels = 0, circuits = 0, neighbors = 0, routes = 0, adjacencies = 0,
                   inbound_sas = 0;
+    /// Routes whose packets take backups now, and how often a group of nexthops went over to its backups.
+    std::uint64_t routes_on_backup = 0, switches_to_backup = 0;
   };
   [[nodiscard]] Counts counts() const noexcept;
   /// Empty if there is no such attachment.

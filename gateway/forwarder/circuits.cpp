@@ -20,8 +20,11 @@
 namespace simplon::forwarder {
 namespace {
 
-// Chosen by us: a scan of a large subnet must not make the kernel's neighbor table overflow.
-constexpr std::size_t kMostAskedPerSecond = 100;
+// Chosen by us: a scan of a large subnet must not make the kernel's neighbor table overflow (1,024 by default, and who does not
+// answer stays in it for some seconds), and not keep others from being asked for: the second half of what is asked for in a
+// second is for circuits that have not had many.
+constexpr std::size_t kMostAskedPerSecond = 200;
+constexpr std::size_t kMany = 10;
 constexpr std::uint32_t kOuterTagBytes = 4;
 
 std::pair<std::uint64_t, std::uint64_t> identity_of(const std::string& netns) {
@@ -232,13 +235,17 @@ void Circuits::catch_up() {
     if (found != watches_.end() && !found->second->known.contains(address)) ask(id, address);
   }
   for (const auto& missing : tables_.take_asked()) {
-    if (asked_.size() >= kMostAskedPerSecond) break;
-    if (asked_.emplace(missing.circuit, missing.address).second) ask(missing.circuit, missing.address);
+    std::size_t& of_circuit = asked_of_[missing.circuit];
+    if (asked_.size() >= (of_circuit < kMany ? kMostAskedPerSecond : kMostAskedPerSecond / 2)) continue;
+    if (!asked_.emplace(missing.circuit, missing.address).second) continue;
+    ++of_circuit;
+    ask(missing.circuit, missing.address);
   }
 }
 
 void Circuits::retry() {
   asked_.clear();
+  asked_of_.clear();
   std::vector<CircuitId> gone;
   for (const auto& [id, watch] : watches_) {
     if (identity_of(watch->netns) != watch->identity) gone.push_back(id);

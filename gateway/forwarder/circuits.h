@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -86,6 +87,7 @@ class Circuits {
   std::vector<Gateway> new_;
   /// Asked for since the last `retry`: bounds what packets can make the kernel do.
   std::set<Gateway> asked_;
+  std::map<CircuitId, std::size_t> asked_of_;
 };
 
 }  // namespace simplon::forwarder

@@ -16,6 +16,7 @@
 #include <random>
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -130,6 +131,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     netlink::Monitor::Events events;
     events.on_neighbor = [this](const netlink::Neighbor& neighbor) { underlay_.on_neighbor(neighbor); };
     events.on_link = [this] { look_again(); };
+    // At once: every packet until then is lost.
+    events.on_carrier = [this](std::uint32_t interface, bool running) {
+      if (!running) uplinks_.carrier_lost(interface);
+    };
     events.on_route = [this] { look_again(); };
     events.on_resync = [this] { look_again(); };
     auto monitor = netlink::Monitor::open(io_, std::move(events));
@@ -268,6 +273,8 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     const auto counts = tables_.counts();
     stats.routes = counts.routes;
     stats.endpoints = counts.endpoints;
+    stats.routes_on_backup = counts.routes_on_backup;
+    stats.switches_to_backup = counts.switches_to_backup;
     stats.acls = applier_.acl_stats();
     stats.nats = applier_.nat_stats();
     stats.connections_used = tables_.connections();
@@ -332,28 +339,33 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       uplinks_.inherit(std::move(inherited));
     }
     for (const auto& attachment : former.state.host_ports) host_ports_->inherit(attachment, std::move(*descriptor++));
-    if (auto ok = replay(former.state.tables); !ok) return ok;
+    auto connections = replay(former.state.tables);
+    if (!connections) return Unexpected(connections.error());
     applier_.set_generation(former.state.generation);
     host_ports_->forget_inherited();
     if (auto ok = sas_.restore(former.state.sas); !ok) return ok;
     uplinks_changed_ = true;
     after_write();
+    // Not before circuits are in the tables: a connection is of two attachments.
+    adopt_connections(*connections);
     spdlog::info("took over {} uplinks, {} host ports and {} SAs of the former process", former.state.uplinks.size(),
                  former.state.host_ports.size(), sas_.size());
     return {};
   }
 
-  Result<void> replay(const std::vector<std::uint8_t>& tables) {
+  /// Applies the tables; returns the connections behind them.
+  Result<std::vector<forward::ConnectionView>> replay(const std::vector<std::uint8_t>& tables) {
+    std::vector<forward::ConnectionView> views;
     ipc::TableFramer framer;
     framer.append(tables);
     for (;;) {
       auto envelope = framer.next();
       if (!envelope) return Unexpected(envelope.error());
-      if (!envelope->has_value()) return {};
+      if (!envelope->has_value()) return views;
       const auto message = ipc::decode_table_message(**envelope);
       if (!message) return Unexpected(message.error());
       if (const auto* connections = std::get_if<ipc::Stats>(&*message)) {
-        adopt_connections(connections->connections);
+        for (const auto& one : connections->connections) views.push_back(connection_view(one));
         continue;
       }
       const auto* update = std::get_if<ipc::Update>(&*message);
@@ -389,11 +401,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (!part.connections.empty()) flush();
   }
 
-  void adopt_connections(const std::vector<ipc::ConnectionStats>& connections) {
-    std::vector<forward::ConnectionView> views;
-    for (const auto& one : connections) views.push_back(connection_view(one));
-    const std::size_t adopted = forward::adopt_connections(tables_, views, now_seconds());
-    spdlog::info("took over {} of {} connections", adopted, views.size());
+  void adopt_connections(const std::vector<forward::ConnectionView>& connections) {
+    if (connections.empty()) return;
+    const std::size_t adopted = forward::adopt_connections(tables_, connections, now_seconds());
+    spdlog::info("took over {} of {} connections", adopted, connections.size());
   }
 
   void publish_descriptors() {
@@ -463,7 +474,20 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
         publish_descriptors();
         circuits_.refresh();
       }
-      underlay_.refresh();
+      refresh_underlay();
+    });
+  }
+
+  /// With others between the portions: of ten thousand peers it takes a good part of a second.
+  void refresh_underlay() {
+    underlay_.begin_refresh();
+    if (!std::exchange(refreshing_, true)) go_on_refreshing();
+  }
+  void go_on_refreshing() {
+    refreshing_ = underlay_.refresh_some();
+    if (!refreshing_) return;
+    asio::post(io_, [this, alive = alive_] {
+      if (*alive) go_on_refreshing();
     });
   }
 
@@ -479,14 +503,14 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
         workers_->measure();
         if (refresh_uplinks()) {
           publish_descriptors();
-          underlay_.refresh();
+          refresh_underlay();
           circuits_.refresh();
         }
         underlay_.retry();
         circuits_.retry();
         host_ports_->repair();
       }
-      if (ticks_ % kTicksPerRefresh == 0) underlay_.refresh();
+      if (ticks_ % kTicksPerRefresh == 0) refresh_underlay();
       tick();
     });
   }
@@ -521,6 +545,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   asio::steady_timer asked_timer_;
   unsigned ticks_ = 0;
   bool looking_ = false;
+  bool refreshing_ = false;
   bool uplinks_changed_ = false;
   bool circuits_changed_ = false;
   bool asking_ = false;

@@ -183,7 +183,9 @@ Result<void> TableApplier::upsert(const ipc::Route& route) {
   entry.domain = route.domain;
   entry.prefix = route.prefix;
   entry.action = static_cast<forward::RouteAction>(route.action);
-  for (const auto& hop : route.nexthops) entry.nexthops.push_back({attachment_of(hop.attachment), hop.weight, hop.gateway});
+  for (const auto& hop : route.nexthops) {
+    entry.nexthops.push_back({attachment_of(hop.attachment), hop.weight, hop.gateway, hop.backup});
+  }
   if (auto ok = tables_.upsert_route(entry); !ok) return ok;
   if (found == routes_.end()) routes_.emplace(RouteKey{route.domain, route.prefix}, mark_);
   return {};
@@ -239,7 +241,7 @@ std::vector<std::uint8_t> TableApplier::encode() const {
     for (const auto& hop : entry->nexthops) {
       // The two enumerations have the same values.
       const auto kind = static_cast<ipc::AttachmentKind>(hop.attachment.kind);
-      route.nexthops.push_back({{kind, hop.attachment.id}, hop.weight, hop.gateway});
+      route.nexthops.push_back({{kind, hop.attachment.id}, hop.weight, hop.gateway, hop.backup});
     }
     add(std::move(route), kMany);
   }

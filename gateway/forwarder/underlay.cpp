@@ -12,9 +12,16 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <utility>
 
 namespace simplon::forwarder {
+namespace {
+
+/// Chosen by us: two questions to the kernel for each, some milliseconds in all, after which others have their turn.
+constexpr std::size_t kAtOnce = 256;
+
+}  // namespace
 
 Underlay::Underlay(forward::Tables& tables, netlink::Netlink& netlink, const Uplinks& uplinks)
     : tables_(tables), netlink_(netlink), uplinks_(uplinks) {
@@ -101,6 +108,21 @@ void Underlay::on_neighbor(const netlink::Neighbor& neighbor) {
 void Underlay::refresh() {
   for (auto& [address, destination] : destinations_) look_up(address, destination);
   tables_.commit();
+}
+
+void Underlay::begin_refresh() {
+  next_.reset();
+  if (!destinations_.empty()) next_ = destinations_.begin()->first;
+}
+
+bool Underlay::refresh_some() {
+  if (!next_) return false;
+  auto place = destinations_.lower_bound(*next_);
+  for (std::size_t i = 0; i < kAtOnce && place != destinations_.end(); ++i, ++place) look_up(place->first, place->second);
+  tables_.commit();
+  next_.reset();
+  if (place != destinations_.end()) next_ = place->first;
+  return next_.has_value();
 }
 
 void Underlay::retry() {

@@ -30,6 +30,9 @@ class Underlay {
   void on_neighbor(const netlink::Neighbor& neighbor);
   /// Looks everything up again: after changes of routes, links or uplinks, and for learned path MTUs.
   void refresh();
+  /// The same in portions: `begin_refresh`, then `refresh_some` until it returns false. Beginning again begins at the first one.
+  void begin_refresh();
+  bool refresh_some();
   /// Once a second: asks again for neighbors that did not answer.
   void retry();
 
@@ -51,6 +54,8 @@ class Underlay {
   const Uplinks& uplinks_;
   std::map<IpAddress, Destination> destinations_;
   std::vector<IpAddress> new_;
+  /// The next one to be looked up by `refresh_some`; nothing: all were.
+  std::optional<IpAddress> next_;
 };
 
 }  // namespace simplon::forwarder

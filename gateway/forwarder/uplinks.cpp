@@ -133,6 +133,7 @@ bool Uplinks::refresh() {
     }
     changed = changed || uplink.running != link->running || uplink.mtu_bytes != link->mtu_bytes;
     uplink.running = link->running;
+    if (uplink.index != 0) tables_.set_carrier(uplink.port, uplink.running);
     uplink.mtu_bytes = link->mtu_bytes;
     if (uplink.index != 0) continue;
     if (auto opened = open(name, *link, uplink); !opened) {
@@ -152,6 +153,16 @@ bool Uplinks::refresh() {
   }
   for (auto& [name, inherited] : std::exchange(inherited_, {})) drop(std::move(inherited));
   return changed;
+}
+
+void Uplinks::carrier_lost(std::uint32_t interface_index) {
+  for (auto& [name, uplink] : uplinks_) {
+    if (uplink.index == 0 || uplink.index != interface_index || !uplink.running) continue;
+    spdlog::warn("uplink {}: the link is down", name);
+    uplink.running = false;
+    tables_.set_carrier(uplink.port, false);
+    tables_.commit();
+  }
 }
 
 void Uplinks::look_at_target(Uplink& uplink) {
@@ -277,6 +288,7 @@ Result<void> Uplinks::open(const std::string& name, const netlink::Interface& li
     ids_.give_back(port);
     return ok;
   }
+  tables_.set_carrier(port, link.running);
   uplink.descriptors.clear();
   for (const auto& io : ios) uplink.descriptors.push_back(io->descriptors());
   uplink.queues = std::move(opened->queues);

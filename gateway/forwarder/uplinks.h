@@ -38,6 +38,8 @@ class Uplinks {
   void remove(const std::string& interface);
   /// Looks at the interfaces again: opens what can be opened, closes what is gone. True if something changed.
   bool refresh();
+  /// The link of an interface went down, before `refresh` may look at it.
+  void carrier_lost(std::uint32_t interface_index);
 
   /// What a former process left of an uplink. The next `refresh` goes on with it if the interface is the same; what is
   /// not used then is closed.

@@ -116,14 +116,19 @@ Object decode(const fb::Route& from, bool key_only, Fields& fields) {
     fields.refuse("route action " + std::to_string(static_cast<unsigned>(from.action())) + " is unknown");
   }
   route.action = static_cast<RouteAction>(from.action());
-  if (from.nexthops() != nullptr) {
-    if (from.nexthops()->size() > kMaxNextHops) {
-      fields.refuse(std::to_string(from.nexthops()->size()) + " nexthops are over the limit of 64");
-      return route;
-    }
-    for (const auto* hop : *from.nexthops()) {
+  const std::size_t hops = (from.nexthops() == nullptr ? 0 : from.nexthops()->size()) +
+                           (from.backups() == nullptr ? 0 : from.backups()->size());
+  if (hops > kMaxNextHops) {
+    fields.refuse(std::to_string(hops) + " nexthops are over the limit of 64");
+    return route;
+  }
+  for (const bool backup : {false, true}) {
+    const auto* some = backup ? from.backups() : from.nexthops();
+    if (some == nullptr) continue;
+    for (const auto* hop : *some) {
       NextHop& added = route.nexthops.emplace_back(NextHop{fields.attachment(hop->kind(), hop->id()), hop->weight()});
       if (hop->gateway() != nullptr) added.gateway = fields.address(hop->gateway(), "gateway");
+      added.backup = backup;
     }
   }
   return route;

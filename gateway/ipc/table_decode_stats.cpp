@@ -56,6 +56,8 @@ void decode_policy_stats(const fb::Stats& from, Stats& stats, Fields& fields) {
   if (from.nats() != nullptr) {
     for (const auto* nat : *from.nats()) stats.nats.push_back({DomainId(nat->domain()), decode_counts(nat->rules())});
   }
+  stats.routes_on_backup = from.routes_on_backup();
+  stats.switches_to_backup = from.switches_to_backup();
   stats.connections_used = from.connections_used();
   stats.connections_most = from.connections_most();
   if (from.connections() != nullptr) {

@@ -91,12 +91,18 @@ struct ObjectEncoder {
   }
   Encoded operator()(const Route& route) const {
     const auto prefix = prefix_of(builder, route.prefix.address(), route.prefix.length());
-    const auto nexthops = vector_of<fb::NextHop>(builder, route.nexthops, [&](const NextHop& hop) {
-      const Bytes gateway = hop.gateway ? bytes_of(builder, *hop.gateway) : Bytes{};
-      return fb::CreateNextHop(builder, kind_of(hop.attachment.kind), hop.attachment.id, hop.weight, gateway);
-    });
+    std::vector<NextHop> primaries, backups;
+    for (const NextHop& hop : route.nexthops) (hop.backup ? backups : primaries).push_back(hop);
+    const auto encoded = [&](const std::vector<NextHop>& hops) {
+      return vector_of<fb::NextHop>(builder, hops, [&](const NextHop& hop) {
+        const Bytes gateway = hop.gateway ? bytes_of(builder, *hop.gateway) : Bytes{};
+        return fb::CreateNextHop(builder, kind_of(hop.attachment.kind), hop.attachment.id, hop.weight, gateway);
+      });
+    };
+    const auto nexthops = encoded(primaries);
+    const auto standby = backups.empty() ? decltype(nexthops){} : encoded(backups);
     return {fb::Object::Route, fb::CreateRoute(builder, route.domain.value(), prefix,
-                                               static_cast<fb::RouteAction>(route.action), nexthops)
+                                               static_cast<fb::RouteAction>(route.action), nexthops, standby)
                                    .Union()};
   }
   Encoded operator()(const Acl& acl) const {
@@ -321,7 +327,8 @@ struct BodyEncoder {
     const auto workers = encode_all<fb::WorkerStats>(builder, s.workers);
     return {fb::Body::Stats, fb::CreateStats(builder, s.token, s.generation.value(), accounting, drops, attachments, uplinks,
                                              sas, neighbors, s.routes, s.endpoints, acls, nats, s.connections_used,
-                                             s.connections_most, connections, workers)
+                                             s.connections_most, connections, workers, s.routes_on_backup,
+                                             s.switches_to_backup)
                                  .Union()};
   }
   EncodedBody operator()(const TraceRequest& request) const {

@@ -100,6 +100,8 @@ struct NextHop {
   AttachmentRef attachment;
   std::uint16_t weight = 1;
   std::optional<IpAddress> gateway{};
+  /// Only while no other one that is none can be sent through.
+  bool backup = false;
   friend auto operator<=>(const NextHop&, const NextHop&) = default;
 };
 
@@ -107,6 +109,7 @@ struct Route {
   DomainId domain;
   IpPrefix prefix;
   RouteAction action = RouteAction::kForward;
+  /// Backups last.
   std::vector<NextHop> nexthops;
   friend bool operator==(const Route&, const Route&) = default;
 };

@@ -142,6 +142,8 @@ struct Stats {
   std::vector<SaStats> sas;
   std::vector<NeighborStats> neighbors;
   std::uint64_t routes = 0, endpoints = 0;
+  /// Routes whose packets take backups now, and how often some nexthops were left for their backups.
+  std::uint64_t routes_on_backup = 0, switches_to_backup = 0;
   std::vector<AclStats> acls;
   std::vector<NatStats> nats;
   std::uint32_t connections_used = 0, connections_most = 0;

@@ -104,6 +104,13 @@ class AsioMonitor final : public Monitor {
         case RTM_DELROUTE:
           route = true;
           break;
+        case RTM_NEWLINK:
+        case RTM_DELLINK:
+          link = true;
+          if (const auto state = parse_link_state(*message); state && events_.on_carrier) {
+            events_.on_carrier(state->interface, state->running);
+          }
+          break;
         default:
           link = true;
       }

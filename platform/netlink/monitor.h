@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -25,6 +26,8 @@ class Monitor {
     std::function<void(const Neighbor&)> on_neighbor;
     /// A link or an address changed.
     std::function<void()> on_link;
+    /// The state that a changed link has now: whether it is up, with carrier. Before `on_link`.
+    std::function<void(std::uint32_t interface, bool running)> on_carrier;
     /// Unset: changes of routes are not listened to at all.
     std::function<void()> on_route;
     std::function<void()> on_resync;

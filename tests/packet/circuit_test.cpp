@@ -9,6 +9,7 @@
 //   host ports 14 and 15 carry frames
 #include <set>
 
+#include "gateway/forward/trace.h"
 #include "tests/packet/rig.h"
 
 namespace simplon::test {
@@ -220,6 +221,17 @@ TEST_F(Circuit, AskingIsBounded) {
   EXPECT_TRUE(rig.tables.take_asked().empty());
 }
 
+TEST_F(Circuit, AScanOfOneDoesNotKeepAnotherFromAsking) {
+  for (unsigned host = 3; host < 200; ++host) {
+    Topology::must(rig.tables.upsert_route({kRed, Topology::prefix("192.168.15.0/24"), forward::RouteAction::kForward, {{kCircuit3, 1}}}));
+    rig.send(kFabric, Rig::from_vm(datagram("10.1.0.5", "192.168.15." + std::to_string(host))));
+  }
+  rig.send(kFabric, Rig::from_vm(datagram("10.1.0.5", "192.168.16.3")));
+  const auto asked = rig.tables.take_asked();
+  EXPECT_EQ(asked.size(), forward::AskedNeighbors::kOfCircuit + 1);
+  EXPECT_EQ(asked.back().circuit, CircuitId{4});
+}
+
 TEST_F(Circuit, UnknownGateway) {
   const Bytes inner = datagram("10.1.0.5", "10.80.0.9");
   EXPECT_EQ(rig.send(kFabric, Rig::from_vm(inner)).summary(), "dropped neighbor_unresolved");
@@ -241,6 +253,107 @@ TEST_F(Circuit, EcmpUsesBothCircuitsAndKeepsFlows) {
     seen.insert(to_hex(first(outcome.sent[0].bytes, 6)));
   }
   EXPECT_EQ(seen.size(), 2U);
+}
+
+// Backups
+
+/// 10.50.0.0/16 by circuit 3, with circuit 4 as backup, which is on the other uplink.
+class CircuitBackup : public Circuit {
+ protected:
+  CircuitBackup() {
+    circuit4.port = kFabric;
+    Topology::must(rig.tables.upsert_circuit(circuit4));
+    Topology::must(rig.tables.upsert_route({kRed,
+                                            Topology::prefix("10.50.0.0/16"),
+                                            forward::RouteAction::kForward,
+                                            {{kCircuit3, 1, router3}, {kCircuit4, 1, Topology::ip("192.168.16.2"), true}}}));
+    rig.tables.commit();
+  }
+  void expect_by_primary() {
+    const Outcome outcome = rig.send(kFabric, Rig::from_vm(inner));
+    ASSERT_EQ(outcome.summary(), "sent on 1");
+    EXPECT_EQ(to_hex(outcome.sent[0].bytes), to_hex(out_of3(hop(inner))));
+    EXPECT_EQ(rig.tables.counts().routes_on_backup, 0U);
+  }
+  void expect_by_backup() {
+    const Outcome outcome = rig.send(kFabric, Rig::from_vm(inner));
+    ASSERT_EQ(outcome.summary(), "sent on 0");
+    EXPECT_EQ(to_hex(outcome.sent[0].bytes), to_hex(out_of4(hop(inner))));
+    EXPECT_EQ(rig.tables.counts().routes_on_backup, 1U);
+  }
+
+  const IpAddress router3 = Topology::ip("192.168.15.2");
+  const Bytes inner = datagram("10.1.0.5", "10.50.0.9");
+};
+
+TEST_F(CircuitBackup, TakesOverWhileTheLinkIsLost) {
+  expect_by_primary();
+  rig.tables.set_carrier(kWan, false);
+  expect_by_backup();
+  rig.tables.set_carrier(kWan, true);
+  expect_by_primary();
+}
+
+TEST_F(CircuitBackup, TakesOverWhileTheUplinkIsGone) {
+  circuit3.port = forward::kNoPort;
+  Topology::must(rig.tables.upsert_circuit(circuit3));
+  expect_by_backup();
+  circuit3.port = kWan;
+  Topology::must(rig.tables.upsert_circuit(circuit3));
+  expect_by_primary();
+  rig.tables.remove_circuit(CircuitId{3});
+  expect_by_backup();
+  Topology::must(rig.tables.upsert_circuit(circuit3));
+  expect_by_primary();
+}
+
+TEST_F(CircuitBackup, TakesOverWhileTheGatewayDoesNotAnswer) {
+  rig.tables.remove_neighbor(CircuitId{3}, router3);
+  expect_by_backup();
+  Topology::must(rig.tables.upsert_neighbor({CircuitId{3}, router3, Topology::mac(kRouter3)}));
+  expect_by_primary();
+}
+
+TEST_F(CircuitBackup, IsOfNoUseIfItIsLostToo) {
+  rig.tables.set_carrier(kWan, false);
+  rig.tables.remove_neighbor(CircuitId{4}, Topology::ip("192.168.16.2"));
+  EXPECT_EQ(rig.send(kFabric, Rig::from_vm(inner)).summary(), "sent on 1") << "as without it";
+  rig.tables.set_carrier(kWan, true);
+  expect_by_primary();
+}
+
+TEST_F(CircuitBackup, EcmpLeavesALostLinkTooAndComesBack) {
+  std::set<std::string> seen;
+  const auto routers = [&] {
+    seen.clear();
+    for (std::uint16_t flow = 1; flow <= 32; ++flow) {
+      const Outcome outcome = rig.send(kFabric, Rig::from_vm(ipv4({"10.1.0.5", "10.70.0.9"}, udp({flow, 2000}, payload(10)))));
+      if (!outcome.sent.empty()) seen.insert(to_hex(first(outcome.sent[0].bytes, 6)));
+    }
+    return seen.size();
+  };
+  EXPECT_EQ(routers(), 2U);
+  rig.tables.set_carrier(kWan, false);
+  EXPECT_EQ(routers(), 1U);
+  rig.tables.set_carrier(kWan, true);
+  EXPECT_EQ(routers(), 2U);
+}
+
+TEST_F(CircuitBackup, ShowsInATrace) {
+  rig.tables.set_carrier(kWan, false);
+  forward::DescribedPacket packet;
+  packet.from = AttachmentId::vpc(Vni{5001});
+  packet.packet = inner;
+  const auto trace = forward::trace(rig.tables, rig.clock, packet);
+  ASSERT_TRUE(trace.has_value());
+  std::vector<std::string> facts;
+  for (const auto& step : trace->steps) {
+    if (step.stage != "ip_forward") continue;
+    for (const auto& fact : step.facts) {
+      if (fact.attachment) facts.push_back(fact.name + " " + fact.attachment->to_string() + " " + fact.value);
+    }
+  }
+  EXPECT_EQ(facts, (std::vector<std::string>{"member circuit 3 weight 1", "member circuit 4 backup, weight 1", "nexthop circuit 4 "}));
 }
 
 // What belongs to the kernel

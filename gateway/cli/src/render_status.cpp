@@ -55,6 +55,11 @@ std::string ring_words(const json& uplink) {
   return words;
 }
 
+std::string on_backup(const json& programmed) {
+  const std::uint64_t routes = has(programmed, "routes_on_backup") ? number(programmed, "routes_on_backup") : 0;
+  return routes == 0 ? "" : ", " + std::to_string(routes) + " of them on backups";
+}
+
 }  // namespace
 
 Page render_status(const json& reply, Style style) {
@@ -85,7 +90,7 @@ Page render_status(const json& reply, Style style) {
                plural(number(counts, "domains"), "domain") + ", " + plural(number(counts, "vpcs"), "VPC") + ", " +
                plural(number(counts, "endpoints"), "endpoint") +
                (number(counts, "circuits") > 0 ? ", " + plural(number(counts, "circuits"), "circuit") : "") +
-               (has(programmed, "routes") ? ", " + plural(number(programmed, "routes"), "route") : "") + "\n";
+               (has(programmed, "routes") ? ", " + plural(number(programmed, "routes"), "route") : "") + on_backup(programmed) + "\n";
 
   Table table({}, kIndent);
   for (const auto& program : list(reply, "programs")) {

@@ -63,7 +63,8 @@ Fields fields_of(const BgpNeighborConfig& neighbor) {
 }
 
 std::string describe_route(const StaticRouteConfig& route) {
-  return route.prefix.to_string() + " via " + (route.gateway ? route.gateway->to_string() + " on " : "") + route.via;
+  return route.prefix.to_string() + " via " + (route.gateway ? route.gateway->to_string() + " on " : "") + route.via +
+         (route.distance == StaticRouteConfig().distance ? "" : " distance " + std::to_string(route.distance));
 }
 
 /// "web: allow to tcp any -> any ports 443; ..."

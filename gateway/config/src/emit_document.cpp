@@ -178,6 +178,7 @@ void emit_domain(Writer& out, const DomainConfig& domain) {
     out.text("prefix", route.prefix.to_string());
     out.text("via", route.via);
     if (route.gateway) out.text("gateway", route.gateway->to_string());
+    if (route.distance != StaticRouteConfig().distance) out.number("distance", route.distance);
   });
   out.list("nat", domain.nat, [&](const NatRuleConfig& rule) { emit_nat_rule(out, rule); });
 }

@@ -116,6 +116,8 @@ void read_static_route(Findings& findings, const YamlNode& node, const std::stri
   reader.read_parsed("prefix", Need::kRequired, IpPrefix::parse, [&](IpPrefix value) { ret.prefix = value; });
   reader.read_parsed("via", Need::kRequired, parse_name, [&](std::string value) { ret.via = std::move(value); });
   reader.read_parsed("gateway", Need::kOptional, IpAddress::parse, [&](IpAddress value) { ret.gateway = value; });
+  reader.read_integer("distance", Need::kOptional, 1, 255,
+                      [&](std::uint64_t value) { ret.distance = static_cast<std::uint8_t>(value); });
 }
 
 void read_domain(Findings& findings, const YamlNode& node, const std::string& path, DomainConfig& ret) {

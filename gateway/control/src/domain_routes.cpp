@@ -5,13 +5,17 @@
 // look-up by interface name. The gateway matters on a circuit only, where many neighbors are behind one interface.
 // Nothing here depends on another learned route; that is why one changed route costs one look-up.
 //
-// A prefix may have a route from each source. The first source (in the order of RouteSource) with a nexthop that
+// A prefix may have a route from each source, and static ones of several distances. The most preferred with a nexthop that
 // resolves wins. A static route over a disabled tunnel does not resolve, so a learned route of the same prefix takes
 // its place. What does not resolve is kept and shown: it becomes a route when its interface appears.
+//
+// The next one that leads anywhere else goes to the forwarder too, as backup: it sees links, SAs and neighbors fail long
+// before any of them changes what is known here.
 
 #include "gateway/control/domain_routes.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace simplon::control {
@@ -42,6 +46,40 @@ void normalize(std::vector<ipc::NextHop>& hops) {
   }
 }
 
+/// Where else could packets for an address of ours or on a link of ours go?
+bool may_have_backup(RouteSource source) { return source == RouteSource::kStatic || source == RouteSource::kBgp; }
+
+bool same_exit(const RouteView::Hop& a, const RouteView::Hop& b) {
+  const bool gateways = a.attachment && a.attachment->kind == ipc::AttachmentKind::kCircuit;
+  return a.attachment == b.attachment && (!gateways || a.gateway == b.gateway);
+}
+
+/// What becomes of a route beside `selected`, the one before it that is forwarded on; nullptr: there is none yet.
+void judge(RouteView& view, const RouteView* selected, bool& has_backup) {
+  view.resolved =
+      std::any_of(view.hops.begin(), view.hops.end(), [](const auto& hop) { return hop.attachment.has_value(); });
+  if (!view.resolved) {
+    view.reason = view.hops.empty() ? "it has no nexthop" : view.hops.front().problem;
+    return;
+  }
+  if (selected == nullptr || selected->prefix != view.prefix) {
+    view.selected = true;
+    return;
+  }
+  const std::string other = "the " + std::string(to_string(selected->source)) + " route of the same prefix";
+  const bool elsewhere = std::any_of(view.hops.begin(), view.hops.end(), [&](const auto& hop) {
+    return hop.attachment && std::none_of(selected->hops.begin(), selected->hops.end(),
+                                          [&](const auto& theirs) { return same_exit(hop, theirs); });
+  });
+  view.backup = !has_backup && elsewhere;
+  has_backup = has_backup || view.backup;
+  view.reason = view.backup ? "backup of " + other : other + " is preferred";
+}
+
+bool same_exit(const ipc::NextHop& a, const ipc::NextHop& b) {
+  return a.attachment == b.attachment && a.gateway == b.gateway;
+}
+
 }  // namespace
 
 std::string_view to_string(RouteSource source) noexcept {
@@ -64,7 +102,9 @@ void DomainRoutes::configure(DomainLayout layout) {
   by_prefix_.clear();
   for (const auto& route : layout_.routes) by_prefix_[route.prefix].push_back(route);
   for (auto& [prefix, routes] : by_prefix_) {
-    std::stable_sort(routes.begin(), routes.end(), [](const auto& a, const auto& b) { return a.source < b.source; });
+    std::stable_sort(routes.begin(), routes.end(), [](const auto& a, const auto& b) {
+      return a.source != b.source ? a.source < b.source : a.distance < b.distance;
+    });
   }
 }
 
@@ -93,11 +133,12 @@ std::vector<IpPrefix> DomainRoutes::learn(const bgp::RouteChanges& changes) {
 
 std::optional<ipc::Route> DomainRoutes::resolve(const IpPrefix& prefix) const {
   if (!configured_) return std::nullopt;
+  const auto learned = learned_.find(prefix);
+  const bgp::LearnedRoute* const route = learned == learned_.end() ? nullptr : &learned->second;
   if (const auto found = by_prefix_.find(prefix); found != by_prefix_.end()) {
-    if (auto route = resolve_configured(found->second)) return route;
+    return resolve_tiers(prefix, tiers_of(found->second, route));
   }
-  if (const auto found = learned_.find(prefix); found != learned_.end()) return resolve_learned(found->second);
-  return std::nullopt;
+  return route == nullptr ? std::nullopt : resolve_learned(*route);
 }
 
 std::vector<ipc::Route> DomainRoutes::resolve_all() const {
@@ -114,24 +155,48 @@ std::vector<ipc::Route> DomainRoutes::resolve_all() const {
   return routes;
 }
 
-std::optional<ipc::Route> DomainRoutes::resolve_configured(const std::vector<ConfiguredRoute>& routes) const {
-  std::optional<RouteSource> source;
-  ipc::Route resolved;
+std::vector<DomainRoutes::Tier> DomainRoutes::tiers_of(const std::vector<ConfiguredRoute>& routes,
+                                                       const bgp::LearnedRoute* learned) const {
+  std::vector<Tier> tiers;
+  const auto add_learned = [&] {
+    if (learned == nullptr) return;
+    if (auto hops = hops_of(*learned); !hops.empty()) tiers.push_back({RouteSource::kBgp, kBgpDistance, std::move(hops)});
+    learned = nullptr;
+  };
   for (const auto& route : routes) {
-    if (source && route.source != *source) break;
+    const bool is_static = route.source == RouteSource::kStatic;
+    if (is_static && route.distance > kBgpDistance) add_learned();
     if (!route.attachment) continue;
-    if (!source) {
-      source = route.source;
-      resolved.domain = layout_.id;
-      resolved.prefix = route.prefix;
-      resolved.action = route.source == RouteSource::kLocal ? ipc::RouteAction::kLocal : ipc::RouteAction::kForward;
-    }
-    add_hop(resolved.nexthops, *route.attachment, 1, route.gateway);
+    const bool together = !tiers.empty() && tiers.back().source == route.source && tiers.back().distance == route.distance;
     // An address or a link belongs to one attachment; several nexthops make sense for static routes only.
-    if (*source != RouteSource::kStatic) break;
+    if (together && !is_static) continue;
+    if (!together) tiers.push_back({route.source, route.distance, {}});
+    add_hop(tiers.back().hops, *route.attachment, 1, route.gateway);
   }
-  if (!source) return std::nullopt;
-  normalize(resolved.nexthops);
+  add_learned();
+  for (auto& tier : tiers) normalize(tier.hops);
+  return tiers;
+}
+
+std::optional<ipc::Route> DomainRoutes::resolve_tiers(const IpPrefix& prefix, std::vector<Tier> tiers) const {
+  if (tiers.empty()) return std::nullopt;
+  ipc::Route resolved;
+  resolved.domain = layout_.id;
+  resolved.prefix = prefix;
+  resolved.action = tiers.front().source == RouteSource::kLocal ? ipc::RouteAction::kLocal : ipc::RouteAction::kForward;
+  resolved.nexthops = std::move(tiers.front().hops);
+  if (!may_have_backup(tiers.front().source)) return resolved;
+  const auto primaries = static_cast<std::ptrdiff_t>(resolved.nexthops.size());
+  for (std::size_t i = 1; i < tiers.size() && resolved.nexthops.size() == static_cast<std::size_t>(primaries); ++i) {
+    for (auto& hop : tiers[i].hops) {
+      if (resolved.nexthops.size() == kMaxNextHops) break;
+      const bool known = std::any_of(resolved.nexthops.begin(), resolved.nexthops.begin() + primaries,
+                                     [&](const auto& primary) { return same_exit(primary, hop); });
+      if (known) continue;
+      hop.backup = true;
+      resolved.nexthops.push_back(hop);
+    }
+  }
   return resolved;
 }
 
@@ -151,14 +216,20 @@ RouteView::Hop DomainRoutes::resolve_hop(const bgp::RouteNextHop& nexthop) const
   return hop;
 }
 
-std::optional<ipc::Route> DomainRoutes::resolve_learned(const bgp::LearnedRoute& route) const {
-  ipc::Route resolved;
+std::vector<ipc::NextHop> DomainRoutes::hops_of(const bgp::LearnedRoute& route) const {
+  std::vector<ipc::NextHop> hops;
   for (const auto& nexthop : route.nexthops) {
     const auto port = layout_.ports.find(nexthop.interface);
     if (port != layout_.ports.end()) {
-      add_hop(resolved.nexthops, port->second.attachment, std::max<std::uint16_t>(nexthop.weight, 1), nexthop.gateway);
+      add_hop(hops, port->second.attachment, std::max<std::uint16_t>(nexthop.weight, 1), nexthop.gateway);
     }
   }
+  return hops;
+}
+
+std::optional<ipc::Route> DomainRoutes::resolve_learned(const bgp::LearnedRoute& route) const {
+  ipc::Route resolved;
+  resolved.nexthops = hops_of(route);
   if (resolved.nexthops.empty()) return std::nullopt;
   normalize(resolved.nexthops);
   resolved.domain = layout_.id;
@@ -173,11 +244,12 @@ std::vector<RouteView> DomainRoutes::view() const {
   for (const auto& [prefix, routes] : by_prefix_) {
     for (const auto& route : routes) {
       const bool same = !views.empty() && views.back().prefix == prefix && views.back().source == route.source &&
-                        route.source == RouteSource::kStatic;
+                        views.back().distance == route.distance && route.source == RouteSource::kStatic;
       if (!same) {
         RouteView view;
         view.prefix = prefix;
         view.source = route.source;
+        view.distance = route.distance;
         views.push_back(std::move(view));
       }
       RouteView::Hop hop;
@@ -192,28 +264,21 @@ std::vector<RouteView> DomainRoutes::view() const {
     RouteView view;
     view.prefix = prefix;
     view.source = RouteSource::kBgp;
+    view.distance = kBgpDistance;
     view.metric = learned.metric;
     for (const auto& nexthop : learned.nexthops) view.hops.push_back(resolve_hop(nexthop));
     views.push_back(std::move(view));
   }
   std::stable_sort(views.begin(), views.end(), [](const RouteView& a, const RouteView& b) {
-    return a.prefix != b.prefix ? a.prefix < b.prefix : a.source < b.source;
+    return std::tie(a.prefix, a.distance, a.source) < std::tie(b.prefix, b.distance, b.source);
   });
-
-  std::optional<IpPrefix> selected_prefix;
-  RouteSource selected_source = RouteSource::kLocal;
+  const RouteView* selected = nullptr;
+  bool has_backup = false;
   for (auto& view : views) {
-    view.resolved =
-        std::any_of(view.hops.begin(), view.hops.end(), [](const auto& hop) { return hop.attachment.has_value(); });
-    if (!view.resolved) {
-      view.reason = view.hops.empty() ? "it has no nexthop" : view.hops.front().problem;
-    } else if (selected_prefix == view.prefix) {
-      view.reason = "the " + std::string(to_string(selected_source)) + " route of the same prefix is preferred";
-    } else {
-      view.selected = true;
-      selected_prefix = view.prefix;
-      selected_source = view.source;
-    }
+    judge(view, selected, has_backup);
+    if (!view.selected) continue;
+    selected = &view;
+    has_backup = !may_have_backup(view.source);
   }
   return views;
 }

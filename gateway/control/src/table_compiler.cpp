@@ -74,7 +74,7 @@ std::string why_not(const Attachment& attachment, const std::string& kind, const
 
 void add_static_route(DomainLayout& layout, const StaticRouteConfig& route, const GatewayConfig& config,
                       const config::IdRegistry& ids) {
-  ConfiguredRoute configured{route.prefix, RouteSource::kStatic, {}, route.via, {}, route.gateway};
+  ConfiguredRoute configured{route.prefix, RouteSource::kStatic, {}, route.via, {}, route.gateway, route.distance};
   if (const auto* tunnel = find_named(config.tunnels, route.via); tunnel != nullptr && ids.tunnel(route.via)) {
     configured.problem = why_not(*tunnel, "tunnel", layout.name);
     if (configured.problem.empty()) configured.attachment = ipc::AttachmentRef::tunnel(*ids.tunnel(route.via));

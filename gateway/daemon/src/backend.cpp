@@ -121,6 +121,8 @@ asio::awaitable<ApiResult> Backend::status() {
     if (stats) {
       confirmed["routes"] = stats->routes;
       confirmed["endpoints"] = stats->endpoints;
+      confirmed["routes_on_backup"] = stats->routes_on_backup;
+      confirmed["switches_to_backup"] = stats->switches_to_backup;
     }
   }
   const char* verdict = !programmed.connected ? "down" : once.empty() ? "ok" : "degraded";

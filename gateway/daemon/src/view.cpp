@@ -338,9 +338,11 @@ json route_json(const control::RouteView& route, DomainId domain, const control:
           {"origin", origin_of(route)},
           {"action", route.source == control::RouteSource::kLocal ? "local" : "forward"},
           {"metric", route.metric},
+          {"distance", route.distance},
           {"nexthops", std::move(nexthops)},
           {"resolved", route.resolved},
           {"selected", route.selected},
+          {"backup", route.backup},
           {"programmed", route.selected && status.synchronized && !refused},
           {"reason", route.reason}};
 }

@@ -175,7 +175,9 @@ class Explainer {
     fact("route", route->prefix.to_string() + action);
     if (route->action == RouteAction::kUnreachable) return;
     if (route->nexthops.size() == 1) return about("nexthop", route->nexthops.front().attachment);
-    for (const NextHopEntry& hop : route->nexthops) about("member", hop.attachment, "weight " + std::to_string(hop.weight));
+    for (const NextHopEntry& hop : route->nexthops) {
+      about("member", hop.attachment, (hop.backup ? "backup, weight " : "weight ") + std::to_string(hop.weight));
+    }
     fact("flow-hash", hex8(seen_.flow_hash));
     about_slot("nexthop", seen_.egress);
   }

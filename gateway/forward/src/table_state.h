@@ -190,6 +190,8 @@ struct EcmpGroup {
   static constexpr std::size_t kBuckets = 256;
   /// Attachment slots in proportion to their weights.
   std::array<std::uint32_t, kBuckets> slots{};
+  /// No primary nexthop can be sent through; the writer's.
+  bool on_backup = false;
   [[nodiscard]] std::uint32_t pick(std::uint32_t flow_hash) const noexcept {
     return slots[(flow_hash * std::uint64_t{kBuckets}) >> 32];
   }

@@ -193,7 +193,8 @@ Result<void> Tables::upsert_port(const PortEntry& port) {
   const Port* old = slot.object.exchange(new Port{port}, std::memory_order_acq_rel);
   const auto before = writer_->ports.find(port.id);
   if (before != writer_->ports.end()) changed = writer_->count_inputs(before->second, false) || changed;
-  writer_->ports.insert_or_assign(port.id, port);
+  const bool is_new = writer_->ports.insert_or_assign(port.id, port).second;
+  if (is_new && port.kind == PortKind::kUplink) writer_->regroup_port(port.id);
   if (changed) writer_->rebuild_inputs();
   state_->quiescence.retire(const_cast<Port*>(old));
   writer_->everything_changed();
@@ -201,12 +202,25 @@ Result<void> Tables::upsert_port(const PortEntry& port) {
 }
 
 void Tables::remove_port(PortId id) {
-  const auto found = writer_->ports.find(id);
-  if (found == writer_->ports.end()) return;
+  auto entry = writer_->ports.extract(id);
+  if (entry.empty()) return;
+  // Whatever can leave through another port does, before this one is closed.
+  if (entry.mapped().kind == PortKind::kUplink) writer_->regroup_port(id);
+  writer_->without_carrier.erase(id);
   const Port* old = state_->ports[id.value()].object.exchange(nullptr, std::memory_order_acq_rel);
-  if (writer_->count_inputs(found->second, false)) writer_->rebuild_inputs();
-  writer_->ports.erase(found);
+  if (writer_->count_inputs(entry.mapped(), false)) writer_->rebuild_inputs();
   state_->quiescence.retire(const_cast<Port*>(old));
+  writer_->everything_changed();
+}
+
+void Tables::set_carrier(PortId id, bool carrier) {
+  if (!writer_->ports.contains(id) || carrier != writer_->without_carrier.contains(id)) return;
+  if (carrier) {
+    writer_->without_carrier.erase(id);
+  } else {
+    writer_->without_carrier.insert(id);
+  }
+  writer_->regroup_port(id);
   writer_->everything_changed();
 }
 
@@ -239,6 +253,11 @@ void Tables::Writer::drop_adjacency(const IpAddress& destination) {
   if (listener) listener(gone, false);
 }
 
+void Tables::Writer::note_path(const AttachmentRecord& tunnel, const Sa* before, const IpAddress* after) {
+  if (before != nullptr) adjacencies.at(before->path().destination).tunnels.erase(tunnel.slot);
+  if (after != nullptr) adjacencies.at(*after).tunnels.insert(tunnel.slot);
+}
+
 void Tables::on_adjacency(AdjacencyListener listener) {
   writer_->listener = std::move(listener);
   if (!writer_->listener) return;
@@ -263,6 +282,9 @@ Result<void> Tables::set_adjacency(const IpAddress& destination, const Adjacency
   }
   const Adjacency* old = state_->adjacencies[found->second.slot].exchange(object.release(), std::memory_order_acq_rel);
   state_->quiescence.retire(const_cast<Adjacency*>(old));
+  for (const std::uint32_t slot : found->second.tunnels) {
+    writer_->regroup(writer_->attachments.at(writer_->attachment_of_slot.at(slot)));
+  }
   writer_->everything_changed();
   return {};
 }
@@ -355,12 +377,13 @@ Result<void> Tables::set_outbound(TunnelId tunnel, std::shared_ptr<Sa> sa) {
   }
   Sa* const active = sa.get();
   std::shared_ptr<Sa> before = std::exchange(record->outbound, std::move(sa));
+  writer_->note_path(*record, before.get(), active == nullptr ? nullptr : &active->path().destination);
   if (active == nullptr) {
     // Whatever can leave through another attachment does, before this one is closed.
     writer_->regroup(*record);
   }
   state_->attachments[record->slot].outbound.store(active, std::memory_order_release);
-  if (before == nullptr) writer_->regroup(*record);
+  if (active != nullptr) writer_->regroup(*record);
   if (before != nullptr) {
     writer_->drop_adjacency(before->path().destination);
     writer_->retire_shared(std::move(before));
@@ -386,8 +409,11 @@ Result<void> Tables::set_path(Sa& sa, const SaPath& path) {
     adjacency = writer_->refer_adjacency(path.destination);
     if (adjacency == 0) return fail(ErrorCode::kExhausted, "no free adjacency for " + path.destination.to_string());
   }
+  const Writer::AttachmentRecord* record = active_outbound ? writer_->find_attachment(AttachmentId::tunnel(sa.tunnel())) : nullptr;
+  if (record != nullptr) writer_->note_path(*record, &sa, &path.destination);
   const SaPath before = std::exchange(sa.path_, path);
   if (active_outbound || sa.direction() == SaDirection::kInbound) writer_->publish_path(sa, adjacency);
+  if (record != nullptr) writer_->regroup(*record);
   if (active_outbound) writer_->drop_adjacency(before.destination);
   return {};
 }
@@ -449,6 +475,10 @@ Tables::Counts Tables::counts() const noexcept {
   counts.routes = writer_->routes;
   counts.adjacencies = writer_->adjacencies.size();
   counts.inbound_sas = writer_->inbound.size();
+  for (const auto& [key, record] : writer_->groups) {
+    if (state_->groups[record.slot].load(std::memory_order_relaxed)->on_backup) counts.routes_on_backup += record.references;
+  }
+  counts.switches_to_backup = writer_->switches_to_backup;
   return counts;
 }
 

@@ -109,6 +109,19 @@ void Tables::Writer::publish_via(const Via& via) {
   if (old == nullptr) regroup(record);
 }
 
+void Tables::Writer::regroup_circuit(const AttachmentRecord& circuit) {
+  regroup(circuit);
+  const CircuitId id(attachment_of_slot.at(circuit.slot).id);
+  for (auto via = vias.lower_bound({id, IpAddress{}}); via != vias.end() && via->first.first == id; ++via) {
+    regroup(attachments.at(via->second));
+  }
+}
+
+void Tables::Writer::regroup_gateway(CircuitId circuit, const IpAddress& gateway) {
+  const auto found = vias.find({circuit, gateway});
+  if (found != vias.end()) regroup(attachments.at(found->second));
+}
+
 void Tables::Writer::publish_vias(CircuitId circuit) {
   for (auto via = vias.lower_bound({circuit, IpAddress{}}); via != vias.end() && via->first.first == circuit; ++via) {
     publish_via(via->first);
@@ -156,12 +169,14 @@ Result<void> Tables::upsert_circuit(const CircuitEntry& circuit) {
   if (before != circuit.domain) writer_->refer_domain(circuit.domain);
   const std::optional<CircuitKey> old_key =
       present != nullptr && present->port != kNoPort ? std::optional(key_of(*present)) : std::nullopt;
-  writer_->publish_attachment(*record, compile(circuit), circuit.domain);
   record->entry = circuit;
+  // Whatever can leave through another attachment does, before this one has no port.
+  if (circuit.port == kNoPort) writer_->regroup_circuit(*record);
+  writer_->publish_attachment(*record, compile(circuit), circuit.domain);
   writer_->publish_vias(circuit.id);
   if (circuit.port != kNoPort) state_->circuits.upsert(key_of(circuit), record->slot);
   if (old_key && (circuit.port == kNoPort || *old_key != key_of(circuit))) state_->circuits.erase(*old_key);
-  if (before == DomainId{}) writer_->regroup(*record);
+  writer_->regroup_circuit(*record);
   if (before.value() != 0) writer_->changed(before);
   if (before == circuit.domain) return {};
   writer_->changed(circuit.domain);
@@ -206,12 +221,18 @@ Result<void> Tables::upsert_neighbor(const NeighborEntry& neighbor) {
   const bool is_new = present == nullptr;
   state_->neighbors.upsert(key, {neighbor.mac});
   // Nothing was forwarded to one that was not known.
-  if (!is_new) writer_->neighbor_changed(neighbor.circuit);
+  if (is_new) {
+    writer_->regroup_gateway(neighbor.circuit, neighbor.address);
+  } else {
+    writer_->neighbor_changed(neighbor.circuit);
+  }
   return {};
 }
 
 void Tables::remove_neighbor(CircuitId circuit, const IpAddress& address) {
-  if (state_->neighbors.erase(neighbor_key(circuit, address))) writer_->neighbor_changed(circuit);
+  if (!state_->neighbors.erase(neighbor_key(circuit, address))) return;
+  writer_->regroup_gateway(circuit, address);
+  writer_->neighbor_changed(circuit);
 }
 
 std::vector<AskedNeighbor> Tables::take_asked() {

@@ -9,10 +9,14 @@
 //   left are dealt out to whoever has fewer than its weight asks for, and a new member takes what it is due from those
 //   that have more. So a withdrawn nexthop moves its own flows and no other.
 //
-//   A member becomes unusable: a tunnel without outbound SA, an attachment that is not there. The group stays what it
-//   is, but workers see its buckets with those that remain, at once and without simplond: per bucket the highest random
-//   weight (rendezvous hashing) decides, so that each takes a share and a second failure moves only its own buckets.
-//   When the member is back, so are its flows.
+//   A member becomes unusable: a tunnel without outbound SA or whose peer's way is not resolved, an uplink without carrier, a
+//   gateway that does not answer, an attachment that is not there. The group stays what it is, but workers see its buckets
+//   with those that remain, at once and without simplond: per bucket the highest random weight (rendezvous hashing) decides,
+//   so that each takes a share and a second failure moves only its own buckets. When the member is back, so are its flows.
+//
+// Backups own no bucket. While no other member is usable, and one of them is, they share all buckets in the same way. All
+// routes with the same nexthops share a group, so what a lost link costs depends on the groups and not on the routes: one
+// pointer each.
 //
 // Routes of a small table show with `publish_routes`, and so what they referred to before is let go of only there.
 #include <algorithm>
@@ -39,15 +43,20 @@ auto with_fib(Domain& domain, const IpPrefix& prefix, Use&& use) {
 using Members = std::array<std::uint8_t, EcmpGroup::kBuckets>;
 using Quotas = std::array<std::size_t, kMostHops>;
 
-/// Every hop has a bucket; the rest by weight, cumulatively rounded so that all buckets are used.
+/// Every hop but backups has a bucket; the rest by weight, cumulatively rounded so that all buckets are used.
 Quotas quotas_of(const std::vector<NextHopEntry>& hops) {
   Quotas quotas{};
   std::uint64_t total = 0;
-  for (const NextHopEntry& hop : hops) total += hop.weight;
-  const std::uint64_t shared = EcmpGroup::kBuckets - hops.size();
+  std::uint64_t shared = EcmpGroup::kBuckets;
+  for (const NextHopEntry& hop : hops) {
+    if (hop.backup) continue;
+    total += hop.weight;
+    --shared;
+  }
   std::uint64_t sum = 0;
   std::uint64_t given = 0;
   for (std::size_t i = 0; i < hops.size(); ++i) {
+    if (hops[i].backup) continue;
     sum += hops[i].weight;
     const std::uint64_t end = shared * sum / total;
     quotas[i] = 1 + static_cast<std::size_t>(end - given);
@@ -77,7 +86,7 @@ Members spread_from(const std::vector<NextHopEntry>& hops, const std::vector<Nex
     const AttachmentId was = had[buckets[bucket]].attachment;
     std::size_t stays = kMostHops;
     for (std::size_t i = 0; i < hops.size(); ++i) {
-      if (hops[i].attachment != was) continue;
+      if (hops[i].attachment != was || hops[i].backup) continue;
       if (stays == kMostHops || (have[stays] >= quotas[stays] && have[i] < quotas[i])) stays = i;
     }
     if (stays == kMostHops) {
@@ -130,27 +139,49 @@ double affinity(std::size_t bucket, const NextHopEntry& hop) {
 
 bool Tables::Writer::usable(const AttachmentRecord& record) const {
   const AttachmentId id = attachment_of_slot.at(record.slot);
-  if (id.kind == kViaKind) return attachments.at(AttachmentId::circuit(via_of.at(id.id).first)).configured();
-  return record.configured() && (record.outbound != nullptr || !std::holds_alternative<TunnelEntry>(record.entry));
+  if (id.kind == kViaKind) {
+    const Via& via = via_of.at(id.id);
+    return usable(attachments.at(AttachmentId::circuit(via.first))) &&
+           state.neighbors.find(EndpointKey::of(via.first.value(), WireAddress::from(via.second))) != nullptr;
+  }
+  if (const auto* circuit = std::get_if<CircuitEntry>(&record.entry)) return carries(circuit->port);
+  if (!std::holds_alternative<TunnelEntry>(record.entry)) return record.configured();
+  if (record.outbound == nullptr) return false;
+  const AdjacencyEntry& way = adjacencies.at(record.outbound->path().destination).entry;
+  return way.resolved && carries(way.port);
+}
+
+PortId Tables::Writer::exit_port(const AttachmentRecord& record) const {
+  const AttachmentId id = attachment_of_slot.at(record.slot);
+  if (id.kind == kViaKind) return exit_port(attachments.at(AttachmentId::circuit(via_of.at(id.id).first)));
+  if (const auto* circuit = std::get_if<CircuitEntry>(&record.entry)) return circuit->port;
+  return record.outbound == nullptr ? kNoPort : adjacencies.at(record.outbound->path().destination).entry.port;
 }
 
 std::unique_ptr<EcmpGroup> Tables::Writer::compile_group(const GroupKey& key) const {
   auto group = std::make_unique<EcmpGroup>();
   std::array<std::uint32_t, kMostHops> slots{};
   std::array<bool, kMostHops> usable{};
-  bool any = false;
+  std::array<std::size_t, 2> count{};  // of usable ones: primaries, backups
   for (std::size_t i = 0; i < key.hops.size(); ++i) {
     const AttachmentRecord& record = attachments.at(key.hops[i].attachment);
     slots[i] = record.slot;
     usable[i] = this->usable(record);
-    any = any || usable[i];
+    count[key.hops[i].backup ? 1 : 0] += usable[i] ? 1U : 0U;
   }
+  group->on_backup = count[0] == 0 && count[1] > 0;
+  const auto takes = [&](std::size_t i) { return usable[i] && key.hops[i].backup == group->on_backup; };
+  const std::size_t takers = count[group->on_backup ? 1 : 0];
+  std::size_t only = 0;
+  while (takers == 1 && !takes(only)) ++only;
   for (std::size_t bucket = 0; bucket < EcmpGroup::kBuckets; ++bucket) {
     std::size_t member = key.members[bucket];
-    if (any && !usable[member]) {
+    if (takers == 1) {
+      member = only;
+    } else if (takers > 0 && !takes(member)) {
       double best = -1;
       for (std::size_t i = 0; i < key.hops.size(); ++i) {
-        const double mine = usable[i] ? affinity(bucket, key.hops[i]) : -1;
+        const double mine = takes(i) ? affinity(bucket, key.hops[i]) : -1;
         if (mine > best) {
           best = mine;
           member = i;
@@ -167,7 +198,9 @@ void Tables::Writer::regroup(const AttachmentRecord& record) {
   if (with_it == groups_with.end()) return;
   for (const std::uint32_t slot : with_it->second) {
     std::unique_ptr<EcmpGroup> group = compile_group(group_of_slot.at(slot)->first);
-    if (group->slots == state.groups[slot].load(std::memory_order_relaxed)->slots) continue;
+    const EcmpGroup& now = *state.groups[slot].load(std::memory_order_relaxed);
+    if (group->on_backup && !now.on_backup) ++switches_to_backup;
+    if (group->slots == now.slots && group->on_backup == now.on_backup) continue;
     const EcmpGroup* old = state.groups[slot].exchange(group.release(), std::memory_order_acq_rel);
     state.quiescence.retire(const_cast<EcmpGroup*>(old));
     // Shortcuts through the group are in the domains of the members they lead to.
@@ -175,6 +208,13 @@ void Tables::Writer::regroup(const AttachmentRecord& record) {
       const AttachmentId member = hop_to(hop.attachment, hop.weight).attachment;
       if (member.kind != AttachmentKind::kTunnel) inside_changed(member);
     }
+  }
+}
+
+void Tables::Writer::regroup_port(PortId port) {
+  for (const auto& [slot, with_it] : groups_with) {
+    const AttachmentRecord& record = attachments.at(attachment_of_slot.at(slot));
+    if (exit_port(record) == port) regroup(record);
   }
 }
 
@@ -203,7 +243,7 @@ RouteValue Tables::Writer::compile_route(const RouteEntry& route, RouteValue bef
   using Action = RouteValue::Action;
   if (route.action == RouteAction::kUnreachable) return {Action::kUnreachable, 0};
   Hops hops;
-  for (const NextHopEntry& hop : route.nexthops) hops.push_back({target_of(hop), hop.weight, {}});
+  for (const NextHopEntry& hop : route.nexthops) hops.push_back({target_of(hop), hop.weight, {}, hop.backup});
   std::sort(hops.begin(), hops.end());
   const auto settle = [&](std::size_t first_hops) {
     for (std::size_t i = 0; i < first_hops; ++i) settle_attachment(hops[i].attachment);
@@ -296,6 +336,10 @@ Result<void> Tables::upsert_route(const RouteEntry& route) {
   if (route.action == RouteAction::kLocal && route.nexthops.size() != 1) {
     return fail(ErrorCode::kInvalidConfig, name() + ": a local route names exactly one attachment");
   }
+  const bool only_backups = std::all_of(route.nexthops.begin(), route.nexthops.end(), [](const auto& hop) { return hop.backup; });
+  if (only_backups && route.action != RouteAction::kUnreachable) {
+    return fail(ErrorCode::kInvalidConfig, name() + ": all nexthops are backups, one at least must be none");
+  }
   for (const NextHopEntry& hop : route.nexthops) {
     if (hop.weight == 0) {
       return fail(ErrorCode::kInvalidConfig, name() + ": " + hop.attachment.to_string() + " has weight 0");
@@ -348,6 +392,7 @@ std::optional<RouteEntry> Tables::route(DomainId domain, const IpPrefix& prefix)
     case Action::kGroup:
       for (const NextHopEntry& hop : writer_->group_of_slot.at(value.slot())->first.hops) {
         route.nexthops.push_back(writer_->hop_to(hop.attachment, hop.weight));
+        route.nexthops.back().backup = hop.backup;
       }
       return route;
     case Action::kLocal:

@@ -58,6 +58,8 @@ class Tables::Writer {
     std::uint32_t slot = 0;
     std::size_t references = 0;  ///< Endpoints and active outbound SAs.
     AdjacencyEntry entry;
+    /// Slots of the tunnels whose active SA leads here.
+    std::unordered_set<std::uint32_t> tunnels{};
   };
   using Hops = std::vector<NextHopEntry>;
   /// An ECMP group while all its members are usable. Which member has which buckets depends on what the group was made
@@ -134,6 +136,8 @@ class Tables::Writer {
   /// 0: kMaxAdjacencies are in use.
   std::uint32_t refer_adjacency(const IpAddress& destination);
   void drop_adjacency(const IpAddress& destination);
+  /// The active SA of the tunnel leads to `after`, no longer to `before`; nullptr: none. While both are referred to.
+  void note_path(const AttachmentRecord& tunnel, const Sa* before, const IpAddress* after);
 
   /// kNone if slots ran out. Refers to the attachments. `before` is what the prefix has now: flows stay on their
   /// nexthops as far as the new weights allow.
@@ -141,12 +145,20 @@ class Tables::Writer {
   void drop_route_value(RouteValue value);
   /// Counts a reference to the group, and makes it if it is new. 0: kMaxGroups are in use.
   std::uint32_t refer_group(GroupKey key);
-  /// The workers' view of a group: buckets of members that are not usable go to those that are.
+  /// The workers' view of a group: buckets of members that are not usable go to those that are, to backups only if no other is.
   [[nodiscard]] std::unique_ptr<EcmpGroup> compile_group(const GroupKey& key) const;
   /// Packets can leave through it, as far as is known here.
   [[nodiscard]] bool usable(const AttachmentRecord& record) const;
+  /// The uplink is there and has carrier.
+  [[nodiscard]] bool carries(PortId port) const { return ports.contains(port) && !without_carrier.contains(port); }
+  /// The uplink that packets leave through; kNoPort: none, or several.
+  [[nodiscard]] PortId exit_port(const AttachmentRecord& record) const;
   /// The attachment became usable, or is no longer: every group with it is made anew.
   void regroup(const AttachmentRecord& record);
+  /// The same of a circuit and its gateways, of one gateway, of whatever leaves through a port.
+  void regroup_circuit(const AttachmentRecord& circuit);
+  void regroup_gateway(CircuitId circuit, const IpAddress& gateway);
+  void regroup_port(PortId port);
   /// All routes show, and what they had before is let go of. Before anything is taken away that a worker with older
   /// routes might still look for.
   void publish_routes();
@@ -227,6 +239,8 @@ class Tables::Writer {
   NeighborListener neighbor_listener;
   std::unordered_map<std::uint32_t, std::shared_ptr<Sa>> inbound;
   std::unordered_map<PortId, PortEntry> ports;
+  std::unordered_set<PortId> without_carrier;
+  std::uint64_t switches_to_backup = 0;
   /// How many ports a PacketIo serves, per worker, in order of appearance.
   std::vector<std::vector<std::pair<PacketIo*, std::size_t>>> inputs;
   std::size_t port_slots_used = 0;

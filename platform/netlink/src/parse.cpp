@@ -51,6 +51,15 @@ MacAddress mac_of(const nlattr* attribute) {
 
 }  // namespace
 
+std::optional<LinkState> parse_link_state(const nlmsghdr& message) {
+  Attributes<IFLA_MAX> attributes;
+  if (!split<IFLA_MAX, ifinfomsg>(message, attributes)) return std::nullopt;
+  const auto* header = static_cast<const ifinfomsg*>(nlmsg_data(&message));
+  if (header->ifi_family != AF_UNSPEC) return std::nullopt;
+  const bool up = (header->ifi_flags & IFF_UP) != 0 && (header->ifi_flags & IFF_RUNNING) != 0;
+  return LinkState{static_cast<std::uint32_t>(header->ifi_index), up && message.nlmsg_type != RTM_DELLINK};
+}
+
 std::optional<Interface> parse_link(const nlmsghdr& message) {
   Attributes<IFLA_MAX> attributes;
   if (!split<IFLA_MAX, ifinfomsg>(message, attributes) || attributes[IFLA_IFNAME] == nullptr) return std::nullopt;

@@ -16,6 +16,13 @@ struct AddressMessage {
   InterfaceAddress address;
 };
 
+struct LinkState {
+  std::uint32_t interface = 0;
+  bool running = false;
+};
+
+/// RTM_DELLINK: not running. nullopt also: in the family of a bridge, which tells so what it lets go of.
+[[nodiscard]] std::optional<LinkState> parse_link_state(const nlmsghdr& message);
 [[nodiscard]] std::optional<Interface> parse_link(const nlmsghdr& message);
 [[nodiscard]] std::optional<AddressMessage> parse_address(const nlmsghdr& message);
 /// RTM_DELNEIGH gives kFailed.

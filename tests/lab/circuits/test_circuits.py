@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import pathlib
+import re
 import socket
 import time
 
@@ -192,6 +193,84 @@ def test_a_failed_path_moves_its_traffic(lines):
     expect(lambda: lines.circuit("line-a")["observed"]["state"] == "up", 20, "line-a is up")
 
 
+def with_backup(lines):
+    """The line's network is learned on line-a only, and a static route over line-b stands by."""
+    document = lines.gateway_document()
+    document["domains"][0]["bgp"]["neighbors"][2]["import"] = []
+    document["domains"][0]["static-routes"] = [
+        {"prefix": "10.50.0.0/24", "via": "line-b", "gateway": THEIRS[1], "distance": 200}]
+    return document
+
+
+def chosen(lines):
+    """Of the routes to the line's network: the one that is used, the one that stands by."""
+    found = next(one for one in lines.simplon.show("route", "show")["domains"] if one["name"] == "red")
+    routes = [one for one in found["routes"] if one["prefix"] == "10.50.0.0/24"]
+    return [[one["origin"] for one in routes if one[flag]] for flag in ("selected", "backup")]
+
+
+def programmed(lines):
+    return lines.simplon.show("status")["programmed"]
+
+
+def test_a_lost_link_is_left_before_bgp_knows(lines):
+    lines.simplon.apply(with_backup(lines), "--yes")
+    expect(lambda: chosen(lines) == [["bgp"], ["static"]], 20, "the learned route is used and the static one stands by")
+    expect(lines.simplon.current, 20, "the forwarder has both")
+    assert "backup of the bgp route" in lines.simplon.cli("route", "show").stdout
+    before = programmed(lines)["switches_to_backup"]
+    with traffic.stream(lines.vm["red1"], lines.c_host, C_HOST, port=7003) as stream:
+        traffic.carried(stream, 300)
+        began = time.monotonic()
+        lines.prov.ip("link set line0 down")
+        # The group that BGP makes of what is left then has no backup to go over to.
+        expect(lambda: programmed(lines)["switches_to_backup"] == before + 1, 10, "the forwarder went over to the backup")
+        expect(lambda: chosen(lines) == [["static"], []], 30, "BGP withdrew the route")
+        lines.lab.note(f"BGP with BFD gave line-a up {time.monotonic() - began:.2f} s after its link was lost")
+        traffic.carried(stream, 300)
+    lines.lab.note(f"local repair: silent for {stream.result.report['longest_silence_ms']} ms ({stream.result})")
+    expect(lambda: programmed(lines)["routes_on_backup"] == 0, 10, "the static route is no backup any more")
+    lines.taps["line0"].stop()
+    lines.prov.ip("link set line0 up")
+    lines.plug("line0")
+    lines.address(0)
+    lines.simplon.wait_bgp("primary")
+    expect(lambda: chosen(lines) == [["bgp"], ["static"]], 20, "the learned route is used again")
+    with traffic.stream(lines.vm["red1"], lines.c_host, C_HOST, port=7004) as stream:
+        traffic.carried(stream, 300)
+    assert stream.result.lost == 0, stream.result
+
+
+def test_a_static_route_goes_over_and_comes_back(lines):
+    """Nothing is known of it but what the forwarder sees."""
+    document = lines.gateway_document()
+    for neighbor in document["domains"][0]["bgp"]["neighbors"][1:]:
+        neighbor["import"] = []
+    document["domains"][0]["static-routes"] = [
+        {"prefix": "10.50.0.0/24", "via": line, "gateway": gateway, "distance": distance}
+        for line, gateway, distance in (("line-a", THEIRS[0], 1), ("line-b", THEIRS[1], 10))]
+    lines.simplon.apply(document, "--yes")
+    expect(lambda: chosen(lines) == [["static"], ["static"]] and lines.simplon.current(), 20, "both are there")
+    with traffic.stream(lines.vm["red1"], lines.c_host, C_HOST, port=7005) as stream:
+        traffic.carried(stream, 300)
+        lines.prov.ip("link set line0 down")
+        expect(lambda: programmed(lines)["routes_on_backup"] == 1, 10, "the route is on its backup")
+        traffic.carried(stream, 300)
+        text = lines.simplon.cli("trace", "--from", "vpc:red", "--src", t.VM["red1"], "--dst", C_HOST).stdout
+        assert "backup, weight 1" in text and "line-b" in text, text
+        lines.taps["line0"].stop()
+        lines.prov.ip("link set line0 up")
+        lines.plug("line0")
+        lines.address(0)
+        expect(lambda: programmed(lines)["routes_on_backup"] == 0, 30, "the route is back on line-a")
+        traffic.carried(stream, 300)
+    lines.lab.note(f"a static route and back: {stream.result}")
+    lines.simplon.apply(lines.gateway_document(), "--yes")
+    for neighbor in ("primary", "secondary"):
+        lines.simplon.wait_bgp(neighbor)
+    expect(lambda: len(lines.simplon.routes("red")["10.50.0.0/24"]["nexthops"]) == 2, 20, "both paths carry the route again")
+
+
 def checksum(data):
     total = sum(int.from_bytes(data[i:i + 2], "big") for i in range(0, len(data), 2))
     while total > 0xFFFF:
@@ -265,3 +344,39 @@ def test_the_forwarder_comes_back_with_its_circuits(lines):
     expect(lambda: len(lines.simplon.routes("red")["10.50.0.0/24"]["nexthops"]) == 2, 30, "both paths carry the route")
     assert traffic.ping(lines.c_host, t.VM["red1"]).lost == 0
     assert traffic.ping(lines.vm["red1"], C_HOST).lost == 0
+
+
+def test_a_planned_restart_keeps_connections_over_circuits(lines):
+    """Last: from here on the forwarder has a service manager."""
+    box, pool = lines.simplon, "100.64.0.1"
+    document = lines.gateway_document()
+    speaker = document["domains"][0]["bgp"]
+    for neighbor in speaker["neighbors"][1:]:
+        neighbor["export"] += ["100.64.0.0/10 le 32"]
+    speaker["neighbors"][2]["import"] = []
+    document["domains"][0]["nat"] = [{"name": "egress", "type": "source", "attachment": "line-a", "source": ["10.20.0.0/24"],
+                                      "outside": pool}]
+    box.apply(document, "--yes")
+    box.manage_forwarder()
+    box.restart_forwarder()  # this one hands nothing over yet
+    for neighbor in ("primary", "secondary"):
+        box.wait_bgp(neighbor)
+    expect(lambda: [hop["name"] for hop in box.wait_route("red", "10.50.0.0/24")["nexthops"]] == ["line-a"], 30,
+           "the route is on line-a")
+    expect(lambda: f"{pool}/32" in lines.p_bird.learned(), 30, "the provider learned the outer address")
+    traffic.reachable(lines.vm["red1"], C_HOST, within=30)
+
+    def outer_ports():
+        return {one["source_port"]: one["translated_source_port"] for one in box.show("connection", "show")["connections"]
+                if one["protocol"] == "udp" and one["destination_port"] == 7006}
+
+    with traffic.stream(lines.vm["red1"], lines.c_host, C_HOST, port=7006) as stream:
+        traffic.carried(stream, 300)
+        before = outer_ports()
+        assert len(before) == 1
+        box.restart_forwarder()
+        traffic.carried(stream, 300)
+        assert outer_ports() == before, "the stream has another outer port"
+    told = re.search(r"took over (\d+) of (\d+) connections", box.forwarder.text())
+    assert told and told.group(1) == told.group(2) != "0", told
+    lines.lab.note(f"planned restart: {stream.result}")

@@ -34,7 +34,7 @@ domains:
     static-routes:
       - {prefix: 0.0.0.0/0, via: paris}
       - {prefix: 0.0.0.0/0, via: berlin}
-      - {prefix: 172.20.0.0/16, via: dallas, gateway: 192.168.15.2}
+      - {prefix: 172.20.0.0/16, via: dallas, gateway: 192.168.15.2, distance: 30}
     nat:
       - {name: egress, type: source, attachment: berlin, source: [10.20.0.0/24], outside: 100.64.0.0/30, port-blocks: 4}
       - {name: web, type: destination, outside: 100.64.1.1, inside: 10.20.0.11, protocol: tcp, outside-port: 80, inside-port: 8080}

@@ -143,6 +143,59 @@ TEST(DomainRoutes, SeveralTunnelsForOnePrefixAreOneEcmpSetInOneOrder) {
   EXPECT_EQ(routes.resolve(prefix("10.6.0.0/16"))->nexthops.size(), 1U);
 }
 
+ConfiguredRoute static_route(const char* to, std::uint32_t tunnel, std::uint8_t distance) {
+  ConfiguredRoute made = configured(to, RouteSource::kStatic, AttachmentRef::tunnel(TunnelId(tunnel)), "t");
+  made.distance = distance;
+  return made;
+}
+ipc::NextHop hop(std::uint32_t tunnel, bool backup = false) { return {AttachmentRef::tunnel(TunnelId(tunnel)), 1, {}, backup}; }
+
+TEST(DomainRoutes, TheNextDistanceStandsBy) {
+  auto layout = layout_with_two_tunnels();
+  layout.routes = {static_route("10.9.0.0/16", 3, 30), static_route("10.9.0.0/16", 2, 10), static_route("10.9.0.0/16", 1, 1),
+                   static_route("10.9.0.0/16", 4, 10)};
+  auto routes = routes_of(layout);
+  EXPECT_EQ(routes.resolve(prefix("10.9.0.0/16"))->nexthops, (std::vector<ipc::NextHop>{hop(1), hop(2, true), hop(4, true)}));
+  const auto view = routes.view();
+  ASSERT_EQ(view.size(), 3U);
+  EXPECT_TRUE(view[0].selected && !view[0].backup);
+  EXPECT_TRUE(view[1].backup && !view[1].selected);
+  EXPECT_EQ(view[1].hops.size(), 2U);
+  EXPECT_EQ(view[1].reason, "backup of the static route of the same prefix");
+  EXPECT_FALSE(view[2].backup);
+  EXPECT_EQ(view[2].reason, "the static route of the same prefix is preferred");
+}
+
+TEST(DomainRoutes, ALearnedRouteIsBackupOrHasOne) {
+  auto layout = layout_with_two_tunnels();
+  layout.routes = {static_route("10.8.0.0/16", 1, 1), static_route("10.9.0.0/16", 1, 200)};
+  auto routes = routes_of(layout);
+  routes.learn({{learned("10.8.0.0/16", {"tun2"}), learned("10.9.0.0/16", {"tun2"})}, {}});
+  EXPECT_EQ(routes.resolve(prefix("10.8.0.0/16"))->nexthops, (std::vector<ipc::NextHop>{hop(1), hop(2, true)}));
+  EXPECT_EQ(routes.resolve(prefix("10.9.0.0/16"))->nexthops, (std::vector<ipc::NextHop>{hop(2), hop(1, true)}));
+  const auto view = routes.view();
+  ASSERT_EQ(view.size(), 4U);
+  EXPECT_EQ(view[2].source, RouteSource::kBgp);
+  EXPECT_TRUE(view[2].selected);
+  EXPECT_EQ(view[3].reason, "backup of the bgp route of the same prefix");
+  routes.learn({{}, {prefix("10.9.0.0/16")}});
+  EXPECT_EQ(routes.resolve(prefix("10.9.0.0/16"))->nexthops, (std::vector<ipc::NextHop>{hop(1)}));
+}
+
+TEST(DomainRoutes, WhatLeadsNowhereElseIsNoBackup) {
+  auto layout = layout_with_two_tunnels();
+  layout.routes = {static_route("10.9.0.0/16", 2, 1), static_route("10.9.0.0/16", 2, 10), static_route("10.9.0.0/16", 1, 30),
+                   configured("10.7.0.0/16", RouteSource::kConnected, AttachmentRef::vpc(Vni(101)), "red-vpc"),
+                   static_route("10.7.0.0/16", 1, 1)};
+  auto routes = routes_of(layout);
+  routes.learn({{learned("10.9.0.0/16", {"tun2"})}, {}});
+  EXPECT_EQ(routes.resolve(prefix("10.9.0.0/16"))->nexthops, (std::vector<ipc::NextHop>{hop(2), hop(1, true)}));
+  EXPECT_EQ(routes.resolve(prefix("10.7.0.0/16"))->nexthops.size(), 1U) << "a link of ours has no backup";
+  for (const auto& view : routes.view()) {
+    EXPECT_EQ(view.backup, view.prefix == prefix("10.9.0.0/16") && view.distance == 30) << view.reason;
+  }
+}
+
 TEST(DomainRoutes, AnEcmpSetIsBounded) {
   DomainLayout layout;
   layout.id = DomainId(1);

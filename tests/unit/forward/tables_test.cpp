@@ -342,14 +342,33 @@ TEST(EcmpGroup, WeightsHoldWhenANexthopLeaves) {
   EXPECT_EQ(moved(all, rest), share(all, all[255]));
 }
 
-TEST(EcmpGroup, AMemberThatCannotSendLeavesItsFlowsToTheOthersUntilItCan) {
+/// Tunnels 1 to 4, whose peers are all behind port 3.
+struct FourTunnels {
+  FourTunnels() {
+    auto io = std::make_shared<MemoryIo>(pool);
+    EXPECT_TRUE(tables.upsert_port({PortId{3}, PortKind::kUplink, {}, false, {std::move(io)}}).has_value());
+    for (std::uint32_t i = 1; i <= 4; ++i) {
+      tables.upsert_tunnel({TunnelId{i}, DomainId{1}, 0, true});
+      sas.push_back(sa(SaDirection::kOutbound, 400 + i, i, peer(i).c_str()));
+      tables.set_outbound(TunnelId{i}, sas.back());
+      resolve(i, true);
+    }
+  }
+  static std::string peer(std::uint32_t tunnel) { return "192.0.2." + std::to_string(tunnel); }
+  void resolve(std::uint32_t tunnel, bool resolved, PortId port = PortId{3}) {
+    const MacAddress any = mac("02:00:00:00:00:09");
+    EXPECT_TRUE(tables.set_adjacency(ip(peer(tunnel)), {resolved, port, any, any, 1500}).has_value());
+  }
+
+  FramePool pool = FramePool::create(16).value();
   Tables tables;
   std::vector<std::shared_ptr<Sa>> sas;
-  for (std::uint32_t i = 1; i <= 4; ++i) {
-    tables.upsert_tunnel({TunnelId{i}, DomainId{1}, 0, true});
-    sas.push_back(sa(SaDirection::kOutbound, 400 + i, i, "192.0.2.9"));
-    tables.set_outbound(TunnelId{i}, sas.back());
-  }
+};
+
+TEST(EcmpGroup, AMemberThatCannotSendLeavesItsFlowsToTheOthersUntilItCan) {
+  FourTunnels four;
+  Tables& tables = four.tables;
+  const auto& sas = four.sas;
   tables.upsert_route(route("10.0.0.0/8", {hop(1), hop(2), hop(3), hop(4)}));
   tables.commit();
   const auto all = buckets(tables, 1);
@@ -377,8 +396,117 @@ TEST(EcmpGroup, AMemberThatCannotSendLeavesItsFlowsToTheOthersUntilItCan) {
   // None is left: each keeps its own, and what comes is dropped with a name.
   for (const std::uint32_t tunnel : {1U, 3U, 4U}) tables.set_outbound(TunnelId{tunnel}, nullptr);
   EXPECT_EQ(buckets(tables, 1), all);
-  for (std::uint32_t i = 1; i <= 4; ++i) tables.set_outbound(TunnelId{i}, sas[i - 1]);
+  for (std::uint32_t i = 1; i <= 4; ++i) {
+    tables.set_outbound(TunnelId{i}, sas[i - 1]);
+    four.resolve(i, true);
+  }
   EXPECT_EQ(buckets(tables, 1), all);
+}
+
+TEST(EcmpGroup, ATunnelWhosePeerCannotBeReachedIsLeft) {
+  FourTunnels four;
+  Tables& tables = four.tables;
+  tables.upsert_route(route("10.0.0.0/8", {hop(1), hop(2)}));
+  tables.commit();
+  const auto both = buckets(tables, 1);
+  const std::uint32_t first = both[0];
+  const std::uint32_t second = both[255];
+  four.resolve(1, false);
+  EXPECT_EQ(share(buckets(tables, 1), second), 256);
+  four.resolve(1, true);
+  EXPECT_EQ(buckets(tables, 1), both);
+  // The peer is behind an uplink that is not there, is there, loses its link, is removed.
+  four.resolve(1, true, PortId{4});
+  EXPECT_EQ(share(buckets(tables, 1), second), 256);
+  auto io = std::make_shared<MemoryIo>(four.pool);
+  ASSERT_TRUE(tables.upsert_port({PortId{4}, PortKind::kUplink, {}, false, {std::move(io)}}).has_value());
+  EXPECT_EQ(buckets(tables, 1), both);
+  tables.set_carrier(PortId{4}, false);
+  EXPECT_EQ(share(buckets(tables, 1), second), 256);
+  tables.set_carrier(PortId{4}, true);
+  EXPECT_EQ(buckets(tables, 1), both);
+  tables.remove_port(PortId{4});
+  EXPECT_EQ(share(buckets(tables, 1), second), 256);
+  // The SA moves to another peer, whose adjacency is there.
+  ASSERT_TRUE(tables.set_path(*four.sas[0], {ip("198.51.100.1"), ip(FourTunnels::peer(3)), false, 0, 0}).has_value());
+  EXPECT_EQ(buckets(tables, 1), both);
+  four.resolve(1, false);
+  EXPECT_EQ(buckets(tables, 1), both);
+  four.resolve(3, false);
+  EXPECT_EQ(share(buckets(tables, 1), first), 0);
+}
+
+NextHopEntry backup(std::uint32_t tunnel) {
+  NextHopEntry made = hop(tunnel);
+  made.backup = true;
+  return made;
+}
+
+TEST(EcmpGroup, BackupsTakeOverOnlyWhileNoOtherCanSend) {
+  FourTunnels four;
+  Tables& tables = four.tables;
+  tables.upsert_route(route("10.0.0.0/8", {hop(1), hop(2), backup(3), backup(4)}));
+  tables.upsert_route(route("10.1.0.0/16", {backup(4), hop(2), backup(3), hop(1)}));
+  tables.commit();
+  EXPECT_EQ(tables.state().groups[2].load(), nullptr) << "the same nexthops are one group";
+  const auto before = buckets(tables, 1);
+  const std::uint32_t first = before[0];
+  const std::uint32_t second = before[255];
+  EXPECT_EQ(share(before, first), 128);
+  EXPECT_EQ(share(before, second), 128);
+  EXPECT_EQ(tables.counts().routes_on_backup, 0U);
+
+  tables.set_outbound(TunnelId{1}, nullptr);
+  EXPECT_EQ(share(buckets(tables, 1), second), 256) << "another primary comes before backups";
+  tables.set_outbound(TunnelId{2}, nullptr);
+  const auto standby = buckets(tables, 1);
+  EXPECT_EQ(share(standby, first) + share(standby, second), 0);
+  EXPECT_GT(share(standby, standby[0]), 64);
+  EXPECT_LT(share(standby, standby[0]), 192);
+  EXPECT_EQ(tables.counts().routes_on_backup, 2U);
+  EXPECT_EQ(tables.counts().switches_to_backup, 1U);
+  four.resolve(4, false);
+  const auto last = buckets(tables, 1);
+  EXPECT_EQ(share(last, last[0]), 256);
+  EXPECT_EQ(tables.counts().switches_to_backup, 1U) << "from one backup to another";
+  four.resolve(3, false);
+  EXPECT_EQ(buckets(tables, 1), before) << "none is left: each keeps its own";
+  EXPECT_EQ(tables.counts().routes_on_backup, 0U);
+  four.resolve(3, true);
+  four.resolve(4, true);
+  EXPECT_EQ(buckets(tables, 1), standby);
+  tables.set_outbound(TunnelId{2}, four.sas[1]);
+  four.resolve(2, true);
+  EXPECT_EQ(share(buckets(tables, 1), second), 256);
+  tables.set_outbound(TunnelId{1}, four.sas[0]);
+  four.resolve(1, true);
+  EXPECT_EQ(buckets(tables, 1), before);
+}
+
+TEST(EcmpGroup, BackupsAreReadBackAndMoveNoFlowWhenTheyChange) {
+  FourTunnels four;
+  Tables& tables = four.tables;
+  tables.upsert_route(route("10.0.0.0/8", {hop(1), hop(2)}));
+  tables.commit();
+  const auto before = only_group(tables);
+  tables.upsert_route(route("10.0.0.0/8", {hop(1), hop(2), backup(3)}));
+  tables.commit();
+  EXPECT_EQ(only_group(tables), before);
+  EXPECT_EQ(tables.route(DomainId{1}, prefix("10.0.0.0/8"))->nexthops,
+            (std::vector<NextHopEntry>{hop(1), hop(2), backup(3)}));
+  // The backup becomes the only one, and the former primaries its backups: what it had to take it keeps.
+  tables.upsert_route(route("10.0.0.0/8", {hop(3), backup(1), backup(2)}));
+  tables.commit();
+  const auto after = only_group(tables);
+  EXPECT_EQ(share(after, after[0]), 256);
+  EXPECT_EQ(std::count(before.begin(), before.end(), after[0]), 0);
+  tables.upsert_route(route("10.0.0.0/8", {hop(3)}));
+  tables.commit();
+  EXPECT_EQ(tables.route(DomainId{1}, prefix("10.0.0.0/8"))->nexthops, (std::vector<NextHopEntry>{hop(3)}));
+
+  const auto refused = tables.upsert_route(route("10.0.0.0/8", {backup(1), backup(2)}));
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_NE(refused.error().message().find("all nexthops are backups"), std::string::npos);
 }
 
 }  // namespace

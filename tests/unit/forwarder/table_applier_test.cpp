@@ -214,7 +214,9 @@ TEST_F(TableApplierTest, DeletionsAreIdempotentAndNeedTheKeyOnly) {
 TEST_F(TableApplierTest, WhatItEncodesMakesTheSameTables) {
   auto objects = everything();
   auto ecmp = route(0xc0a80300);
-  ecmp.nexthops = {{ipc::AttachmentRef::tunnel(TunnelId(5)), 3}, {ipc::AttachmentRef::vpc(Vni(100)), 1}};
+  ecmp.nexthops = {{ipc::AttachmentRef::tunnel(TunnelId(5)), 3},
+                   {ipc::AttachmentRef::vpc(Vni(100)), 1},
+                   {ipc::AttachmentRef::tunnel(TunnelId(6)), 1, {}, true}};
   objects.push_back(ecmp);
   objects.push_back(ipc::Route{kDomain, IpPrefix(IpAddress::v4(0xc0a80400), 24), ipc::RouteAction::kUnreachable, {}});
   objects.push_back(ipc::Route{kDomain, IpPrefix(IpAddress::v4(0), 0), ipc::RouteAction::kLocal,

@@ -40,7 +40,9 @@ std::vector<Object> one_of_each() {
                 {{AttachmentRef::vpc(Vni(5001)), 3},
                  {AttachmentRef::tunnel(TunnelId(7)), 1},
                  {AttachmentRef::circuit(CircuitId(3)), 1, IpAddress::v4(3)},
-                 {AttachmentRef::circuit(CircuitId(3)), 1, kV6}}},
+                 {AttachmentRef::circuit(CircuitId(3)), 1, kV6},
+                 {AttachmentRef::circuit(CircuitId(4)), 2, IpAddress::v4(3), true},
+                 {AttachmentRef::tunnel(TunnelId(8)), 1, {}, true}}},
           Circuit{CircuitId(3), "c", DomainId(1), "eth0", 7, 300, 0x8100, 1400, false},
           Acl{"web", true,
               {{"https", true, AclDirection::kTo, false, std::uint8_t{6}, {IpPrefix(kV6, 64)},
@@ -154,6 +156,8 @@ TEST(TableMessage, StatisticsSurviveTheWire) {
                      {kV6, "eth0", MacAddress{{1, 2, 3, 4, 5, 7}}, true, 1500, CircuitId(3)}};
   stats.routes = 100;
   stats.endpoints = 200;
+  stats.routes_on_backup = 7;
+  stats.switches_to_backup = std::uint64_t{1} << 33;
   stats.acls = {{"web", {{"https", 5}, {"rest", 0}}}};
   stats.nats = {{DomainId(1), {{"egress", 9}}}};
   stats.connections_used = 1;
@@ -229,6 +233,8 @@ TEST(TableMessage, AnOperationWithABadFieldIsRefusedByName) {
               HasSubstr("length of 33"));
   Route route{DomainId(1), IpPrefix(IpAddress::v4(0x0a000000), 8), RouteAction::kForward, {}};
   route.nexthops.assign(65, {AttachmentRef::vpc(Vni(1)), 1});
+  EXPECT_THAT(refusal_of(route), HasSubstr("65 nexthops"));
+  for (std::size_t i = 0; i < 40; ++i) route.nexthops[i].backup = true;
   EXPECT_THAT(refusal_of(route), HasSubstr("65 nexthops"));
   EXPECT_THAT(refusal_of(Circuit{CircuitId(3), "c", DomainId(1), "eth0", 0, 0, 0x88a8, 1500, true}), HasSubstr("vlan is 0"));
   EXPECT_THAT(refusal_of(Circuit{CircuitId(3), "c", DomainId(1), "eth0", 7, 4095, 0x88a8, 1500, true}),
