@@ -97,7 +97,7 @@ TEST(FlowKey, WhoDoesNotKnowTheSeedAimsAtNothing) {
   // A host makes up for other ports by its IPv6 address, and for another protocol by its network's.
   std::vector<FlowKey> made_up;
   for (std::uint32_t n = 0; n < 200; ++n) {
-    made_up.push_back({{0x20010db8 ^ (n & 7), 0x1234567800000000 ^ n}, {1, 2}, FlowKey::context_of(1, 6, static_cast<std::uint8_t>(n & 7)), n});
+    made_up.push_back({{0x20010db8 ^ (n & 7), 0x1234567800000000U ^ n}, {1, 2}, FlowKey::context_of(1, 6, static_cast<std::uint8_t>(n & 7)), n});
   }
   for (const HashSeed seed : {HashSeed{}, HashSeed{1, 2}}) EXPECT_GT(buckets(made_up, seed), 180U);
   EXPECT_NE(HashSeed::random().first, HashSeed::random().first);
@@ -222,11 +222,11 @@ TEST(NatPorts, ReservedPortsAreGivenToNobody) {
   for (std::uint32_t port = NatPorts::kFirstPort; port < NatPorts::kFirstPort + 2 * NatPorts::kBlockPorts; ++port) {
     if (port != 1600) reserved.add(address, wire::kProtocolUdp, static_cast<std::uint16_t>(port));
   }
-  const auto take = [&](std::uint16_t source, std::uint8_t protocol, const ReservedPorts* without) {
+  const auto take = [&](std::uint16_t source, std::uint8_t protocol, const ReservedPorts* without) -> std::uint16_t {
     FlowKey one = key(1, protocol);
     one.ports = join_ports(source, 53);
     const std::uint32_t mapping = ports.take(one, 1, pool, without);
-    return mapping == 0 ? 0 : ports[mapping].outside_port;
+    return mapping == 0 ? std::uint16_t{0} : ports[mapping].outside_port;
   };
   EXPECT_EQ(take(1, wire::kProtocolUdp, &reserved), 1600) << "a block without a free port is not taken";
   EXPECT_EQ(take(2, wire::kProtocolUdp, &reserved), 0) << "one block only";
