@@ -58,6 +58,9 @@ struct RateEntry {
   friend bool operator==(const RateEntry&, const RateEntry&) = default;
 };
 
+/// Also of an attachment without a PolicyEntry.
+inline constexpr std::uint32_t kDefaultMaxConnections = 65536;
+
 /// What holds for the packets of one attachment.
 struct PolicyEntry {
   AttachmentId attachment;  ///< Key.
@@ -68,7 +71,7 @@ struct PolicyEntry {
   RateEntry from;
   RateEntry to;
   /// That it may have at a time.
-  std::uint32_t max_connections = 65536;
+  std::uint32_t max_connections = kDefaultMaxConnections;
   friend bool operator==(const PolicyEntry&, const PolicyEntry&) = default;
 };
 

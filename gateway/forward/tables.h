@@ -9,6 +9,7 @@
 
 #include "gateway/forward/asked_neighbors.h"
 #include "gateway/forward/counters.h"
+#include "gateway/forward/hash_seed.h"
 #include "gateway/forward/objects.h"
 #include "gateway/forward/policy_objects.h"
 #include "gateway/forward/quiescence.h"
@@ -35,7 +36,8 @@ struct TableState;
 /// Cost: allocates; never blocks. Errors: kInvalidConfig naming the value, and nothing was changed.
 class Tables {
  public:
-  explicit Tables(unsigned workers = 1);
+  /// `seed`: a secret, where there are tenants.
+  explicit Tables(unsigned workers = 1, HashSeed seed = {});
   /// All workers are gone by then.
   ~Tables();
   Tables(const Tables&) = delete;

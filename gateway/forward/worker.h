@@ -24,6 +24,9 @@ struct WorkerOptions {
   unsigned index = 0;
   std::uint32_t icmp_errors_per_second = 1000;
   std::uint32_t icmp_error_burst = 200;
+  /// Of these, for the packets of one attachment.
+  std::uint32_t attachment_icmp_errors_per_second = 100;
+  std::uint32_t attachment_icmp_error_burst = 50;
   /// Whether outer ESP packets that came in fragments are put together; else each is dropped.
   bool reassembles = true;
   /// Ends the sleep of this worker's thread. Other workers call it, from their threads, until all have ended. Without it they

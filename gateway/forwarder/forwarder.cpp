@@ -73,7 +73,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       : io_(io),
         instance_(instance),
         pools_(std::move(pools)),
-        tables_(static_cast<unsigned>(pools_.size())),
+        tables_(static_cast<unsigned>(pools_.size()), forward::HashSeed::random()),
         netlink_(std::move(netlink)),
         steering_(std::move(steering)),
         uplinks_(tables_, pools_, ids_, *netlink_, *steering_),

@@ -13,9 +13,11 @@ Result<std::unique_ptr<WorkerThreads>> WorkerThreads::start(forward::Tables& tab
   for (unsigned index = 0; index < placement.workers; ++index) {
     forward::WorkerOptions options;
     options.index = index;
-    // The limit is the gateway's: each worker has its share, and at least a little.
+    // The limits are the gateway's: each worker has its share, and at least a little.
     options.icmp_errors_per_second = std::max(options.icmp_errors_per_second / placement.workers, 1U);
     options.icmp_error_burst = std::max(options.icmp_error_burst / placement.workers, 10U);
+    options.attachment_icmp_errors_per_second = std::max(options.attachment_icmp_errors_per_second / placement.workers, 1U);
+    options.attachment_icmp_error_burst = std::max(options.attachment_icmp_error_burst / placement.workers, 5U);
     const auto cpu = index < placement.cpus.size() ? std::optional(placement.cpus[index]) : std::nullopt;
     auto thread = WorkerThread::start(tables, pools[index], clock, options, cpu);
     if (!thread) return Unexpected(thread.error());
@@ -47,6 +49,7 @@ ipc::Accounting WorkerThreads::accounting() const {
     sum.sent += counters.sent.read();
     sum.punted += counters.punted.read();
     sum.dropped += counters.dropped();
+    sum.icmp_suppressed += counters.icmp_suppressed.read();
   }
   return sum;
 }

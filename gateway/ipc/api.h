@@ -43,7 +43,8 @@
 //   PENDING    {"version": int, "reverts_to": int, "deadline": time, "seconds_left": int, "window_seconds": int,
 //               "confirm_required": bool, "gates": [{"gate": "bgp:prod/paris", "healthy": bool? (not looked at yet),
 //               "problem": str, "held_seconds": int?, "needed_seconds": int?}, ...]}
-//   ACCOUNTING {"received": int, "originated": int, "sent": int, "punted": int, "dropped": int}; WORKER: schemas/status.schema.json
+//   ACCOUNTING {"received": int, "originated": int, "sent": int, "punted": int, "dropped": int,
+//               "icmp_suppressed": int (ICMP errors not made, not of the sum)}; WORKER: schemas/status.schema.json
 //
 // GET /v1/config[?version=N]
 //   {VERSION, "current": int, "document": str (YAML), "pending": PENDING?} With nothing ever applied: version 0 and document "".

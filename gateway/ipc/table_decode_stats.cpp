@@ -88,7 +88,7 @@ Result<TableMessage> decode(const fb::Stats& from) {
   stats.token = from.token();
   stats.generation = Generation(from.generation());
   if (const auto* a = from.accounting()) {
-    stats.accounting = {a->received(), a->originated(), a->sent(), a->punted(), a->dropped()};
+    stats.accounting = {a->received(), a->originated(), a->sent(), a->punted(), a->dropped(), a->icmp_suppressed()};
   }
   if (from.drops() != nullptr) {
     for (const auto* drop : *from.drops()) {

@@ -315,7 +315,7 @@ struct BodyEncoder {
   }
   EncodedBody operator()(const Stats& s) const {
     const auto accounting = fb::CreateAccounting(builder, s.accounting.received, s.accounting.originated, s.accounting.sent,
-                                                 s.accounting.punted, s.accounting.dropped);
+                                                 s.accounting.punted, s.accounting.dropped, s.accounting.icmp_suppressed);
     const auto drops = encode_all<fb::DropCount>(builder, s.drops);
     const auto attachments = encode_all<fb::AttachmentStats>(builder, s.attachments);
     const auto uplinks = encode_all<fb::UplinkStats>(builder, s.uplinks);

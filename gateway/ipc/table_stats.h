@@ -129,6 +129,8 @@ struct WorkerStats {
 /// received + originated = sent + punted + dropped, exactly.
 struct Accounting {
   std::uint64_t received = 0, originated = 0, sent = 0, punted = 0, dropped = 0;
+  /// ICMP errors not made, because there were too many; not of the sum.
+  std::uint64_t icmp_suppressed = 0;
   friend bool operator==(const Accounting&, const Accounting&) = default;
 };
 

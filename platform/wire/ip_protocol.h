@@ -11,6 +11,7 @@ inline constexpr std::uint8_t kProtocolIcmp = 1;
 inline constexpr std::uint8_t kProtocolIpv4 = 4;
 inline constexpr std::uint8_t kProtocolTcp = 6;
 inline constexpr std::uint8_t kProtocolUdp = 17;
+inline constexpr std::uint8_t kProtocolDccp = 33;
 inline constexpr std::uint8_t kProtocolIpv6 = 41;
 inline constexpr std::uint8_t kProtocolRouting = 43;
 inline constexpr std::uint8_t kProtocolFragment = 44;
@@ -19,5 +20,6 @@ inline constexpr std::uint8_t kProtocolAh = 51;
 inline constexpr std::uint8_t kProtocolIcmpv6 = 58;
 inline constexpr std::uint8_t kProtocolNone = 59;
 inline constexpr std::uint8_t kProtocolDestinationOptions = 60;
+inline constexpr std::uint8_t kProtocolUdpLite = 136;
 
 }  // namespace simplon::wire

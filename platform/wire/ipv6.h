@@ -57,6 +57,8 @@ struct UpperLayer {
   /// Any fragment; and one whose data does not start with the upper-layer header.
   bool fragment = false;
   bool later_fragment = false;
+  /// False: the packet ends before its headers do.
+  bool whole = true;
 };
 
 /// Walks hop-by-hop, routing, fragment and destination options headers (RFC 8200 section 4.1). A chain that leaves the
@@ -90,6 +92,7 @@ struct UpperLayer {
     if (bytes == 0 || bytes > packet.size() - at) {
       upper.protocol = kProtocolNone;
       upper.offset = static_cast<std::uint16_t>(packet.size());
+      upper.whole = false;
       return upper;
     }
     next = packet[at];

@@ -9,7 +9,9 @@
 //   host ports 14 and 15 carry frames
 #include <set>
 
+#include "gateway/forward/capture.h"
 #include "gateway/forward/trace.h"
+#include "gateway/forward/watchers.h"
 #include "tests/packet/rig.h"
 
 namespace simplon::test {
@@ -643,6 +645,54 @@ TEST_F(Circuit, AGatewayIsForCircuitsOnly) {
                                                 {{AttachmentId::tunnel(TunnelId{7}), 1, Topology::ip("1.2.3.4")}}});
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().what, "route 10.90.0.0/16: tunnel 7 has no gateways");
+}
+
+// Captures.
+
+TEST_F(Circuit, ACaptureSeesBothWays) {
+  forward::Watchers watchers(rig.tables, [this](forward::Watch* watch) { rig.worker.watch(watch); });
+  using enum forward::CapturePoint;
+  const auto begin = [&](AttachmentId circuit, std::initializer_list<forward::CapturePoint> points, std::uint16_t port = 0) {
+    forward::CaptureSpec spec;
+    spec.attachment = circuit;
+    for (const auto point : points) spec.points = static_cast<std::uint8_t>(spec.points | static_cast<std::uint8_t>(point));
+    if (port != 0) spec.filter.port = port;
+    auto capture = forward::Capture::create(rig.tables, spec).value();
+    watchers.add(capture->watch());
+    return capture;
+  };
+  const auto circuit3 = begin(kCircuit3, {kInnerIn, kInnerOut, kWireIn, kWireOut});
+  const auto filtered = begin(kCircuit3, {kWireIn, kWireOut}, 1000);
+  const auto other_port = begin(kCircuit3, {kWireIn, kWireOut}, 1001);
+  const auto drops4 = begin(kCircuit4, {kDropped});
+  const Bytes there = datagram("10.1.0.5", "10.50.0.9");  // by the gateway of a route
+  const Bytes back = datagram("10.50.0.9", "10.1.0.5");
+  const Bytes lost = datagram("10.1.0.5", "10.80.0.9");
+  const Bytes arp_request = tagged(kBroadcast, kRouter3, {{0x8100, 100}}, 0x0806, payload(28));
+  rig.send(kFabric, Rig::from_vm(there));
+  rig.send(kWan, into3(back));
+  rig.send(kWan, arp_request);
+  rig.send(kWan, into4(datagram("10.60.0.9", "10.1.0.5")));
+  EXPECT_EQ(rig.send(kFabric, Rig::from_vm(lost)).summary(), "dropped neighbor_unresolved");
+
+  const auto packets = circuit3->take(100);
+  ASSERT_EQ(packets.size(), 5U);
+  EXPECT_EQ(packets[0].point, kInnerOut);
+  EXPECT_EQ(packets[0].bytes, hop(there));
+  EXPECT_EQ(packets[1].point, kWireOut);
+  EXPECT_EQ(packets[1].bytes, out_of3(hop(there)));
+  EXPECT_EQ(rig.tables.attachment_at(packets[1].attachment), kCircuit3);
+  EXPECT_EQ(packets[2].point, kWireIn);
+  EXPECT_EQ(packets[2].bytes, into3(back));
+  EXPECT_TRUE(packets[2].ethernet);
+  EXPECT_EQ(packets[3].point, kInnerIn);
+  EXPECT_EQ(packets[3].bytes, back);
+  EXPECT_EQ(packets[4].bytes, arp_request) << "with tags, as it came";
+  EXPECT_EQ(filtered->take(100).size(), 2U);
+  EXPECT_TRUE(other_port->take(100).empty());
+  const auto dropped = drops4->take(100);
+  ASSERT_EQ(dropped.size(), 1U);
+  EXPECT_EQ(dropped[0].bytes, lost);
 }
 
 }  // namespace

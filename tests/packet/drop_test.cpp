@@ -289,6 +289,9 @@ std::vector<Case> cases() {
                      with_policy(rig, [](auto& entry) { entry.from.bits_per_second = 100; });
                      EXPECT_EQ(rig.send(kFabric, Rig::from_vm(kGood)).summary(), "sent on 1");
                    }));
+  add(from_vm_case("headers cut short", Drop::kIpv6HeaderChain,
+                   ipv6({.src = "fd01::5", .dst = "fd16::9", .next = 60}, Bytes{6, 4, 1, 4, 0, 0, 0, 0}),
+                   [with_policy](Rig& rig) { with_policy(rig, [](auto&) {}); }));
   add({"outer address without connection", Drop::kNatNoMapping, kWan,
        [](Rig& rig) { return rig.from_site(7, ipv4({"172.16.0.9", "100.64.0.1"}, udp({1, 2}, {}))); }, with_nat});
   add(from_vm_case("no port left", Drop::kNatExhausted, kGood, with_nat));

@@ -257,5 +257,16 @@ TEST(IcmpErrors, AreLimitedAndRecover) {
   EXPECT_EQ(rig.send_all(kFabric, std::vector<Bytes>(20, lost)).sent.size(), 2U);
 }
 
+TEST(IcmpErrors, OneAttachmentDoesNotUseUpThoseOfOthers) {
+  Rig rig({.attachment_icmp_errors_per_second = 10, .attachment_icmp_error_burst = 3});
+  const Bytes lost = Rig::from_vm(ipv4({"10.1.0.5", "9.9.9.9"}, {}));
+  EXPECT_EQ(rig.send_all(kFabric, std::vector<Bytes>(300, lost)).sent.size(), 3U);
+  EXPECT_EQ(rig.worker.counters().icmp_suppressed.read(), 297U);
+  const Bytes too_big = ipv4({.src = "172.16.0.9", .dst = "10.1.0.5", .df = true}, udp({1, 2}, payload(1460)));
+  EXPECT_EQ(rig.send(kWan, rig.from_site(7, too_big)).sent.size(), 1U) << "path MTU discovery of the site goes on";
+  rig.clock.advance(std::chrono::milliseconds(200));
+  EXPECT_EQ(rig.send_all(kFabric, std::vector<Bytes>(20, lost)).sent.size(), 2U);
+}
+
 }  // namespace
 }  // namespace simplon::test

@@ -3,6 +3,8 @@
 // Packets that no frame has room for, from slot to slot.
 #include <array>
 
+#include "gateway/forward/capture.h"
+#include "gateway/forward/watchers.h"
 #include "tests/packet/rig.h"
 
 namespace simplon::test {
@@ -48,6 +50,19 @@ TEST_F(Jumbo, FromAVpcIntoEachKindOfTunnel) {
     ASSERT_EQ(to9.summary(), "sent on 1") << bytes;
     EXPECT_EQ(rig_.to_site(9, to9.sent[0]), hop(inner9));
   }
+}
+
+TEST_F(Jumbo, ACaptureKeepsAllOfIt) {
+  forward::Watchers watchers(rig_.tables, [this](forward::Watch* watch) { rig_.worker.watch(watch); });
+  forward::CaptureSpec spec;
+  spec.points = static_cast<std::uint8_t>(forward::CapturePoint::kInnerIn);
+  const auto capture = forward::Capture::create(rig_.tables, spec).value();
+  watchers.add(capture->watch());
+  const Bytes inner = datagram("172.16.0.9", 9000);
+  rig_.send(kFabric, Rig::from_vm(inner));
+  const auto packets = capture->take(10);
+  ASSERT_EQ(packets.size(), 1U);
+  EXPECT_EQ(packets[0].bytes, inner);
 }
 
 TEST_F(Jumbo, FromATunnelIntoAVpc) {

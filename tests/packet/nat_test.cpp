@@ -200,6 +200,10 @@ TEST(SourceNat, ErrorsFromOutsideQuoteTheInnerPacket) {
   Bytes damaged = ipv4({"172.16.3.3", "100.64.0.1", 1}, icmp(3, 1, 0, there));
   damaged[22] ^= 1;
   EXPECT_EQ(rig.back_summary(damaged), "dropped icmp_error_checksum");
+  Bytes other = there;
+  other[8] ^= 1;  // its TTL, and the ICMP checksum is right
+  EXPECT_EQ(rig.back_summary(ipv4({"172.16.3.3", "100.64.0.1", 1}, icmp(3, 1, 0, other))), "dropped icmp_error_checksum")
+      << "RFC 5508 REQ-3 (a)";
 }
 
 TEST(SourceNat, ErrorsFromInsideComeFromTheOuterAddress) {
@@ -340,6 +344,33 @@ TEST(Netmap, OverlappingSites) {
   const Bytes fragment = ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .offset = 80}, payload(40));
   EXPECT_EQ(to_hex(rig.out(fragment)),
             to_hex(hop(ipv4({.src = "100.70.0.5", .dst = "10.1.0.9", .offset = 80}, payload(40)))));
+}
+
+TEST(Netmap, ChecksumsOfUdpLiteAndDccp) {
+  NatRig rig({netmap(NatKind::kNetmap, "10.1.0.0/16", "100.70.0.0/16")});
+  // RFC 1071 over the pseudo header (with `length`) and `bytes`.
+  const auto sum = [](const Bytes& packet, std::size_t length, std::size_t bytes) {
+    std::uint32_t total = packet[9] + static_cast<std::uint32_t>(length);
+    for (std::size_t at = 12; at < 20; at += 2) total += be16(packet, at);
+    for (std::size_t at = 20; at < 20 + bytes; at += 2) total += be16(packet, at);
+    while (total >> 16 != 0) total = (total & 0xffff) + (total >> 16);
+    return total;
+  };
+  for (const std::uint8_t protocol : {std::uint8_t{136}, std::uint8_t{33}}) {
+    // UDP-Lite: coverage 8; DCCP: a generic header of 16 bytes, checksum over all.
+    Bytes transport = {0x12, 0x34, 0, 53, 0, 8, 0, 0};
+    transport = transport + payload(24);
+    if (protocol == 33) transport[4] = 4, transport[5] = 0;
+    const std::size_t covered = protocol == 136 ? 8 : transport.size();
+    Bytes packet = ipv4({"10.1.0.5", "172.16.0.9", protocol}, transport);
+    const std::uint32_t checksum = ~sum(packet, transport.size(), covered) & 0xffff;
+    packet[26] = static_cast<std::uint8_t>(checksum >> 8);
+    packet[27] = static_cast<std::uint8_t>(checksum);
+    ASSERT_EQ(sum(packet, transport.size(), covered), 0xffffU);
+    const Bytes there = rig.out(packet);
+    EXPECT_EQ(be32(there, 12), 0x64460005U);
+    EXPECT_EQ(sum(there, transport.size(), covered), 0xffffU) << int{protocol};
+  }
 }
 
 TEST(Netmap, WhatKeepsItsAddressesIsLeftAsItIs) {

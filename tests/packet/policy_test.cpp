@@ -4,6 +4,7 @@
 // VPC 5001 and a host of the site behind tunnel 7.
 #include <chrono>
 
+#include "gateway/forward/adopt_connections.h"
 #include "tests/packet/rig.h"
 
 namespace simplon::test {
@@ -138,6 +139,24 @@ TEST(Acl, TheFirstRuleThatMatchesDecides) {
   EXPECT_EQ(rig.from_red(ipv4({"10.1.0.5", "172.16.0.10"}, udp({1, 2}, {}))), kToSite);
   rig.set("vpc", {allow(AclDirection::kFrom, false), deny});
   EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+}
+
+TEST(Acl, AFirstFragmentThatHidesItsProtocolIsDropped) {  // RFC 7112 section 5
+  AclRuleEntry rule = allow(AclDirection::kFrom, false);
+  rule.allow = false;
+  rule.protocol = 6;
+  PolicyRig rig({rule}, true);
+  const auto fragment = [](std::uint8_t next, bool first, const Bytes& rest) {
+    const std::uint8_t offset_more = first ? 1 : 16;
+    return ipv6({.src = "fd01::5", .dst = "fd16::9", .next = 44}, Bytes{next, 0, 0, offset_more, 0, 0, 0, 7} + rest);
+  };
+  const Bytes options = {6, 4, 1, 4, 0, 0, 0, 0, 1, 6, 0, 0, 0, 0, 0, 0};  // of 40 bytes, in front of TCP
+  EXPECT_EQ(rig.from_red(fragment(60, true, options)), "dropped ipv6_header_chain");
+  EXPECT_EQ(rig.from_red(fragment(60, false, payload(24) + segment(40000, 443, kSyn))), "dropped fragment_unknown");
+  const Bytes whole = options + Bytes(24) + segment(40000, 443, kSyn);
+  EXPECT_EQ(rig.from_red(fragment(60, true, whole + Bytes(4))), kDenied) << "TCP is seen";
+  EXPECT_EQ(rig.from_red(ipv6({.src = "fd01::5", .dst = "fd16::9", .next = 60}, options)), "dropped ipv6_header_chain");
+  EXPECT_EQ(rig.from_red(ipv6({.src = "fd01::5", .dst = "fd16::9", .next = 59}, {})), kToSite) << "no next header is one";
 }
 
 TEST(Acl, IcmpByType) {
@@ -554,6 +573,36 @@ TEST(Rate, WhatIsForTheGatewayIsNotLimited) {
   for (int i = 0; i < 10; ++i) (void)rig.from_red(out_udp());
   EXPECT_EQ(rig.from_red(out_udp()), "dropped policed");
   EXPECT_EQ(rig.from_red(echo("10.1.0.5", "10.1.0.1", 1)), "punted to 10");
+}
+
+TEST(Connections, ThereIsALimitWithoutAPolicy) {
+  Rig rig;  // a list on the tunnel alone: the VPC has no policy
+  Topology::must(rig.tables.upsert_acl({"site", false, {allow(AclDirection::kTo)}}));
+  PolicyEntry policy;
+  policy.attachment = AttachmentId::tunnel(TunnelId{7});
+  policy.domain = kRed;
+  policy.acl = "site";
+  Topology::must(rig.tables.upsert_policy(policy));
+  std::vector<forward::ConnectionView> views(forward::kDefaultMaxConnections);
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    forward::ConnectionView& view = views[i];
+    view.domain = kRed;
+    view.protocol = 17;
+    view.source = view.translated_source = Topology::ip("10.1.0.6");
+    view.destination = view.translated_destination = Topology::ip("172.16.0.9");
+    view.source_port = view.translated_source_port = static_cast<std::uint16_t>(i);
+    view.destination_port = view.translated_destination_port = 53;
+    view.from = AttachmentId::vpc(Vni{5001});
+    view.to = policy.attachment;
+  }
+  const auto now = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(rig.clock.now().time_since_epoch()).count());
+  ASSERT_EQ(forward::adopt_connections(rig.tables, views, now), views.size());
+  EXPECT_EQ(rig.send(kFabric, Rig::from_vm(out_udp())).summary(), "dropped connection_limit");
+  policy.attachment = AttachmentId::vpc(Vni{5001});
+  policy.acl.clear();
+  policy.max_connections = forward::kDefaultMaxConnections + 1;
+  Topology::must(rig.tables.upsert_policy(policy));
+  EXPECT_EQ(rig.send(kFabric, Rig::from_vm(out_udp())).summary(), kToSite);
 }
 
 }  // namespace

@@ -87,6 +87,52 @@ TEST(Reassembly, EspInUdp) {
   EXPECT_EQ(Rig::to_vm(outcome.sent[0]), hop(inner));
 }
 
+/// The frame as if it came from another outer address.
+Bytes from_elsewhere(Bytes frame) {
+  frame[kEthernet + 15] ^= 0x40;
+  return frame;
+}
+/// First parts of so many packets, with identifications from `id` on.
+std::vector<Bytes> first_parts(const Bytes& frame, unsigned count, std::uint16_t id) {
+  std::vector<Bytes> parts;
+  for (unsigned i = 0; i < count; ++i, ++id) {
+    Bytes part = cut(frame, 200).front();
+    part[kEthernet + 4] = static_cast<std::uint8_t>(id >> 8);
+    part[kEthernet + 5] = static_cast<std::uint8_t>(id);
+    parts.push_back(sealed(part));
+  }
+  return parts;
+}
+
+TEST(Reassembly, RawEspComesFromThePeer) {
+  Rig rig;
+  const auto parts = parts_of(from_elsewhere(rig.from_site(8, datagram(1300))), 1000);
+  EXPECT_EQ(rig.send(kWan, parts.front()).summary(), "dropped outer_fragment");
+}
+
+TEST(Reassembly, BehindANatThePeerMayMove) {  // RFC 3948
+  Rig rig;
+  const Bytes inner = datagram(1300);
+  const Outcome outcome = rig.send_all(kWan, parts_of(from_elsewhere(rig.from_site(7, inner)), 1000));
+  ASSERT_EQ(outcome.summary(), "sent on 0; dropped outer_reassembled");
+  EXPECT_EQ(Rig::to_vm(outcome.sent[0]), hop(inner));
+}
+
+TEST(Reassembly, AFloodEndsItsOwnPartsOnly) {
+  Rig rig;
+  const Bytes inner = datagram(1300);
+  const auto other = parts_of(rig.from_site(8, inner), 1000);
+  const auto same = parts_of(rig.from_site(7, inner), 1000);
+  send(rig, {other[0], same[0]});
+  // Somebody knows the SPI of tunnel 7.
+  const auto flood = first_parts(from_elsewhere(rig.from_site(7, inner)), 300, 1000);
+  send(rig, flood);
+  send(rig, {other[1], same[1]});
+  EXPECT_EQ(rig.uplinks->take_sent().size(), 2U);
+  EXPECT_EQ(rig.worker.counters().dropped(forward::Drop::kOuterFragment), 300U - forward::Reassembly::kCapacity + 2);
+  EXPECT_EQ(after(rig, forward::Reassembly::kPatience)["outer_fragment"], forward::Reassembly::kCapacity - 2);
+}
+
 TEST(Reassembly, RawEspInManyParts) {
   Rig rig;
   const Bytes inner = datagram(1300);

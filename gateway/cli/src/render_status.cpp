@@ -155,6 +155,9 @@ Page render_drops(const json& reply, bool all, Style style) {
     table.add(
         {format_count(number(drop, "packets")), text(drop, "name"), text(drop, "sentence"), text(drop, "reference")});
   if (!drops.empty()) page.text += table.render();
+  if (const std::uint64_t suppressed = count("icmp_suppressed"); suppressed > 0) {
+    page.text += plural(suppressed, "ICMP error") + " not sent: over the limit of an attachment or of all\n";
+  }
   if (!exact) {
     page.degraded = true;
     page.text += problem_lines(

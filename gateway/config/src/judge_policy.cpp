@@ -32,6 +32,7 @@ class PolicyJudge : private Judgements {
       judge_policy(config_.circuits[i].policy, at("circuits", i) + ".policy");
     }
     for (std::size_t i = 0; i < config_.domains.size(); ++i) judge_nat(config_.domains[i], at("domains", i) + ".nat");
+    judge_pools();
     return take();
   }
 
@@ -192,6 +193,26 @@ class PolicyJudge : private Judgements {
                  service + " is published by rule " + quoted(first->second) + " already");
       }
     }
+  }
+
+  /// Each address once, however many rules of the domain have it. Larger pools are of use as long as not all of it is used.
+  void judge_pools() {
+    constexpr std::uint64_t kMost = 4096;  // of a worker of the forwarder (NatPorts::kAddresses)
+    std::uint64_t total = 0;
+    for (const DomainConfig& domain : config_.domains) {
+      std::vector<IpPrefix> pools;
+      for (const NatRuleConfig& rule : domain.nat) {
+        if (rule.type != NatType::kSource || !rule.outside || rule.outside->family() != IpFamily::kV4) continue;
+        if (std::any_of(pools.begin(), pools.end(), [&](const IpPrefix& pool) { return pool.contains(*rule.outside); })) continue;
+        std::erase_if(pools, [&](const IpPrefix& pool) { return rule.outside->contains(pool); });
+        pools.push_back(*rule.outside);
+      }
+      for (const IpPrefix& pool : pools) total += std::uint64_t{1} << (32 - pool.length());
+    }
+    if (total <= kMost) return;
+    warning("domains", {}, "the pools of all source rules have " + std::to_string(total) + " addresses, of which " +
+                               std::to_string(kMost) + " can be in use at a time",
+            "beyond, connections are dropped as nat_exhausted: smaller pools say what there is");
   }
 
   const GatewayConfig& config_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Only lists that somebody uses are sent. In a domain with NAT every VPC has a policy, for its limit of connections.
+// Only lists that somebody uses are sent, and no policy that says nothing: the forwarder has the same defaults.
 #include "gateway/control/src/policy_compiler.h"
 
 #include <algorithm>
@@ -79,11 +79,9 @@ ipc::NatRule compile(const NatRuleConfig& rule) {
 
 void compile_policies(const GatewayConfig& config, const config::IdRegistry& ids, TableSet& tables) {
   std::set<std::string> used;
-  std::set<std::string> with_nat;
   for (const auto& domain : config.domains) {
     const auto id = ids.domain(domain.name);
     if (!id || domain.nat.empty()) continue;
-    with_nat.insert(domain.name);
     ipc::Nat nat{*id, {}};
     for (const auto& rule : domain.nat) {
       ipc::NatRule compiled = compile(rule);
@@ -96,22 +94,22 @@ void compile_policies(const GatewayConfig& config, const config::IdRegistry& ids
     }
     tables.nats[*id] = std::move(nat);
   }
-  const auto add = [&](const PolicyConfig& policy, ipc::AttachmentRef attachment, const std::string& domain, bool always) {
+  const auto add = [&](const PolicyConfig& policy, ipc::AttachmentRef attachment, const std::string& domain) {
     const auto id = ids.domain(domain);
-    if (!id || (policy == PolicyConfig{} && !always)) return;
+    if (!id || policy == PolicyConfig{}) return;
     tables.policies[attachment] = compile(policy, attachment, *id);
     if (!policy.acl.empty()) used.insert(policy.acl);
   };
   for (const auto& vpc : config.vpcs) {
-    add(vpc.policy, ipc::AttachmentRef::vpc(vpc.vni), vpc.domain, with_nat.contains(vpc.domain));
+    add(vpc.policy, ipc::AttachmentRef::vpc(vpc.vni), vpc.domain);
   }
   for (const auto& tunnel : config.tunnels) {
     const auto id = ids.tunnel(tunnel.name);
-    if (tunnel.enabled && id) add(tunnel.policy, ipc::AttachmentRef::tunnel(*id), tunnel.domain, false);
+    if (tunnel.enabled && id) add(tunnel.policy, ipc::AttachmentRef::tunnel(*id), tunnel.domain);
   }
   for (const auto& circuit : config.circuits) {
     const auto id = ids.circuit(circuit.name);
-    if (circuit.enabled && id) add(circuit.policy, ipc::AttachmentRef::circuit(*id), circuit.domain, false);
+    if (circuit.enabled && id) add(circuit.policy, ipc::AttachmentRef::circuit(*id), circuit.domain);
   }
   for (const auto& acl : config.acls) {
     if (!used.contains(acl.name)) continue;

@@ -160,7 +160,8 @@ json accounting_json(const ipc::Accounting& accounting) {
           {"originated", accounting.originated},
           {"sent", accounting.sent},
           {"punted", accounting.punted},
-          {"dropped", accounting.dropped}};
+          {"dropped", accounting.dropped},
+          {"icmp_suppressed", accounting.icmp_suppressed}};
 }
 
 json drops_json(const ipc::Stats& stats) {

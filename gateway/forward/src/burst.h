@@ -13,6 +13,7 @@
 #include "gateway/forward/src/esp_jobs.h"
 #include "gateway/forward/src/express.h"
 #include "gateway/forward/src/flow.h"
+#include "gateway/forward/src/icmp_limiter.h"
 #include "gateway/forward/src/inner_packet.h"
 #include "gateway/forward/src/nat.h"
 #include "gateway/forward/src/reassembly.h"
@@ -73,32 +74,6 @@ struct alignas(64) Transit {
 };
 static_assert(sizeof(Transit) == 128);
 
-/// A token bucket in units of one ICMP error.
-class IcmpLimiter {
- public:
-  IcmpLimiter(std::uint32_t per_second, std::uint32_t burst) noexcept
-      : per_second_(per_second), capacity_(burst), tokens_(burst) {}
-
-  /// `now` in nanoseconds of a clock that does not go back.
-  [[nodiscard]] bool take(std::uint64_t now) noexcept {
-    if (per_second_ == 0) return false;
-    const std::uint64_t interval = 1'000'000'000 / per_second_;
-    const std::uint64_t earned = (now - last_) / interval;
-    if (earned > 0) {
-      tokens_ = tokens_ + earned > capacity_ ? capacity_ : tokens_ + earned;
-      last_ = tokens_ == capacity_ ? now : last_ + earned * interval;
-    }
-    if (tokens_ == 0) return false;
-    --tokens_;
-    return true;
-  }
-
- private:
-  std::uint64_t per_second_;
-  std::uint64_t capacity_;
-  std::uint64_t tokens_;
-  std::uint64_t last_ = 0;
-};
 
 /// The packets of one turn of the loop, and which stage each is to see next, in order of arrival.
 struct Burst {
@@ -125,14 +100,15 @@ struct Burst {
   };
 
   Burst(const TableState& table_state, FramePool& frame_pool, WorkerCounters& worker_counters, unsigned worker_index,
-        IcmpLimiter limiter) noexcept
+        IcmpLimits icmp_limits)
       : tables(table_state),
         pool(frame_pool),
         counters(worker_counters),
         worker(worker_index),
         several(table_state.workers > 1),
         crew(worker_index < table_state.workers ? table_state.crew.get() : nullptr),
-        icmp(limiter),
+        icmp(icmp_limits),
+        fragments(table_state.seed),
         connections(worker_index < table_state.workers ? table_state.connections[worker_index].get() : nullptr) {}
 
   const TableState& tables;

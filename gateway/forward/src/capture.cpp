@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/circuit_frame.h"
 #include "gateway/forward/src/filtered_flow.h"
 #include "gateway/forward/src/watch.h"
 #include "gateway/forward/src/watch_of_each.h"
@@ -112,21 +113,24 @@ class Ring {
   alignas(64) std::atomic<std::uint64_t> tail_{0};
 };
 
-/// The outer headers of a frame; nothing if it is not IP.
+/// The outer IP header of a frame, behind VLAN tags if there are some, with ports; nothing if it is not IP.
 [[nodiscard]] std::optional<PacketFilter::Flow> flow_of(Bytes frame) noexcept {
   const wire::EthernetHeader* ethernet = wire::parse_ethernet(frame);
   if (ethernet == nullptr) return std::nullopt;
-  const Bytes packet = frame.subspan(sizeof *ethernet);
+  wire::VlanTags tags;
+  const bool tagged = wire::parse_vlan_tags(frame, tags);
+  const std::uint16_t type = tagged ? tags.type : ethernet->type.host();
+  const Bytes packet = frame.subspan(sizeof *ethernet + (tagged ? tags.bytes : 0));
   PacketFilter::Flow flow;
   std::size_t l4 = 0;
   bool fragment = false;
-  if (const auto* ip = ethernet->type.host() == wire::kEtherTypeIpv4 ? wire::parse_ipv4(packet) : nullptr) {
+  if (const auto* ip = type == wire::kEtherTypeIpv4 ? wire::parse_ipv4(packet) : nullptr) {
     flow.source = WireAddress::v4(ip->source.data()).to_ip();
     flow.destination = WireAddress::v4(ip->destination.data()).to_ip();
     flow.protocol = ip->protocol;
     l4 = ip->header_bytes();
     fragment = ip->fragment_offset() != 0;
-  } else if (const auto* ip6 = ethernet->type.host() == wire::kEtherTypeIpv6 ? wire::parse_ipv6(packet) : nullptr) {
+  } else if (const auto* ip6 = type == wire::kEtherTypeIpv6 ? wire::parse_ipv6(packet) : nullptr) {
     flow.source = WireAddress::v6(ip6->source.data()).to_ip();
     flow.destination = WireAddress::v6(ip6->destination.data()).to_ip();
     flow.protocol = ip6->next_header;
@@ -134,7 +138,8 @@ class Ring {
   } else {
     return std::nullopt;
   }
-  if (flow.protocol == wire::kProtocolUdp && !fragment && packet.size() >= l4 + sizeof(wire::UdpHeader)) {
+  // The ports of TCP lie where those of UDP do.
+  if ((flow.protocol == wire::kProtocolUdp || flow.protocol == wire::kProtocolTcp) && !fragment && packet.size() >= l4 + sizeof(wire::UdpHeader)) {
     const auto* udp = reinterpret_cast<const wire::UdpHeader*>(packet.data() + l4);
     flow.has_ports = true;
     flow.source_port = udp->source_port.host();
@@ -148,7 +153,7 @@ class Ring {
 class CaptureTap final : public Watch {
  public:
   CaptureTap(const CaptureSpec& spec, std::uint32_t slot, std::size_t share)
-      : spec_(spec), slot_(slot), snaplen_(std::min<std::uint32_t>(spec.snaplen, kFrameBytes)), ring_(share) {}
+      : spec_(spec), slot_(slot), snaplen_(std::min<std::uint32_t>(spec.snaplen, kSlotBytes)), ring_(share) {}
 
   [[nodiscard]] Ring& ring() noexcept { return ring_; }
 
@@ -158,11 +163,17 @@ class CaptureTap final : public Watch {
       case Stage::kClassify:
         received(burst);
         break;
+      case Stage::kCircuitDecap:
+        received_tagged(burst);
+        break;
       case Stage::kVxlanEncap:
         inner(burst, burst.to_vpc, CapturePoint::kInnerOut);
         break;
       case Stage::kEspEncrypt:
         inner(burst, burst.to_tunnel, CapturePoint::kInnerOut);
+        break;
+      case Stage::kCircuitEncap:
+        inner(burst, burst.to_circuit, CapturePoint::kInnerOut);
         break;
       case Stage::kTransmit:
         departing(burst);
@@ -194,7 +205,7 @@ class CaptureTap final : public Watch {
   void dropped(const Burst& burst, unsigned number, Drop reason) noexcept override {
     if (!wants(CapturePoint::kDropped) || (spec_.drop && *spec_.drop != reason)) return;
     const Transit& packet = burst.packets[number];
-    if (slot_ != 0 && packet.ingress != slot_ && packet.egress != slot_) return;
+    if (slot_ != 0 && packet.ingress != slot_ && attachment_at(burst, packet.egress) != slot_) return;
     const bool is_inner = packet.from_host || running_ > Stage::kEspDecrypt ||
                           (running_ == Stage::kEspDecrypt && packet.inner.family != 0);
     RecordHeader header = header_of(burst, packet, CapturePoint::kDropped);
@@ -225,6 +236,11 @@ class CaptureTap final : public Watch {
   [[nodiscard]] static bool is_uplink(const Burst& burst, PortId id) noexcept {
     const Port* port = burst.tables.ports[id.value()].object.load(std::memory_order_acquire);
     return port == nullptr || port->entry.kind == PortKind::kUplink;
+  }
+  /// A gateway on a circuit has a slot of its own.
+  [[nodiscard]] static std::uint32_t attachment_at(const Burst& burst, std::uint32_t slot) noexcept {
+    const Attachment* attachment = burst.tables.attachments[slot].object.load(std::memory_order_acquire);
+    return attachment == nullptr ? slot : attachment->slot;
   }
   [[nodiscard]] static RecordHeader header_of(const Burst& burst, const Transit& packet, CapturePoint point) noexcept {
     RecordHeader header{};
@@ -259,6 +275,22 @@ class CaptureTap final : public Watch {
     }
   }
 
+  /// Those of the circuit, before anything of them is moved.
+  void received_tagged(const Burst& burst) noexcept {
+    if (slot_ == 0 || !wants(CapturePoint::kWireIn)) return;
+    for (const unsigned number : burst.circuit_in) {
+      const Transit& packet = burst.packets[number];
+      wire::VlanTags tags;
+      if (!wire::parse_vlan_tags(packet.bytes(), tags)) continue;
+      const Attachment* circuit = circuit_with(burst.tables, packet.port, tags);
+      if (circuit == nullptr || circuit->slot != slot_) continue;
+      RecordHeader header = header_of(burst, packet, CapturePoint::kWireIn);
+      header.ethernet = true;
+      header.attachment = slot_;
+      frame(header, packet.bytes());
+    }
+  }
+
   /// Its bytes are still those that came.
   void as_received(const Burst& burst, const Transit& packet) noexcept {
     if (packet.outer_family == 0) return;
@@ -273,7 +305,8 @@ class CaptureTap final : public Watch {
     if (!wants(point)) return;
     for (const unsigned number : queue) {
       const Transit& packet = burst.packets[number];
-      const std::uint32_t slot = point == CapturePoint::kInnerIn || point == CapturePoint::kHostIn ? packet.ingress : packet.egress;
+      const bool arrives = point == CapturePoint::kInnerIn || point == CapturePoint::kHostIn;
+      const std::uint32_t slot = arrives ? packet.ingress : attachment_at(burst, packet.egress);
       if ((slot_ != 0 && slot != slot_) || packet.inner.family == 0) continue;
       if (!spec_.filter.passes(flow_of(packet.inner))) continue;
       RecordHeader header = header_of(burst, packet, point);
@@ -287,10 +320,11 @@ class CaptureTap final : public Watch {
     if (!wants(CapturePoint::kWireOut)) return;
     for (const unsigned number : burst.to_uplink) {
       const Transit& packet = burst.packets[number];
-      if ((slot_ != 0 && packet.egress != slot_) || (spec_.uplink && *spec_.uplink != packet.port)) continue;
+      const std::uint32_t slot = attachment_at(burst, packet.egress);
+      if ((slot_ != 0 && slot != slot_) || (spec_.uplink && *spec_.uplink != packet.port)) continue;
       RecordHeader header = header_of(burst, packet, CapturePoint::kWireOut);
       header.ethernet = true;
-      header.attachment = packet.egress;
+      header.attachment = slot;
       frame(header, packet.bytes());
     }
   }

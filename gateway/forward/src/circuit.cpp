@@ -11,9 +11,9 @@
 #include <cstring>
 
 #include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/circuit_frame.h"
 #include "gateway/forward/src/fixup.h"
 #include "gateway/forward/src/stages.h"
-#include "platform/wire/vlan.h"
 
 namespace simplon::forward {
 namespace {
@@ -53,12 +53,8 @@ void hand_to_kernel(Burst& burst, unsigned number, Transit& packet, const Attach
 void accept(Burst& burst, unsigned number, Transit& packet) noexcept {
   wire::VlanTags tags;
   if (!wire::parse_vlan_tags(packet.bytes(), tags)) return burst.drop(number, Drop::kVlanTruncated);
-  // Behind a priority tag (VLAN 0) stands no circuit: such a frame is of the uplink's own VLAN (IEEE 802.1Q clause 6.9).
-  if (tags.bytes > sizeof(wire::VlanTag) && tags.outer == 0) return burst.drop(number, Drop::kVlanUnknown);
-  const std::uint32_t* slot = burst.tables.circuits.find(CircuitKey::of(packet.port, tags.outer, tags.vlan));
-  const Attachment* circuit =
-      slot == nullptr ? nullptr : burst.tables.attachments[*slot].object.load(std::memory_order_acquire);
-  if (circuit == nullptr || circuit->kind != AttachmentKind::kCircuit) return burst.drop(number, Drop::kVlanUnknown);
+  const Attachment* circuit = circuit_with(burst.tables, packet.port, tags);
+  if (circuit == nullptr) return burst.drop(number, Drop::kVlanUnknown);
 
   // From here on the frame is this circuit's, and so is its drop.
   packet.ingress = circuit->slot;

@@ -11,8 +11,8 @@
 namespace simplon::forward {
 namespace {
 
-/// Chosen by us: connections that may end between two bursts.
-constexpr unsigned kEndAtOnce = 512;
+/// Chosen by us: connections that are looked at between two bursts, whether they end or not. Each is a cache miss or several.
+constexpr unsigned kLooksAtOnce = 512;
 
 }  // namespace
 
@@ -31,12 +31,13 @@ FlowKey Connection::inside() const noexcept {
   return {out.source, back.source, out.context, (out.ports & 0xffffU) | (back.ports << 16)};
 }
 
-ConnectionTable::ConnectionTable(std::size_t capacity, NatShare share)
-    : entries_(capacity + 1),
+ConnectionTable::ConnectionTable(std::size_t capacity, NatShare share, HashSeed seed)
+    : seed_(seed),
+      entries_(capacity + 1),
       buckets_(std::bit_ceil(capacity * 2)),
       owned_(kMaxAttachments),
       wheel_(kWheel),
-      nat_(capacity + 1, share) {}
+      nat_(capacity + 1, share, seed) {}
 
 std::uint32_t ConnectionTable::lifetime(std::uint8_t protocol, ConnectionState state) noexcept {
   switch (protocol) {
@@ -52,8 +53,8 @@ std::uint32_t ConnectionTable::lifetime(std::uint8_t protocol, ConnectionState s
   }
 }
 
-ConnectionTable::Found ConnectionTable::find(const FlowKey& key, std::uint64_t hash) const noexcept {
-  for (std::uint32_t link = buckets_[hash & (buckets_.size() - 1)]; link != 0;) {
+ConnectionTable::Found ConnectionTable::find(const FlowKey& key) const noexcept {
+  for (std::uint32_t link = head_of(key); link != 0;) {
     const Connection& entry = entries_[link / 2];
     const unsigned direction = link % 2;
     if (entry.keys[direction].load() == key) return {link / 2, direction};
@@ -64,14 +65,14 @@ ConnectionTable::Found ConnectionTable::find(const FlowKey& key, std::uint64_t h
 
 void ConnectionTable::chain(std::uint32_t index, unsigned direction) noexcept {
   Connection& entry = entries_[index];
-  std::uint32_t& head = buckets_[entry.keys[direction].load().hash() & (buckets_.size() - 1)];
+  std::uint32_t& head = head_of(entry.keys[direction].load());
   entry.chain[direction] = head;
   head = index * 2 + direction;
 }
 
 void ConnectionTable::unchain(std::uint32_t index, unsigned direction) noexcept {
   const std::uint32_t wanted = index * 2 + direction;
-  std::uint32_t* link = &buckets_[entries_[index].keys[direction].load().hash() & (buckets_.size() - 1)];
+  std::uint32_t* link = &head_of(entries_[index].keys[direction].load());
   while (*link != wanted) link = &entries_[*link / 2].chain[*link % 2];
   *link = entries_[index].chain[direction];
 }
@@ -192,17 +193,17 @@ void ConnectionTable::expire(std::uint32_t now) noexcept {
     return;
   }
   if (now - wheel_time_ > kWheel) wheel_time_ = now - kWheel;
-  unsigned ended = 0;
+  unsigned looks = 0;
   for (; wheel_time_ < now; ++wheel_time_) {
     std::uint32_t index = wheel_[wheel_time_ % kWheel];
     while (index != 0) {
+      if (looks++ == kLooksAtOnce) return;  // it goes on at this second with the next burst
       const std::uint32_t later = entries_[index].later;
       const std::uint32_t due = due_of(entries_[index]);
       if (due >= now) {
         take_off_wheel(index);
         put_on_wheel(index, due);
       } else {
-        if (ended++ == kEndAtOnce) return;
         remove(index);
       }
       index = later;

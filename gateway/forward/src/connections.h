@@ -89,14 +89,14 @@ struct alignas(64) Connection {
 class ConnectionTable {
  public:
   static constexpr std::size_t kDefaultCapacity = std::size_t{1} << 18;
-  explicit ConnectionTable(std::size_t capacity = kDefaultCapacity, NatShare share = {});
+  explicit ConnectionTable(std::size_t capacity = kDefaultCapacity, NatShare share = {}, HashSeed seed = {});
 
   struct Found {
     std::uint32_t index = 0;  ///< 0: none.
     unsigned direction = 0;
   };
-  [[nodiscard]] Found find(const FlowKey& key, std::uint64_t hash) const noexcept;
-  void prefetch(std::uint64_t hash) const noexcept { __builtin_prefetch(&buckets_[hash & (buckets_.size() - 1)]); }
+  [[nodiscard]] Found find(const FlowKey& key) const noexcept;
+  void prefetch(const FlowKey& key) const noexcept { __builtin_prefetch(&head_of(key)); }
   [[nodiscard]] Connection& operator[](std::uint32_t index) const noexcept { return entries_[index]; }
 
   struct Beginning {
@@ -112,15 +112,21 @@ class ConnectionTable {
   void remove(std::uint32_t index) noexcept;
   /// A packet of it goes on.
   void note(std::uint32_t index, unsigned direction, std::size_t bytes, std::uint8_t tcp_flags, std::uint32_t now) noexcept;
-  /// Removes those whose time is over, but not too many at once.
+  /// Removes those whose time is over, as far as it comes: it looks at so many at once and goes on with the next call.
   void expire(std::uint32_t now) noexcept;
   [[nodiscard]] std::uint32_t of_owner(std::uint32_t slot) const noexcept { return owned_[slot]; }
+  /// It may have four times as many as there are free entries: so the last ones are for whoever has few, however many others want
+  /// all they can get, and limits need not be counted against the capacity.
+  [[nodiscard]] bool has_share_left(std::uint32_t slot) const noexcept {
+    constexpr std::size_t kTimes = 4;
+    return of_owner(slot) <= (capacity() - size()) * kTimes;
+  }
   [[nodiscard]] NatPorts& nat() noexcept { return nat_; }
   [[nodiscard]] std::size_t capacity() const noexcept { return entries_.size() - 1; }
 
   /// The same for both directions of an untranslated connection.
   [[nodiscard]] static std::uint64_t shard_hash(const FlowKey& key) noexcept {
-    return key.hash() + key.reversed().hash();
+    return key.public_hash() + key.reversed().public_hash();
   }
 
   // Any thread.
@@ -150,6 +156,9 @@ class ConnectionTable {
   static_assert(kTcpOpenSeconds < kWheel);
 
   [[nodiscard]] bool take_copy(std::uint32_t index, Copy& copy) const noexcept;
+  [[nodiscard]] std::uint32_t& head_of(const FlowKey& key) const noexcept {
+    return buckets_[key.hash(seed_) & (buckets_.size() - 1)];
+  }
   void chain(std::uint32_t index, unsigned direction) noexcept;
   void unchain(std::uint32_t index, unsigned direction) noexcept;
   void put_on_wheel(std::uint32_t index, std::uint32_t due) noexcept;
@@ -157,6 +166,7 @@ class ConnectionTable {
   void change_state(Connection& connection, std::uint32_t index, ConnectionState state) noexcept;
   [[nodiscard]] static std::uint32_t due_of(const Connection& connection) noexcept;
 
+  HashSeed seed_;
   StableArray<Connection> entries_;
   /// Heads of chains of links: index * 2 + direction, 0 is none.
   StableArray<std::uint32_t> buckets_;

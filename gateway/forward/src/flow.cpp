@@ -98,6 +98,11 @@ Flow describe_flow(std::span<const std::uint8_t> bytes, const InnerPacket& inner
     flow.kind = FlowKind::kLaterFragment;
     return flow;
   }
+  if (inner.protocol == wire::kProtocolNone && inner.family == 6 &&
+      !wire::find_upper_layer(bytes.first(inner.length)).whole) {
+    flow.kind = FlowKind::kCutChain;  // RFC 7112 section 5
+    return flow;
+  }
   const std::span<const std::uint8_t> transport = bytes.subspan(inner.l4_offset);
   flow.kind = FlowKind::kTruncated;
   if (inner.protocol == wire::kProtocolTcp) {

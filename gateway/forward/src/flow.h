@@ -4,10 +4,16 @@
 #include <bit>
 #include <cstdint>
 
+#include "gateway/forward/hash_seed.h"
 #include "gateway/forward/src/address_key.h"
 #include "gateway/forward/src/inner_packet.h"
 
 namespace simplon::forward {
+
+/// As the other `mix`, but nobody who chooses `a` and `b` can choose the result.
+[[nodiscard]] inline std::uint64_t mix(const HashSeed& seed, std::uint64_t a, std::uint64_t b) noexcept {
+  return mix(a ^ seed.first, b ^ seed.second);
+}
 
 /// What the packets of a connection in one direction have in common.
 ///
@@ -32,9 +38,13 @@ struct FlowKey {
     return byteswap(static_cast<std::uint16_t>(ports >> 16));
   }
   [[nodiscard]] FlowKey reversed() const noexcept { return {destination, source, context, std::rotl(ports, 16)}; }
-  [[nodiscard]] std::uint64_t hash() const noexcept {
-    return mix(mix(source.low ^ context, source.high ^ ports), mix(destination.low, destination.high));
+  /// Of what is chosen freely, nothing meets anything else before it was mixed with the seed: a host has 64 bits of an IPv6
+  /// address to make up for other ports.
+  [[nodiscard]] std::uint64_t hash(const HashSeed& seed) const noexcept {
+    return mix(mix(seed, source.low, source.high) ^ context, mix(seed, destination.low, destination.high) ^ ports);
   }
+  /// The same in every process, for what has to be: which worker has it (shard.h).
+  [[nodiscard]] std::uint64_t public_hash() const noexcept { return hash(HashSeed{}); }
   friend bool operator==(const FlowKey&, const FlowKey&) noexcept = default;
 };
 
@@ -49,6 +59,7 @@ enum class FlowKind : std::uint8_t {
   kLaterFragment,  ///< Without ports: it goes the way of the first one.
   kUntracked,      ///< ICMP that is neither query, reply nor readable error.
   kTruncated,      ///< Its transport header is not whole.
+  kCutChain,       ///< IPv6 that ends before its headers do: what is behind them comes later, or never.
 };
 
 struct Flow {

@@ -58,7 +58,7 @@ using Action = RouteValue::Action;
     way.key = piece;
     way.until = now + FragmentWays::kSeconds;
     way.worker = static_cast<std::uint16_t>(worker);
-    burst.fragments.remember(way);
+    burst.fragments.remember(way, now);
   }
   return worker;
 }

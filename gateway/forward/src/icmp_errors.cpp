@@ -156,7 +156,7 @@ void answer(Burst& burst, unsigned number, Transit& packet) noexcept {
     return burst.pool.release(packet.data);
   }
   if (packet.translated) rewrite(packet, burst.originals[number]);  // RFC 5508 section 4.2: its sender knows no other
-  if (!burst.icmp.take(burst.now_ns)) {
+  if (!burst.icmp.take(packet.ingress, burst.now_ns)) {
     burst.counters.icmp_suppressed.add();
     return burst.pool.release(packet.data);
   }

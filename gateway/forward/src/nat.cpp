@@ -58,6 +58,11 @@ void rewrite_transport(std::uint8_t* transport, std::size_t bytes, std::uint8_t 
       auto* tcp = reinterpret_cast<wire::TcpHeader*>(transport);
       tcp->checksum = change.apply(tcp->checksum);
     }
+  } else if (protocol == wire::kProtocolDccp || protocol == wire::kProtocolUdpLite) {
+    // RFC 4340 section 5.1 and RFC 3828 section 3.1: both have it where UDP does, and ports that nobody translates.
+    auto* checksum = reinterpret_cast<Be16*>(transport + offsetof(wire::UdpHeader, checksum));
+    *checksum = change.apply(*checksum);
+    if (protocol == wire::kProtocolUdpLite && wire::raw(*checksum) == 0) *checksum = std::uint16_t{0xffff};
   } else if (protocol == wire::kProtocolIcmp &&
              (transport[0] == wire::kIcmpEcho || transport[0] == wire::kIcmpEchoReply)) {
     Change only_id;  // ICMP has no pseudo header
@@ -126,6 +131,7 @@ bool rewrite_error(Transit& packet, const Ipv4Ends& to, const Ipv4Ends& quoted) 
   packet.inner.destination.low = to.destination;
   const std::span<std::uint8_t> inside = message.subspan(sizeof(wire::IcmpHeader));
   auto* ip = reinterpret_cast<wire::Ipv4Header*>(inside.data());
+  if (!wire::ipv4_checksum_ok(*ip)) return false;  // RFC 5508 REQ-3 (a)
   const Change addresses = rewrite_addresses(*ip, quoted.source, quoted.destination);
   const std::span<std::uint8_t> transport = inside.subspan(ip->header_bytes());
   rewrite_transport(transport.data(), transport.size(), ip->protocol, addresses, quoted.ports);

@@ -81,6 +81,9 @@ struct NatRules {
   std::vector<Netmap> netmaps;
   /// What nobody but a translation leads to: pools and published addresses.
   std::vector<Net> outside;
+  /// Published ports. With several workers answers to them would look like requests for the service, and be handed over to whoever
+  /// has those.
+  ReservedPorts reserved;
 
   /// Of connections that leave through `slot`; nullptr: they are not translated.
   [[nodiscard]] const Source* source(std::uint32_t slot, std::uint32_t address) const noexcept;

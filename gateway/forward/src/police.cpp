@@ -159,7 +159,7 @@ template <class Map>
   passage.inside = flow.key;
   passage.sender = passage.packet.inner.source;
   if (flow.kind != FlowKind::kTracked && flow.kind != FlowKind::kIcmpError) return true;
-  passage.found = passage.connections.find(flow.key, flow.key.hash());
+  passage.found = passage.connections.find(flow.key);
   if (passage.found.index != 0) {
     const Connection& connection = passage.connections[passage.found.index];
     const unsigned direction = passage.found.direction;
@@ -303,27 +303,6 @@ struct Verdict {
   return count;
 }
 
-/// A mapping whose outer port is not that of a published service: answers to it would look like requests for the service, and
-/// be handed over to whoever has those. Such ports are kept out of use, each when it is met first. 0: there is none.
-[[nodiscard]] std::uint32_t take_mapping(const Passage& passage, std::uint32_t owner, const NatPorts::Pool& pool) noexcept {
-  constexpr int kMostTries = 8;
-  NatPorts& nat = passage.connections.nat();
-  const FlowKey& key = passage.flow.key;
-  for (int tries = 0; tries < kMostTries; ++tries) {
-    const std::uint32_t taken = nat.take(key, owner, pool);
-    if (taken == 0 || passage.burst.crew == nullptr) return taken;
-    const NatPorts::Mapping mapping = nat[taken];
-    FlowKey outside = key;
-    outside.destination = {mapping.outside, 0};
-    outside.ports = std::uint32_t{byteswap(mapping.outside_port)} << 16;
-    if (passage.policy.nat.destination(outside) == nullptr) return taken;
-    nat.release(taken);
-    const FlowKey nobody{{}, {}, key.context, byteswap(mapping.outside_port)};
-    if (mapping.references > 1 || nat.adopt(nobody, owner, mapping.outside, mapping.outside_port) == 0) return 0;
-  }
-  return 0;
-}
-
 /// 7. False: it was dropped.
 [[nodiscard]] bool begin_connection(Passage& passage, const std::array<Verdict, 2>& verdicts) noexcept {
   const NatRules& nat = passage.policy.nat;
@@ -347,8 +326,9 @@ struct Verdict {
   const std::uint32_t owner =
       !is_vpc(passage.burst, packet.ingress) && is_vpc(passage.burst, passage.egress) ? passage.egress : packet.ingress;
   const AttachmentPolicy* limits = passage.policy_of(owner);
+  const std::uint32_t most = limits == nullptr ? kDefaultMaxConnections : limits->max_connections;
   ConnectionTable& table = passage.connections;
-  if (limits != nullptr && connections_of(passage, owner) >= limits->max_connections) {
+  if (connections_of(passage, owner) >= most || !table.has_share_left(owner)) {
     passage.drop(Drop::kConnectionLimit);
     return false;
   }
@@ -360,7 +340,7 @@ struct Verdict {
       passage.drop(Drop::kNatProtocol);
       return false;
     }
-    beginning.mapping = take_mapping(passage, owner, rule->pool);
+    beginning.mapping = table.nat().take(passage.flow.key, owner, rule->pool, &nat.reserved);
     if (beginning.mapping == 0) {
       passage.drop(Drop::kNatExhausted);
       return false;
@@ -372,7 +352,7 @@ struct Verdict {
   }
   beginning.keys[1] = out.reversed();
   // Another connection whose answers look the same: for the one who answers it is the same one, begun anew.
-  if (const auto same = table.find(beginning.keys[1], beginning.keys[1].hash()); same.index != 0) table.remove(same.index);
+  if (const auto same = table.find(beginning.keys[1]); same.index != 0) table.remove(same.index);
   beginning.sides = {packet.ingress, passage.egress};
   beginning.revisions = {verdicts[0].revision, verdicts[1].revision};
   beginning.covered = static_cast<std::uint8_t>((verdicts[0].stateful ? 1U : 0U) | (verdicts[1].stateful ? 2U : 0U));
@@ -401,7 +381,7 @@ void remember_way(Passage& passage, FragmentWays::Key key) noexcept {
   if (way.translated) {
     way.to = Ipv4Ends::of(FlowKey{passage.packet.inner.source, passage.packet.inner.destination, 0, 0});
   }
-  passage.burst.fragments.remember(way);
+  passage.burst.fragments.remember(way, passage.now());
 }
 
 [[nodiscard]] bool asks_for_ports(const Passage& passage, const AttachmentPolicy* ingress,
@@ -445,6 +425,7 @@ void pass(Passage& passage) noexcept {
   const FragmentWays::Key came_as = datagram_of(packet, passage.policy.domain);
   const AttachmentPolicy* ingress = passage.policy_of(packet.ingress);
   if (passage.flow.kind == FlowKind::kTruncated) return passage.drop(Drop::kTransportTruncated);
+  if (passage.flow.kind == FlowKind::kCutChain) return passage.drop(Drop::kIpv6HeaderChain);
   if (passage.flow.kind == FlowKind::kLaterFragment) return later_fragment(passage, came_as, ingress);
   if (!map_in(passage)) return;
   if (!reverse_path_ok(passage, ingress)) return passage.drop(Drop::kReversePath);
@@ -484,10 +465,13 @@ void police(Burst& burst) noexcept {
   for (unsigned i = 0; i < burst.policed.size(); ++i) {
     const Transit& packet = burst.packets[burst.policed[i]];
     const DomainPolicy* policy = packet.attachment->domain->policy.load(std::memory_order_acquire);
-    if (policy == nullptr) continue;
     Flow& flow = burst.flows[burst.policed[i]];
+    if (policy == nullptr) {
+      flow = {};  // of domain 0, which is none: not described
+      continue;
+    }
     flow = describe_flow(packet.bytes(), packet.inner, policy->domain);
-    connections.prefetch(flow.key.hash());
+    connections.prefetch(flow.key);
   }
   for (unsigned i = 0; i < burst.policed.size(); ++i) {
     const unsigned number = burst.policed[i];
@@ -499,7 +483,7 @@ void police(Burst& burst) noexcept {
       continue;
     }
     Passage passage{burst, connections, *policy, domain, number, packet, burst.flows[number], {}, {}};
-    if (policy->domain != burst.flows[number].key.domain()) describe(passage);  // it came since then
+    if (policy->domain != burst.flows[number].key.domain()) describe(passage);  // it came, or came back, since then
     pass(passage);
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/forward/src/reassembly.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "gateway/forward/src/burst.h"
@@ -32,34 +33,58 @@ unsigned ecn_of(const OuterFragment& fragment) noexcept {
   return fragment.family == 4 ? fragment.header[1] & 3U : (fragment.header[1] >> 4) & 3U;
 }
 
-/// Is it the start of ESP, or of ESP in UDP, for an SA that is ours or expected?
-bool opens_esp(const Burst& burst, const OuterFragment& fragment) noexcept {
-  std::span<const std::uint8_t> data = fragment.data();
-  if (fragment.protocol == wire::kProtocolUdp) {
-    if (data.size() < sizeof(wire::UdpHeader)) return false;
-    const auto* udp = reinterpret_cast<const wire::UdpHeader*>(data.data());
-    if (udp->destination_port.host() != wire::kPortEspInUdp) return false;
-    data = data.subspan(sizeof *udp);
-  } else if (fragment.protocol != wire::kProtocolEsp) {
-    return false;
-  }
-  if (data.size() < sizeof(wire::EspHeader)) return false;
-  return burst.tables.inbound.find(reinterpret_cast<const wire::EspHeader*>(data.data())->spi.host()) != nullptr;
+WireAddress source_of(const OuterFragment& fragment) noexcept {
+  const std::uint8_t* source = addresses(fragment).data();
+  return fragment.family == 4 ? WireAddress::v4(source) : WireAddress::v6(source);
 }
 
 }  // namespace
+
+/// kNone: it is not the start of ESP, or of ESP in UDP, for an SA that is ours or expected.
+Reassembly::Owner Reassembly::owner_of(const Burst& burst, const OuterFragment& fragment) noexcept {
+  std::span<const std::uint8_t> data = fragment.data();
+  const bool encap = fragment.protocol == wire::kProtocolUdp;
+  if (encap) {
+    if (data.size() < sizeof(wire::UdpHeader)) return Owner::kNone;
+    const auto* udp = reinterpret_cast<const wire::UdpHeader*>(data.data());
+    if (udp->destination_port.host() != wire::kPortEspInUdp) return Owner::kNone;
+    data = data.subspan(sizeof *udp);
+  } else if (fragment.protocol != wire::kProtocolEsp) {
+    return Owner::kNone;
+  }
+  if (data.size() < sizeof(wire::EspHeader)) return Owner::kNone;
+  const std::uint32_t spi = reinterpret_cast<const wire::EspHeader*>(data.data())->spi.host();
+  const Sa* const* known = burst.tables.inbound.find(spi);
+  if (known == nullptr) return Owner::kNone;
+  const CompiledSaPath* path = *known == nullptr ? nullptr : (*known)->compiled();
+  const bool from_peer = path != nullptr && path->source == source_of(fragment);
+  if (path != nullptr && (path->encap != encap || (!encap && !from_peer))) return Owner::kNone;
+  return static_cast<Owner>((std::uint64_t{from_peer} << 32) | spi);
+}
+
+unsigned Reassembly::place_to_give_up(Owner owner) const noexcept {
+  std::array<std::int64_t, kCapacity> has{};
+  for (unsigned i = 0; i < kCapacity; ++i) has[i] = std::count(owners_.begin(), owners_.end(), owners_[i]);
+  const std::int64_t own = std::count(owners_.begin(), owners_.end(), owner);
+  const std::int64_t most = *std::max_element(has.begin(), has.end());
+  unsigned at = 0;
+  while (most > own ? has[at] != most : owners_[at] != owner) ++at;
+  return at;
+}
 
 bool Reassembly::take(Burst& burst, unsigned number, const OuterFragment& fragment) noexcept {
   Transit& packet = burst.packets[number];
   unsigned at = find(fragment);
   const bool opens = at == count_;
   if (opens) {
-    if (fragment.offset != 0 || !opens_esp(burst, fragment)) {
+    const Owner owner = fragment.offset == 0 ? owner_of(burst, fragment) : Owner::kNone;
+    if (owner == Owner::kNone) {
       burst.drop(number, Drop::kOuterFragment);
       return false;
     }
-    if (count_ == kCapacity) give_up(burst, 0);
+    if (count_ == kCapacity) give_up(burst, place_to_give_up(owner));
     at = count_++;
+    owners_[at] = owner;
     places_[at].begin(fragment, burst.now_ns);
   }
 
@@ -149,7 +174,10 @@ void Reassembly::give_up(Burst& burst, unsigned place) noexcept {
 
 void Reassembly::remove(unsigned place) noexcept {
   --count_;
-  for (unsigned i = place; i < count_; ++i) places_[i] = places_[i + 1];
+  for (unsigned i = place; i < count_; ++i) {
+    places_[i] = places_[i + 1];
+    owners_[i] = owners_[i + 1];
+  }
 }
 
 }  // namespace simplon::forward

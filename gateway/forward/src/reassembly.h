@@ -33,7 +33,10 @@ struct OuterFragment {
 
 /// Puts outer ESP packets together again (RFC 4303 section 3.4.1) that came in fragments.
 ///
-/// Only a first part that names the SPI of an SA of ours opens a place here: who does not know one holds no memory. The others
+/// Only a first part that names the SPI of an SA of ours opens a place here, without UDP only if it comes from the SA's peer: who
+/// does not know one holds no memory. With UDP the peer may have another address by now (RFC 3948); what comes from elsewhere
+/// counts as that of another peer. When all places are taken, the oldest of who has most of them is given up, or the new one's own
+/// oldest, if it has as many: so whoever floods the gateway with first parts ends his own. The others
 /// come in any order after it and are copied behind it, into its frame; that bounds a whole packet to what that frame, or slot, holds.
 /// Parts that overlap, or do not agree, end the packet (RFC 5722), and so does a part that is missing for kPatience.
 /// A packet that does not become whole counts as outer_fragment, once for each part; parts of one that does, but for one, as
@@ -55,6 +58,11 @@ class Reassembly {
  private:
   /// A data unit of fragmentation: 8 bytes.
   static constexpr std::size_t kUnits = kSlotBytes / 8;
+
+  /// An SPI, and whether the part came from where the SA's peer is known to be.
+  enum class Owner : std::uint64_t { kNone = 0 };
+  [[nodiscard]] static Owner owner_of(const Burst& burst, const OuterFragment& fragment) noexcept;
+  [[nodiscard]] unsigned place_to_give_up(Owner owner) const noexcept;
 
   struct Place {
     OuterFragment first;
@@ -83,7 +91,10 @@ class Reassembly {
   void remove(unsigned place) noexcept;
 
   unsigned count_ = 0;
+  /// The oldest come first.
   std::array<Place, kCapacity> places_;
+  /// Whose they are.
+  std::array<Owner, kCapacity> owners_{};
 };
 
 }  // namespace simplon::forward

@@ -26,7 +26,7 @@ namespace simplon::forward {
 }
 
 [[nodiscard]] inline std::uint64_t end_hash(const FlowKey& key, bool destination) noexcept {
-  return end_of(key, destination).hash();
+  return end_of(key, destination).public_hash();
 }
 
 /// `key`: as the packet arrives, with the domain's addresses (behind the netmap of the attachment it came from). `ingress`:

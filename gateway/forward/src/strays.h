@@ -18,7 +18,8 @@ struct NatRules;
 }
 
 struct FlowKeyHash {
-  [[nodiscard]] std::uint64_t operator()(const FlowKey& key) const noexcept { return key.hash(); }
+  HashSeed seed;
+  [[nodiscard]] std::uint64_t operator()(const FlowKey& key) const noexcept { return key.hash(seed); }
 };
 
 /// Connections that are with another worker than `worker_of` says: the rules that they began under, or the number of workers,

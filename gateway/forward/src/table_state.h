@@ -269,10 +269,12 @@ class RouteValue {
 class Crew;
 
 struct TableState {
-  explicit TableState(unsigned worker_count);
+  TableState(unsigned worker_count, HashSeed hash_seed);
   ~TableState();
 
   unsigned workers;
+  /// Of whatever tenants choose the keys of.
+  HashSeed seed;
   Quiescence quiescence;
   StableArray<AttachmentSlot> attachments;
   /// Another number for each attachment that has had the slot, for whoever keeps slots beyond a burst.

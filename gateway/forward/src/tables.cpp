@@ -79,8 +79,9 @@ CompiledSaPath compile(const SaPath& path, std::uint32_t adjacency) {
 
 }  // namespace
 
-TableState::TableState(unsigned worker_count)
+TableState::TableState(unsigned worker_count, HashSeed hash_seed)
     : workers(worker_count),
+      seed(hash_seed),
       quiescence(worker_count),
       attachments(kMaxAttachments),
       uses(kMaxAttachments),
@@ -95,19 +96,19 @@ TableState::TableState(unsigned worker_count)
       circuits(quiescence),
       neighbors(quiescence),
       inbound(quiescence),
-      strays(quiescence),
+      strays(quiescence, 64, FlowKeyHash{hash_seed}),
       asked(std::make_unique<AskedNeighbors[]>(worker_count)) {
   attachments.want_huge_pages();
   for (unsigned i = 0; i < worker_count; ++i) {
-    connections.push_back(std::make_unique<ConnectionTable>(ConnectionTable::kDefaultCapacity, NatShare{i, worker_count}));
+    connections.push_back(std::make_unique<ConnectionTable>(ConnectionTable::kDefaultCapacity, NatShare{i, worker_count}, seed));
   }
   if (worker_count > 1) crew = std::make_unique<Crew>(worker_count);
 }
 
 TableState::~TableState() = default;
 
-Tables::Tables(unsigned workers)
-    : state_(std::make_unique<TableState>(workers)), writer_(std::make_unique<Writer>(*state_)) {
+Tables::Tables(unsigned workers, HashSeed seed)
+    : state_(std::make_unique<TableState>(workers, seed)), writer_(std::make_unique<Writer>(*state_)) {
   writer_->inputs.resize(workers);
   writer_->rebuild_inputs();
 }

@@ -148,6 +148,9 @@ NatRules Tables::Writer::compile_nat(NatRecord& record) {
       rules.destinations.push_back({net_of(rule.outside).network, net_of(rule.inside).network, byteswap(rule.outside_port),
                                     byteswap(rule.inside_port), rule.protocol.value_or(0), hits[i]});
       rules.outside.push_back(net_of(rule.outside));
+      if (state.workers > 1) {
+        rules.reserved.add(net_of(rule.outside).network, rule.protocol.value_or(0), rule.outside_port);
+      }
     } else {
       rules.netmaps.push_back(
           {slot, rule.kind == NatKind::kNetmapRemote, net_of(rule.inside), net_of(rule.outside), hits[i]});

@@ -26,10 +26,7 @@ void note_of_domain(TableState& state, DomainId id, const NatRules& nat) {
 
 /// Whatever no connection needs any more.
 void sweep(TableState& state) {
-  struct Hash {
-    std::size_t operator()(const FlowKey& key) const noexcept { return key.hash(); }
-  };
-  std::unordered_set<FlowKey, Hash> alive;
+  std::unordered_set<FlowKey, FlowKeyHash> alive(0, FlowKeyHash{state.seed});
   for (const auto& table : state.connections) {
     table->for_each([&](const ConnectionTable::Copy& copy) {
       alive.insert({copy.keys[0], copy.keys[1], end_of(copy.keys[0], false)});

@@ -7,6 +7,7 @@
 //     counters of attachments, ports    a share nobody reads (described_share)
 //     SAs: key, numbers, window         replaced by a stand-in (Sa::stand_in) as soon as a stage has found one; the stand-in's key
 //                                       is made of zeros, and the packet of the "peer" is sealed with the same
+//     connections                       a table of the burst's own, with a copy of the one that the packet belongs to
 //     sending                           transmit is not called; only whether the port is there is looked at
 //
 // The thread is the tables' writer, so nothing it meets is freed before it is done.
@@ -95,7 +96,7 @@ class Bench final : public Watch {
  public:
   Bench(const Tables& tables, FramePool& pool, std::uint64_t now_ns)
       : tables_(tables),
-        burst_(std::make_unique<Burst>(tables.state(), pool, counters_, described_share(tables.workers()), IcmpLimiter(1, 1))),
+        burst_(std::make_unique<Burst>(tables.state(), pool, counters_, described_share(tables.workers()), IcmpLimits{{1, 1}, {1, 1}})),
         recorder_(std::make_unique<Recorder>()) {
     burst_->begin();
     burst_->now_ns = now_ns;
@@ -118,10 +119,21 @@ class Bench final : public Watch {
     depart(burst_->to_uplink, PortKind::kUplink);
     depart(burst_->to_host, PortKind::kHost);
     watched.passed(Stage::kTransmit);
-    return explain(tables_, recorder_->sightings());
+    Trace trace = explain(tables_, recorder_->sightings());
+    for (TraceStep& step : trace.steps) {
+      if (step.stage == stage_info(Stage::kPolice).name && !connection_.empty()) {
+        step.facts.push_back({"connection", connection_, {}, {}, {}});
+      }
+    }
+    return trace;
   }
 
-  void entering(Burst& burst, Stage stage) noexcept override { recorder_->entering(burst, stage); }
+  void entering(Burst& burst, Stage stage) noexcept override {
+    if (stage == Stage::kPolice) {
+      for (const unsigned number : burst.policed) copy_connection(burst, burst.packets[number]);
+    }
+    recorder_->entering(burst, stage);
+  }
   void passed(Burst& burst, Stage stage) noexcept override {
     recorder_->passed(burst, stage);
     if (stage == Stage::kEspLookup) replace_sas(burst, burst.esp_in);
@@ -150,6 +162,49 @@ class Bench final : public Watch {
       if (packet.sa != nullptr) packet.sa = stand_in(*packet.sa);
     }
   }
+  /// Of whichever worker has it, as it is at this moment.
+  void copy_connection(const Burst& burst, const Transit& packet) noexcept {
+    const DomainPolicy* policy = packet.attachment->domain->policy.load(std::memory_order_acquire);
+    if (policy == nullptr || !policy->tracks) return;
+    const Flow flow = describe_flow(packet.bytes(), packet.inner, policy->domain);
+    if (flow.kind != FlowKind::kTracked && flow.kind != FlowKind::kIcmpError) return;
+    FlowKey key = flow.key;
+    if (packet.inner.family == 4) {
+      const Ipv4Ends ends = policy->nat.mapped_in(packet.ingress, Ipv4Ends::of(key));
+      key.source.low = ends.source;
+      key.destination.low = ends.destination;
+    }
+    connection_ = "none yet";
+    bool found = false;
+    for (const auto& table : burst.tables.connections) {
+      table->for_each([&](const ConnectionTable::Copy& copy) {
+        found = copy.keys[0] == key || copy.keys[1] == key;
+        if (found) adopt(copy, key, static_cast<std::uint32_t>(burst.now_seconds));
+        return !found;
+      });
+      if (found) return;
+    }
+  }
+  void adopt(const ConnectionTable::Copy& copy, const FlowKey& key, std::uint32_t now) noexcept {
+    ConnectionTable::Beginning beginning;
+    beginning.keys = copy.keys;
+    beginning.sides = copy.sides;
+    beginning.covered = 3;  // by no list that is there now: its revision is 0, and the lists are asked anew
+    beginning.owner = copy.owner;
+    const std::uint32_t index = connections_.add(beginning, now);
+    if (index == 0) return;
+    connections_[index].state = copy.state;
+    const FlowKey& first = copy.keys[0];
+    const FlowKey out = copy.keys[1].reversed();
+    connection_ = end(first, false) + " -> " + end(first, true);
+    if (!(first == out)) connection_ += ", outside " + end(out, false) + " -> " + end(out, true);
+    connection_ += copy.keys[0] == key ? ", forth" : ", back";
+  }
+  [[nodiscard]] static std::string end(const FlowKey& key, bool destination) {
+    const std::uint16_t port = destination ? key.destination_port() : key.source_port();
+    return WireAddress::of(destination ? key.destination : key.source, key.family()).to_ip().to_string() +
+           (port == 0 ? "" : " " + std::to_string(port));
+  }
   /// What transmit looks at before it hands packets to their ports.
   void depart(const Burst::Queue& queue, PortKind kind) noexcept {
     for (const unsigned number : queue) {
@@ -160,10 +215,12 @@ class Bench final : public Watch {
 
   const Tables& tables_;
   WorkerCounters counters_;
-  /// Empty: a described packet is the first of its connection.
+  /// With nothing but what copy_connection finds: a described packet without it is the first of its connection.
   ConnectionTable connections_{kConnections};
   std::unique_ptr<Burst> burst_;
   std::unique_ptr<Recorder> recorder_;
+  /// In words; empty if nothing asked for one.
+  std::string connection_;
   std::vector<std::pair<const Sa*, std::shared_ptr<Sa>>> stand_ins_;
 };
 

@@ -21,13 +21,13 @@ namespace simplon::forward {
 /// until it is complete; then one store publishes it. A reader therefore looks into exactly one array, and never misses
 /// an element because it was on the move.
 ///
-/// `Hash` is a function object with well mixed 64-bit results. Threads: `find` and `prefetch_*` for readers, between two
+/// `Hash` is a function object with well mixed 64-bit results; with a seed, if somebody else chooses the keys. Threads: `find` and `prefetch_*` for readers, between two
 /// quiescent states; the rest for the writer.
 template <class Key, class Value, class Hash>
 class WaitFreeMap {
  public:
-  explicit WaitFreeMap(Quiescence& quiescence, std::size_t buckets = 64)
-      : quiescence_(quiescence), current_(new Array(buckets)) {}
+  explicit WaitFreeMap(Quiescence& quiescence, std::size_t buckets = 64, Hash hash = {})
+      : quiescence_(quiescence), hash_(hash), current_(new Array(buckets)) {}
   ~WaitFreeMap() {
     quiescence_.destroy_all();  // nodes among them, which the pool must outlive
     delete current_.load(std::memory_order_relaxed);
@@ -39,7 +39,7 @@ class WaitFreeMap {
   // Readers.
 
   /// nullptr, or a value that stays as it is until the reader's next quiescent state.
-  [[nodiscard]] const Value* find(const Key& key) const noexcept { return find(key, Hash{}(key)); }
+  [[nodiscard]] const Value* find(const Key& key) const noexcept { return find(key, hash_(key)); }
   [[nodiscard]] const Value* find(const Key& key, std::uint64_t hash) const noexcept {
     const Array* array = current_.load(std::memory_order_acquire);
     for (const Node* node = array->bucket(hash).load(std::memory_order_acquire); node != nullptr;
@@ -48,7 +48,7 @@ class WaitFreeMap {
     }
     return nullptr;
   }
-  [[nodiscard]] static std::uint64_t hash(const Key& key) noexcept { return Hash{}(key); }
+  [[nodiscard]] std::uint64_t hash(const Key& key) const noexcept { return hash_(key); }
   void prefetch_bucket(std::uint64_t hash) const noexcept {
     __builtin_prefetch(&current_.load(std::memory_order_acquire)->bucket(hash));
   }
@@ -62,7 +62,7 @@ class WaitFreeMap {
 
   /// True if the key is new.
   bool upsert(const Key& key, const Value& value) {
-    const std::uint64_t hash = Hash{}(key);
+    const std::uint64_t hash = hash_(key);
     Array* array = current_.load(std::memory_order_relaxed);
     const bool is_new = put(*array, hash, key, value);
     if (next_ != nullptr && array->index(hash) < copied_) put(*next_, hash, key, value);
@@ -76,7 +76,7 @@ class WaitFreeMap {
   }
   /// True if it was there.
   bool erase(const Key& key) {
-    const std::uint64_t hash = Hash{}(key);
+    const std::uint64_t hash = hash_(key);
     Array* array = current_.load(std::memory_order_relaxed);
     const bool was_there = take(*array, hash, key);
     if (next_ != nullptr && array->index(hash) < copied_) take(*next_, hash, key);
@@ -169,7 +169,7 @@ class WaitFreeMap {
     for (; buckets > 0 && copied_ < array->buckets(); --buckets, ++copied_) {
       for (const Node* node = array->at(copied_).load(std::memory_order_relaxed); node != nullptr;
            node = node->next.load(std::memory_order_relaxed)) {
-        std::atomic<Node*>& head = next_->bucket(Hash{}(node->key));
+        std::atomic<Node*>& head = next_->bucket(hash_(node->key));
         head.store(nodes_.make(node->key, node->value, head.load(std::memory_order_relaxed)),
                    std::memory_order_relaxed);
       }
@@ -185,6 +185,7 @@ class WaitFreeMap {
   }
 
   Quiescence& quiescence_;
+  [[no_unique_address]] Hash hash_;
   Pool nodes_;
   std::atomic<Array*> current_;
   Array* next_ = nullptr;

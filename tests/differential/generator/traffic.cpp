@@ -263,7 +263,7 @@ Bytes Traffic::transport(const World& world, IpFields& fields, View payload) {
                                              : random_.one_of<std::uint8_t>({128, 129, 128, 1, 2, 3, 127, 135, 137});
     return icmp(source, destination, type, 0, payload);
   }
-  fields.protocol = random_.one_of<std::uint8_t>({0, 4, 41, 44, 47, 50, 59, 132, 255});
+  fields.protocol = random_.one_of<std::uint8_t>({0, 4, 33, 41, 44, 47, 50, 59, 132, 136, 136, 255});
   return oracle::copy(payload);
 }
 

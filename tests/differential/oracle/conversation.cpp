@@ -7,7 +7,7 @@
 namespace simplon::oracle {
 namespace {
 
-constexpr std::uint8_t kTcp = 6, kUdp = 17, kIcmp = 1, kIcmp6 = 58;
+constexpr std::uint8_t kTcp = 6, kUdp = 17, kIcmp = 1, kIcmp6 = 58, kDccp = 33, kUdpLite = 136;
 
 bool is_echo(bool v4, std::uint8_t type) { return type == (v4 ? 8 : 128); }
 bool is_echo_reply(bool v4, std::uint8_t type) { return type == (v4 ? 0 : 129); }
@@ -95,6 +95,9 @@ void readdress_at(Bytes& bytes, std::size_t at, bool later_fragment, const Ends&
       all.apply(bytes, transport + 6);
       if (get16(bytes, transport + 6) == 0) put16(bytes, transport + 6, 0xffff);
     }
+  } else if (protocol == kDccp || protocol == kUdpLite) {
+    addresses.apply(bytes, transport + 6);
+    if (protocol == kUdpLite && get16(bytes, transport + 6) == 0) put16(bytes, transport + 6, 0xffff);
   } else if (protocol == kIcmp && (is_echo(true, bytes[transport]) || is_echo_reply(true, bytes[transport]))) {
     const std::uint16_t id = is_echo(true, bytes[transport]) ? to.source_port : to.destination_port;
     Difference one;  // there is no pseudo header
@@ -154,6 +157,7 @@ bool readdress_error(Bytes& packet, const IpPacket& ip, const IpAddress& source,
                      const Ends& quoted) {
   const View message = View(packet).subspan(ip.transport);
   if (ones_sum(message) != 0xffff) return false;
+  if (ones_sum(message.subspan(8, (message[8] & 15U) * std::size_t{4})) != 0xffff) return false;  // RFC 5508 REQ-3 (a)
   Ends own = quoted;  // its ports are not used: an error has none
   own.source = source;
   own.destination = destination;

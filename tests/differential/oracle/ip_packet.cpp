@@ -92,6 +92,7 @@ void walk_extension_headers(View bytes, IpPacket& packet) {
     if (size == 0 || size > left) {
       packet.flow.protocol = 59;
       packet.transport = packet.length;
+      packet.cut_chain = !packet.later_fragment;
       return;
     }
     next = bytes[at];

@@ -39,6 +39,8 @@ struct IpPacket {
   std::uint32_t fragment_id = 0;
   /// Does not begin with a transport header.
   bool later_fragment = false;
+  /// IPv6: it ends before its extension headers do, and is not a later fragment.
+  bool cut_chain = false;
 };
 
 struct ParsedIp {

@@ -218,6 +218,7 @@ void Oracle::police(Inside arrived, DomainId domain, Outcome& outcome) const {
   packet.sender = packet.ip.flow.source;
   const bool v4 = packet.ip.family == 4;
   Talk& talk = passage.talk = talk_of(packet.bytes, packet.ip, domain);
+  if (packet.ip.cut_chain) return drop(Drop::kIpv6HeaderChain);
   if (talk.sort == Sort::kTruncated) return drop(Drop::kTransportTruncated);
   if (packet.ip.fragment) {
     passage.datagram = {domain,
@@ -356,7 +357,8 @@ std::optional<Drop> Oracle::begin_connection(Passage& passage, const ListVerdict
   };
   const AttachmentId owner = !is_vpc(ingress) && is_vpc(egress) ? egress : ingress;
   const auto limits = world_.policies.find(owner);
-  if (limits != world_.policies.end() && state.owned_by(owner) >= limits->second.max_connections) {
+  const std::uint32_t most = limits == world_.policies.end() ? 65536 : limits->second.max_connections;
+  if (state.owned_by(owner) >= most) {
     return Drop::kConnectionLimit;
   }
   Connection connection;

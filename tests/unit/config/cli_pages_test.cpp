@@ -155,6 +155,7 @@ TEST(Pages, DropsAreSortedAndTheCountersAreChecked) {
   Page page = render_drops(reply, false, {});
   EXPECT_FALSE(page.degraded);
   EXPECT_THAT(page.text, StartsWith("22 packets dropped of 1,000 received and 2 originated"));
+  EXPECT_THAT(page.text, HasSubstr("7 ICMP errors not sent"));
   EXPECT_LT(page.text.find("endpoint_unknown"), page.text.find("esp_replay"));
   EXPECT_THAT(page.text, Not(HasSubstr("ttl_expired")));
   EXPECT_THAT(render_drops(reply, true, {}).text, HasSubstr("ttl_expired"));

@@ -137,5 +137,24 @@ TEST(Policy, EmptyRuleSetsNeedNoPolicy) {
             "destination: tcp 100.64.1.1/32 port 80 to 10.20.0.11/32 port 8080");
 }
 
+TEST(Nat, PoolsBeyondWhatCanBeInUseAreAWarning) {
+  const auto about = [](const GatewayConfig& config) {
+    const auto issues = validate(config, {.check_files = false});
+    return std::find_if(issues.begin(), issues.end(), [](const Issue& issue) {
+             return issue.severity == Severity::kWarning && issue.message().find("in use at a time") != std::string::npos;
+           }) != issues.end();
+  };
+  GatewayConfig config = full();
+  nat(config, 0).outside = prefix("100.96.0.0/20");
+  EXPECT_FALSE(about(config));
+  NatRuleConfig again = nat(config, 0);
+  again.name = "again";
+  again.outside = prefix("100.96.1.0/24");  // of the same addresses
+  config.domains[0].nat.push_back(again);
+  EXPECT_FALSE(about(config));
+  config.domains[0].nat.back().outside = prefix("100.97.0.0/32");
+  EXPECT_TRUE(about(config));
+}
+
 }  // namespace
 }  // namespace simplon::config

@@ -131,7 +131,7 @@ inline json connections() {
 
 inline json drops() {
   return json::parse(
-      R"({"accounting": {"received": 1000, "originated": 2, "sent": 900, "punted": 80, "dropped": 22}, "drops": [
+      R"({"accounting": {"received": 1000, "originated": 2, "sent": 900, "punted": 80, "dropped": 22, "icmp_suppressed": 7}, "drops": [
     {"name": "esp_replay", "reference": "RFC 4303 section 3.4.3", "sentence": "The sequence number was seen before or is left of the window.", "packets": 2},
     {"name": "endpoint_unknown", "reference": "", "sentence": "No endpoint of the VPC has this inner destination.", "packets": 20},
     {"name": "ttl_expired", "reference": "RFC 1812 section 5.3.1", "sentence": "The TTL reached zero; ICMP time exceeded was sent.", "packets": 0}]})");

@@ -45,6 +45,12 @@ TEST_F(PolicyCompilerTest, DisabledTunnelsAndUnusedListsAreLeftOut) {
   EXPECT_FALSE(tables.policies.contains(ipc::AttachmentRef::tunnel(ids_.tunnel("paris").value()))) << "disabled";
 }
 
+TEST_F(PolicyCompilerTest, APolicyThatSaysNothingIsNotSent) {
+  ASSERT_FALSE(config_.domains[0].nat.empty());
+  for (auto& vpc : config_.vpcs) vpc.policy = {};
+  for (const auto& [attachment, policy] : compile().policies) EXPECT_NE(attachment.kind, ipc::AttachmentKind::kVpc);
+}
+
 TEST_F(PolicyCompilerTest, WithoutPolicyThereIsNothing) {
   config_.acls.clear();
   for (auto& domain : config_.domains) domain.nat.clear();

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <random>
+#include <set>
 
 #include "platform/wire/ip_protocol.h"
 
@@ -25,15 +26,15 @@ TEST(Connections, BothDirectionsAreFound) {
   ConnectionTable table(8);
   const std::uint32_t index = table.add(beginning(key(1)), 100);
   ASSERT_NE(index, 0U);
-  EXPECT_EQ(table.find(key(1), key(1).hash()).direction, 0U);
-  EXPECT_EQ(table.find(key(1), key(1).hash()).index, index);
+  EXPECT_EQ(table.find(key(1)).direction, 0U);
+  EXPECT_EQ(table.find(key(1)).index, index);
   const FlowKey back = key(1).reversed();
-  EXPECT_EQ(table.find(back, back.hash()).direction, 1U);
-  EXPECT_EQ(table.find(key(2), key(2).hash()).index, 0U);
+  EXPECT_EQ(table.find(back).direction, 1U);
+  EXPECT_EQ(table.find(key(2)).index, 0U);
   EXPECT_EQ(ConnectionTable::shard_hash(key(1)), ConnectionTable::shard_hash(back));
   table.remove(index);
-  EXPECT_EQ(table.find(key(1), key(1).hash()).index, 0U);
-  EXPECT_EQ(table.find(back, back.hash()).index, 0U);
+  EXPECT_EQ(table.find(key(1)).index, 0U);
+  EXPECT_EQ(table.find(back).index, 0U);
 }
 
 TEST(Connections, FullIsFullAndNotMore) {
@@ -62,7 +63,7 @@ TEST(Connections, EndWhenTheyWereIdleForTheirLifetime) {
       at = at->second + kUdpOpeningSeconds < now ? last_seen.erase(at) : std::next(at);
     }
     const std::uint32_t n = 1 + below(50);
-    const auto found = table.find(key(n), key(n).hash());
+    const auto found = table.find(key(n));
     ASSERT_EQ(found.index != 0, last_seen.contains(n)) << step;
     ASSERT_EQ(table.size(), last_seen.size()) << step;
     if (found.index != 0) {
@@ -72,6 +73,74 @@ TEST(Connections, EndWhenTheyWereIdleForTheirLifetime) {
     }
     last_seen[n] = now;
   }
+}
+
+/// Keys that lie in one bucket of 4,096 for who has no seed.
+std::vector<FlowKey> colliding(std::size_t count) {
+  std::vector<FlowKey> keys;
+  for (std::uint32_t n = 1; keys.size() < count; ++n) {
+    if ((key(n).public_hash() & 4095) == 7) keys.push_back(key(n));
+  }
+  return keys;
+}
+
+TEST(FlowKey, WhoDoesNotKnowTheSeedAimsAtNothing) {
+  const auto buckets = [](const std::vector<FlowKey>& keys, HashSeed seed) {
+    std::set<std::uint64_t> used;
+    for (const FlowKey& one : keys) used.insert(one.hash(seed) & 4095);
+    return used.size();
+  };
+  const std::vector<FlowKey> aimed = colliding(200);
+  EXPECT_EQ(buckets(aimed, {}), 1U);
+  EXPECT_GT(buckets(aimed, {1, 2}), 180U);
+  EXPECT_GT(buckets(aimed, {0x9d35a1c4e27b86f0, 0x2b7e151628aed2a6}), 180U);
+  // A host makes up for other ports by its IPv6 address, and for another protocol by its network's.
+  std::vector<FlowKey> made_up;
+  for (std::uint32_t n = 0; n < 200; ++n) {
+    made_up.push_back({{0x20010db8 ^ (n & 7), 0x1234567800000000U ^ n}, {1, 2}, FlowKey::context_of(1, 6, static_cast<std::uint8_t>(n & 7)), n});
+  }
+  for (const HashSeed seed : {HashSeed{}, HashSeed{1, 2}}) EXPECT_GT(buckets(made_up, seed), 180U);
+  EXPECT_NE(HashSeed::random().first, HashSeed::random().first);
+}
+
+TEST(Connections, AreFoundUnderEachSeed) {
+  ConnectionTable table(512, {}, {1, 2});
+  const std::vector<FlowKey> keys = colliding(200);
+  std::vector<std::uint32_t> indexes;
+  for (const FlowKey& one : keys) indexes.push_back(table.add(beginning(one), 100));
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    EXPECT_EQ(table.find(keys[i]).index, indexes[i]);
+    EXPECT_EQ(table.find(keys[i].reversed()).direction, 1U);
+  }
+  for (const std::uint32_t index : indexes) table.remove(index);
+  EXPECT_EQ(table.find(keys[0]).index, 0U);
+  EXPECT_EQ(ConnectionTable::shard_hash(keys[0]), ConnectionTable::shard_hash(keys[0].reversed()));
+}
+
+TEST(Connections, TheLastEntriesAreForWhoHasFew) {
+  ConnectionTable table(1000);
+  std::uint32_t n = 0;
+  for (const std::uint32_t owner : {1U, 2U, 3U, 4U}) {
+    while (table.has_share_left(owner)) ASSERT_NE(table.add(beginning(key(++n), owner), 100), 0U);
+  }
+  EXPECT_GT(table.of_owner(1), 700U) << "alone it has most of them";
+  EXPECT_LT(table.size(), 1000U);
+  EXPECT_TRUE(table.has_share_left(5));
+}
+
+TEST(Connections, ALookIsALookAlsoIfNothingEnds) {
+  ConnectionTable table(5000);
+  ASSERT_NE(table.add(beginning(key(1)), 100), 0U);
+  for (std::uint32_t n = 2; n <= 3000; ++n) ASSERT_NE(table.add(beginning(key(n)), 100), 0U);
+  for (std::uint32_t n = 2; n <= 3000; ++n) table.note(table.find(key(n)).index, 0, 100, 0, 200);
+  const std::uint32_t over = 100 + kUdpOpeningSeconds + 2;
+  unsigned calls = 0;
+  for (; table.size() == 3000; ++calls) table.expire(over);
+  EXPECT_EQ(calls, 6U) << "the first one stands behind 2,999 that go on";
+  table.expire(over);
+  EXPECT_EQ(table.size(), 2999U);
+  for (calls = 0; table.size() > 0; ++calls) table.expire(400);
+  EXPECT_GE(calls, 5U);
 }
 
 TEST(Connections, ALongSilenceIsSwept) {
@@ -125,6 +194,48 @@ TEST(NatPorts, ASourceStaysWithAnAddressItHas) {  // RFC 4787 REQ-2
   ASSERT_NE(ports[moved].outside, ports[first[0]].outside) << "the first address has no port left";
   for (const std::uint32_t mapping : first) ports.release(mapping);
   EXPECT_EQ(ports[ports.take(from_port(6000), 1, pool)].outside, ports[moved].outside);
+}
+
+TEST(NatPorts, AnAddressGivesItsPlaceAwayWhenNothingOfItIsInUse) {
+  NatPorts ports(64);
+  for (std::uint32_t n = 0; n < 3 * NatPorts::kAddresses; ++n) {
+    const std::uint32_t mapping = ports.take(key(1), 1, {0x64400000 + n, 1, 1});
+    ASSERT_NE(mapping, 0U) << n;
+    ports.release(mapping);
+  }
+  NatPorts all(NatPorts::kAddresses + 8);
+  std::vector<std::uint32_t> taken;
+  for (std::uint32_t n = 0; n < NatPorts::kAddresses; ++n) taken.push_back(all.take(key(n + 1), 1, {0x64400000 + n, 1, 1}));
+  EXPECT_NE(taken.back(), 0U);
+  const NatPorts::Pool other{0x64500000, 1, 1};
+  EXPECT_EQ(all.take(key(9999), 1, other), 0U) << "all places are taken";
+  EXPECT_NE(all.take(key(1), 2, {0x64400005, 1, 1}), 0U) << "those that are there go on";
+  all.release(taken[9]);
+  EXPECT_NE(all.take(key(9999), 1, other), 0U);
+}
+
+TEST(NatPorts, ReservedPortsAreGivenToNobody) {
+  NatPorts ports(4096);
+  const NatPorts::Pool pool{0x64400001, 1, 1};
+  const std::uint32_t address = byteswap(pool.first);
+  ReservedPorts reserved;
+  for (std::uint32_t port = NatPorts::kFirstPort; port < NatPorts::kFirstPort + 2 * NatPorts::kBlockPorts; ++port) {
+    if (port != 1600) reserved.add(address, wire::kProtocolUdp, static_cast<std::uint16_t>(port));
+  }
+  const auto take = [&](std::uint16_t source, std::uint8_t protocol, const ReservedPorts* without) -> std::uint16_t {
+    FlowKey one = key(1, protocol);
+    one.ports = join_ports(source, 53);
+    const std::uint32_t mapping = ports.take(one, 1, pool, without);
+    return mapping == 0 ? std::uint16_t{0} : ports[mapping].outside_port;
+  };
+  EXPECT_EQ(take(1, wire::kProtocolUdp, &reserved), 1600) << "a block without a free port is not taken";
+  EXPECT_EQ(take(2, wire::kProtocolUdp, &reserved), 0) << "one block only";
+  EXPECT_NE(take(2, wire::kProtocolTcp, &reserved), 0) << "TCP has ports of its own";
+  const std::uint16_t before = take(3, wire::kProtocolUdp, nullptr);
+  EXPECT_NE(before, 0) << "the service went away";
+  EXPECT_EQ(take(3, wire::kProtocolUdp, &reserved), 0) << "and came back: the port is not given anew";
+  reserved.add(address, 0, 0);
+  EXPECT_EQ(take(9, wire::kProtocolTcp, &reserved), 0);
 }
 
 TEST(NatPorts, AFullTableTakesNoPorts) {

@@ -139,7 +139,7 @@ TEST(TableMessage, StatisticsSurviveTheWire) {
   Stats stats;
   stats.token = 5;
   stats.generation = Generation(6);
-  stats.accounting = {1, 2, 3, 4, 5};
+  stats.accounting = {1, 2, 3, 4, 5, 6};
   stats.drops = {{"no_route", "RFC 1812", "The domain has no route.", 7}};
   stats.attachments = {{AttachmentRef::vpc(Vni(5)), 1, 2, 3, 4, 5, 6, true, 1450}};
   stats.uplinks = {{"eth0", "native, copy", 2, true, "", 1, 2, 3, 4, "on", 5, 2, 6, 7, 8}};
