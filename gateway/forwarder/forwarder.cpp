@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <random>
+#include <span>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/post.hpp>
@@ -29,9 +30,11 @@
 #include "gateway/forwarder/connection_stats.h"
 #include "gateway/forwarder/host_ports.h"
 #include "gateway/forwarder/inspector.h"
+#include "gateway/forwarder/path_mtu.h"
 #include "gateway/forwarder/sa_server.h"
 #include "gateway/forwarder/sa_store.h"
 #include "gateway/forwarder/table_applier.h"
+#include "gateway/forwarder/too_big_listener.h"
 #include "gateway/forwarder/tun_io.h"
 #include "gateway/forwarder/underlay.h"
 #include "gateway/forwarder/uplinks.h"
@@ -52,7 +55,7 @@ using namespace std::chrono_literals;
 // Chosen by us. Soft expiry has seconds of margin; half a second is early enough.
 constexpr auto kTick = 250ms;
 constexpr unsigned kTicksPerRetry = 4;
-// Learned path MTUs raise no event.
+// Chosen by us: in case an event was lost.
 constexpr unsigned kTicksPerRefresh = 40;
 // Route and link changes come in bursts.
 constexpr auto kDebounce = 20ms;
@@ -77,7 +80,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
         netlink_(std::move(netlink)),
         steering_(std::move(steering)),
         uplinks_(tables_, pools_, ids_, *netlink_, *steering_),
-        underlay_(tables_, *netlink_, uplinks_),
+        underlay_(tables_, *netlink_, uplinks_, clock_),
         circuits_(io, tables_, uplinks_, *steering_,
                   [this](CircuitId circuit, const MacAddress& mac) {
                     host_ports_->set_mac(ipc::AttachmentRef::circuit(circuit), mac);
@@ -86,6 +89,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
         sas_(tables_, clock_, instance, [this](std::vector<std::uint8_t> event) {
           if (sa_server_) sa_server_->send_event(std::move(event));
         }),
+        path_mtus_(tables_, sas_,
+                   [this](const IpAddress& destination, std::uint16_t bytes) {
+                     return underlay_.lower_path_mtu(destination, bytes);
+                   }),
         tick_timer_(io),
         debounce_timer_(io),
         asked_timer_(io) {}
@@ -94,6 +101,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     // Nothing more comes in; then the workers end; then ports may close.
     table_server_.reset();
     sa_server_.reset();
+    too_big_.reset();
     monitor_.reset();
     tick_timer_.cancel();
     debounce_timer_.cancel();
@@ -140,6 +148,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     auto monitor = netlink::Monitor::open(io_, std::move(events));
     if (!monitor) return Unexpected(monitor.error());
     monitor_ = *std::move(monitor);
+
+    auto too_big = TooBigListener::open(io_, [this](std::span<const std::uint8_t> packet) { path_mtus_.hear(packet); });
+    if (!too_big) return Unexpected(too_big.error());
+    too_big_ = *std::move(too_big);
 
     if (former != nullptr) {
       if (auto ok = adopt(*former); !ok) return ok;
@@ -270,6 +282,8 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     stats.neighbors = underlay_.stats();
     const auto on_circuits = circuits_.stats();
     stats.neighbors.insert(stats.neighbors.end(), on_circuits.begin(), on_circuits.end());
+    stats.too_big = path_mtus_.counts();
+    stats.too_big.push_back({"overrun", too_big_->overrun()});
     const auto counts = tables_.counts();
     stats.routes = counts.routes;
     stats.endpoints = counts.endpoints;
@@ -537,6 +551,8 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   Circuits circuits_;
   TableApplier applier_;
   SaStore sas_;
+  PathMtuLearner path_mtus_;
+  std::unique_ptr<TooBigListener> too_big_;
   std::unique_ptr<ipc::TableServer> table_server_;
   std::unique_ptr<SaServer> sa_server_;
   std::unique_ptr<netlink::Monitor> monitor_;

@@ -15,7 +15,7 @@
 namespace simplon::forwarder {
 namespace {
 
-// Interfaces, addresses, TUN, XDP; AF_XDP sockets; BPF; namespaces of the domains; UMEM beyond RLIMIT_MEMLOCK; the sockets
+// Interfaces, addresses, TUN, XDP; AF_XDP and packet sockets; BPF; namespaces of the domains; UMEM beyond RLIMIT_MEMLOCK; the sockets
 // in a run directory that belongs to another user.
 constexpr std::array<std::pair<int, const char*>, 6> kNeeded = {{{CAP_NET_ADMIN, "CAP_NET_ADMIN"},
                                                                 {CAP_NET_RAW, "CAP_NET_RAW"},

@@ -258,6 +258,11 @@ SaStore::Answer SaStore::install(const Add& add, const SavedSa* saved) {
   return {};
 }
 
+const forward::Sa* SaStore::outbound(const IpAddress& destination, Spi spi) const {
+  const auto found = sas_.find({destination, spi, kEsp});
+  return found == sas_.end() || found->second.inbound ? nullptr : found->second.sa.get();
+}
+
 SaStore::Snapshot SaStore::snapshot() const {
   Snapshot snapshot;
   snapshot.session = session_;

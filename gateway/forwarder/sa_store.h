@@ -40,6 +40,8 @@ class SaStore {
   [[nodiscard]] std::vector<ipc::SaStats> stats() const;
   [[nodiscard]] std::size_t size() const noexcept { return sas_.size(); }
   [[nodiscard]] bool contains(const ipc::sa::Id& id) const { return sas_.count(id) != 0; }
+  /// The outbound SA to the peer, in use or about to be; nullptr: there is none.
+  [[nodiscard]] const forward::Sa* outbound(const IpAddress& destination, Spi spi) const;
 
   /// Everything another process needs to go on, once no worker uses the SAs any more. Holds keys.
   struct SavedSa {

@@ -23,8 +23,8 @@ constexpr std::size_t kAtOnce = 256;
 
 }  // namespace
 
-Underlay::Underlay(forward::Tables& tables, netlink::Netlink& netlink, const Uplinks& uplinks)
-    : tables_(tables), netlink_(netlink), uplinks_(uplinks) {
+Underlay::Underlay(forward::Tables& tables, netlink::Netlink& netlink, const Uplinks& uplinks, const Clock& clock)
+    : tables_(tables), netlink_(netlink), uplinks_(uplinks), clock_(clock) {
   tables_.on_adjacency([this](const IpAddress& address, bool wanted) {
     if (wanted) {
       destinations_.try_emplace(address);
@@ -62,7 +62,8 @@ void Underlay::look_up(const IpAddress& address, Destination& destination) {
   destination.entry.port = uplink->port;
   destination.entry.source = uplink->mac;
   const std::uint32_t mtu = route->mtu_bytes == 0 ? uplink->mtu_bytes : std::min(route->mtu_bytes, uplink->mtu_bytes);
-  destination.entry.path_mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(mtu, 65535));
+  destination.mtu.set_route(static_cast<std::uint16_t>(std::min<std::uint32_t>(mtu, 65535)));
+  destination.entry.path_mtu = destination.mtu.bytes();
   auto neighbor = netlink_.neighbor(destination.interface, destination.neighbor);
   if (!neighbor) {
     spdlog::warn("underlay: {}", neighbor.error().message());
@@ -127,15 +128,30 @@ bool Underlay::refresh_some() {
 
 void Underlay::retry() {
   bool changed = false;
+  const MonoTime now = clock_.now();
   for (auto& [address, destination] : destinations_) {
-    if (destination.entry.resolved) continue;
+    if (!destination.mtu.forget_old(now) && destination.entry.resolved) continue;
     look_up(address, destination);
     changed = true;
   }
   if (changed) tables_.commit();
 }
 
+PathMtu::Change Underlay::lower_path_mtu(const IpAddress& address, std::uint16_t bytes) {
+  const auto found = destinations_.find(address);
+  if (found == destinations_.end() || !found->second.routed) return PathMtu::Change::kNone;
+  Destination& destination = found->second;
+  if (destination.mtu.lower(bytes, clock_.now()) == PathMtu::Change::kNone) return PathMtu::Change::kNone;
+  destination.entry.path_mtu = destination.mtu.bytes();
+  if (auto ok = tables_.set_adjacency(address, destination.entry); !ok) {
+    spdlog::warn("underlay: {}: {}", address.to_string(), ok.error().message());
+  }
+  tables_.commit();
+  return PathMtu::Change::kLowered;
+}
+
 std::vector<ipc::NeighborStats> Underlay::stats() const {
+  const MonoTime now = clock_.now();
   std::vector<ipc::NeighborStats> all;
   for (const auto& [address, destination] : destinations_) {
     ipc::NeighborStats stats;
@@ -144,6 +160,8 @@ std::vector<ipc::NeighborStats> Underlay::stats() const {
     stats.mac = destination.entry.destination;
     stats.resolved = destination.entry.resolved;
     stats.mtu = destination.routed ? destination.entry.path_mtu : std::uint16_t{0};
+    stats.learned_mtu = destination.mtu.learned();
+    stats.learned_for_seconds = static_cast<std::uint32_t>(destination.mtu.left(now).count());
     all.push_back(std::move(stats));
   }
   return all;

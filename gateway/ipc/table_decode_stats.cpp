@@ -134,13 +134,15 @@ Result<TableMessage> decode(const fb::Stats& from) {
   if (from.neighbors() != nullptr) {
     for (const auto* s : *from.neighbors()) {
       stats.neighbors.push_back({fields.address(s->destination(), "neighbor destination"), text_of(s->interface()),
-                                 fields.mac(s->mac(), "neighbor mac"), s->resolved(), s->mtu(), CircuitId(s->circuit())});
+                                 fields.mac(s->mac(), "neighbor mac"), s->resolved(), s->mtu(), CircuitId(s->circuit()),
+                                 s->learned_mtu(), s->learned_for_seconds()});
     }
   }
   stats.routes = from.routes();
   stats.endpoints = from.endpoints();
   decode_policy_stats(from, stats, fields);
   stats.workers = decode_workers(from);
+  stats.too_big = decode_counts(from.too_big());
   if (!fields.error().empty()) return fail(ErrorCode::kPeer, "malformed statistics: " + fields.error());
   return TableMessage(std::move(stats));
 }

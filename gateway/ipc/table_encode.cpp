@@ -200,7 +200,8 @@ Offset<fb::NeighborStats> encode(Builder& builder, const NeighborStats& s) {
   const auto destination = bytes_of(builder, s.destination);
   const auto interface = builder.CreateString(s.interface);
   const auto mac = bytes_of(builder, s.mac);
-  return fb::CreateNeighborStats(builder, destination, interface, mac, s.resolved, s.mtu, s.circuit.value());
+  return fb::CreateNeighborStats(builder, destination, interface, mac, s.resolved, s.mtu, s.circuit.value(), s.learned_mtu,
+                                 s.learned_for_seconds);
 }
 
 Offset<fb::PacketFilter> encode(Builder& builder, const PacketFilter& filter) {
@@ -325,10 +326,11 @@ struct BodyEncoder {
     const auto nats = encode_all<fb::NatStats>(builder, s.nats);
     const auto connections = encode_all<fb::ConnectionStats>(builder, s.connections);
     const auto workers = encode_all<fb::WorkerStats>(builder, s.workers);
+    const auto too_big = encode_all<fb::RuleCount>(builder, s.too_big);
     return {fb::Body::Stats, fb::CreateStats(builder, s.token, s.generation.value(), accounting, drops, attachments, uplinks,
                                              sas, neighbors, s.routes, s.endpoints, acls, nats, s.connections_used,
                                              s.connections_most, connections, workers, s.routes_on_backup,
-                                             s.switches_to_backup)
+                                             s.switches_to_backup, too_big)
                                  .Union()};
   }
   EncodedBody operator()(const TraceRequest& request) const {

@@ -69,6 +69,9 @@ struct NeighborStats {
   std::uint16_t mtu = 0;
   /// 0: of the underlay.
   CircuitId circuit{0};
+  /// What routers said the path has, and how long it will be believed; 0: none did.
+  std::uint16_t learned_mtu = 0;
+  std::uint32_t learned_for_seconds = 0;
   friend bool operator==(const NeighborStats&, const NeighborStats&) = default;
 };
 
@@ -153,6 +156,8 @@ struct Stats {
   std::vector<ConnectionStats> connections;
   /// worker0 first.
   std::vector<WorkerStats> workers;
+  /// ICMP "packet too big" about outer packets, by what became of them.
+  std::vector<RuleCount> too_big;
   friend bool operator==(const Stats&, const Stats&) = default;
 };
 

@@ -154,22 +154,28 @@ Result<Interface> Netlink::interface(const std::string& name) {
 }
 
 Result<RouteLookup> Netlink::route_to(const IpAddress& destination, const std::optional<IpAddress>& source) {
-  rtmsg header{};
-  header.rtm_family = family_of(destination);
-  header.rtm_dst_len = static_cast<unsigned char>(destination.bits());
-  Message message;
-  if (source && source->family() == destination.family()) {
-    header.rtm_src_len = static_cast<unsigned char>(source->bits());
-    message = make_request(RTM_GETROUTE, 0, header);
-    put_address(message.get(), RTA_SRC, *source);
-  } else {
-    message = make_request(RTM_GETROUTE, 0, header);
-  }
-  put_address(message.get(), RTA_DST, destination);
+  const auto ask = [&](unsigned flags, RouteLookup& route) {
+    rtmsg header{};
+    header.rtm_family = family_of(destination);
+    header.rtm_dst_len = static_cast<unsigned char>(destination.bits());
+    header.rtm_flags = flags;
+    const bool from = source && source->family() == destination.family();
+    if (from) header.rtm_src_len = static_cast<unsigned char>(source->bits());
+    Message message = make_request(RTM_GETROUTE, 0, header);
+    if (from) put_address(message.get(), RTA_SRC, *source);
+    put_address(message.get(), RTA_DST, destination);
+    return impl_->exchange(std::move(message), [&](const nlmsghdr& reply) {
+      if (auto parsed = parse_route(reply)) route = *parsed;
+    });
+  };
   RouteLookup route;
-  const int error = impl_->exchange(std::move(message), [&](const nlmsghdr& reply) {
-    if (auto parsed = parse_route(reply)) route = *parsed;
-  });
+  int error = ask(0, route);
+  if (error == 0 && route.mtu_learned) {
+    RouteLookup configured;
+    error = ask(RTM_F_FIB_MATCH, configured);
+    route.mtu_bytes = configured.mtu_bytes;
+    route.mtu_learned = false;
+  }
   if (error == ENETUNREACH || error == EHOSTUNREACH || error == EACCES || error == EINVAL) return RouteLookup{};
   if (error != 0) return fail_errno("cannot look up the route to " + destination.to_string(), error);
   return route;

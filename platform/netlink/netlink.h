@@ -51,8 +51,10 @@ struct RouteLookup {
   /// Unset: on link.
   std::optional<IpAddress> gateway;
   std::optional<IpAddress> source;
-  /// MTU of the route (metric or learned path MTU); 0: that of the interface.
+  /// MTU of the route; 0: that of the interface.
   std::uint32_t mtu_bytes = 0;
+  /// `mtu_bytes` is what the kernel learned of the path to the destination.
+  bool mtu_learned = false;
 };
 
 /// Requests to the kernel of one network namespace. Threads: one. Each call is answered by the kernel at once (it blocks for
@@ -70,7 +72,8 @@ class Netlink {
   /// Errors: kUnavailable if there is none of that name.
   [[nodiscard]] Result<Interface> interface(const std::string& name);
 
-  /// `destination` as seen from `source`, if given. No route is an answer (kUnreachable), not an error.
+  /// `destination` as seen from `source`, if given. No route is an answer (kUnreachable), not an error. The MTU is the configured one:
+  /// what ICMP messages made the kernel believe of the path is left out.
   [[nodiscard]] Result<RouteLookup> route_to(const IpAddress& destination, const std::optional<IpAddress>& source = {});
 
   /// nullopt if the kernel does not know it.

@@ -60,6 +60,24 @@ std::string on_backup(const json& programmed) {
   return routes == 0 ? "" : ", " + std::to_string(routes) + " of them on backups";
 }
 
+/// What became of ICMP "packet too big" about outer packets.
+std::string too_big_words(const json& outcomes) {
+  std::string refused;
+  std::uint64_t sum = 0;
+  if (!outcomes.is_object()) return {};
+  for (const auto& [name, packets] : outcomes.items()) {
+    if (name == "learned" || name == "known" || number(outcomes, name.c_str()) == 0) continue;
+    sum += number(outcomes, name.c_str());
+    refused += (refused.empty() ? ": " : ", ") + name + " " + format_count(number(outcomes, name.c_str()));
+  }
+  const std::uint64_t learned = number(outcomes, "learned");
+  const std::uint64_t known = number(outcomes, "known");
+  if (learned + known + sum == 0) return {};
+  return paragraph("ICMP packet too big about our packets: " + format_count(learned) + " learned, " + format_count(known) +
+                       " known, " + format_count(sum) + " refused" + refused,
+                   0, 2);
+}
+
 }  // namespace
 
 Page render_status(const json& reply, Style style) {
@@ -158,6 +176,7 @@ Page render_drops(const json& reply, bool all, Style style) {
   if (const std::uint64_t suppressed = count("icmp_suppressed"); suppressed > 0) {
     page.text += plural(suppressed, "ICMP error") + " not sent: over the limit of an attachment or of all\n";
   }
+  page.text += too_big_words(at(reply, "packet_too_big"));
   if (!exact) {
     page.degraded = true;
     page.text += problem_lines(

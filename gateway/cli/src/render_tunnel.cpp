@@ -91,6 +91,12 @@ std::string replay_words(const json& programmed) {
   return format_count(replayed) + " replayed, " + format_count(failed) + " not authentic";
 }
 
+/// Of a path that a router said is narrow.
+std::string path_words(const json& path) {
+  if (number(path, "learned_mtu") == 0) return {};
+  return ", path " + number_or_dash(path, "mtu") + " (learned, for " + format_age(number(path, "learned_for_seconds")) + ")";
+}
+
 }  // namespace
 
 Page render_tunnels(const json& reply, Style style) {
@@ -162,7 +168,7 @@ Page render_tunnel(const json& tunnel, Style style) {
   table.add({"inside", or_dash(joined(config, "inside")), "",
              programmed.is_object() ? std::string("host port ") + up_or_down(flag(programmed, "host_port_up")) : "-"});
   table.add({"MTU", has(config, "mtu") ? "at most " + number_or_dash(config, "mtu") : "computed", "",
-             number_or_dash(programmed, "mtu")});
+             number_or_dash(programmed, "mtu") + path_words(at(programmed, "path"))});
   table.add({"in", "", child.is_object() ? format_bytes(number(child, "bytes_in")) : "-",
              traffic(programmed, "rx_packets", "rx_bytes")});
   table.add({"out", "", child.is_object() ? format_bytes(number(child, "bytes_out")) : "-",

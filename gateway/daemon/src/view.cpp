@@ -113,6 +113,23 @@ json attachment_json(const ipc::AttachmentStats& attachment, const Programmed& p
           {"dropped", attachment.dropped}};
 }
 
+json path_json(const ipc::NeighborStats& neighbor) {
+  return {{"destination", neighbor.destination.to_string()},
+          {"mtu", neighbor.mtu},
+          {"learned_mtu", neighbor.learned_mtu},
+          {"learned_for_seconds", neighbor.learned_for_seconds}};
+}
+
+/// Of the packets that leave through the tunnel.
+json path_of(TunnelId tunnel, const ipc::Stats& stats) {
+  for (const auto& sa : stats.sas) {
+    if (sa.tunnel != tunnel || sa.inbound || !sa.active) continue;
+    const auto* neighbor = find_neighbor(stats, sa.destination);
+    return neighbor == nullptr ? json(nullptr) : path_json(*neighbor);
+  }
+  return nullptr;
+}
+
 json sa_json(const ipc::SaStats& sa) {
   return {{"spi", spi_text(sa.spi.value())},
           {"inbound", sa.inbound},
@@ -165,12 +182,16 @@ json accounting_json(const ipc::Accounting& accounting) {
 }
 
 json drops_json(const ipc::Stats& stats) {
+  json too_big = json::object();
+  for (const auto& outcome : stats.too_big) too_big[outcome.name] = outcome.packets;
   json drops = json::array();
   for (const auto& drop : stats.drops) {
     drops.push_back(
         {{"name", drop.name}, {"reference", drop.reference}, {"sentence", drop.sentence}, {"packets", drop.packets}});
   }
-  return {{"accounting", accounting_json(stats.accounting)}, {"drops", std::move(drops)}};
+  return {{"accounting", accounting_json(stats.accounting)},
+          {"drops", std::move(drops)},
+          {"packet_too_big", std::move(too_big)}};
 }
 
 json uplinks_json(const std::vector<ipc::UplinkStats>& uplinks) {
@@ -245,6 +266,7 @@ json tunnel_json(const TunnelConfig& tunnel, std::uint32_t id, const ipsec::Tunn
   if (programmed) {
     if (const auto* attachment = find_attachment(programmed->stats, {ipc::AttachmentKind::kTunnel, id})) {
       confirmed = attachment_json(*attachment, *programmed);
+      confirmed["path"] = path_of(TunnelId(id), programmed->stats);
       confirmed["sas"] = json::array();
       for (const auto& sa : programmed->stats.sas) {
         if (sa.tunnel.value() == id) confirmed["sas"].push_back(sa_json(sa));
@@ -270,6 +292,7 @@ json vpc_json(const VpcConfig& vpc, const std::optional<Programmed>& programmed)
         entry["mac"] = neighbor->mac.to_string();
         entry["resolved"] = neighbor->resolved;
         entry["mtu"] = neighbor->mtu;
+        entry["learned_mtu"] = neighbor->learned_mtu;
       }
       if (!entry["resolved"].get<bool>()) ++unresolved;
       observed["vteps"].push_back(std::move(entry));

@@ -9,6 +9,7 @@
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <span>
@@ -140,6 +141,15 @@ std::optional<RouteLookup> parse_route(const nlmsghdr& message) {
     if (nla_parse_nested(metrics.data(), RTAX_MAX, attributes[RTA_METRICS], nullptr) == 0) {
       route.mtu_bytes = number_of(metrics[RTAX_MTU]).value_or(0);
     }
+  }
+  // An answer of IPv6 is a clone only then; one of IPv4 always, and has an end then.
+  if (header->rtm_family == AF_INET6) {
+    route.mtu_learned = (header->rtm_flags & RTM_F_CLONED) != 0;
+  } else if (attributes[RTA_CACHEINFO] != nullptr) {
+    rta_cacheinfo info{};
+    const auto bytes = bytes_of(attributes[RTA_CACHEINFO]);
+    std::memcpy(&info, bytes.data(), std::min(bytes.size(), sizeof info));
+    route.mtu_learned = info.rta_expires != 0;
   }
   return route;
 }

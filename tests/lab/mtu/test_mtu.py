@@ -1,9 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+import concurrent.futures
+import contextlib
+import pathlib
+
 import pytest
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
 
 from lib import capture, traffic
 from lib import two_sites as t
 from lib.expect import expect
+
+FORGE = pathlib.Path(__file__).resolve().parents[1] / "lib/forge.py"
 
 
 def esp_mtu(path, encap, outer_header=20):
@@ -107,3 +116,116 @@ def test_a_peer_behind_a_narrow_path_fragments_its_outer_packets(sites):
         assert sites.simplon.drops()["outer_fragment"] == 0
     finally:
         sites.a_rtr.ip("route change 203.0.113.0/24 via 198.51.100.254")
+
+
+def judged(sites):
+    """What became of ICMP "packet too big" about outer packets."""
+    return sites.simplon.show("drop", "show")["packet_too_big"]
+
+
+def outbound_sa(sites, tunnel):
+    found = [sa for sa in sites.simplon.tunnel(tunnel)["programmed"]["sas"] if sa["active"] and not sa["inbound"]]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def link_address(space, device):
+    return space.ip(f"-br link show {device}").stdout.split()[2]
+
+
+def told(sites, mtu, peer=t.B_WAN, source=t.GW_WAN, spi=None, sequence=None, udp=False):
+    """The hop on the wan says that a packet of the outbound SA did not fit; so does who has only heard of the gateway."""
+    sa = outbound_sa(sites, "site-a" if peer == t.A_WAN else "site-b")
+    spi = int(sa["spi"], 16) if spi is None else spi
+    esp = spi.to_bytes(4, "big") + ((sa["sequence"] if sequence is None else sequence) & 0xffffffff).to_bytes(4, "big")
+    inside = UDP(sport=4500, dport=4500, len=1480, chksum=0) / Raw(esp) if udp else Raw(esp + bytes(64))
+    quoted = bytes(IP(src=source, dst=peer, proto=17 if udp else 50, flags="DF", len=1500) / inside)
+    frame = (Ether(src=link_address(sites.wan, "to-gw"), dst=link_address(sites.gw, "wan0"))
+             / IP(src="203.0.113.254", dst=t.GW_WAN) / ICMP(type=3, code=4, nexthopmtu=mtu) / Raw(quoted))
+    sites.wan.run(FORGE, "to-gw", input=bytes(frame).hex() + "\n")
+
+
+def tunnel_mtu(sites, tunnel):
+    return sites.simplon.tunnel(tunnel)["programmed"]["mtu"]
+
+
+def test_forged_messages_change_nothing(sites):
+    """Of the message that is believed at the end, one thing was wrong each time."""
+    sequence, spi = outbound_sa(sites, "site-b")["sequence"], int(outbound_sa(sites, "site-b")["spi"], 16)
+    before = judged(sites)
+    told(sites, 1400, spi=spi ^ 1)
+    told(sites, 1400, sequence=sequence + 1000)
+    told(sites, 1400, source="203.0.113.2")
+    told(sites, 200)
+    told(sites, 1500)
+    told(sites, 1400, peer=t.A_WAN)  # raw ESP, which that SA never sends
+    wanted = {"unknown_sa": 1, "never_sent": 1, "wrong_path": 2, "mtu_too_small": 1, "not_too_big": 1}
+    expect(lambda: all(judged(sites)[name] == before[name] + count for name, count in wanted.items()), 5,
+           "each is refused by name")
+    assert judged(sites)["learned"] == before["learned"]
+    assert tunnel_mtu(sites, "site-b") == esp_mtu(1500, False) and tunnel_mtu(sites, "site-a") == esp_mtu(1500, True)
+    told(sites, 1480)
+    expect(lambda: tunnel_mtu(sites, "site-b") == esp_mtu(1480, False), 5, "the whole message is believed")
+    assert tunnel_mtu(sites, "site-a") == esp_mtu(1500, True)
+
+
+def test_what_the_kernel_believes_is_not_taken_over(sites):
+    """The kernel has a socket for UDP port 4500 and believes every message that names the ports."""
+    told(sites, 1000, peer=t.A_WAN, spi=1, udp=True)
+    expect(lambda: "mtu 1000" in sites.gw.out("ip", "route", "get", t.A_WAN), 5, "the kernel believes it")
+    sites.gw.ip("link add dummy0 type dummy")  # the forwarder looks all routes up again
+    sites.gw.ip("link del dummy0")
+    told(sites, 1400, peer=t.A_WAN, spi=2, udp=True)
+    before = judged(sites)["unknown_sa"]
+    told(sites, 1400, peer=t.A_WAN, spi=2, udp=True)
+    expect(lambda: judged(sites)["unknown_sa"] > before, 5, "the last message was judged")
+    assert tunnel_mtu(sites, "site-a") == esp_mtu(1500, True)
+    sites.gw.ip("route flush cache")
+
+
+@contextlib.contextmanager
+def narrow(sites, space, port, mtu):
+    """The link between the hop on the wan and the peer; both ends, since a veth drops what the other end has no room for."""
+    sites.wan.ip(f"link set {port} mtu {mtu}")
+    space.ip(f"link set wan0 mtu {mtu}")
+    try:
+        yield
+    finally:
+        sites.wan.ip(f"link set {port} mtu 1500")
+        space.ip("link set wan0 mtu 1500")
+
+
+@pytest.mark.parametrize("tunnel,vm,host,encap", [("site-b", "blue1", t.B_HOST, False), ("site-a", "red1", t.A_HOST, True)])
+def test_a_narrow_hop_behind_the_gateway_is_learned(sites, tunnel, vm, host, encap):
+    """The hop tells the gateway, the gateway tells the VM: nothing on the way is configured."""
+    vm, mtu = sites.vm[vm], esp_mtu(1300, encap)
+    space, port = (sites.a_rtr, "to-a") if encap else (sites.b_gw, "to-b")
+    forget_path_mtu(vm)
+    before = judged(sites)["learned"]
+    with narrow(sites, space, port, 1300):
+        assert traffic.ping(vm, host, size=1390 - 28, count=1, dont_fragment=True, wait=1).received == 0
+        expect(lambda: tunnel_mtu(sites, tunnel) == mtu, 5, "the tunnel's MTU follows")
+        assert judged(sites)["learned"] == before + 1
+        path = sites.simplon.tunnel(tunnel)["programmed"]["path"]
+        assert path["learned_mtu"] == path["mtu"] == 1300 and 0 < path["learned_for_seconds"] <= 600, path
+        wire = capture.Capture(vm, "eth0", filter="icmp[icmptype] == icmp-unreach")
+        assert traffic.ping(vm, host, size=1390 - 28, count=1, dont_fragment=True, wait=1).received == 0
+        rows = wire.stop().fields("ip.src", "icmp.mtu")
+        assert rows and rows[0][0].split(",")[0] == "10.20.0.1" and rows[0][1] == str(mtu), rows
+        assert traffic.ping(vm, host, size=mtu - 28, dont_fragment=True).lost == 0
+        assert traffic.ping(vm, host, size=1390 - 28).lost == 0
+    forget_path_mtu(vm)
+
+
+def test_tcp_goes_on_when_the_path_becomes_narrow(sites):
+    """In the middle of a connection whose MSS is that of the wide path."""
+    blue, out = sites.vm["blue1"], lambda: sites.simplon.tunnel("site-b")["programmed"]["tx_packets"]
+    forget_path_mtu(blue)
+    before = out()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        transfer = pool.submit(traffic.tcp_transfer, blue, sites.b_host, t.B_HOST, megabytes=30, within=120)
+        expect(lambda: out() > before + 500, 60, "the transfer is on its way")
+        with narrow(sites, sites.b_gw, "to-b", 1200):
+            transfer.result()
+            assert tunnel_mtu(sites, "site-b") == esp_mtu(1200, False)
+    forget_path_mtu(blue)
