@@ -661,7 +661,7 @@ TEST_F(Circuit, ACaptureSeesBothWays) {
     watchers.add(capture->watch());
     return capture;
   };
-  const auto circuit3 = begin(kCircuit3, {kInnerIn, kInnerOut, kWireIn, kWireOut});
+  const auto both_ways = begin(kCircuit3, {kInnerIn, kInnerOut, kWireIn, kWireOut});
   const auto filtered = begin(kCircuit3, {kWireIn, kWireOut}, 1000);
   const auto other_port = begin(kCircuit3, {kWireIn, kWireOut}, 1001);
   const auto drops4 = begin(kCircuit4, {kDropped});
@@ -675,7 +675,7 @@ TEST_F(Circuit, ACaptureSeesBothWays) {
   rig.send(kWan, into4(datagram("10.60.0.9", "10.1.0.5")));
   EXPECT_EQ(rig.send(kFabric, Rig::from_vm(lost)).summary(), "dropped neighbor_unresolved");
 
-  const auto packets = circuit3->take(100);
+  const auto packets = both_ways->take(100);
   ASSERT_EQ(packets.size(), 5U);
   EXPECT_EQ(packets[0].point, kInnerOut);
   EXPECT_EQ(packets[0].bytes, hop(there));
