@@ -224,8 +224,9 @@ TEST_F(Circuit, AskingIsBounded) {
 }
 
 TEST_F(Circuit, AScanOfOneDoesNotKeepAnotherFromAsking) {
-  for (unsigned host = 3; host < 200; ++host) {
-    Topology::must(rig.tables.upsert_route({kRed, Topology::prefix("192.168.15.0/24"), forward::RouteAction::kForward, {{kCircuit3, 1}}}));
+  Topology::must(rig.tables.upsert_route({kRed, Topology::prefix("192.168.15.0/24"), forward::RouteAction::kForward, {{kCircuit3, 1}}}));
+  rig.tables.commit();
+  for (unsigned host = 3; host < 50; ++host) {
     rig.send(kFabric, Rig::from_vm(datagram("10.1.0.5", "192.168.15." + std::to_string(host))));
   }
   rig.send(kFabric, Rig::from_vm(datagram("10.1.0.5", "192.168.16.3")));

@@ -7,6 +7,7 @@
 #include <array>
 #include <map>
 #include <random>
+#include <set>
 
 #include "gateway/forward/memory_io.h"
 #include "gateway/forward/src/table_state.h"
@@ -481,6 +482,130 @@ TEST(EcmpGroup, BackupsTakeOverOnlyWhileNoOtherCanSend) {
   tables.set_outbound(TunnelId{1}, four.sas[0]);
   four.resolve(1, true);
   EXPECT_EQ(buckets(tables, 1), before);
+}
+
+/// Circuits 1 to 3 with a gateway each on ports 1 to 3, tunnels 1 and 2 behind port 3, and what is known to be there.
+class Exits {
+ public:
+  static constexpr std::uint32_t kCircuits = 3;
+  static constexpr std::uint32_t kTunnels = 2;
+
+  void change(std::mt19937& random) {
+    const auto number = static_cast<std::uint32_t>(1 + random() % kCircuits);
+    const auto tunnel = static_cast<std::uint32_t>(1 + random() % kTunnels);
+    switch (random() % 7) {
+      case 0:
+        if (ports_.erase(number) != 0) {
+          without_carrier_.erase(number);
+          return tables.remove_port(PortId{number});
+        }
+        ports_.insert(number);
+        EXPECT_TRUE(tables.upsert_port({PortId{number}, PortKind::kUplink, {}, false, {std::make_shared<MemoryIo>(pool_)}}).has_value());
+        return;
+      case 1: {
+        const bool carrier = random() % 2 == 0;
+        tables.set_carrier(PortId{number}, carrier);
+        if (carrier || !ports_.contains(number)) {
+          without_carrier_.erase(number);
+        } else {
+          without_carrier_.insert(number);
+        }
+        return;
+      }
+      case 2:
+        if (circuits_.erase(number) != 0) return tables.remove_circuit(CircuitId{number});
+        return place(number, random() % 4 == 0 ? 0 : number);
+      case 3:
+        if (circuits_.contains(number)) place(number, random() % 2 == 0 ? 0 : number);
+        return;
+      case 4:
+        if (neighbors_.erase(number) != 0) return tables.remove_neighbor(CircuitId{number}, gateway(number));
+        neighbors_.insert(number);
+        EXPECT_TRUE(tables.upsert_neighbor({CircuitId{number}, gateway(number), mac("02:00:00:00:00:09")}).has_value());
+        return;
+      case 5:
+        if (sas_.erase(tunnel) != 0) {
+          resolved_.erase(tunnel);
+          tables.set_outbound(TunnelId{tunnel}, nullptr);
+          return;
+        }
+        sas_[tunnel] = sa(SaDirection::kOutbound, 500 + tunnel, tunnel, FourTunnels::peer(tunnel).c_str());
+        tables.upsert_tunnel({TunnelId{tunnel}, DomainId{1}, 0, true});
+        tables.set_outbound(TunnelId{tunnel}, sas_[tunnel]);
+        return;
+      default: {
+        if (!sas_.contains(tunnel)) return;
+        const bool resolved = random() % 3 != 0;
+        const MacAddress any = mac("02:00:00:00:00:09");
+        EXPECT_TRUE(tables.set_adjacency(ip(FourTunnels::peer(tunnel)), {resolved, PortId{3}, any, any, 1500}).has_value());
+        resolved ? void(resolved_.insert(tunnel)) : void(resolved_.erase(tunnel));
+      }
+    }
+  }
+  [[nodiscard]] bool usable(const NextHopEntry& hop) const {
+    const auto carries = [this](std::uint32_t port) { return ports_.contains(port) && !without_carrier_.contains(port); };
+    const std::uint32_t id = hop.attachment.id;
+    if (hop.attachment.kind == AttachmentKind::kTunnel) return sas_.contains(id) && resolved_.contains(id) && carries(3);
+    const auto circuit = circuits_.find(id);
+    return circuit != circuits_.end() && carries(circuit->second) && neighbors_.contains(id);
+  }
+  static IpAddress gateway(std::uint32_t circuit) { return ip("192.168." + std::to_string(circuit) + ".1"); }
+  static NextHopEntry by_circuit(std::uint32_t circuit, bool backup) {
+    return {AttachmentId::circuit(CircuitId{circuit}), 1, gateway(circuit), backup};
+  }
+
+  Tables tables;
+
+ private:
+  void place(std::uint32_t circuit, std::uint32_t port) {
+    circuits_[circuit] = port;
+    CircuitEntry entry{CircuitId{circuit}, DomainId{1}, port == 0 ? kNoPort : PortId{port}, 7, 0, 0x88a8, mac("02:00:00:00:00:01"), 1500, true};
+    EXPECT_TRUE(tables.upsert_circuit(entry).has_value());
+  }
+
+  FramePool pool_ = FramePool::create(16).value();
+  std::set<std::uint32_t> ports_, without_carrier_, neighbors_, resolved_;
+  std::map<std::uint32_t, std::uint32_t> circuits_;
+  std::map<std::uint32_t, std::shared_ptr<Sa>> sas_;
+};
+
+TEST(EcmpGroup, WhateverIsLostAndComesBackPacketsTakeWhatIsThere) {
+  Exits exits;
+  using Hops = std::vector<NextHopEntry>;
+  const std::vector<Hops> all{{Exits::by_circuit(1, false), Exits::by_circuit(2, false), hop(1)},
+                              {Exits::by_circuit(1, false), Exits::by_circuit(2, true)},
+                              {Exits::by_circuit(3, false), hop(1), Exits::by_circuit(2, true), backup(2)},
+                              {hop(2), Exits::by_circuit(1, true), Exits::by_circuit(3, true)}};
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    ASSERT_TRUE(exits.tables.upsert_route(route("10." + std::to_string(i) + ".0.0/16", all[i])).has_value());
+  }
+  exits.tables.commit();
+  std::mt19937 random(7);
+  std::size_t on_backup = 0;
+  for (int step = 0; step < 4000; ++step) {
+    exits.change(random);
+    exits.tables.commit();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const EcmpGroup* group = exits.tables.state().groups[static_cast<std::uint32_t>(i + 1)].load();
+      std::set<AttachmentId> expected, used;
+      const auto add = [&](auto&& takes) {
+        for (const auto& one : all[i]) {
+          if (takes(one)) expected.insert(one.attachment);
+        }
+      };
+      add([&](const auto& one) { return !one.backup && exits.usable(one); });
+      if (expected.empty()) add([&](const auto& one) { return one.backup && exits.usable(one); });
+      const bool backups = !expected.empty() && std::none_of(all[i].begin(), all[i].end(), [&](const auto& one) {
+        return !one.backup && exits.usable(one);
+      });
+      if (expected.empty()) add([](const auto& one) { return !one.backup; });
+      for (const std::uint32_t slot : group->slots) used.insert(exits.tables.attachment_at(slot).value());
+      ASSERT_EQ(used, expected) << "group " << i << " at step " << step;
+      ASSERT_EQ(group->on_backup, backups);
+      on_backup += backups ? 1 : 0;
+    }
+  }
+  EXPECT_GT(on_backup, 1000U);
 }
 
 TEST(EcmpGroup, BackupsAreReadBackAndMoveNoFlowWhenTheyChange) {
