@@ -154,6 +154,9 @@ TEST(TableMessage, StatisticsSurviveTheWire) {
                      {kV6, "eth0", MacAddress{{1, 2, 3, 4, 5, 7}}, true, 1500, CircuitId(3)}};
   stats.routes = 100;
   stats.endpoints = 200;
+  stats.neighbors[0].learned_mtu = 1400;
+  stats.neighbors[0].learned_for_seconds = 599;
+  stats.too_big = {{"learned", 1}, {"never_sent", 2}};
   stats.acls = {{"web", {{"https", 5}, {"rest", 0}}}};
   stats.nats = {{DomainId(1), {{"egress", 9}}}};
   stats.connections_used = 1;
