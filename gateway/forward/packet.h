@@ -81,7 +81,7 @@ class FramePool {
   [[nodiscard]] std::size_t slots() const noexcept;
   /// Those of slots included, which are the last.
   [[nodiscard]] std::size_t all_frames() const noexcept { return frames() + slots() * kSlotFrames; }
-  /// Free ones that this pool has, or can have.
+  /// Free ones that this pool has, or can have. Other pools may take the latter at any moment.
   [[nodiscard]] std::size_t available() const noexcept;
 
   /// First byte of a free frame, or nullptr. Never allocates memory.

@@ -20,7 +20,8 @@
 // esp_decrypt, and from there to transmit, or to esp_encrypt.
 //
 // Packets of one flow stay in order: queues are first in, first out, and a flow takes one path. ICMP errors take a second
-// turn through resolve and pmtu; they are never answered themselves, so there is no third.
+// turn through resolve and pmtu; they are never answered themselves, so there is no third. Large packets whose fragments are more than
+// a burst has numbers for wait in `later`, with all that is behind them, and take the stages from pmtu on once more.
 //
 // The tables may change at any moment, one object at a time. A packet then sees the old or the new object, never half of
 // one; a pointer read in a burst is good until `quiescent` at the end of it.
@@ -161,14 +162,32 @@ void Worker::forward(Burst& burst) noexcept {
   if (burst.watch != nullptr) [[unlikely]] return forward_watched(burst);
   run_stages(burst, Unwatched{});
   transmit(burst);
+  if (!burst.later.empty()) [[unlikely]] forward_later(burst);
+}
+
+/// What was left to further turns, in order.
+void Worker::forward_later(Burst& burst) noexcept {
+  while (!burst.later.empty()) {
+    burst.go_on();
+    run_last_stages(burst, Unwatched{});
+    transmit(burst);
+  }
 }
 
 void Worker::forward_watched(Burst& burst) noexcept {
   const Watched watched{burst, *burst.watch};
+  const auto leave = [&] {
+    watched.entering(Stage::kTransmit);
+    transmit(burst);
+    watched.passed(Stage::kTransmit);
+  };
   run_stages(burst, watched);
-  watched.entering(Stage::kTransmit);
-  transmit(burst);
-  watched.passed(Stage::kTransmit);
+  leave();
+  while (!burst.later.empty()) {
+    burst.go_on();
+    run_last_stages(burst, watched);
+    leave();
+  }
   burst.watch->ended(burst);
 }
 

@@ -97,6 +97,7 @@ class Worker {
   [[nodiscard]] std::size_t take_over(Burst& burst) noexcept;
   [[nodiscard]] std::size_t with_others(std::size_t packets) noexcept;
   static void forward(Burst& burst) noexcept;
+  [[gnu::cold, gnu::noinline]] static void forward_later(Burst& burst) noexcept;
   [[gnu::cold, gnu::noinline]] static void forward_watched(Burst& burst) noexcept;
 
   Tables& tables_;

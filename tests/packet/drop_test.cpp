@@ -240,6 +240,14 @@ std::vector<Case> cases() {
                    [](Rig& rig) { Topology::must(rig.tables.set_adjacency(Topology::ip("203.0.113.1"), {})); }));
   add(from_vm_case("tunnel down", Drop::kSaMissing, kGood,
                    [](Rig& rig) { Topology::must(rig.tables.set_outbound(TunnelId{7}, nullptr)); }));
+  add(from_vm_case("outside what the peer agreed to", Drop::kOutboundSelector, kGood, [](Rig& rig) {
+    forward::SaSpec spec;
+    spec.direction = forward::SaDirection::kOutbound;
+    spec.tunnel = TunnelId{7};
+    spec.path = rig.topology.path7_out;
+    spec.destination_selectors = {{Topology::ip("172.16.1.0"), Topology::ip("172.16.1.255")}};
+    Topology::must(rig.tables.set_outbound(TunnelId{7}, Topology::make_sa(spec, {0xc00000bb, test_key(22, 32), true})));
+  }));
   add(from_vm_case("too big, DF", Drop::kFragmentationNeeded,
                    ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .df = true}, udp({1, 2}, payload(1420)))));
   add(from_vm_case("too big, IPv6", Drop::kPacketTooBig,
@@ -375,6 +383,36 @@ TEST(EveryDrop, NoFrame) {
   EXPECT_EQ(rig.worker.counters().dropped(Drop::kNoFrame), 1U);
   for (const std::uint8_t* frame : taken) rig.pool.release(frame);
   EXPECT_EQ(rig.pool.available(), rig.pool.frames());
+}
+
+TEST(EveryDrop, NoFrameForTheLastFragment) {
+  Rig rig;
+  std::vector<std::uint8_t*> taken;
+  while (rig.pool.available() > 2) taken.push_back(rig.pool.allocate());
+  ASSERT_TRUE(rig.uplinks->inject(kFabric, Rig::from_vm(ipv4({"10.1.0.5", "172.16.0.9"}, payload(3000)))));
+  EXPECT_EQ(rig.worker.poll_once(), 1U);
+  EXPECT_EQ(rig.worker.counters().dropped(Drop::kNoFrame), 1U);
+  EXPECT_TRUE(rig.uplinks->take_sent().empty()) << "all fragments or none";
+  for (const std::uint8_t* frame : taken) rig.pool.release(frame);
+  EXPECT_EQ(rig.pool.available(), rig.pool.frames());
+}
+
+TEST(OutboundSelector, LetsPassWhatThePeerAgreedToAndItsIcmpErrors) {
+  Rig rig;
+  forward::SaSpec spec;
+  spec.direction = forward::SaDirection::kOutbound;
+  spec.tunnel = TunnelId{7};
+  spec.path = rig.topology.path7_out;
+  spec.source_selectors = {{Topology::ip("10.1.0.0"), Topology::ip("10.1.0.255"), 17, 0, 65535}};
+  Topology::must(rig.tables.set_outbound(TunnelId{7}, Topology::make_sa(spec, {0xc00000bb, test_key(22, 32), true})));
+  EXPECT_EQ(rig.send(kFabric, Rig::from_vm(ipv4({"10.1.0.5", "172.16.0.9"}, udp({1, 2}, payload(64))))).summary(), "sent on 1");
+  EXPECT_EQ(rig.send(kFabric, Rig::from_vm(ipv4({"10.1.0.5", "172.16.0.9", 6}, tcp({1, 2}, {})))).summary(),
+            "dropped outbound_selector");
+  EXPECT_EQ(rig.send(kFabric, Rig::from_vm(ipv6({"fd01::5", "fd16::9"}, udp({1, 2}, payload(64))))).summary(),
+            "dropped outbound_selector");
+  // Not UDP, but about a packet that came in.
+  EXPECT_EQ(rig.send(kWan, rig.from_site(7, ipv4({.src = "172.16.0.9", .dst = "10.1.0.5", .ttl = 1}, udp({1, 2}, {})))).summary(),
+            "sent on 1; dropped ttl_expired");
 }
 
 TEST(EveryDrop, NamesAreUniqueAndSentencesEnd) {

@@ -147,6 +147,40 @@ TEST(Fragments, OfAFragmentKeepItsPlace) {
   EXPECT_EQ(from(one, 20) + from(two, 20), payload(2000));
 }
 
+/// 64 packets of seven fragments each are more than a burst has numbers for: they take further turns.
+TEST(Fragments, OfAFullBurstAllLeaveInOrder) {
+  Rig rig;
+  Topology::must(rig.tables.upsert_tunnel({TunnelId{7}, kRed, 576, false}));
+  std::vector<Bytes> frames;
+  std::vector<std::uint16_t> wanted;
+  for (std::uint16_t id = 0; id < 64; ++id) {
+    const bool large = id % 8 != 7;  // small ones do not overtake
+    frames.push_back(Rig::from_vm(ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .id = id}, udp({1, 2}, payload(large ? 3600 : 64)))));
+    wanted.insert(wanted.end(), large ? 7 : 1, id);
+  }
+  const Outcome outcome = rig.send_all(kFabric, frames);
+  EXPECT_TRUE(outcome.drops.empty()) << outcome.summary();
+  std::vector<std::uint16_t> seen;
+  std::uint32_t sequence = 0;
+  for (const auto& sent : outcome.sent) {
+    OpenedEsp opened;
+    seen.push_back(be16(rig.to_site(7, sent, &opened), 4));
+    EXPECT_EQ(opened.sequence, ++sequence);
+  }
+  EXPECT_EQ(seen, wanted);
+}
+
+TEST(Fragments, OfTheLeastMtuAllLeave) {
+  Rig rig;
+  Topology::must(rig.tables.upsert_tunnel({TunnelId{7}, kRed, 68, false}));
+  const auto packet = [](std::size_t bytes) { return Rig::from_vm(ipv4({"10.1.0.5", "172.16.0.9"}, payload(bytes))); };
+  std::vector<Bytes> frames(61, packet(40));
+  for (const int at : {10, 20, 30}) frames.insert(frames.begin() + at, packet(3600));  // 75 fragments each
+  const Outcome outcome = rig.send_all(kFabric, frames);
+  EXPECT_TRUE(outcome.drops.empty()) << outcome.summary();
+  EXPECT_EQ(outcome.sent.size(), 61U + 3 * 75U);
+}
+
 TEST(Fragments, BeyondTheLongestDatagramAreMalformed) {
   Rig rig;
   const auto last = [](std::uint16_t offset, std::size_t bytes) {

@@ -145,6 +145,8 @@ struct Burst {
   Queue to_host;     // to transmit, as they are
   Queue to_uplink;   // to transmit, framed
   Queue unanswered;  // to icmp_errors
+  /// Left to a further turn of the last stages: with all the fragments of one there are more packets than a burst has numbers.
+  Queue later;       // to pmtu
   /// From one turn to the next.
   EarlyEsp early;
   Reassembly reassembly;
@@ -153,6 +155,8 @@ struct Burst {
   unsigned fitted_vpc = 0;
   unsigned fitted_tunnel = 0;
   unsigned fitted_circuit = 0;
+  /// Numbers from here on are those of fragments.
+  unsigned first_fragment = 0;
   std::array<Transit, kCapacity> packets;
   std::array<Ipv4Ends, kCapacity> originals;
   /// Of the packets in `policed`, by number.
@@ -184,9 +188,20 @@ struct Burst {
     fitted_tunnel = 0;
     fitted_circuit = 0;
     for (Queue* queue : {&received, &vxlan_in, &esp_in, &circuit_in, &inner, &policed, &resolving, &to_vpc, &to_tunnel, &to_circuit,
-                         &to_host, &to_uplink, &unanswered}) {
+                         &to_host, &to_uplink, &unanswered, &later}) {
       queue->clear();
     }
+  }
+  /// A further turn: the packets that were left to it are in front of pmtu again, and all others have left the burst.
+  void go_on() noexcept {
+    used = first_fragment;
+    fitted_vpc = fitted_tunnel = fitted_circuit = 0;
+    for (Queue* queue : {&to_vpc, &to_tunnel, &to_circuit, &to_host, &to_uplink}) queue->clear();
+    for (const unsigned number : later) {
+      const AttachmentKind kind = packets[number].attachment->kind;
+      (kind == AttachmentKind::kVpc ? to_vpc : kind == AttachmentKind::kTunnel ? to_tunnel : to_circuit).push(number);
+    }
+    later.clear();
   }
   /// The number of a new, blank packet; kCapacity if there is none.
   [[nodiscard]] unsigned add() noexcept {

@@ -290,7 +290,7 @@ void frame(Transit& packet, const CompiledSaPath& path, std::uint8_t outer_class
   EspJobs& jobs = burst.esp_jobs;
   if (!sa.key().is_aead()) jobs.ivs.write(packet.data + sizeof *esp, layout.iv_bytes);
   jobs.waiting[jobs.batch.size()] = {static_cast<std::uint16_t>(number), static_cast<std::uint16_t>(inner_bytes),
-                                     outer_class};
+                                     outer_class, path};
   jobs.batch.add(sa.key(), packet.data, plain_bytes, sequence);
 }
 
@@ -310,8 +310,7 @@ void encrypt_waiting(Burst& burst, bool posted) noexcept {
   for (std::size_t i = 0; i < jobs.batch.size(); ++i) {
     const EspJobs::Waiting& waiting = jobs.waiting[i];
     Transit& packet = burst.packets[waiting.number];
-    sealed(burst, waiting.number, packet, *packet.sa->compiled(), waiting.inner_bytes, waiting.outer_class,
-           jobs.batch[i].sequence);
+    sealed(burst, waiting.number, packet, *waiting.path, waiting.inner_bytes, waiting.outer_class, jobs.batch[i].sequence);
   }
   jobs.batch.clear();
 }

@@ -9,6 +9,8 @@
 
 namespace simplon::forward {
 
+struct CompiledSaPath;
+
 /// Packets of an ESP stage whose suite is worked on many at a time: prepared, waiting for the batch, then finished in
 /// order of arrival.
 struct EspJobs {
@@ -16,6 +18,8 @@ struct EspJobs {
     std::uint16_t number;       ///< In the burst.
     std::uint16_t inner_bytes;  ///< Outbound.
     std::uint8_t outer_class;   ///< Outbound.
+    /// Outbound: there is room for the headers of this one; the SA may have a longer one by now.
+    const CompiledSaPath* path;
   };
 
   crypto::EspBatch batch;

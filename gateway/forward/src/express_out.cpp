@@ -214,7 +214,7 @@ void find_exits(const Burst& burst, Ways& ways) noexcept {
     } else if (way->end == Way::End::kTunnel) {
       const CompiledSaPath& path = *way->sa->compiled();
       way->adjacency = tables.adjacencies[path.adjacency].load(std::memory_order_acquire);
-      if (way->adjacency == nullptr) {
+      if (way->adjacency == nullptr || !way->sa->any_to_any(4)) {
         way->end = Way::End::kResolve;
       } else {
         way->most = tunnel_mtu(*way->attachment, *way->sa, path, *way->adjacency);

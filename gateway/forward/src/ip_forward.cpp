@@ -13,14 +13,6 @@
 namespace simplon::forward {
 namespace {
 
-/// RFC 4301 section 5.2, step 4, for an SA that does not carry everything.
-[[nodiscard, gnu::noinline]] bool selected(const Transit& packet) noexcept {
-  const std::uint32_t ports = byteswap(packet.inner.ports);
-  return packet.sa->selects(packet.inner.source_address().to_ip(), packet.inner.destination_address().to_ip(),
-                            packet.inner.protocol, packet.inner.has_ports(), static_cast<std::uint16_t>(ports >> 16),
-                            static_cast<std::uint16_t>(ports));
-}
-
 void punt(Burst& burst, unsigned number, Transit& packet, std::uint32_t slot) noexcept {
   const HostPort* host_port = burst.tables.attachments[slot].host_port.load(std::memory_order_acquire);
   if (host_port == nullptr) return burst.drop(number, Drop::kNoHostPort);
@@ -61,6 +53,13 @@ void punt(Burst& burst, unsigned number, Transit& packet, std::uint32_t slot) no
 
 }  // namespace
 
+bool selected(const Transit& packet) noexcept {
+  const std::uint32_t ports = byteswap(packet.inner.ports);
+  return packet.sa->selects(packet.inner.source_address().to_ip(), packet.inner.destination_address().to_ip(),
+                            packet.inner.protocol, packet.inner.has_ports(), static_cast<std::uint16_t>(ports >> 16),
+                            static_cast<std::uint16_t>(ports));
+}
+
 void send_on(Burst& burst, unsigned number, Transit& packet, RouteValue value) noexcept {
   route(burst, number, packet, value);
 }
@@ -88,7 +87,7 @@ void ip_forward(Burst& burst) noexcept {
   for (const unsigned number : burst.inner) {
     Transit& packet = burst.packets[number];
     const RouteValue found(packet.inner.family == 4 ? (found4++)->found : (found6++)->found);
-    if (packet.sa != nullptr && !packet.sa->any_to_any(packet.inner.family) && !selected(packet)) {
+    if (packet.sa != nullptr && !packet.sa->any_to_any(packet.inner.family) && !selected(packet)) {  // RFC 4301 section 5.2, step 4
       burst.drop(number, Drop::kEspSelector);
       continue;
     }

@@ -60,6 +60,25 @@ struct Watched {
   void passed(Stage stage) const noexcept { watch.passed(burst, stage); }
 };
 
+/// From pmtu on: what is run once more for packets that are left to a further turn.
+template <class Observer>
+[[gnu::always_inline]] inline void run_last_stages(Burst& burst, const Observer& observer) noexcept {
+  const auto run = [&](Stage stage, void (*function)(Burst&) noexcept) {
+    observer.entering(stage);
+    function(burst);
+    observer.passed(stage);
+  };
+  run(Stage::kPmtu, pmtu);
+  if (!burst.unanswered.empty()) {
+    run(Stage::kIcmpErrors, icmp_errors);
+    run(Stage::kResolveAnswers, resolve);
+    run(Stage::kPmtuAnswers, pmtu);
+  }
+  run(Stage::kVxlanEncap, vxlan_encap);
+  run(Stage::kEspEncrypt, esp_encrypt);
+  if (!burst.to_circuit.empty()) run(Stage::kCircuitEncap, circuit_encap);
+}
+
 /// Everything between receiving and transmitting.
 template <class Observer>
 [[gnu::always_inline]] inline void run_stages(Burst& burst, const Observer& observer) noexcept {
@@ -77,15 +96,8 @@ template <class Observer>
   run(Stage::kIpForward, ip_forward);
   if (!burst.policed.empty()) run(Stage::kPolice, police);
   run(Stage::kResolve, resolve);
-  run(Stage::kPmtu, pmtu);
-  if (!burst.unanswered.empty()) {
-    run(Stage::kIcmpErrors, icmp_errors);
-    run(Stage::kResolveAnswers, resolve);
-    run(Stage::kPmtuAnswers, pmtu);
-  }
-  run(Stage::kVxlanEncap, vxlan_encap);
-  run(Stage::kEspEncrypt, esp_encrypt);
-  if (!burst.to_circuit.empty()) run(Stage::kCircuitEncap, circuit_encap);
+  burst.first_fragment = burst.used;
+  run_last_stages(burst, observer);
 }
 
 }  // namespace simplon::forward

@@ -4,6 +4,7 @@
 // up before it is encapsulated, so that the far end never has to reassemble outer packets. TCP is told of the MTU before
 // it matters, by clamping the MSS of SYN segments both ways.
 #include <algorithm>
+#include <array>
 
 #include "gateway/forward/mtu.h"
 #include "gateway/forward/src/burst.h"
@@ -100,8 +101,28 @@ struct CopiedOptions {
   return copied;
 }
 
-/// Cuts an IPv4 packet up (RFC 791 section 2.3). The first fragment keeps the frame; the others are originated.
-void fragment(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
+/// Frames for fragments: all that are wanted, or none. Another worker may take the last ones at any moment.
+class FragmentFrames {
+ public:
+  [[nodiscard]] bool take(FramePool& pool, std::size_t count) noexcept {
+    for (std::size_t i = 0; i < count; ++i) {
+      frames_[i] = pool.allocate();
+      if (frames_[i] != nullptr) continue;
+      while (i > 0) pool.release(frames_[--i]);
+      return false;
+    }
+    return true;
+  }
+  [[nodiscard]] std::uint8_t* next() noexcept { return frames_[given_++]; }
+
+ private:
+  std::array<std::uint8_t*, Burst::kCapacity> frames_;
+  std::size_t given_ = 0;
+};
+
+/// Cuts an IPv4 packet up (RFC 791 section 2.3). The first fragment keeps the frame; the others are originated. False: the burst
+/// has no numbers left for them, and nothing was done.
+[[nodiscard]] bool fragment(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
   Transit& first = burst.packets[number];
   auto* header = reinterpret_cast<wire::Ipv4Header*>(first.data);
   const std::size_t header_bytes = header->header_bytes();
@@ -111,9 +132,18 @@ void fragment(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
   const std::size_t first_bytes = (first.mtu - header_bytes) / 8 * 8;
   const std::size_t later_bytes = (std::min<std::size_t>(first.mtu, kLongestFragment) - later_header_bytes) / 8 * 8;
   const std::size_t more = (payload_bytes - first_bytes + later_bytes - 1) / later_bytes;
-  if (burst.used + more > Burst::kCapacity || burst.pool.available() < more) {
-    return burst.drop(number, Drop::kNoFrame);
+  if (burst.used + more > Burst::kCapacity) {
+    if (burst.used > burst.first_fragment) return false;
+    burst.drop(number, Drop::kNoFrame);  // nor would it have them in a further turn
+    return true;
   }
+  FragmentFrames frames;
+  if (!frames.take(burst.pool, more)) {
+    burst.drop(number, Drop::kNoFrame);
+    return true;
+  }
+  clamp_mss(burst, first);
+  count_hop(first);
   const unsigned base_offset = header->fragment_offset();
   const bool was_last = !header->more_fragments();
   out.push(number);
@@ -123,7 +153,7 @@ void fragment(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
     Transit& later = burst.packets[extra];
     later = first;
     later.originated = true;
-    later.data = burst.pool.allocate() + kMinHeadroom;
+    later.data = frames.next() + kMinHeadroom;
     later.length = static_cast<std::uint16_t>(later_header_bytes + bytes);
     later.inner.fragment = true;
     later.inner.later_fragment = true;
@@ -145,27 +175,35 @@ void fragment(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
   header->total_length = first.length;
   header->flags_offset = static_cast<std::uint16_t>(wire::kIpv4MoreFragments | (base_offset / 8));
   wire::set_ipv4_checksum(*header);
+  return true;
 }
 
+/// False: it is for a further turn, and nothing was done.
 template <AttachmentKind kKind>
-void fit(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
+[[nodiscard]] bool fit(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
   Transit& packet = burst.packets[number];
-  if (packet.inner.family == 0) return out.push(number);  // an ARP answer
+  if (packet.inner.family == 0) {  // an ARP answer
+    out.push(number);
+    return true;
+  }
   packet.mtu = egress_mtu<kKind>(packet);
   // Only what goes on is changed: an ICMP error quotes the packet as it came.
   if (packet.length <= packet.mtu) [[likely]] {
     clamp_mss(burst, packet);
     count_hop(packet);
-    return out.push(number);
+    out.push(number);
+    return true;
   }
-  if (packet.inner.family == 6) return burst.drop_with(number, Drop::kPacketTooBig, Answer::kTooBig);
+  if (packet.inner.family == 6) {
+    burst.drop_with(number, Drop::kPacketTooBig, Answer::kTooBig);
+    return true;
+  }
   const auto& header = *reinterpret_cast<const wire::Ipv4Header*>(packet.data);
   if (header.dont_fragment() || packet.mtu < kLeastMtu) {  // RFC 1191 section 4
-    return burst.drop_with(number, Drop::kFragmentationNeeded, Answer::kTooBig);
+    burst.drop_with(number, Drop::kFragmentationNeeded, Answer::kTooBig);
+    return true;
   }
-  clamp_mss(burst, packet);
-  count_hop(packet);
-  fragment(burst, out, number);
+  return fragment(burst, out, number);
 }
 
 /// The usual case, in which nothing is to be done but to count the hop; false: nothing was done.
@@ -188,7 +226,10 @@ void fit_all(Burst& burst, Burst::Queue& queue, unsigned from) noexcept {
   // Some packet is cut up, answered or looked at more closely: from here on, what goes on is queued anew.
   const Burst::Queue waiting = queue;
   queue.shorten(from);
-  for (unsigned i = from; i < waiting.size(); ++i) fit<kKind>(burst, queue, waiting[i]);
+  for (unsigned i = from; i < waiting.size(); ++i) {
+    if (fit<kKind>(burst, queue, waiting[i])) continue;
+    for (; i < waiting.size(); ++i) burst.later.push(waiting[i]);  // those behind it may be of its flow
+  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/routing.h"
 #include "gateway/forward/src/stages.h"
 
 namespace simplon::forward {
@@ -52,6 +53,11 @@ void to_tunnel(Burst& burst, unsigned number, Transit& packet) noexcept {
   if (packet.sa == nullptr) {
     if (packet.attachment->kind == AttachmentKind::kCircuit) return to_circuit(burst, number, packet);
     return burst.drop_with(number, Drop::kSaMissing, Answer::kNetUnreachable);
+  }
+  // RFC 4301 section 5.1: the peer drops what is outside. An ICMP error of ours is about a packet that was inside, and goes in the SA
+  // that the answers to it would take (section 6.2).
+  if (!packet.sa->any_to_any(packet.inner.family) && !packet.originated && !selected(packet)) [[unlikely]] {
+    return burst.drop(number, Drop::kOutboundSelector);
   }
   if (find_adjacency(burst, number, packet, packet.sa->compiled()->adjacency)) burst.to_tunnel.push(number);
 }

@@ -38,6 +38,9 @@ namespace simplon::forward {
 /// The slot that a packet of ours to `inner.destination` leaves through; 0: there is no way, or it is to ourselves.
 [[nodiscard]] std::uint32_t exit_towards(const TableState& tables, const Domain& domain, const InnerPacket& inner) noexcept;
 
+/// The traffic selectors of the packet's SA hold it: for SAs that do not carry everything.
+[[nodiscard]] bool selected(const Transit& packet) noexcept;
+
 /// Sends the packet there: to `resolving` or `to_host`, or drops it.
 void send_on(Burst& burst, unsigned number, Transit& packet, RouteValue value) noexcept;
 

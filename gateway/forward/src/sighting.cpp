@@ -70,7 +70,8 @@ void take_exit(Sighting& seen, const Transit& packet) noexcept {
     seen.endpoint = *packet.endpoint;
   }
   if (!vpc && packet.sa != nullptr) take_sa(seen, *packet.sa);
-  const bool looked = !seen.dropped || (seen.drop != Drop::kEndpointUnknown && seen.drop != Drop::kSaMissing);
+  const bool looked = !seen.dropped || (seen.drop != Drop::kEndpointUnknown && seen.drop != Drop::kSaMissing &&
+                                        seen.drop != Drop::kOutboundSelector);
   if (looked && packet.adjacency != nullptr) {
     seen.has_adjacency = true;
     seen.adjacency = *packet.adjacency;
@@ -138,6 +139,13 @@ void Recorder::catch_up(const Burst& burst, unsigned number, Stage until) noexce
 }
 
 void Recorder::entering(Burst& burst, Stage stage) noexcept {
+  if (stage == Stage::kPmtu && running_ == Stage::kTransmit) {
+    // A further turn: others have the numbers of the fragments now.
+    const auto end = followed_.begin() + static_cast<std::ptrdiff_t>(following_);
+    following_ = static_cast<std::size_t>(
+        std::remove_if(followed_.begin(), end, [](const Followed& f) { return f.role == Sighting::Role::kFragment; }) -
+        followed_.begin());
+  }
   running_ = stage;
   used_before_ = burst.used;
   if (stage == Stage::kClassify && !wanted_ && following_ == 0) follow(0, Sighting::Role::kPacket);

@@ -25,7 +25,7 @@ bool in_selectors(const std::vector<forward::Selector>& selectors, const IpAddre
   });
 }
 
-bool allowed_in(const SaSpec& sa, const IpPacket& ip) {
+bool allowed(const SaSpec& sa, const IpPacket& ip) {
   return in_selectors(sa.source_selectors, ip.flow.source, ip, ip.flow.source_port) &&
          in_selectors(sa.destination_selectors, ip.flow.destination, ip, ip.flow.destination_port);
 }
@@ -35,7 +35,7 @@ bool allowed_in(const SaSpec& sa, const IpPacket& ip) {
 /// The checks in this order: selectors of the SA, domain, policy, route, and for what is not for us the hop limit.
 void Oracle::route(Inside packet, Outcome& outcome) const {
   const auto drop = [&](Drop why) { outcome.endings.emplace_back().drops.push_back({why, packet.ingress}); };
-  if (packet.sa != nullptr && !allowed_in(packet.sa->spec, packet.ip)) return drop(Drop::kEspSelector);
+  if (packet.sa != nullptr && !allowed(packet.sa->spec, packet.ip)) return drop(Drop::kEspSelector);
   const DomainId domain = *world_.domain_of(packet.ingress);
   if (!world_.domains.contains(domain)) return drop(Drop::kNoDomain);
   if (world_.policed(domain)) return police(std::move(packet), domain, outcome);
@@ -100,7 +100,8 @@ bool Oracle::port_missing(PortId id, forward::PortKind kind) const {
   return port == world_.ports.end() || port->second.kind != kind;
 }
 
-std::optional<Drop> Oracle::find_exit(const Hop& hop, const IpAddress& inner_destination, Departure& departure) const {
+std::optional<Drop> Oracle::find_exit(const Hop& hop, const IpAddress& inner_destination, const IpPacket* forwarded,
+                                      Departure& departure) const {
   const AttachmentId egress = hop.attachment;
   departure.egress = egress;
   if (!world_.domain_of(egress)) return Drop::kNoAttachment;
@@ -124,6 +125,8 @@ std::optional<Drop> Oracle::find_exit(const Hop& hop, const IpAddress& inner_des
   } else {
     const auto sa = world_.outbound.find(TunnelId{egress.id});
     if (sa == world_.outbound.end()) return Drop::kSaMissing;
+    // RFC 4301 section 5.1.
+    if (forwarded != nullptr && !allowed(sa->second.spec, *forwarded)) return Drop::kOutboundSelector;
     departure.sa = &sa->second;
     outer = sa->second.spec.path.destination;
   }
@@ -138,7 +141,7 @@ void Oracle::leave(Inside packet, const Hop& hop, Outcome& outcome) const {
   const AttachmentId egress = hop.attachment;
   Departure exit;
   Ending ending;
-  if (const auto why = find_exit(hop, packet.ip.flow.destination, exit)) {
+  if (const auto why = find_exit(hop, packet.ip.flow.destination, &packet.ip, exit)) {
     ending.drops.push_back({*why, packet.ingress});
     if (*why == Drop::kEndpointUnknown) return answer(packet, Answer::kHostUnreachable, 0, std::move(ending), outcome);
     if (*why == Drop::kSaMissing) return answer(packet, Answer::kNetUnreachable, 0, std::move(ending), outcome);

@@ -156,7 +156,7 @@ void Oracle::answer(const Inside& packet, Answer why, std::size_t mtu, Ending en
 }
 
 void Oracle::send_answer(const Hop& hop, const IpAddress& to, Departure exit, Ending& ending) const {
-  if (const auto lost = find_exit(hop, to, exit)) {
+  if (const auto lost = find_exit(hop, to, nullptr, exit)) {
     ending.drops.push_back({*lost, std::nullopt});
     return;
   }

@@ -199,8 +199,8 @@ class Oracle {
   [[nodiscard]] bool ends_here(const Inside& packet, const RouteEntry* route, Outcome& outcome) const;
   void leave(Inside packet, const Hop& hop, Outcome& outcome) const;
   void punt(const Inside& packet, AttachmentId attachment, Ending& ending) const;
-  /// Where a packet to `inner_destination` goes from `egress`; a name if it cannot.
-  [[nodiscard]] std::optional<forward::Drop> find_exit(const Hop& hop, const IpAddress& inner_destination,
+  /// Where a packet to `inner_destination` goes from `egress`; a name if it cannot. `forwarded`: the packet, unless it is an answer of ours.
+  [[nodiscard]] std::optional<forward::Drop> find_exit(const Hop& hop, const IpAddress& inner_destination, const IpPacket* forwarded,
                                                        Departure& departure) const;
   [[nodiscard]] bool port_missing(PortId id, forward::PortKind kind) const;
 

@@ -3,6 +3,7 @@ import pytest
 
 from lib import capture, traffic, vxlan_host
 from lib import two_sites as t
+from lib.expect import expect
 from lib.gateway import Gateway
 from lib.topo import Namespace
 
@@ -128,3 +129,24 @@ def test_the_wan_carried_only_ike_and_esp(sites):
     assert traffic.ping(sites.host, VM6).lost == 0
     capture.assert_wan_is_sealed(sites.wire)
     capture.assert_never_repeated(sites.wire)
+
+
+def test_a_narrow_hop_over_ipv6_is_learned(sites):
+    """The router between the gateways says "packet too big" about ESP over IPv6; both families inside follow."""
+    def tunnel_mtu():
+        return sites.simplon.tunnel("peer")["programmed"]["mtu"]
+
+    before, mtu = tunnel_mtu(), (1400 - 40 - 8 - 8 - 16) // 4 * 4 - 2
+    sites.wan.ip("link set to-b mtu 1400")
+    sites.b_gw.ip("link set wan0 mtu 1400")  # a veth drops what the other end has no room for
+    try:
+        assert tunnel_mtu() == before
+        assert traffic.ping(sites.vm, HOST6, count=1, size=1390 - 48, dont_fragment=True, wait=1).received == 0
+        expect(lambda: tunnel_mtu() == mtu, 5, "the tunnel's MTU follows")
+        assert traffic.ping(sites.vm, HOST6, size=mtu - 48, dont_fragment=True).lost == 0
+        assert traffic.ping(sites.vm, HOST4, size=mtu - 28, dont_fragment=True).lost == 0
+        assert traffic.ping(sites.vm, HOST6, count=1, size=mtu + 1 - 48, dont_fragment=True, wait=1).received == 0
+        traffic.tcp_transfer(sites.vm, sites.host, HOST6, megabytes=5)
+    finally:
+        sites.wan.ip("link set to-b mtu 1500")
+        sites.b_gw.ip("link set wan0 mtu 1500")

@@ -103,6 +103,28 @@ TEST_F(ViewTest, ATunnelShowsWantedObservedAndProgrammed) {
   EXPECT_EQ(json.dump().find("secret of"), std::string::npos);
 }
 
+TEST_F(ViewTest, ATunnelShowsThePathThatItsPacketsTake) {
+  const auto path = [&] { return tunnel_json(config_.tunnels[0], 3, nullptr, programmed_)["programmed"]["path"]; };
+  EXPECT_TRUE(path().is_null()) << "nothing leaves";
+  ipc::SaStats out;
+  out.tunnel = TunnelId(3);
+  out.active = true;
+  out.destination = ip("198.51.100.1");
+  programmed_->stats.sas.push_back(out);
+  EXPECT_TRUE(path().is_null()) << "the underlay does not know the peer yet";
+  ipc::NeighborStats neighbor;
+  neighbor.destination = ip("198.51.100.1");
+  neighbor.mtu = neighbor.learned_mtu = 1400;
+  neighbor.learned_for_seconds = 599;
+  programmed_->stats.neighbors.push_back(neighbor);
+  EXPECT_EQ(path()["destination"], "198.51.100.1");
+  EXPECT_EQ(path()["mtu"], 1400);
+  EXPECT_EQ(path()["learned_mtu"], 1400);
+  EXPECT_EQ(path()["learned_for_seconds"], 599);
+  programmed_->stats.too_big = {{"learned", 1}, {"never_sent", 2}};
+  EXPECT_EQ(drops_json(programmed_->stats)["packet_too_big"]["never_sent"], 2);
+}
+
 TEST_F(ViewTest, WhatIsNotKnownIsNull) {
   const auto json = tunnel_json(config_.tunnels[0], 3, nullptr, std::nullopt);
   EXPECT_EQ(json["observed"]["state"], "down");

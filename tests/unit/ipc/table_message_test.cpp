@@ -158,6 +158,9 @@ TEST(TableMessage, StatisticsSurviveTheWire) {
   stats.endpoints = 200;
   stats.routes_on_backup = 7;
   stats.switches_to_backup = std::uint64_t{1} << 33;
+  stats.neighbors[0].learned_mtu = 1400;
+  stats.neighbors[0].learned_for_seconds = 599;
+  stats.too_big = {{"learned", 1}, {"never_sent", 2}};
   stats.acls = {{"web", {{"https", 5}, {"rest", 0}}}};
   stats.nats = {{DomainId(1), {{"egress", 9}}}};
   stats.connections_used = 1;
