@@ -65,7 +65,7 @@ TEST_F(ViewTest, ACircuitIsAsGoodAsItsUplinkAndItsNeighbors) {
   programmed_->stats.uplinks = {uplink};
   EXPECT_EQ(state()["state"], "no-neighbor");
   EXPECT_EQ(state()["problem"], "192.168.15.2 does not answer ARP");
-  EXPECT_THAT(state()["hint"].get<std::string>(), ::testing::HasSubstr("ip netns exec gw-" + circuit.domain + " tcpdump -i cir3"));
+  EXPECT_EQ(state()["hint"], "has the other end the same VLAN? ip netns exec gw-" + circuit.domain + " tcpdump -i cir3");
   ipc::NeighborStats neighbor;
   neighbor.destination = ip("192.168.15.2");
   neighbor.circuit = CircuitId(4);
