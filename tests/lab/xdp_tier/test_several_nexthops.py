@@ -34,7 +34,7 @@ def hosts(lab):
 @contextlib.contextmanager
 def flows(hosts):
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(traffic.stream(hosts.c1, hosts.c3, FAR, rate=300, port=port)) for port in PORTS]
+        yield [stack.enter_context(traffic.stream(hosts.c1, hosts.c3, FAR, rate=100, port=port)) for port in PORTS]
 
 
 def sent_to_lines(hosts):
@@ -48,7 +48,7 @@ def test_flows_are_spread_in_xdp_and_keep_their_line(hosts):
     with flows(hosts) as streams:
         hosts.wait_for_xdp()
         for stream in streams:
-            traffic.carried(stream, 1000)
+            traffic.carried(stream, 300)
     sent = sum(stream.result.sent for stream in streams)
     for stream in streams:
         assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, stream.result
@@ -72,7 +72,7 @@ def test_a_line_that_goes_leaves_its_flows_to_the_other(hosts):
         late = capture.Capture(hosts.c3, "eth0", filter=f"vlan {VLAN2} and udp")
         hosts.wait_for_xdp()
         for stream in streams:
-            traffic.carried(stream, 500)
+            traffic.carried(stream, 200)
         assert late.stop().count() == 0
         hosts.simplon.apply(hosts.document)
         hosts.wait_for_xdp()

@@ -361,7 +361,10 @@ TEST_F(CircuitShortcutTest, SeveralNexthopsShareTheBucketsAndEachHasItsOwn) {
 }
 
 TEST_F(CircuitShortcutTest, WhoeverGivesUpBucketsOrTakesSomeIsHeardOf) {
-  const std::vector<DomainId> home{kHome};
+  const auto names_home = [&](const std::function<void()>& write) {
+    const std::vector<DomainId> named = named_by(write);
+    return std::find(named.begin(), named.end(), kHome) != named.end();
+  };
   const AttachmentId tunnel = AttachmentId::tunnel(TunnelId{3});
   const AttachmentId circuit_3 = AttachmentId::circuit(CircuitId{3});
   lead_to({through(3, "192.0.2.129"), {AttachmentId::vpc(Vni{20}), 1}, {tunnel, 1}, {AttachmentId::vpc(Vni{30}), 1}});
@@ -377,25 +380,24 @@ TEST_F(CircuitShortcutTest, WhoeverGivesUpBucketsOrTakesSomeIsHeardOf) {
   spec.path = {ip("192.0.2.1"), ip("192.0.2.99"), false, 0, 0};
   spec.key = crypto::SecretKey(std::vector<std::uint8_t>(36, 1));
   const std::shared_ptr<Sa> sa = Sa::create(spec).value();
-  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.set_outbound(TunnelId{3}, sa)); }), home);
+  EXPECT_TRUE(names_home([&] { ASSERT_TRUE(tables_.set_outbound(TunnelId{3}, sa)); }));
   EXPECT_EQ(share(0), 128) << "the tunnel has its own";
-  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.set_outbound(TunnelId{3}, nullptr)); }), home);
+  EXPECT_TRUE(names_home([&] { ASSERT_TRUE(tables_.set_outbound(TunnelId{3}, nullptr)); }));
   EXPECT_EQ(share(0), of_worker);
-  const std::vector<DomainId> named = named_by([&] { tables_.remove_vpc(Vni{30}); });
-  EXPECT_NE(std::find(named.begin(), named.end(), kHome), named.end());
+  EXPECT_TRUE(names_home([&] { tables_.remove_vpc(Vni{30}); }));
   EXPECT_EQ(share(0), 0);
 
-  EXPECT_EQ(named_by([&] { tables_.remove_circuit(CircuitId{3}); }), home);
+  EXPECT_TRUE(names_home([&] { tables_.remove_circuit(CircuitId{3}); }));
   EXPECT_EQ(share(1), 256) << "all are the VPC's";
   EXPECT_FALSE(out(1)) << "which has no such endpoint";
-  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_circuit(circuit())); }), home);
+  EXPECT_TRUE(names_home([&] { ASSERT_TRUE(tables_.upsert_circuit(circuit())); }));
   EXPECT_NE(number_of(circuit_3), 0);
 
   RouteEntry other = line();
   other.nexthops = {through(3, "192.0.2.129", 3), {AttachmentId::vpc(Vni{20}), 1}};
-  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_route(other)); }), home);
+  EXPECT_TRUE(names_home([&] { ASSERT_TRUE(tables_.upsert_route(other)); }));
   other.nexthops.front().weight = 1;
-  EXPECT_EQ(named_by([&] { ASSERT_TRUE(tables_.upsert_route(other)); }), home) << "other weights";
+  EXPECT_TRUE(names_home([&] { ASSERT_TRUE(tables_.upsert_route(other)); })) << "other weights";
 }
 
 TEST_F(ShortcutTest, WhatTheyForwardedIsInTheTotals) {
