@@ -150,8 +150,11 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     monitor_ = *std::move(monitor);
 
     auto too_big = TooBigListener::open(io_, [this](std::span<const std::uint8_t> packet) { path_mtus_.hear(packet); });
-    if (!too_big) return Unexpected(too_big.error());
-    too_big_ = *std::move(too_big);
+    if (too_big) {
+      too_big_ = *std::move(too_big);
+    } else {
+      spdlog::warn("no path MTU is learned, what is too long for a hop of the underlay is lost there: {}", too_big.error().message());
+    }
 
     if (former != nullptr) {
       if (auto ok = adopt(*former); !ok) return ok;
@@ -282,8 +285,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     stats.neighbors = underlay_.stats();
     const auto on_circuits = circuits_.stats();
     stats.neighbors.insert(stats.neighbors.end(), on_circuits.begin(), on_circuits.end());
-    stats.too_big = path_mtus_.counts();
-    stats.too_big.push_back({"overrun", too_big_->overrun()});
+    if (too_big_) {
+      stats.too_big = path_mtus_.counts();
+      stats.too_big.push_back({"overrun", too_big_->overrun()});
+    }
     const auto counts = tables_.counts();
     stats.routes = counts.routes;
     stats.endpoints = counts.endpoints;
@@ -552,6 +557,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   TableApplier applier_;
   SaStore sas_;
   PathMtuLearner path_mtus_;
+  /// nullptr: the host does not let us.
   std::unique_ptr<TooBigListener> too_big_;
   std::unique_ptr<ipc::TableServer> table_server_;
   std::unique_ptr<SaServer> sa_server_;
