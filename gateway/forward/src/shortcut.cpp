@@ -112,15 +112,15 @@ bool leave_into_circuit(const TableState& state, const Attachment& circuit, cons
 }
 
 /// The nexthops of a group that are VPCs or circuits of the domain, in order of their first buckets.
-struct Members {
+struct SpreadMembers {
   Shortcut::Spread of_bucket{};
   std::array<std::uint32_t, Shortcut::kMembers> slots{};
   std::size_t count = 0;
 };
 static_assert(std::tuple_size_v<Shortcut::Spread> == EcmpGroup::kBuckets);
 
-Members members_of(const TableState& state, const EcmpGroup& group, const Domain& domain) {
-  Members members;
+SpreadMembers members_of(const TableState& state, const EcmpGroup& group, const Domain& domain) {
+  SpreadMembers members;
   for (std::size_t bucket = 0; bucket < group.slots.size(); ++bucket) {
     const std::uint32_t slot = group.slots[bucket];
     const auto end = members.slots.begin() + static_cast<std::ptrdiff_t>(members.count);
@@ -164,7 +164,7 @@ std::optional<Shortcut> Tables::shortcut(const Shortcut::Question& asked) const 
   if (route.action() == RouteValue::Action::kGroup) {
     const EcmpGroup* group = state.groups[slot].load(std::memory_order_relaxed);
     if (group == nullptr) return std::nullopt;
-    const Members members = members_of(state, *group, domain);
+    const SpreadMembers members = members_of(state, *group, domain);
     if (members.count < std::max<std::size_t>(asked.member, 1)) return std::nullopt;
     if (asked.member == 0) {
       found.spread = members.of_bucket;
