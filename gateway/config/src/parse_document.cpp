@@ -305,7 +305,7 @@ const std::map<std::string, std::vector<std::string>>& known_keys() {
       {"bgp", {"asn", "router-id", "neighbors"}},
       {"neighbor",
        {"name", "address", "asn", "password-file", "keepalive", "hold", "bfd", "import", "export", "max-prefixes"}},
-      {"static-route", {"prefix", "via", "gateway"}},
+      {"static-route", {"prefix", "via", "gateway", "distance"}},
       {"vpc", {"name", "domain", "vni", "prefixes", "gateway", "gateway-mac", "mtu", "endpoints", "policy"}},
       {"endpoint", {"address", "mac", "vtep"}},
       {"tunnel",

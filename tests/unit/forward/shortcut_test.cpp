@@ -349,8 +349,10 @@ TEST_F(CircuitShortcutTest, SeveralNexthopsShareTheBucketsAndEachHasItsOwn) {
   EXPECT_EQ(out(line4)->ethernet_destination, mac("02:dd:00:00:00:04"));
   EXPECT_FALSE(out(3));
   tables_.remove_neighbor(CircuitId{4}, ip("192.0.2.130"));
-  EXPECT_TRUE(out() && out(line3)) << "the other has its neighbor";
-  EXPECT_FALSE(out(line4));
+  EXPECT_EQ(number_of(AttachmentId::circuit(CircuitId{3})), 1) << "the other is left out";
+  EXPECT_EQ(share(1), 256);
+  EXPECT_TRUE(out() && out(1));
+  EXPECT_FALSE(out(2));
 
   // As many as there are numbers; the rest is the worker's.
   std::vector<NextHopEntry> many;
@@ -380,7 +382,9 @@ TEST_F(CircuitShortcutTest, WhoeverGivesUpBucketsOrTakesSomeIsHeardOf) {
   spec.path = {ip("192.0.2.1"), ip("192.0.2.99"), false, 0, 0};
   spec.key = crypto::SecretKey(std::vector<std::uint8_t>(36, 1));
   const std::shared_ptr<Sa> sa = Sa::create(spec).value();
-  EXPECT_TRUE(names_home([&] { ASSERT_TRUE(tables_.set_outbound(TunnelId{3}, sa)); }));
+  ASSERT_TRUE(tables_.set_outbound(TunnelId{3}, sa));
+  EXPECT_EQ(share(0), of_worker) << "nobody knows where its peer is";
+  EXPECT_TRUE(names_home([&] { ASSERT_TRUE(tables_.set_adjacency(ip("192.0.2.99"), adjacency())); }));
   EXPECT_EQ(share(0), 128) << "the tunnel has its own";
   EXPECT_TRUE(names_home([&] { ASSERT_TRUE(tables_.set_outbound(TunnelId{3}, nullptr)); }));
   EXPECT_EQ(share(0), of_worker);

@@ -240,7 +240,7 @@ TEST_F(TableApplierTest, WhatItEncodesMakesTheSameTables) {
   EXPECT_EQ(tables.counts().endpoints, 2U);
   const auto hops = [&](const ipc::Route& of) { return tables.route(of.domain, of.prefix).value().nexthops; };
   EXPECT_EQ(hops(ecmp), tables_.route(ecmp.domain, ecmp.prefix).value().nexthops);
-  EXPECT_EQ(hops(ecmp).size(), 2U);
+  EXPECT_EQ(hops(ecmp).size(), 3U);
   EXPECT_EQ(tables.endpoint(Vni(100), IpAddress::v4(0x0a010005)).value().mac, (MacAddress{{2, 0, 0, 0, 0, 9}}));
   // As after a sync: the same objects again change nothing.
   ports.log.clear();
