@@ -166,13 +166,29 @@ bool World::mentioned(AttachmentId attachment) const {
   return false;
 }
 
+bool World::is_uplink(PortId id) const {
+  const auto port = ports.find(id);
+  return port != ports.end() && port->second.kind == forward::PortKind::kUplink;
+}
+
+bool World::is_usable(const Hop& hop) const {
+  const AttachmentId to = hop.attachment;
+  if (!domain_of(to)) return false;
+  if (to.kind == forward::AttachmentKind::kTunnel) {
+    const auto sa = outbound.find(TunnelId{to.id});
+    if (sa == outbound.end()) return false;
+    const auto way = adjacencies.find(sa->second.spec.path.destination);
+    return way != adjacencies.end() && way->second.resolved && is_uplink(way->second.port);
+  }
+  if (to.kind == forward::AttachmentKind::kVpc) return true;
+  const CircuitId circuit{to.id};
+  return is_uplink(circuits.at(circuit).port) && (!hop.gateway || neighbors.contains({circuit, *hop.gateway}));
+}
+
 std::vector<Hop> World::usable_of(const std::vector<Hop>& hops) const {
   std::vector<Hop> usable;
   for (const Hop& hop : hops) {
-    const AttachmentId to = hop.attachment;
-    if (!domain_of(to)) continue;
-    if (to.kind == forward::AttachmentKind::kTunnel && !outbound.contains(TunnelId{to.id})) continue;
-    usable.push_back(hop);
+    if (is_usable(hop)) usable.push_back(hop);
   }
   return usable;
 }

@@ -186,7 +186,9 @@ struct World {
   [[nodiscard]] bool mentioned(AttachmentId attachment) const;
   /// The same of a gateway on a circuit, which only routes mention.
   [[nodiscard]] bool mentioned(const Hop& hop) const;
-  /// Those that are configured and, if tunnels, have an outbound SA.
+  [[nodiscard]] bool is_uplink(PortId id) const;
+  /// Configured; its uplink is there; a tunnel has an outbound SA and its peer is resolved; the gateway on a circuit is known.
+  [[nodiscard]] bool is_usable(const Hop& hop) const;
   [[nodiscard]] std::vector<Hop> usable_of(const std::vector<Hop>& hops) const;
   /// The nexthops of a route among which flows are spread: those that are usable, or all if none is.
   [[nodiscard]] std::vector<Hop> taking_part(const RouteEntry& route) const;
