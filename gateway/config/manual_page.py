@@ -62,7 +62,8 @@ class Page:
         merged, _ = self.resolved(node)
         self.lines += [".TP", f"\\fB{escaped(key)}\\fR"]
         kind = self.kind(node)
-        words = [kind[0].upper() + kind[1:]]
+        literal = "enum" in merged or merged.get("type") == "boolean"
+        words = [kind if literal else kind[0].upper() + kind[1:]]
         if merged.get("description"):
             words.append(merged["description"])
         if required:
