@@ -151,7 +151,7 @@ bool Uplinks::refresh() {
   for (auto& [name, uplink] : uplinks_) {
     if (uplink.index != 0) look_at_target(uplink);
   }
-  for (auto& [name, inherited] : std::exchange(inherited_, {})) drop(std::move(inherited));
+  for (auto& [name, adoption] : std::exchange(inherited_, {})) drop(std::move(adoption));
   return changed;
 }
 
@@ -223,14 +223,15 @@ Result<Uplinks::Opened> Uplinks::open_fresh(const std::string& name, const netli
   return opened;
 }
 
-Result<Uplinks::Opened> Uplinks::adopt(const std::string& name, const netlink::Interface& link, Inherited inherited) {
+Result<Uplinks::Opened> Uplinks::adopt(const std::string& name, const netlink::Interface& link, Adoption adoption) {
+  Inherited& inherited = adoption.inherited;
   const HandedUplink& state = inherited.state;
   if (state.index != link.index || state.mac != link.mac) {
     return fail(ErrorCode::kPeer, name + " is another interface than the one handed over");
   }
   const bool jumbo = state.queues.front().multi_buffer;
   if (needs_jumbo(link) && !jumbo) return fail(ErrorCode::kPeer, "the sockets of " + name + " are not for jumbo frames");
-  auto program = xdp::UplinkProgram::adopt(steering_, std::move(inherited.link), link.index, state.mode, jumbo);
+  auto program = adoption.program.get();
   if (!program) return Unexpected(program.error());
   Opened opened;
   opened.program = *std::move(program);
@@ -263,7 +264,7 @@ Result<void> Uplinks::open(const std::string& name, const netlink::Interface& li
   Result<Opened> opened = fail(ErrorCode::kBug, "not tried");
   if (auto inherited = inherited_.extract(name); !inherited.empty()) {
     // Its frames are given back only when no socket can write to them any more.
-    const auto frames = inherited.mapped().state;
+    const auto frames = inherited.mapped().inherited.state;
     opened = adopt(name, link, std::move(inherited.mapped()));
     if (!opened) {
       spdlog::warn("uplink {} is opened anew: {}", name, opened.error().message());
@@ -317,15 +318,20 @@ std::vector<std::shared_ptr<AfXdpIo>> Uplinks::share_out(forward::PortId port,
 }
 
 void Uplinks::inherit(Inherited inherited) {
-  const std::string name = inherited.state.interface;
-  inherited_.insert_or_assign(name, std::move(inherited));
+  const HandedUplink& state = inherited.state;
+  auto program = std::async(std::launch::async, [this, link = std::move(inherited.link), index = state.index, mode = state.mode,
+                                                 jumbo = state.queues.front().multi_buffer]() mutable {
+    return xdp::UplinkProgram::adopt(steering_, std::move(link), index, mode, jumbo);
+  });
+  const std::string name = state.interface;
+  inherited_.insert_or_assign(name, Adoption{std::move(inherited), std::move(program)});
 }
 
-void Uplinks::drop(Inherited inherited) {
-  const HandedUplink state = std::move(inherited.state);
+void Uplinks::drop(Adoption adoption) {
+  const HandedUplink state = std::move(adoption.inherited.state);
   spdlog::warn("uplink {}: handed over, but not there any more", state.interface);
-  inherited.link.reset();
-  inherited.sockets.clear();
+  static_cast<void>(adoption.program.get());
+  adoption.inherited.sockets.clear();
   give_back(state, pools_.front());
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -99,6 +100,12 @@ class Uplinks {
     [[nodiscard]] bool jumbo() const { return !queues.empty() && queues.front().multi_buffer; }
   };
 
+  /// To load a program takes the kernel longer than all else of a planned restart: of all uplinks at once, beside the tables.
+  struct Adoption {
+    Inherited inherited;
+    std::future<Result<std::unique_ptr<xdp::UplinkProgram>>> program;
+  };
+
   /// Program and sockets, ready to be used.
   struct Opened {
     std::unique_ptr<xdp::UplinkProgram> program;
@@ -118,8 +125,8 @@ class Uplinks {
   static void describe_rings(const Uplink& uplink, ipc::UplinkStats& stats);
   Result<void> open(const std::string& name, const netlink::Interface& link, Uplink& uplink);
   [[nodiscard]] Result<Opened> open_fresh(const std::string& name, const netlink::Interface& link);
-  [[nodiscard]] Result<Opened> adopt(const std::string& name, const netlink::Interface& link, Inherited inherited);
-  void drop(Inherited inherited);
+  [[nodiscard]] Result<Opened> adopt(const std::string& name, const netlink::Interface& link, Adoption adoption);
+  void drop(Adoption adoption);
   void close(Uplink& uplink);
 
   forward::Tables& tables_;
@@ -128,7 +135,7 @@ class Uplinks {
   netlink::Netlink& netlink_;
   const xdp::Steering& steering_;
   std::map<std::string, Uplink> uplinks_;
-  std::map<std::string, Inherited> inherited_;
+  std::map<std::string, Adoption> inherited_;
   bool jumbo_allowed_ = true;
 };
 

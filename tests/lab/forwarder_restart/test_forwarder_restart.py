@@ -38,8 +38,8 @@ def sites(lab):
 
 
 @contextlib.contextmanager
-def traffic_everywhere(sites):
-    """Streams by name; afterwards their results are printed, and the ESP of both peers is checked."""
+def traffic_everywhere(sites, rate=1000):
+    """Streams by name, `rate` packets a second each; afterwards their results are printed, and the ESP of both peers is checked."""
     red1, gold, blue1 = sites.vm["red1"], sites.gold, sites.vm["blue1"]
     ends = {"vm to vm": (red1, gold, GOLD_VM), "vm to vm back": (gold, red1, t.VM["red1"]),
             "site-a to vm": (sites.a_host, red1, t.VM["red1"]), "vm to site-a": (red1, sites.a_host, t.A_HOST),
@@ -48,7 +48,7 @@ def traffic_everywhere(sites):
     streams = {}
     with contextlib.ExitStack() as stack:
         for number, (name, places) in enumerate(ends.items()):
-            streams[name] = stack.enter_context(traffic.stream(*places, port=7000 + number))
+            streams[name] = stack.enter_context(traffic.stream(*places, rate=rate, port=7000 + number))
         for stream in streams.values():
             traffic.carried(stream, 200)
         yield streams, wires
@@ -102,7 +102,8 @@ def sent_numbers(wires):
 def test_a_planned_restart_loses_nothing(managed):
     gateway = managed.simplon
     sessions, before = bgp_sessions(managed), programmed_sas(gateway)
-    with traffic_everywhere(managed) as (streams, wires):
+    # A ring of 2,048 holds for a second what four streams send: with its sanitizers the next process takes up to half of that.
+    with traffic_everywhere(managed, rate=500) as (streams, wires):
         for _ in range(RESTARTS):
             gateway.restart_forwarder()
             for stream in streams.values():
