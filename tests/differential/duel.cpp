@@ -282,12 +282,20 @@ std::optional<oracle::Hop> Duel::chosen_nexthop(oracle::AttachmentId ingress, co
   auto chosen = engine_.nexthop(ingress, destination, flow);
   if (!chosen) return std::nullopt;
   const std::vector<oracle::Hop> hops = world_.taking_part(route);
-  if (std::find(hops.begin(), hops.end(), *chosen) == hops.end()) {
-    // Of a circuit that is not there; whatever its gateway, the packet goes nowhere.
-    const auto same = std::find_if(hops.begin(), hops.end(), [&chosen](const oracle::Hop& hop) {
-      return hop.attachment == chosen->attachment;
-    });
-    if (same == hops.end() || world_.domain_of(same->attachment)) return chosen;
+  if (!world_.domain_of(chosen->attachment)) {
+    // Of a circuit that is not there nobody tells the gateway. The packet goes nowhere; but rules about the circuit are met by what
+    // goes through itself only, so whether the engine translated tells which of the two it was.
+    bool translated = asked().drops[static_cast<std::size_t>(forward::Drop::kNatExhausted)] > 0;
+    for (const auto& view : engine_.tables().list_connections(~std::size_t{0}, oracle_.now / 1'000'000'000)) {
+      translated = translated || (view.domain == route.domain && view.protocol == flow.protocol && view.source_port == flow.source_port &&
+                                  view.to == chosen->attachment && view.translated_source != view.source);
+    }
+    const bool to_gateway = !translated;
+    const auto named = [&](const oracle::Hop& hop) { return hop.attachment == chosen->attachment; };
+    auto same = std::find_if(hops.begin(), hops.end(),
+                             [&](const oracle::Hop& hop) { return named(hop) && hop.gateway.has_value() == to_gateway; });
+    if (same == hops.end()) same = std::find_if(hops.begin(), hops.end(), named);
+    if (same == hops.end()) return chosen;
     chosen = *same;
   }
   if (!known_path(route, flow)) {

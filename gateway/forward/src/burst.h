@@ -74,7 +74,6 @@ struct alignas(64) Transit {
 };
 static_assert(sizeof(Transit) == 128);
 
-
 /// The packets of one turn of the loop, and which stage each is to see next, in order of arrival.
 struct Burst {
   static constexpr std::size_t kReceived = 64;
