@@ -115,8 +115,8 @@ static __always_inline struct simplon_xdp_flow* find_flow(const struct simplon_x
   return 0;
 }
 
-/* Tells the forwarder of some of the flows it might make. */
-static __always_inline void report(struct xdp_md* context, const struct simplon_xdp_flow_key* key) {
+/* Tells the forwarder of some of the flows it might make. What it has on the stack is not there while a packet is forwarded. */
+static __noinline void report(struct xdp_md* context, const struct simplon_xdp_flow_key* key) {
   __u32 zero = 0;
   __u32* left = bpf_map_lookup_elem(&until_sample, &zero);
   if (!left) return;

@@ -28,7 +28,7 @@
 enum verdict {
   NOT_VXLAN,   /* nor of a circuit; or not plain: no flow can be made of it */
   FORWARDED,   /* to be returned: XDP_REDIRECT */
-  UNKNOWN,     /* no flow for it, or none that fits: `key` says which it would be; UNKNOWN + n: that of nexthop n */
+  UNKNOWN,     /* no flow for it, or none that fits: `key` says which it would be */
 };
 
 /* The VXLAN header and what surrounds it, at the UDP header; but for UDP's checksum. */
@@ -107,8 +107,9 @@ static __always_inline int forward_vxlan(struct xdp_md* context, struct simplon_
   }
   if (__builtin_expect(flow->action != SIMPLON_XDP_VXLAN, 0)) {
     /* What a function has a pointer to stays in memory; `inner` shall not. */
-    const struct inner copy = inner;
-    return leave(context, flow, place, AT_INNER_IP, &copy);
+    struct inner copy = inner;
+    copy.at = AT_INNER_IP;
+    return leave(context, key, flow, place, &copy);
   }
 
   /* Nothing is written before the egress is there; the kernel takes an interface that goes away out of the map. */

@@ -129,9 +129,9 @@ static __always_inline void put_headers6(void* data, const struct simplon_xdp_fl
 }
 
 /* Which nexthop the worker would take, by the same hash in the same buckets; 0: that is its own affair. */
-static __always_inline __u32 choose_member(struct xdp_md* context, __u32 which, __u32 inner_at, const struct inner* inner) {
+static __always_inline __u32 choose_member(struct xdp_md* context, __u32 which, const struct inner* inner) {
   struct simplon_xdp_spread* spread = bpf_map_lookup_elem(&spreads, &which);
-  void* ip = (void*)(long)context->data + inner_at;
+  void* ip = (void*)(long)context->data + inner->at;
   void* end = (void*)(long)context->data_end;
   if (!spread || ip + IPV4_HEADER > end) return 0;
   if (!inner->six) return spread->members[flow_hash4(ip, inner) >> 56];
@@ -139,18 +139,17 @@ static __always_inline __u32 choose_member(struct xdp_md* context, __u32 which, 
   return spread->members[flow_hash6(ip, inner) >> 56];
 }
 
-/* Sends on what a flow was found for and which is plain; the inner packet lies at `inner_at`. A verdict. */
-static __noinline int leave(struct xdp_md* context, const struct simplon_xdp_flow* flow, __u32 place, __u32 inner_at,
-                            const struct inner* packet) {
+/* Sends on what a flow was found for by `key` and which is plain. A verdict. */
+static __noinline int leave(struct xdp_md* context, struct simplon_xdp_flow_key* key, const struct simplon_xdp_flow* flow,
+                            __u32 place, const struct inner* packet) {
   /* Read once: to the verifier memory may change. */
   const struct inner inner = *packet;
   if (flow->action == SIMPLON_XDP_SPREAD) {
-    __u32 member = choose_member(context, flow->lane, inner_at, &inner);
+    __u32 member = choose_member(context, flow->lane, &inner);
     if (member == 0) return NOT_VXLAN;
-    struct simplon_xdp_flow_key key = flow->key;
-    key.ingress |= member << SIMPLON_XDP_INGRESS_MEMBER;
-    flow = find_flow(&key, simplon_xdp_slot(key.ingress), &place);
-    if (!flow || inner.bytes > flow->mtu) return UNKNOWN + (int)member;
+    key->ingress |= member << SIMPLON_XDP_INGRESS_MEMBER;
+    flow = find_flow(key, simplon_xdp_slot(key->ingress), &place);
+    if (!flow || inner.bytes > flow->mtu) return UNKNOWN;
   }
   /* Nothing is written before the egress is there; the kernel takes an interface that goes away out of the map. */
   __u32 lane_at = flow->lane;
@@ -164,8 +163,8 @@ static __noinline int leave(struct xdp_md* context, const struct simplon_xdp_flo
   void* data = (void*)(long)context->data;
   void* end = (void*)(long)context->data_end;
   __u32 frame_bytes = bytes_between(data, end);
-  int shift = (int)inner_at - (int)headers;
-  int padding = (int)frame_bytes - (int)inner_at - (int)inner.bytes;
+  int shift = (int)inner.at - (int)headers;
+  int padding = (int)frame_bytes - (int)inner.at - (int)inner.bytes;
   if (shift != 0 && bpf_xdp_adjust_head(context, shift) != 0) return UNKNOWN;
   if (padding != 0 && bpf_xdp_adjust_tail(context, -padding) != 0) {
     /* What was in front of the packet is still there. */
@@ -241,7 +240,8 @@ static __always_inline int forward_vxlan6(struct xdp_md* context, struct simplon
   if (!look_inside(ip, end, datagram - (AT_INNER6_IP - AT_UDP6), flow->mtu, &inner) || !carry_mark(class, &inner)) {
     return UNKNOWN;
   }
-  return leave(context, flow, place, AT_INNER6_IP, &inner);
+  inner.at = AT_INNER6_IP;
+  return leave(context, key, flow, place, &inner);
 }
 
 /* Sources that a router does not forward; from a VPC they have no flow. RFC 1812 section 5.3.7, RFC 4291 section 2. */
@@ -269,7 +269,8 @@ static __always_inline int forward_tagged(struct xdp_md* context, struct simplon
       !look_inside(ip, end, bytes_between(data, end) - at, flow->mtu, &inner)) {
     return UNKNOWN;
   }
-  return leave(context, flow, place, at, &inner);
+  inner.at = at;
+  return leave(context, key, flow, place, &inner);
 }
 
 /* Anything but an IPv4 packet. */

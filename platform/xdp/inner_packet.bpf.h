@@ -31,6 +31,7 @@ static __always_inline __u32 bytes_between(void* data, void* end) {
 }
 
 struct inner {
+  __u32 at;    /* in the frame */
   __u32 six;   /* IPv6 */
   __u32 bytes; /* without padding */
   __u32 protocol;

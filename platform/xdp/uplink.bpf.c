@@ -103,32 +103,18 @@ static __always_inline int in_pieces(struct xdp_md* context) {
   return bpf_xdp_get_buff_len(context) != bytes_between((void*)(long)context->data, (void*)(long)context->data_end);
 }
 
-SEC("xdp")
-int simplon_uplink(struct xdp_md* context) {
+/* A function by itself: what it has on the stack is not there while a packet is forwarded. */
+static __noinline int whose(struct xdp_md* context) {
   void* data = (void*)(long)context->data;
   void* end = (void*)(long)context->data_end;
   struct ethhdr* ethernet = data;
-  if ((void*)(ethernet + 1) > end) return XDP_PASS;
-
-  struct simplon_xdp_flow_key key = {};
-  int verdict = NOT_VXLAN;
-  if (flows_in_use && !in_pieces(context)) {
-    // What is expected decides which of them is laid out for speed.
-    verdict = __builtin_expect(U16(data + AT_TYPE) == bpf_htons(ETH_P_IP), 1) ? forward_vxlan(context, &key)
-                                                                              : forward_other(context, &key);
-    if (verdict == FORWARDED) return XDP_REDIRECT;
-  }
-  // The packet is as it came, but pointers do not survive what was tried on it.
-  data = (void*)(long)context->data;
-  end = (void*)(long)context->data_end;
-  ethernet = data;
-  if ((void*)(ethernet + 1) > end) return XDP_PASS;
+  if ((void*)(ethernet + 1) > end) return NOT_OURS;
 
   struct simplon_xdp_address destination = {};
-  int ours = 0;
+  int ours = NOT_OURS;
   if (ethernet->h_proto == bpf_htons(ETH_P_IP)) {
     struct iphdr* ip = (void*)(ethernet + 1);
-    if ((void*)(ip + 1) > end || ip->ihl < 5) return XDP_PASS;
+    if ((void*)(ip + 1) > end || ip->ihl < 5) return NOT_OURS;
     void* l4 = (void*)ip + ip->ihl * 4;
     destination.words[2] = bpf_htonl(0xffff);
     destination.words[3] = ip->daddr;
@@ -144,7 +130,7 @@ int simplon_uplink(struct xdp_md* context) {
     }
   } else if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) {
     struct ipv6hdr* ip = (void*)(ethernet + 1);
-    if ((void*)(ip + 1) > end) return XDP_PASS;
+    if ((void*)(ip + 1) > end) return NOT_OURS;
     __builtin_memcpy(&destination, &ip->daddr, sizeof(destination));
     struct fragment_header* fragment = (void*)(ip + 1);
     if (ip->nexthdr == IPPROTO_FRAGMENT && (void*)(fragment + 1) <= end) {
@@ -162,11 +148,26 @@ int simplon_uplink(struct xdp_md* context) {
     ours = is_circuit(ethernet, end, context->ingress_ifindex);
     if (ours && is_circuit_control(ethernet, end)) ours = OUR_CONTROL;
   }
-  if (!ours) return XDP_PASS;
-  if (verdict >= UNKNOWN) {
-    key.ingress |= (__u32)(verdict - UNKNOWN) << SIMPLON_XDP_INGRESS_MEMBER;
-    report(context, &key);
+  return ours;
+}
+
+SEC("xdp")
+int simplon_uplink(struct xdp_md* context) {
+  void* data = (void*)(long)context->data;
+  if (data + sizeof(struct ethhdr) > (void*)(long)context->data_end) return XDP_PASS;
+
+  struct simplon_xdp_flow_key key = {};
+  int verdict = NOT_VXLAN;
+  if (flows_in_use && !in_pieces(context)) {
+    // What is expected decides which of them is laid out for speed.
+    verdict = __builtin_expect(U16(data + AT_TYPE) == bpf_htons(ETH_P_IP), 1) ? forward_vxlan(context, &key)
+                                                                              : forward_other(context, &key);
+    if (verdict == FORWARDED) return XDP_REDIRECT;
   }
+  // The packet is as it came.
+  const int ours = whose(context);
+  if (ours == NOT_OURS) return XDP_PASS;
+  if (verdict == UNKNOWN) report(context, &key);
   if (ours == OUR_CONTROL && bpf_redirect_map(&control_sockets, context->rx_queue_index, XDP_ABORTED) == XDP_REDIRECT) {
     return XDP_REDIRECT;
   }

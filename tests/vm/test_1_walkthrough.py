@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """docs/walkthrough.md, chapter by chapter, on machines that have nothing but Debian."""
+import json
 import re
 
 import document
@@ -119,6 +120,9 @@ def test_connect_the_compute_host(machines):
 def test_first_ping(machines):
     status = follow(machines, 5)
     say("simplon status:\n" + status.rstrip())
+    for uplink in json.loads(machines.edge.out("simplon status --json"))["uplinks"]:
+        tier = uplink["xdp_forwarding"]
+        row(f"XDP tier of {uplink['interface']}, Linux {machines.edge.out('uname -r').strip()}", tier, "refuses" not in tier)
     missed = [block.line for block in document.blocks(PAGE) if block not in done]
     row("docs/walkthrough.md", f"{len(done)} blocks ran as printed", not missed)
 
