@@ -101,7 +101,6 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     // Nothing more comes in; then the workers end; then ports may close.
     table_server_.reset();
     sa_server_.reset();
-    too_big_.reset();
     monitor_.reset();
     tick_timer_.cancel();
     debounce_timer_.cancel();
@@ -152,6 +151,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     auto too_big = TooBigListener::open(io_, [this](std::span<const std::uint8_t> packet) { path_mtus_.hear(packet); });
     if (too_big) {
       too_big_ = *std::move(too_big);
+      steering_->use_too_big(&too_big_->ring());
     } else {
       spdlog::warn("no path MTU is learned, what is too long for a hop of the underlay is lost there: {}", too_big.error().message());
     }
@@ -287,7 +287,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     stats.neighbors.insert(stats.neighbors.end(), on_circuits.begin(), on_circuits.end());
     if (too_big_) {
       stats.too_big = path_mtus_.counts();
-      stats.too_big.push_back({"overrun", too_big_->overrun()});
+      stats.too_big.push_back({"overrun", too_big_->ring().overrun()});
     }
     const auto counts = tables_.counts();
     stats.routes = counts.routes;

@@ -10,6 +10,9 @@
 #define SIMPLON_XDP_MAX_ADDRESSES 4096
 /* Chosen by us: packets whose later fragments may be on their way; the oldest is forgotten. */
 #define SIMPLON_XDP_MAX_PACKETS 4096
+/* Bytes: some 80 messages. */
+#define SIMPLON_XDP_TOO_BIG_RING 131072
+#define SIMPLON_XDP_TOO_BIG_WORDS 192
 
 /* Network order; an IPv4 address as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */
 struct simplon_xdp_address {
@@ -36,6 +39,13 @@ struct simplon_xdp_circuit {
   __u32 interface;
   __u16 outer_vlan;
   __u16 vlan;
+};
+
+/* A message about the MTU of a path: `bytes` of it, from the IP header on. */
+struct simplon_xdp_too_big {
+  __u32 bytes;
+  __u32 reserved;
+  __u64 words[SIMPLON_XDP_TOO_BIG_WORDS];
 };
 
 #endif

@@ -13,6 +13,8 @@
 //
 // What of it keeps routing alive goes to a socket of its own (control.bpf.h).
 //
+// Of what passes, what routers say about the MTU of a path is copied to the forwarder (too_big.bpf.h).
+//
 // Before that, a packet of a flow that the forwarder put into the flow table is forwarded at once (forward.bpf.h).
 // Only UAPI structs are used: no BTF of the running kernel is needed.
 #include <linux/bpf.h>
@@ -68,6 +70,7 @@ struct fragment_header {
 
 #include "platform/xdp/control.bpf.h"
 #include "platform/xdp/forward.bpf.h"
+#include "platform/xdp/too_big.bpf.h"
 
 /* What is ours, and whether a flood of data may push it out. */
 enum { NOT_OURS, OURS, OUR_ESP, OUR_CONTROL };
@@ -166,7 +169,10 @@ int simplon_uplink(struct xdp_md* context) {
   }
   // The packet is as it came.
   const int ours = whose(context);
-  if (ours == NOT_OURS) return XDP_PASS;
+  if (ours == NOT_OURS) {
+    copy_too_big(context);
+    return XDP_PASS;
+  }
   if (verdict == UNKNOWN) report(context, &key);
   if (ours == OUR_CONTROL && bpf_redirect_map(&control_sockets, context->rx_queue_index, XDP_ABORTED) == XDP_REDIRECT) {
     return XDP_REDIRECT;

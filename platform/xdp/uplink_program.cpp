@@ -19,6 +19,7 @@
 
 #include "platform/xdp/flow_table.h"
 #include "platform/xdp/steering_keys.h"
+#include "platform/xdp/too_big_ring.h"
 #include "uplink.skel.h"
 
 namespace simplon::xdp {
@@ -157,6 +158,15 @@ Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering&
         bpf_map__reuse_fd(impl->skeleton->maps.ipsec_addresses, steering.ipsec_fd_) != 0 ||
         bpf_map__reuse_fd(impl->skeleton->maps.circuits, steering.circuits_fd_) != 0) {
       return fail_errno("cannot share the maps of the XDP program", errno);
+    }
+    if (steering.too_big_ != nullptr) {
+      if (bpf_map__reuse_fd(impl->skeleton->maps.too_big, steering.too_big_->ring_fd()) != 0 ||
+          bpf_map__reuse_fd(impl->skeleton->maps.too_big_overrun, steering.too_big_->overrun_fd()) != 0) {
+        return fail_errno("cannot share the maps of the XDP program", errno);
+      }
+    } else {
+      // Then nobody reads it.
+      bpf_map__set_max_entries(impl->skeleton->maps.too_big, static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE)));
     }
     if (multi_buffer) {
       impl->skeleton->rodata->multi_buffer = 1;

@@ -22,6 +22,7 @@ struct VtepKey {
 };
 
 class FlowTable;
+class TooBigRing;
 
 /// VLAN tags of a circuit on an interface; outer 0: one tag.
 struct CircuitKey {
@@ -51,12 +52,15 @@ class Steering {
     flows_ = flows;
     sample_gap_ = sample_gap;
   }
+  /// Programs loaded from now on copy what routers say about path MTUs to `ring` (which outlives them). nullptr: they do not.
+  void use_too_big(const TooBigRing* ring) { too_big_ = ring; }
 
  private:
   friend class UplinkProgram;
   Steering() = default;
   const FlowTable* flows_ = nullptr;
   std::uint32_t sample_gap_ = 0;
+  const TooBigRing* too_big_ = nullptr;
   int vteps_fd_ = -1;
   int ipsec_fd_ = -1;
   int circuits_fd_ = -1;
