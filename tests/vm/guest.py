@@ -124,9 +124,16 @@ class Guest:
 
     def reboot(self, within=BOOT_WITHIN):
         """`systemctl reboot`, until the agent of the next boot answers; returns the seconds that took."""
+        return self._boot_again("systemctl reboot --no-block", within)
+
+    def lose_power(self, within=BOOT_WITHIN):
+        """No process gets a signal, nothing is written back or unmounted (SysRq b). Returns as `reboot` does."""
+        return self._boot_again("echo b >/proc/sysrq-trigger", within)
+
+    def _boot_again(self, command, within):
         before, began = self.boot_id(), time.monotonic()
-        self.ask("guest-exec", path="/bin/systemctl", arg=["reboot", "--no-block"])
-        self._log("systemctl reboot", None)
+        self.ask("guest-exec", path="/bin/sh", arg=["-c", command])
+        self._log(command, None)
         deadline = began + within
         while time.monotonic() < deadline:
             try:
@@ -136,7 +143,7 @@ class Guest:
             except (OSError, ValueError, GuestError):
                 pass
             time.sleep(0.1)
-        raise GuestError(f"{self.name}: not back {within} s after `systemctl reboot`; see {self.console}")
+        raise GuestError(f"{self.name}: not back {within} s after `{command}`; see {self.console}")
 
     def boot_id(self):
         return self.sh("cat /proc/sys/kernel/random/boot_id", within=20, quiet=True).out.strip()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Everything comes back by itself; how long that takes (C6, in emulation)."""
+import json
 import time
 
 from conftest import row, say
@@ -42,3 +43,29 @@ def test_reboot(machines):
     row("after the reboot", edge.sh("systemctl is-system-running", check=False).out.strip())
     result = traffic.ping(machines["vm1"], "10.1.0.10", count=10)
     row("ping vm1 -> host-a after the reboot", f"{result.lost} of {result.sent} lost", result.lost == 0)
+
+
+def test_power_loss_while_a_change_waits_for_confirmation(machines):
+    """What was applied on probation is gone and says why, everything else comes back, and nothing on the disk is torn."""
+    edge = machines.edge
+    before = json.loads(edge.out("simplon config show --json", quiet=True))
+    edge.sh("sed 's/name: edge-1/name: edge-2/' /root/gateway.yaml >/root/other.yaml; sync")
+    edge.sh("simplon apply --yes /root/other.yaml --confirm 60s </dev/null", within=120)
+    row("applied for 60 s", json.loads(edge.out("simplon status --json", quiet=True))["gateway"])
+    began = time.monotonic()
+    edge.lose_power()
+    row("power loss to the first packet", f"{first_packet(machines, began, 600):.1f} s (emulated)")
+    wait_up(machines)
+
+    def history():
+        return json.loads(edge.out("simplon config history --json", quiet=True))
+
+    expect(lambda: history()["current"] == before["version"], 180, "the former configuration is back")
+    now = json.loads(edge.out("simplon config show --json", quiet=True))
+    gone = next(one for one in history()["versions"] if one["version"] == before["version"] + 1)
+    row("after the power loss: the change", f"{gone['outcome']}: {gone['outcome_reason']}"[:120],
+        now["document"] == before["document"] and gone["outcome"] == "reverted")
+    verified = edge.sh("simplon audit verify", check=False)
+    row("after the power loss: simplon audit verify", (verified.out.strip().splitlines() or [verified.text])[-1][:120], verified.code == 0)
+    edge.sh("systemctl is-system-running --wait", within=200, check=False)
+    healthy(machines, "after the power loss")
