@@ -194,8 +194,7 @@ class PathMtuLearnerTest : public ::testing::Test {
     ASSERT_TRUE(tables_.upsert_endpoint({Vni(5001), ip("10.1.0.5"), MacAddress::parse(kVmMac).value(), ip(kPeer)}));
   }
 
-  /// An outbound SA that has used `sequence` numbers.
-  void add_sa(const std::string& from, const std::string& to, bool encap, std::uint64_t sequence) {
+  static sa::Add aes_gcm(const std::string& from, const std::string& to) {
     sa::Add add;
     add.id = {ip(to), Spi(kSpi), 50};
     add.source = ip(from);
@@ -206,6 +205,11 @@ class PathMtuLearnerTest : public ::testing::Test {
     key.fill(9);
     add.encryption_key = sa::Key(key);
     add.mode = 2;
+    return add;
+  }
+  /// An outbound SA that has used `sequence` numbers.
+  void add_sa(const std::string& from, const std::string& to, bool encap, std::uint64_t sequence) {
+    sa::Add add = aes_gcm(from, to);
     add.esn = true;
     add.encap = encap;
     add.source_port = add.destination_port = 4500;
@@ -281,15 +285,7 @@ TEST_F(PathMtuLearnerTest, NumbersOfLongAgoAreNotBelieved) {
 }
 
 TEST_F(PathMtuLearnerTest, AnInboundSpiProvesNothing) {
-  sa::Add add;
-  add.id = {ip(kPeer), Spi(kSpi), 50};
-  add.source = ip(kUs);
-  add.tunnel = TunnelId(7);
-  add.encryption = 20;
-  add.integrity = 1024;
-  std::array<std::uint8_t, 36> key{};
-  add.encryption_key = sa::Key(key);
-  add.mode = 2;
+  sa::Add add = aes_gcm(kUs, kPeer);
   add.inbound = true;
   static_cast<void>(store_.handle({1, sa::Body(add)}));
   ASSERT_EQ(store_.size(), 1U);
