@@ -444,5 +444,23 @@ TEST(Burst, ManyPacketsKeepTheirOrder) {
   for (std::size_t i = 0; i < 200; ++i) ASSERT_EQ(rig.to_site(7, outcome.sent[i]), hop(inners[i])) << i;
 }
 
+/// Options of the outer header take a packet off the express way; those of its flow that follow must not overtake it.
+TEST(Burst, OptionsOfTheOuterHeaderChangeNoOrder) {
+  Rig rig;
+  std::vector<Bytes> frames;
+  std::vector<Bytes> inners;
+  for (std::uint16_t i = 0; i < 20; ++i) {
+    inners.push_back(ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .id = i}, udp({7, 8}, payload(i))));
+    Ipv4 outer{.src = "192.0.2.11", .dst = "192.0.2.1"};
+    if (i % 3 == 1) outer.options = {1, 1, 1, 0};
+    frames.push_back(ethernet({kFabricMac, kComputeMac},
+                              ipv4(outer, udp({55555, 4789, std::nullopt, false},
+                                              vxlan(5001, ethernet({kGatewayMac, kVmMac}, inners.back()))))));
+  }
+  const Outcome outcome = rig.send_all(kFabric, frames);
+  ASSERT_EQ(outcome.sent.size(), frames.size());
+  for (std::size_t i = 0; i < frames.size(); ++i) ASSERT_EQ(rig.to_site(7, outcome.sent[i]), hop(inners[i])) << i;
+}
+
 }  // namespace
 }  // namespace simplon::test

@@ -376,6 +376,7 @@ Result<Store::Staged> Store::stage(const CommitRequest& request) {
     std::uint64_t number = 0;
     for (const auto& older : request.history) {
       Version version = older.version;
+      for (std::string* words : {&version.who, &version.comment, &version.reason}) *words = one_line(*words);
       version.number = ++number;
       version.parent = number - 1;
       // Numbers of another history: what they pointed to may not be part of this one.

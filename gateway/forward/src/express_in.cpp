@@ -103,6 +103,12 @@ static_assert(sizeof(PlainFrame) == 84);
          (headers.ip.protocol == wire::kProtocolUdp && is_to_esp(headers.udp));
 }
 
+/// With options it may be VXLAN all the same.
+[[nodiscard]] bool has_options(const Packet& frame) noexcept {
+  const auto& headers = *reinterpret_cast<const VxlanHeaders4*>(frame.data);
+  return frame.length >= offsetof(VxlanHeaders4, vxlan) && headers.ethernet.type == wire::kEtherTypeIpv4 && headers.ip.version_ihl != 0x45;
+}
+
 /// What flow_hash4 wants of the transport header; false: of a SYN, whose options pmtu looks at, or a TCP header cut off.
 [[nodiscard]] bool take_ports(const wire::Ipv4Header& ip, std::size_t bytes, std::uint32_t& ports) noexcept {
   ports = 0;
@@ -213,7 +219,10 @@ void express_in(Burst& burst, std::span<const Packet> frames) noexcept {
       continue;
     }
     if (vpc == nullptr || !in_order) {
-      if (vpc == nullptr && may_be_esp(frames[i])) esp_in_order = false;
+      if (vpc == nullptr) {
+        if (may_be_esp(frames[i])) esp_in_order = false;
+        if (has_options(frames[i])) in_order = false;
+      }
       burst.take_in(frames[i]);
       continue;
     }

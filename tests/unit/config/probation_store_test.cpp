@@ -119,6 +119,7 @@ TEST_F(ProbationStoreTest, AHistoryBeginsAnEmptyStoreOnly) {
     StoredDocument older;
     older.text = text;
     older.version.who = "bob";
+    older.version.comment = "of another gateway\nhash: forged";
     older.version.when = clock_.now() - std::chrono::hours(1);
     wanted.history.push_back(older);
   }
@@ -127,6 +128,7 @@ TEST_F(ProbationStoreTest, AHistoryBeginsAnEmptyStoreOnly) {
   const auto again = open();
   EXPECT_EQ(again.load(1)->text, "old");
   EXPECT_EQ(again.load(2)->version.who, "bob");
+  EXPECT_EQ(again.load(2)->version.comment, "of another gateway hash: forged");
   // Going back from an import is going back to what there was: nothing.
   EXPECT_EQ(again.pending()->reverts_to, 0U);
   ASSERT_TRUE(store.confirm());
