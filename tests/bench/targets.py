@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Ours beside the rival and the target, one row per case, from the JSON of the benchmarks.
 
-    targets.py [--json FILE] [--memory MEMORY.json] [--veth VETH.json] [--rows ROWS.json] [ID...]
+    targets.py [--json FILE] [--memory MEMORY.json] [--veth VETH.json] [--rows ROWS.json]... [ID...]
 
 Rows: id, case, ours_ns, rival, rival_ns, ratio, target, met; amounts of memory and rates of TCP have no ours_ns but ours and unit. In memory `ours_ns` and `rival_ns` are the lowest of the interleaved
 repetitions, since neighbors on the machine only ever add; clocks are those of the time stamp counter. Over veth they are medians
@@ -156,15 +156,15 @@ def main():
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--memory", metavar="FILE")
     parser.add_argument("--veth", metavar="FILE")
-    parser.add_argument("--rows", metavar="FILE", help="rows that are complete")
+    parser.add_argument("--rows", metavar="FILE", action="append", default=[], help="rows that are complete; more than once")
     parser.add_argument("ids", nargs="*")
     chosen = parser.parse_args()
     rows = [row for measured in (in_memory, amounts, live) if chosen.memory for row in measured(chosen.memory)]
     rows += over_veth(chosen.veth) if chosen.veth else ()
-    if chosen.rows:
-        with open(chosen.rows, encoding="utf-8") as file:
+    for name in chosen.rows:
+        with open(name, encoding="utf-8") as file:
             rows += json.load(file)
-    rows.sort(key=lambda row: int(row["id"][1:]))
+    rows.sort(key=lambda row: (row["id"][0] != "P", int(row["id"][1:])))
     rows = [row for row in rows if not chosen.ids or row["id"] in chosen.ids]
     print("Targets\n")
     show(rows)
