@@ -112,8 +112,8 @@ TEST_P(EcmpBucketTest, ConsecutivePortsShareOutWhateverTheAddresses) {
 
 INSTANTIATE_TEST_SUITE_P(Families, EcmpBucketTest,
                          ::testing::Values(Case{4, 256}, Case{4, 1024}, Case{6, 256}, Case{6, 1024}),
-                         [](const auto& info) {
-                           return "v" + std::to_string(info.param.family) + "_" + std::to_string(info.param.connections);
+                         [](const auto& made) {
+                           return "v" + std::to_string(made.param.family) + "_" + std::to_string(made.param.connections);
                          });
 
 }  // namespace
