@@ -174,6 +174,9 @@ class Tables {
   [[nodiscard]] std::uint32_t slot_of(AttachmentId attachment) const;
   /// Of a configured attachment.
   [[nodiscard]] std::optional<DomainId> domain_of(AttachmentId attachment) const;
+  /// What stands in a slot of access lists: of a list that is named but not there, the name alone.
+  [[nodiscard]] std::optional<AclEntry> acl_at(std::uint32_t slot) const;
+  [[nodiscard]] std::optional<NatEntry> nat(DomainId domain) const;
   /// In the order of the rules; empty if there is no such list, or domain with NAT.
   [[nodiscard]] std::vector<RuleCount> acl_counts(const std::string& name) const;
   [[nodiscard]] std::vector<RuleCount> nat_counts(DomainId domain) const;

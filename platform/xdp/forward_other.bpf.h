@@ -128,15 +128,21 @@ static __always_inline void put_headers6(void* data, const struct simplon_xdp_fl
   U16(data + AT_UDP6 + 6) = checksum == 0 ? 0xffff : checksum;
 }
 
+/* The worker's EcmpGroup::bucket. */
+static __always_inline __u32 bucket_of(__u64 flow_hash) {
+  __u32 hash = (__u32)(flow_hash >> 32);
+  return ((hash ^ hash >> 16) * 0x9e3779b1U) >> 24;
+}
+
 /* Which nexthop the worker would take, by the same hash in the same buckets; 0: that is its own affair. */
 static __always_inline __u32 choose_member(struct xdp_md* context, __u32 which, const struct inner* inner) {
   struct simplon_xdp_spread* spread = bpf_map_lookup_elem(&spreads, &which);
   void* ip = (void*)(long)context->data + inner->at;
   void* end = (void*)(long)context->data_end;
   if (!spread || ip + IPV4_HEADER > end) return 0;
-  if (!inner->six) return spread->members[flow_hash4(ip, inner) >> 56];
+  if (!inner->six) return spread->members[bucket_of(flow_hash4(ip, inner))];
   if (ip + IPV6_HEADER > end) return 0;
-  return spread->members[flow_hash6(ip, inner) >> 56];
+  return spread->members[bucket_of(flow_hash6(ip, inner))];
 }
 
 /* Sends on what a flow was found for by `key` and which is plain. A verdict. */

@@ -22,6 +22,7 @@ constexpr std::uint32_t kVtep = 0x0afe0001;   // 10.254.0.1, ours
 constexpr std::uint32_t kWan = 0xc6336401;    // 198.51.100.1, ours
 constexpr std::uint32_t kSite = 0xcb007101;   // 203.0.113.1
 constexpr std::uint32_t kFirstCompute = 0x0afe0100;
+constexpr std::uint32_t kEndpoints = 4;  // of a VPC
 
 std::uint32_t compute_of(unsigned tenant) { return kFirstCompute + tenant % 64; }
 std::uint32_t spi_in(unsigned tenant) { return 0xc0000000 + 1 + tenant; }
@@ -111,7 +112,7 @@ void Cloud::add_tenant(unsigned i) {
     const std::uint32_t network = 0x0a000000 + (side << 16);
     must(tables.upsert_vpc({vni, domain, IpAddress::v4(kVtep), 4789, gateway_mac(vni.value()),
                             {IpPrefix(IpAddress::v4(network), 16)}, {IpAddress::v4(compute_of(i))}, 1500}));
-    for (std::uint32_t host = 1; host <= 4; ++host) {
+    for (std::uint32_t host = 1; host <= kEndpoints; ++host) {
       must(tables.upsert_endpoint({vni, IpAddress::v4(network + host), kVmMac, IpAddress::v4(compute_of(i))}));
     }
     must(tables.upsert_route({domain, IpPrefix(IpAddress::v4(network), 16), RouteAction::kForward,
@@ -145,10 +146,31 @@ void Cloud::add_tenant(unsigned i) {
   tenants_.push_back(std::move(tenant));
 }
 
-Bytes Cloud::frame(Kind kind, unsigned i, std::size_t inner_bytes) {
+Cloud::Flow Cloud::next_flow(Traffic traffic) {
+  if (traffic == Traffic::kRandom) {
+    const auto tenant = static_cast<unsigned>(random_() % tenants_.size());
+    return {tenant, static_cast<std::uint16_t>(random_())};
+  }
+  if (traffic == Traffic::kOneFlow) return {static_cast<unsigned>(tenants_.size() / 2), 4096};
+  if (ranked_.empty()) {
+    for (unsigned i = 0; i < tenants_.size() * kEndpoints; ++i) {
+      // A multiple and a remainder: the endpoint follows from the port.
+      ranked_.push_back({i / kEndpoints, static_cast<std::uint16_t>((random_() % 16'384) * kEndpoints + i % kEndpoints)});
+    }
+    std::shuffle(ranked_.begin(), ranked_.end(), random_);
+    double sum = 0;
+    for (std::size_t rank = 1; rank <= ranked_.size(); ++rank) weights_.push_back(sum += 1 / static_cast<double>(rank));
+  }
+  const double at = std::uniform_real_distribution<double>(0, weights_.back())(random_);
+  const auto rank = std::upper_bound(weights_.begin(), weights_.end() - 1, at) - weights_.begin();
+  return ranked_[static_cast<std::size_t>(rank)];
+}
+
+Bytes Cloud::frame(Kind kind, const Flow& of, std::size_t inner_bytes) {
+  const unsigned i = of.tenant;
   Tenant& tenant = tenants_[i];
-  const auto flow = static_cast<std::uint16_t>(random_());
-  const std::uint32_t host = 1 + flow % 4;
+  const std::uint16_t flow = of.port;
+  const std::uint32_t host = 1 + flow % kEndpoints;
   Bytes bytes;
   append(bytes, wire::EthernetHeader{kOurMac, kTheirMac, wire::kEtherTypeIpv4});
   if (kind == Kind::kEspToVxlan) {
@@ -187,14 +209,14 @@ Bytes Cloud::frame(Kind kind, unsigned i, std::size_t inner_bytes) {
   return bytes;
 }
 
-void Cloud::prepare(Kind kind, std::size_t count, std::size_t inner_bytes) {
+void Cloud::prepare(Kind kind, std::size_t count, std::size_t inner_bytes, Traffic traffic) {
   constexpr std::size_t kHeadroom = 256;
   io->waiting.clear();
   io->next = 0;
   for (std::size_t n = 0; n < count; ++n) {
     std::uint8_t* place = pool.allocate();
     SIMPLON_CHECK(place != nullptr);
-    const Bytes bytes = frame(kind, static_cast<unsigned>(random_() % tenants_.size()), inner_bytes);
+    const Bytes bytes = frame(kind, next_flow(traffic), inner_bytes);
     std::memcpy(place + kHeadroom, bytes.data(), bytes.size());
     io->waiting.push_back({place + kHeadroom, static_cast<std::uint16_t>(bytes.size()), kUplink});
   }

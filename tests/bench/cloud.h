@@ -47,8 +47,14 @@ class Cloud {
   ~Cloud();
 
   enum class Kind { kVxlanToVxlan, kVxlanToEsp, kEspToVxlan };
-  /// Puts `count` packets of random tenants into frames, `inner_bytes` each. Not part of what is measured.
-  void prepare(Kind kind, std::size_t count, std::size_t inner_bytes);
+  /// Whose packets come one after the other.
+  enum class Traffic {
+    kRandom,   ///< A random tenant, one of its endpoints, a random port.
+    kOneFlow,  ///< The same tenant, endpoint and ports.
+    kZipf,     ///< Flows, as many as endpoints on one side, with their tenants in random order: the n-th comes 1/n times as often as the first.
+  };
+  /// Puts `count` packets into frames, `inner_bytes` each. Not part of what is measured.
+  void prepare(Kind kind, std::size_t count, std::size_t inner_bytes, Traffic traffic = Traffic::kRandom);
   /// Forwards everything prepared; returns how many packets were sent.
   std::size_t run();
   /// One packet through, compared with the right answer; nullptr, or what is wrong.
@@ -68,10 +74,19 @@ class Cloud {
     std::uint64_t sequence = 0;
   };
   void add_tenant(unsigned i);
-  [[nodiscard]] Bytes frame(Kind kind, unsigned tenant, std::size_t inner_bytes);
+  /// A tenant and the source port, which says the endpoint.
+  struct Flow {
+    unsigned tenant;
+    std::uint16_t port;
+  };
+  [[nodiscard]] Flow next_flow(Traffic traffic);
+  [[nodiscard]] Bytes frame(Kind kind, const Flow& flow, std::size_t inner_bytes);
 
   std::mt19937 random_{1};
   std::vector<Tenant> tenants_;
+  /// kZipf: the flows by rank, and the sum of the weights up to each.
+  std::vector<Flow> ranked_;
+  std::vector<double> weights_;
 };
 
 }  // namespace simplon::bench

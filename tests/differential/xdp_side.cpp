@@ -106,7 +106,7 @@ Recognized recognize(std::uint32_t uplink, const oracle::Bytes& frame) {
 std::uint8_t bucket_of(const oracle::Bytes& frame, std::size_t ip_at) {
   forward::InnerPacket inner;
   if (!forward::parse_inner(std::span(frame).subspan(ip_at), inner)) give_up("the XDP program forwarded what is no packet");
-  return static_cast<std::uint8_t>(forward::flow_hash(inner) >> 24);
+  return forward::EcmpGroup::bucket(forward::flow_hash(inner));
 }
 
 }  // namespace

@@ -119,16 +119,15 @@ Acl::Acl(const AclEntry& entry, std::vector<Counter*> counters, std::uint32_t re
   }
 }
 
-AclDecision Acl::decide(AclDirection direction, const AclPacket& packet, unsigned worker) const noexcept {
+AclDecision Acl::ask(AclDirection direction, const AclPacket& packet) const noexcept {
   const Direction& list = of(direction);
   const std::size_t found =
       packet.family == 4 ? list.v4.find(byteswap(static_cast<std::uint32_t>(packet.source.low)),
                                         byteswap(static_cast<std::uint32_t>(packet.destination.low)), packet)
                          : list.v6.find(wide(packet.source), wide(packet.destination), packet);
-  if (found >= list.rules.size()) return {allow_by_default_, false};
+  if (found >= list.rules.size()) return {allow_by_default_, false, AclDecision::kDefault};
   const Rule& rule = rules_[list.rules[found]];
-  rule.packets[worker].add();
-  return {rule.allow, rule.allow && rule.stateful};
+  return {rule.allow, rule.allow && rule.stateful, list.rules[found]};
 }
 
 }  // namespace simplon::forward

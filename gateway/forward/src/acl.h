@@ -82,8 +82,12 @@ class RuleMatcher {
 };
 
 struct AclDecision {
+  /// No rule matched.
+  static constexpr std::uint16_t kDefault = 0xffff;
   bool allow = false;
   bool stateful = false;
+  /// Its place in the whole list.
+  std::uint16_t rule = kDefault;
 };
 
 /// An access list, compiled. Immutable but for its counters, which belong to the writer and outlive it.
@@ -91,7 +95,13 @@ class Acl {
  public:
   /// `counters`: one array, with an element a worker, for each rule.
   Acl(const AclEntry& entry, std::vector<Counter*> counters, std::uint32_t revision);
-  [[nodiscard]] AclDecision decide(AclDirection direction, const AclPacket& packet, unsigned worker) const noexcept;
+  [[nodiscard]] AclDecision decide(AclDirection direction, const AclPacket& packet, unsigned worker) const noexcept {
+    const AclDecision decision = ask(direction, packet);
+    if (decision.rule != AclDecision::kDefault) rules_[decision.rule].packets[worker].add();
+    return decision;
+  }
+  /// The same, but counts nothing.
+  [[nodiscard]] AclDecision ask(AclDirection direction, const AclPacket& packet) const noexcept;
   /// Another one for each list that was ever compiled: connections remember by which they were allowed.
   [[nodiscard]] std::uint32_t revision() const noexcept { return revision_; }
 

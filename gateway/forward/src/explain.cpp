@@ -281,11 +281,14 @@ class Explainer {
 
 }  // namespace
 
-Trace explain(const Tables& tables, std::span<const Sighting> sightings) {
+Trace explain(const Tables& tables, const Recorder& recorder) {
   Trace trace;
   const Sighting* last = nullptr;
-  for (const Sighting& seen : sightings) {
-    trace.steps.push_back(Explainer(tables, seen).step());
+  for (const Sighting& seen : recorder.sightings()) {
+    TraceStep& step = trace.steps.emplace_back(Explainer(tables, seen).step());
+    if (seen.stage == Stage::kPolice && recorder.policy() != nullptr) {
+      for (TraceFact& fact : explain_policy(tables, *recorder.policy())) step.facts.push_back(std::move(fact));
+    }
     // A port that vanished is found out behind the last stage.
     if (seen.role == Sighting::Role::kPacket) last = &seen;
   }

@@ -186,7 +186,7 @@ std::uint32_t NatRules::known_as(std::uint32_t slot, std::uint32_t address) cons
 namespace {
 
 template <class Hit>
-void map_each(const std::vector<NatRules::Netmap>& netmaps, std::uint32_t slot, Ipv4Ends& ends, Hit&& hit) noexcept {
+void map_each_in(const std::vector<NatRules::Netmap>& netmaps, std::uint32_t slot, Ipv4Ends& ends, Hit&& hit) noexcept {
   std::array<bool, 2> mapped{};
   for (const NatRules::Netmap& map : netmaps) {
     std::uint32_t& address = map.remote ? ends.source : ends.destination;
@@ -197,26 +197,43 @@ void map_each(const std::vector<NatRules::Netmap>& netmaps, std::uint32_t slot, 
   }
 }
 
+template <class Hit>
+void map_each_out(const std::vector<NatRules::Netmap>& netmaps, std::uint32_t slot, Ipv4Ends& ends, Hit&& hit) noexcept {
+  std::array<bool, 2> mapped{};
+  for (const NatRules::Netmap& map : netmaps) {
+    std::uint32_t& address = map.remote ? ends.destination : ends.source;
+    if (map.slot != slot || mapped[map.remote ? 1 : 0] || !map.inside.contains(address)) continue;
+    address = map.to_outside(address);
+    mapped[map.remote ? 1 : 0] = true;
+    hit(map);
+  }
+}
+
 }  // namespace
 
 void NatRules::map_in(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
-  map_each(netmaps, slot, ends, [worker](const Netmap& map) { map.hits[worker].add(); });
+  map_each_in(netmaps, slot, ends, [worker](const Netmap& map) { map.hits[worker].add(); });
 }
 
 Ipv4Ends NatRules::mapped_in(std::uint32_t slot, Ipv4Ends ends) const noexcept {
-  map_each(netmaps, slot, ends, [](const Netmap&) {});
+  map_each_in(netmaps, slot, ends, [](const Netmap&) {});
   return ends;
 }
 
 void NatRules::map_out(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
-  std::array<bool, 2> mapped{};
-  for (const Netmap& map : netmaps) {
-    std::uint32_t& address = map.remote ? ends.destination : ends.source;
-    if (map.slot != slot || mapped[map.remote ? 1 : 0] || !map.inside.contains(address)) continue;
-    address = map.to_outside(address);
-    map.hits[worker].add();
-    mapped[map.remote ? 1 : 0] = true;
-  }
+  map_each_out(netmaps, slot, ends, [worker](const Netmap& map) { map.hits[worker].add(); });
+}
+
+std::array<std::uint16_t, 2> NatRules::places_in(std::uint32_t slot, Ipv4Ends ends) const noexcept {
+  std::array<std::uint16_t, 2> places{kNoPlace, kNoPlace};
+  map_each_in(netmaps, slot, ends, [&places](const Netmap& map) { places[map.remote ? 1 : 0] = map.place; });
+  return places;
+}
+
+std::array<std::uint16_t, 2> NatRules::places_out(std::uint32_t slot, Ipv4Ends ends) const noexcept {
+  std::array<std::uint16_t, 2> places{kNoPlace, kNoPlace};
+  map_each_out(netmaps, slot, ends, [&places](const Netmap& map) { places[map.remote ? 1 : 0] = map.place; });
+  return places;
 }
 
 }  // namespace simplon::forward

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -36,6 +37,9 @@ void rewrite(Transit& packet, const Ipv4Ends& to) noexcept;
 /// False: its checksum was wrong, and nothing was done (REQ-3).
 [[nodiscard]] bool rewrite_error(Transit& packet, const Ipv4Ends& to, const Ipv4Ends& quoted) noexcept;
 
+/// Of a rule: where in the NatEntry it stands.
+inline constexpr std::uint16_t kNoPlace = 0xffff;
+
 /// The NAT rules of a domain, compiled. Addresses and ports as they lie in memory unless said otherwise.
 struct NatRules {
   struct Net {
@@ -48,6 +52,7 @@ struct NatRules {
     std::vector<Net> sources;
     NatPorts::Pool pool;
     Counter* hits = nullptr;
+    std::uint16_t place = kNoPlace;
   };
   struct Destination {
     std::uint32_t outside = 0;
@@ -56,6 +61,7 @@ struct NatRules {
     std::uint16_t inside_port = 0;
     std::uint8_t protocol = 0;  ///< 0: all.
     Counter* hits = nullptr;
+    std::uint16_t place = kNoPlace;
     /// Where a packet to the outer address and port goes.
     [[nodiscard]] FlowKey apply(FlowKey key) const noexcept {
       key.destination.low = inside;
@@ -69,6 +75,7 @@ struct NatRules {
     Net inside;
     Net outside;
     Counter* hits = nullptr;
+    std::uint16_t place = kNoPlace;
     [[nodiscard]] std::uint32_t to_inside(std::uint32_t wire) const noexcept {
       return (wire & ~outside.mask) | inside.network;
     }
@@ -103,6 +110,9 @@ struct NatRules {
   void map_out(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept;
   /// As `map_in`, but counts nothing.
   [[nodiscard]] Ipv4Ends mapped_in(std::uint32_t slot, Ipv4Ends ends) const noexcept;
+  /// The rules by which `map_in` or `map_out` would change them.
+  [[nodiscard]] std::array<std::uint16_t, 2> places_in(std::uint32_t slot, Ipv4Ends ends) const noexcept;
+  [[nodiscard]] std::array<std::uint16_t, 2> places_out(std::uint32_t slot, Ipv4Ends ends) const noexcept;
 };
 
 }  // namespace simplon::forward

@@ -18,10 +18,12 @@
 // host port, and our own ICMP errors, do not come by here.
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/crew.h"
 #include "gateway/forward/src/hand_over.h"
+#include "gateway/forward/src/policy_notes.h"
 #include "gateway/forward/src/routing.h"
 #include "gateway/forward/src/stages.h"
 #include "platform/wire/icmp.h"
@@ -32,6 +34,7 @@ namespace simplon::forward {
 namespace {
 
 using Action = RouteValue::Action;
+using Cause = PolicyNotes::Cause;
 
 /// The slot of the attachment that packets sent to `slot` leave through.
 [[nodiscard]] std::uint32_t attachment_at(const Burst& burst, std::uint32_t slot) noexcept {
@@ -57,6 +60,10 @@ struct Passage {
   /// The attachment it leaves through, and the slot that says how: with which gateway, on a circuit.
   std::uint32_t egress = 0;
   std::uint32_t exit = 0;
+  /// The connection that it began, or 0.
+  std::uint32_t begun = 0;
+  /// For whoever looks at the packet; nullptr, nearly always.
+  PolicyNotes* notes = nullptr;
 
   void leave_through(std::uint32_t slot) noexcept {
     exit = slot;
@@ -77,25 +84,45 @@ struct Passage {
   }
 };
 
+/// By what a packet gets other addresses: a rule's place, if it is one rule.
+struct Reason {
+  Cause cause;
+  std::uint16_t rule = kNoPlace;
+};
+
+[[gnu::cold, gnu::noinline]] void note_translation(const Passage& passage, Reason reason, const Ipv4Ends& before) noexcept {
+  PolicyNotes::Translation translation;
+  translation.cause = reason.cause;
+  translation.rules[0] = reason.rule;
+  const NatRules& nat = passage.policy.nat;
+  if (reason.cause == Cause::kNetmapIn) translation.rules = nat.places_in(passage.packet.ingress, before);
+  if (reason.cause == Cause::kNetmapOut) translation.rules = nat.places_out(passage.egress, before);
+  translation.before = before;
+  translation.after = ends_of(passage.packet);
+  passage.notes->add(translation);
+}
+
 /// The packet gets the addresses and ports of `to`. Of an ICMP error, those of the packet it quotes become the reverse of
 /// `to`, and its own become `own`. False: it was dropped.
-[[nodiscard]] bool translate(Passage& passage, const Ipv4Ends& to, const Ipv4Ends& own) noexcept {
-  if (passage.flow.kind == FlowKind::kIcmpError) {
-    if (rewrite_error(passage.packet, own, to.reversed())) return true;
+[[nodiscard]] bool translate(Passage& passage, Reason reason, const Ipv4Ends& to, const Ipv4Ends& own) noexcept {
+  const Ipv4Ends before = passage.notes == nullptr ? Ipv4Ends{} : ends_of(passage.packet);
+  if (passage.flow.kind != FlowKind::kIcmpError) {
+    passage.keep_original();
+    rewrite(passage.packet, to);
+  } else if (!rewrite_error(passage.packet, own, to.reversed())) {
     passage.drop(Drop::kIcmpErrorChecksum);
     return false;
   }
-  passage.keep_original();
-  rewrite(passage.packet, to);
+  if (passage.notes != nullptr) note_translation(passage, reason, before);
   return true;
 }
 
 /// An error comes from somewhere on the way. Its source is hidden where that of the flow is (RFC 5508 REQ-5), else kept.
-[[nodiscard]] bool translate(Passage& passage, const FlowKey& to) noexcept {
+[[nodiscard]] bool translate(Passage& passage, Reason reason, const FlowKey& to) noexcept {
   const Ipv4Ends ends = Ipv4Ends::of(to);
   Ipv4Ends own = ends;
   if (to.source == passage.flow.key.source) own.source = static_cast<std::uint32_t>(passage.packet.inner.source.low);
-  return translate(passage, ends, own);
+  return translate(passage, reason, ends, own);
 }
 
 /// Ends of the flow the packet belongs to: of an error, those of the packet it is about, reversed.
@@ -109,21 +136,21 @@ void describe(Passage& passage) noexcept {
 
 /// 1 and 8: `map` says what becomes of two ends. A packet that keeps its addresses is left as it is, right or wrong.
 template <class Map>
-[[nodiscard]] bool map_ends(Passage& passage, Map&& map) noexcept {
+[[nodiscard]] bool map_ends(Passage& passage, Cause cause, Map&& map) noexcept {
   const Ipv4Ends ends = flow_ends(passage);
   const Ipv4Ends own = ends_of(passage.packet);
   Ipv4Ends mapped = ends;
   Ipv4Ends own_mapped = own;
   map(mapped);
   map(own_mapped);
-  return (mapped == ends && own_mapped == own) || translate(passage, mapped, own_mapped);
+  return (mapped == ends && own_mapped == own) || translate(passage, {cause}, mapped, own_mapped);
 }
 
 [[nodiscard]] bool map_in(Passage& passage) noexcept {
   const NatRules& nat = passage.policy.nat;
   if (!passage.is_v4() || nat.netmaps.empty()) return true;
   const auto map = [&](Ipv4Ends& ends) { nat.map_in(passage.packet.ingress, ends, passage.burst.worker); };
-  if (!map_ends(passage, map)) return false;
+  if (!map_ends(passage, Cause::kNetmapIn, map)) return false;
   describe(passage);
   return true;
 }
@@ -132,7 +159,7 @@ template <class Map>
   const NatRules& nat = passage.policy.nat;
   if (!passage.is_v4() || nat.netmaps.empty()) return true;
   describe(passage);
-  return map_ends(passage, [&](Ipv4Ends& ends) { nat.map_out(passage.egress, ends, passage.burst.worker); });
+  return map_ends(passage, Cause::kNetmapOut, [&](Ipv4Ends& ends) { nat.map_out(passage.egress, ends, passage.burst.worker); });
 }
 
 [[nodiscard]] bool leads_to(const Burst& burst, RouteValue value, std::uint32_t slot) noexcept {
@@ -160,19 +187,20 @@ template <class Map>
   passage.sender = passage.packet.inner.source;
   if (flow.kind != FlowKind::kTracked && flow.kind != FlowKind::kIcmpError) return true;
   passage.found = passage.connections.find(flow.key);
+  if (passage.notes != nullptr) passage.notes->connection = PolicyNotes::Tracked::kNone;
   if (passage.found.index != 0) {
     const Connection& connection = passage.connections[passage.found.index];
     const unsigned direction = passage.found.direction;
     const FlowKey inside = connection.inside();
     passage.inside = direction == 0 ? inside : inside.reversed();
     const FlowKey to = connection.keys[1 - direction].load().reversed();
-    return to == flow.key || translate(passage, to);
+    return to == flow.key || translate(passage, {Cause::kConnection}, to);
   }
   if (flow.kind != FlowKind::kTracked || !passage.is_v4()) return true;
   passage.published = passage.policy.nat.destination(flow.key);
   if (passage.published == nullptr) return true;
   passage.inside = passage.published->apply(flow.key);
-  return translate(passage, passage.inside);
+  return translate(passage, {Cause::kDestination, passage.published->place}, passage.inside);
 }
 
 /// 4. True: it is to leave through `egress`. False: it is for us, or was dropped.
@@ -200,16 +228,27 @@ template <class Map>
   return true;
 }
 
+/// What one attachment's limit says.
+[[nodiscard]] bool admits(const Passage& passage, AclDirection direction, const RateEntry& rate, Policer& policer) noexcept {
+  const bool conforms = passage.burst.described
+                            ? !policer.exhausted(passage.burst.now_ns)
+                            : policer.admit(rate, passage.packet.length, passage.burst.now_ns, passage.burst.worker);
+  if (passage.notes != nullptr) {
+    PolicyNotes::Side& side = passage.notes->sides[direction == AclDirection::kFrom ? 0 : 1];
+    side.limit = rate;
+    side.rate = conforms ? PolicyNotes::Rate::kConforms : PolicyNotes::Rate::kExceeds;
+  }
+  return conforms || passage.burst.described;
+}
+
 /// 5.
 [[nodiscard]] bool within_rates(const Passage& passage, const AttachmentPolicy* ingress,
                                 const AttachmentPolicy* egress) noexcept {
-  if (passage.burst.described) return true;
-  const std::size_t bytes = passage.packet.length;
-  const std::uint64_t now = passage.burst.now_ns;
-  if (ingress != nullptr && ingress->limited_from && !ingress->runtime->from.admit(ingress->from, bytes, now, passage.burst.worker)) {
+  if (ingress != nullptr && ingress->limited_from &&
+      !admits(passage, AclDirection::kFrom, ingress->from, ingress->runtime->from)) {
     return false;
   }
-  return egress == nullptr || !egress->limited_to || egress->runtime->to.admit(egress->to, bytes, now, passage.burst.worker);
+  return egress == nullptr || !egress->limited_to || admits(passage, AclDirection::kTo, egress->to, egress->runtime->to);
 }
 
 [[nodiscard]] AclPacket acl_packet(const Passage& passage) noexcept {
@@ -235,14 +274,41 @@ struct Verdict {
   std::uint32_t revision = 0;
 };
 
+[[gnu::cold, gnu::noinline]] void note_list(const Passage& passage, AclDirection direction, std::uint32_t slot, const Acl* acl,
+                                            PolicyNotes::List how, const AclDecision& decision) noexcept {
+  PolicyNotes::Side& side = passage.notes->sides[direction == AclDirection::kFrom ? 0 : 1];
+  side.list = how;
+  side.decision = decision;
+  side.acl = slot;
+  side.revision = acl == nullptr ? 0 : acl->revision();
+}
+
 [[nodiscard]] Verdict judge(const Passage& passage, const AttachmentPolicy* policy, AclDirection direction,
                             const AclPacket& packet) noexcept {
   if (policy == nullptr || policy->acl == 0) return {};
   const Acl* acl = passage.burst.tables.acls[policy->acl].load(std::memory_order_acquire);
-  if (acl == nullptr) return {false, false, 0};
+  if (acl == nullptr) {
+    if (passage.notes != nullptr) note_list(passage, direction, policy->acl, acl, PolicyNotes::List::kMissing, {});
+    return {false, false, 0};
+  }
   const AclDecision decision = acl->decide(direction, packet, passage.burst.worker);
+  if (passage.notes != nullptr) note_list(passage, direction, policy->acl, acl, PolicyNotes::List::kAsked, decision);
   return {decision.allow, decision.stateful, acl->revision()};
 }
+
+/// What rules look at in the first packet of a connection.
+[[nodiscard]] AclPacket first_packet(const Connection& connection) noexcept {
+  const FlowKey first = connection.inside();
+  AclPacket packet{first.source, first.destination, first.family(), first.protocol(), first.source_port(),
+                   first.destination_port()};
+  if (packet.protocol == wire::kProtocolIcmp || packet.protocol == wire::kProtocolIcmpv6) {
+    packet.source_port = 0;
+    packet.destination_port = packet.family == 4 ? wire::kIcmpEcho : wire::kIcmpv6Echo;
+  }
+  return packet;
+}
+
+[[nodiscard]] AclDirection first_direction(unsigned side) noexcept { return side == 0 ? AclDirection::kFrom : AclDirection::kTo; }
 
 /// The list of the attachment on `side` of the connection lets all of it pass. It said so when the connection began; a list
 /// that is another one by now is asked again.
@@ -253,34 +319,34 @@ struct Verdict {
   const Acl* acl = passage.burst.tables.acls[policy.acl].load(std::memory_order_acquire);
   if (acl == nullptr) return false;
   if (connection.revisions[side] == acl->revision()) return (connection.covered & bit) != 0;
-  const FlowKey first = connection.inside();
-  AclPacket packet{first.source, first.destination, first.family(), first.protocol(), first.source_port(),
-                   first.destination_port()};
-  if (packet.protocol == wire::kProtocolIcmp || packet.protocol == wire::kProtocolIcmpv6) {
-    packet.source_port = 0;
-    packet.destination_port = packet.family == 4 ? wire::kIcmpEcho : wire::kIcmpv6Echo;
-  }
-  const AclDecision decision =
-      acl->decide(side == 0 ? AclDirection::kFrom : AclDirection::kTo, packet, passage.burst.worker);
+  const AclDecision decision = acl->decide(first_direction(side), first_packet(connection), passage.burst.worker);
   const bool all = decision.allow && decision.stateful;
   connection.covered = static_cast<std::uint8_t>(all ? connection.covered | bit : connection.covered & ~bit);
   connection.revisions[side] = acl->revision();
   return all;
 }
 
+/// What the list of one of its ends says to a packet of a connection.
+[[nodiscard]] bool lets_pass(const Passage& passage, AclDirection direction, const AttachmentPolicy* policy) noexcept {
+  if (policy == nullptr || policy->acl == 0) return true;
+  Connection& connection = passage.connections[passage.found.index];
+  const bool from = direction == AclDirection::kFrom;
+  const unsigned side = from ? passage.found.direction : 1 - passage.found.direction;
+  if (!covered(passage, connection, side, from ? passage.packet.ingress : passage.egress, *policy)) {
+    return judge(passage, policy, direction, acl_packet(passage)).pass;
+  }
+  if (passage.notes != nullptr) {
+    const Acl* acl = passage.burst.tables.acls[policy->acl].load(std::memory_order_acquire);
+    const AclDecision decision = acl == nullptr ? AclDecision{} : acl->ask(first_direction(side), first_packet(connection));
+    note_list(passage, direction, policy->acl, acl, PolicyNotes::List::kConnection, decision);
+  }
+  return true;
+}
+
 /// 6, for a packet of a connection.
 [[nodiscard]] bool connection_may_pass(const Passage& passage, const AttachmentPolicy* ingress,
                                        const AttachmentPolicy* egress) noexcept {
-  Connection& connection = passage.connections[passage.found.index];
-  const unsigned direction = passage.found.direction;
-  if (ingress != nullptr && ingress->acl != 0 &&
-      !covered(passage, connection, direction, passage.packet.ingress, *ingress) &&
-      !judge(passage, ingress, AclDirection::kFrom, acl_packet(passage)).pass) {
-    return false;
-  }
-  return egress == nullptr || egress->acl == 0 ||
-         covered(passage, connection, 1 - direction, passage.egress, *egress) ||
-         judge(passage, egress, AclDirection::kTo, acl_packet(passage)).pass;
+  return lets_pass(passage, AclDirection::kFrom, ingress) && lets_pass(passage, AclDirection::kTo, egress);
 }
 
 [[nodiscard]] bool is_vpc(const Burst& burst, std::uint32_t slot) noexcept {
@@ -365,7 +431,8 @@ struct Verdict {
   }
   if (passage.published != nullptr) passage.published->hits[passage.burst.worker].add();
   table.note(made, 0, packet.length, passage.flow.tcp_flags, passage.now());
-  return rule == nullptr || translate(passage, out);
+  passage.begun = made;
+  return rule == nullptr || translate(passage, {Cause::kSource, rule->place}, out);
 }
 
 /// The first piece passed: the others may follow. `key` has the addresses it came with.
@@ -398,7 +465,7 @@ void later_fragment(Passage& passage, FragmentWays::Key key, const AttachmentPol
       identify_fragment(passage.burst, passage.packet, key) ? passage.burst.fragments.find(key, passage.now()) : nullptr;
   if (way != nullptr && way->egress_use != passage.burst.tables.uses[way->egress].load(std::memory_order_acquire)) way = nullptr;
   if (way != nullptr) {
-    if (way->translated && way->to != ends_of(passage.packet) && !translate(passage, way->to, way->to)) return;
+    if (way->translated && way->to != ends_of(passage.packet) && !translate(passage, {Cause::kFirstFragment}, way->to, way->to)) return;
   } else {
     if (!map_in(passage)) return;
     if (!reverse_path_ok(passage, ingress)) return passage.drop(Drop::kReversePath);
@@ -456,6 +523,25 @@ void pass(Passage& passage) noexcept {
   send_on(passage.burst, passage.number, packet, RouteValue(Action::kForward, passage.exit));
 }
 
+[[gnu::cold, gnu::noinline]] void tell(const Passage& passage) noexcept {
+  PolicyNotes& notes = *passage.notes;
+  notes.described = passage.burst.described;
+  notes.domain = passage.policy.domain;
+  notes.sides[0].slot = passage.packet.ingress;
+  notes.sides[1].slot = passage.egress;
+  const std::uint32_t index = passage.found.index != 0 ? passage.found.index : passage.begun;
+  if (index != 0) {
+    const Connection& connection = passage.connections[index];
+    notes.connection = passage.begun != 0 ? PolicyNotes::Tracked::kNew : PolicyNotes::Tracked::kExisting;
+    notes.direction = passage.found.direction;
+    notes.state = static_cast<ConnectionState>(std::uint8_t{connection.state});
+    notes.keys = {connection.keys[0].load(), connection.keys[1].load()};
+    const std::uint32_t lives = ConnectionTable::lifetime(notes.keys[0].protocol(), notes.state);
+    notes.seconds = lives - std::min(lives, passage.now() - std::min<std::uint32_t>(passage.now(), connection.last_seen));
+  }
+  passage.burst.watch->policed(passage.burst, passage.number, notes);
+}
+
 }  // namespace
 
 void police(Burst& burst) noexcept {
@@ -484,7 +570,10 @@ void police(Burst& burst) noexcept {
     }
     Passage passage{burst, connections, *policy, domain, number, packet, burst.flows[number], {}, {}};
     if (policy->domain != burst.flows[number].key.domain()) describe(passage);  // it came, or came back, since then
+    std::optional<PolicyNotes> notes;
+    if (burst.watch != nullptr) passage.notes = &notes.emplace();
     pass(passage);
+    if (passage.notes != nullptr) tell(passage);
   }
 }
 

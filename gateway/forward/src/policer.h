@@ -42,6 +42,12 @@ class Policer {
     return true;
   }
 
+  /// Nothing more is to be had at the moment. Changes nothing. Threads: any.
+  [[nodiscard]] bool exhausted(std::uint64_t now) const noexcept {
+    const std::uint64_t most = now * kTicks + kBurst;
+    return bits_until_.load(std::memory_order_relaxed) > most || packets_until_.load(std::memory_order_relaxed) > most;
+  }
+
  private:
   static constexpr std::uint64_t kTicks = 64;
   /// Chosen by us: what comes at once after a silence, 100 ms of the rate.

@@ -232,6 +232,10 @@ void Recorder::taken_over(const Burst& burst, unsigned number) noexcept {
   luggage_->frame_.store(nullptr, std::memory_order_release);
 }
 
+void Recorder::policed(const Burst&, unsigned number, const PolicyNotes& notes) noexcept {
+  if (!done() && find(number) != nullptr) policy_ = notes;
+}
+
 void Recorder::ended(const Burst&) noexcept {
   if (following_ != 0) done_.store(true, std::memory_order_release);
 }

@@ -11,6 +11,7 @@
 
 #include "gateway/forward/packet_filter.h"
 #include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/policy_notes.h"
 #include "gateway/forward/src/watch.h"
 
 namespace simplon::forward {
@@ -94,10 +95,13 @@ class Recorder final : public Watch {
   void dropped(const Burst& burst, unsigned number, Drop reason) noexcept override;
   void handed_over(const Burst& burst, unsigned number) noexcept override;
   void taken_over(const Burst& burst, unsigned number) noexcept override;
+  void policed(const Burst& burst, unsigned number, const PolicyNotes& notes) noexcept override;
   void ended(const Burst& burst) noexcept override;
 
   [[nodiscard]] bool done() const noexcept { return done_.load(std::memory_order_acquire); }
   [[nodiscard]] std::span<const Sighting> sightings() const noexcept { return {sightings_.data(), count_}; }
+  /// Of the packet in `police`; nullptr: it did not come by there.
+  [[nodiscard]] const PolicyNotes* policy() const noexcept { return policy_ ? &*policy_ : nullptr; }
 
  private:
   struct Wanted {
@@ -127,6 +131,7 @@ class Recorder final : public Watch {
   unsigned used_before_ = 0;
   std::array<Sighting, kMostSightings> sightings_{};
   std::size_t count_ = 0;
+  std::optional<PolicyNotes> policy_;
   std::atomic<bool> done_{false};
 };
 

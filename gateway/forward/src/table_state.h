@@ -192,9 +192,12 @@ struct EcmpGroup {
   std::array<std::uint32_t, kBuckets> slots{};
   /// No primary nexthop can be sent through; the writer's.
   bool on_backup = false;
-  [[nodiscard]] std::uint32_t pick(std::uint32_t flow_hash) const noexcept {
-    return slots[(flow_hash * std::uint64_t{kBuckets}) >> 32];
+  /// Hashes of consecutive ports are nearly a fixed step apart, and what is a multiple of it would lead few ways; folded and
+  /// multiplied they are not. As choose_member of the XDP program has it.
+  [[nodiscard]] static constexpr std::uint8_t bucket(std::uint32_t flow_hash) noexcept {
+    return static_cast<std::uint8_t>(((flow_hash ^ (flow_hash >> 16)) * 0x9e3779b1U) >> 24);
   }
+  [[nodiscard]] std::uint32_t pick(std::uint32_t flow_hash) const noexcept { return slots[bucket(flow_hash)]; }
 };
 
 struct Port {

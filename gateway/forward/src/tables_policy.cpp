@@ -135,6 +135,7 @@ NatRules Tables::Writer::compile_nat(NatRecord& record) {
   const std::vector<Counter*> hits = count_rules(record.counters, names_of(record.entry.rules));
   for (std::size_t i = 0; i < record.entry.rules.size(); ++i) {
     const NatRuleEntry& rule = record.entry.rules[i];
+    const auto place = static_cast<std::uint16_t>(i);
     const std::uint32_t slot = uses_attachment(rule) ? attachments.at(rule.attachment).slot : 0;
     if (rule.kind == NatKind::kSource) {
       NatRules::Source& source = rules.sources.emplace_back();
@@ -143,17 +144,18 @@ NatRules Tables::Writer::compile_nat(NatRecord& record) {
       const unsigned bits = std::min(31U, 32 - rule.outside.length());
       source.pool = {rule.outside.address().v4_value(), std::uint32_t{1} << bits, rule.port_blocks};
       source.hits = hits[i];
+      source.place = place;
       rules.outside.push_back(net_of(rule.outside));
     } else if (rule.kind == NatKind::kDestination) {
       rules.destinations.push_back({net_of(rule.outside).network, net_of(rule.inside).network, byteswap(rule.outside_port),
-                                    byteswap(rule.inside_port), rule.protocol.value_or(0), hits[i]});
+                                    byteswap(rule.inside_port), rule.protocol.value_or(0), hits[i], place});
       rules.outside.push_back(net_of(rule.outside));
       if (state.workers > 1) {
         rules.reserved.add(net_of(rule.outside).network, rule.protocol.value_or(0), rule.outside_port);
       }
     } else {
       rules.netmaps.push_back(
-          {slot, rule.kind == NatKind::kNetmapRemote, net_of(rule.inside), net_of(rule.outside), hits[i]});
+          {slot, rule.kind == NatKind::kNetmapRemote, net_of(rule.inside), net_of(rule.outside), hits[i], place});
     }
   }
   return rules;

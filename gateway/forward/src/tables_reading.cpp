@@ -74,6 +74,22 @@ std::uint32_t Tables::slot_of(AttachmentId attachment) const {
   return record == nullptr ? 0 : record->slot;
 }
 
+std::optional<AclEntry> Tables::acl_at(std::uint32_t slot) const {
+  for (const auto& [name, record] : writer_->acls) {
+    if (record.slot != slot) continue;
+    if (record.entry) return record.entry;
+    AclEntry named;
+    named.name = name;
+    return named;
+  }
+  return std::nullopt;
+}
+
+std::optional<NatEntry> Tables::nat(DomainId domain) const {
+  const auto found = writer_->nats.find(domain);
+  return found == writer_->nats.end() ? std::nullopt : std::optional(found->second.entry);
+}
+
 std::optional<DomainId> Tables::domain_of(AttachmentId attachment) const {
   const Writer::AttachmentRecord* record = writer_->find_attachment(attachment);
   return record == nullptr || !record->configured() ? std::nullopt : std::optional(record->domain());

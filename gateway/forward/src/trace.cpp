@@ -119,13 +119,7 @@ class Bench final : public Watch {
     depart(burst_->to_uplink, PortKind::kUplink);
     depart(burst_->to_host, PortKind::kHost);
     watched.passed(Stage::kTransmit);
-    Trace trace = explain(tables_, recorder_->sightings());
-    for (TraceStep& step : trace.steps) {
-      if (step.stage == stage_info(Stage::kPolice).name && !connection_.empty()) {
-        step.facts.push_back({"connection", connection_, {}, {}, {}});
-      }
-    }
-    return trace;
+    return explain(tables_, *recorder_);
   }
 
   void entering(Burst& burst, Stage stage) noexcept override {
@@ -141,6 +135,9 @@ class Bench final : public Watch {
   }
   void dropped(const Burst& burst, unsigned number, Drop reason) noexcept override {
     recorder_->dropped(burst, number, reason);
+  }
+  void policed(const Burst& burst, unsigned number, const PolicyNotes& notes) noexcept override {
+    recorder_->policed(burst, number, notes);
   }
   void ended(const Burst&) noexcept override {}
 
@@ -174,18 +171,17 @@ class Bench final : public Watch {
       key.source.low = ends.source;
       key.destination.low = ends.destination;
     }
-    connection_ = "none yet";
     bool found = false;
     for (const auto& table : burst.tables.connections) {
       table->for_each([&](const ConnectionTable::Copy& copy) {
         found = copy.keys[0] == key || copy.keys[1] == key;
-        if (found) adopt(copy, key, static_cast<std::uint32_t>(burst.now_seconds));
+        if (found) adopt(copy, static_cast<std::uint32_t>(burst.now_seconds));
         return !found;
       });
       if (found) return;
     }
   }
-  void adopt(const ConnectionTable::Copy& copy, const FlowKey& key, std::uint32_t now) noexcept {
+  void adopt(const ConnectionTable::Copy& copy, std::uint32_t now) noexcept {
     ConnectionTable::Beginning beginning;
     beginning.keys = copy.keys;
     beginning.sides = copy.sides;
@@ -194,16 +190,6 @@ class Bench final : public Watch {
     const std::uint32_t index = connections_.add(beginning, now);
     if (index == 0) return;
     connections_[index].state = copy.state;
-    const FlowKey& first = copy.keys[0];
-    const FlowKey out = copy.keys[1].reversed();
-    connection_ = end(first, false) + " -> " + end(first, true);
-    if (!(first == out)) connection_ += ", outside " + end(out, false) + " -> " + end(out, true);
-    connection_ += copy.keys[0] == key ? ", forth" : ", back";
-  }
-  [[nodiscard]] static std::string end(const FlowKey& key, bool destination) {
-    const std::uint16_t port = destination ? key.destination_port() : key.source_port();
-    return WireAddress::of(destination ? key.destination : key.source, key.family()).to_ip().to_string() +
-           (port == 0 ? "" : " " + std::to_string(port));
   }
   /// What transmit looks at before it hands packets to their ports.
   void depart(const Burst::Queue& queue, PortKind kind) noexcept {
@@ -219,8 +205,6 @@ class Bench final : public Watch {
   ConnectionTable connections_{kConnections};
   std::unique_ptr<Burst> burst_;
   std::unique_ptr<Recorder> recorder_;
-  /// In words; empty if nothing asked for one.
-  std::string connection_;
   std::vector<std::pair<const Sa*, std::shared_ptr<Sa>>> stand_ins_;
 };
 
@@ -406,7 +390,7 @@ std::shared_ptr<Watch> LiveTrace::watch() const { return recorders_; }
 bool LiveTrace::done() const noexcept { return recorder() != nullptr; }
 Trace LiveTrace::explain(const Tables& tables) const {
   const Recorder* done = recorder();
-  return done == nullptr ? Trace{} : forward::explain(tables, done->sightings());
+  return done == nullptr ? Trace{} : forward::explain(tables, *done);
 }
 
 }  // namespace simplon::forward

@@ -8,6 +8,7 @@
 namespace simplon::forward {
 
 struct Burst;
+struct PolicyNotes;
 
 /// The stages, in packet order; `stage_info` in pipeline.h has their names and queues.
 enum class Stage : std::uint8_t {
@@ -51,6 +52,8 @@ class Watch {
   /// over. Its frame is the same. What the first call wrote the second one sees.
   virtual void handed_over(const Burst& /*burst*/, unsigned /*number*/) noexcept {}
   virtual void taken_over(const Burst& /*burst*/, unsigned /*number*/) noexcept {}
+  /// `police` is done with the packet, which it passed on or dropped.
+  virtual void policed(const Burst& /*burst*/, unsigned /*number*/, const PolicyNotes& /*notes*/) noexcept {}
   /// Nothing more comes of this burst.
   virtual void ended(const Burst& burst) noexcept = 0;
 };

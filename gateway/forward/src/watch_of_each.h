@@ -24,6 +24,9 @@ class WatchOfEach final : public Watch {
   }
   void handed_over(const Burst& burst, unsigned number) noexcept override { of(burst).handed_over(burst, number); }
   void taken_over(const Burst& burst, unsigned number) noexcept override { of(burst).taken_over(burst, number); }
+  void policed(const Burst& burst, unsigned number, const PolicyNotes& notes) noexcept override {
+    of(burst).policed(burst, number, notes);
+  }
   void ended(const Burst& burst) noexcept override { of(burst).ended(burst); }
 
   [[nodiscard]] const std::vector<std::unique_ptr<One>>& all() const noexcept { return watches_; }

@@ -28,6 +28,9 @@ class Watchers::All final : public Watch {
   void taken_over(const Burst& burst, unsigned number) noexcept override {
     for (const auto& watch : watches_) watch->taken_over(burst, number);
   }
+  void policed(const Burst& burst, unsigned number, const PolicyNotes& notes) noexcept override {
+    for (const auto& watch : watches_) watch->policed(burst, number, notes);
+  }
   void ended(const Burst& burst) noexcept override {
     for (const auto& watch : watches_) watch->ended(burst);
   }

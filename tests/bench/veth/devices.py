@@ -6,7 +6,7 @@ import os
 import pathlib
 
 import frames
-from topology import Trouble, run
+from topology import DEVICE_CPU, Trouble, run
 
 
 class Discard:
@@ -49,6 +49,45 @@ class L2fwd:
         self.process = topology.start(self.namespace, programs["bench-l2fwd"], "--in", "u0", "--out", "u1",
                                       "--source-mac", frames.MAC_U1, "--destination-mac", frames.MAC_G1)
         self.process.wait_for_line("ready", 10)
+
+    def check(self, answers, frame):
+        answers.check_same(frame)
+
+
+class Testpmd:
+    """DPDK's forwarding program on the same veths. It asks for packets without a pause, so it is stopped while others are
+    measured."""
+
+    PROGRAM = "dpdk-testpmd"
+    protocol = 17
+    entrance, network, destination = "vxlan", frames.VPC_NET, frames.OUTER_IN[1]
+    counted, in_softirq = True, False
+    # What Debian's DPDK has for an interface of the kernel's, the faster one first.
+    DRIVERS = {"net_af_xdp": "net_af_xdp{0},iface=u{0},busy_budget=0", "net_af_packet": "net_af_packet{0},iface=u{0}"}
+
+    def __init__(self, topology, version):
+        troubles = []
+        for driver, devices in self.DRIVERS.items():
+            self.name = "dpdk" + str(len(troubles))
+            self.title = f"DPDK {version} testpmd mac, {driver}"
+            self.namespace = topology.add_device(self.name)
+            # Both of EAL's threads on the device's CPU: one forwards, the other one waits for the end of its input. Its words go to the
+            # log, line by line.
+            command = ["sh", "-c", 'exec "$@" >&2', "sh", "stdbuf", "-oL", self.PROGRAM, "--lcores", f"0@{DEVICE_CPU},1@{DEVICE_CPU}",
+                       "--no-huge", "-m", "256", "--no-shconf", "--no-pci", "--no-telemetry",
+                       *(f"--vdev={devices.format(number)}" for number in (0, 1)),
+                       "--", "--forward-mode=mac", f"--eth-peer=1,{frames.MAC_G1}", "--auto-start", "--nb-cores=1",
+                       "--burst=64", "--rxd=2048", "--txd=2048", "--total-num-mbufs=16384"]
+            self.process = topology.start(self.namespace, *command)
+            self.options = " ".join(command[command.index("--no-huge"):])
+            try:
+                topology.wait_for(lambda: "Press enter to exit" in self.process.log_text(), 15, "forwarding", self.process)
+                self.process.pause()
+                return
+            except Trouble as trouble:
+                troubles.append(f"{driver}: {trouble}")
+                self.process.stop()
+        raise Trouble("; ".join(troubles))
 
     def check(self, answers, frame):
         answers.check_same(frame)

@@ -12,6 +12,7 @@ import gzip
 import os
 import pathlib
 import select
+import signal
 import subprocess
 import tempfile
 import time
@@ -61,7 +62,7 @@ class Process:
     def __init__(self, command, log, softirqs_apart):
         self.softirqs_apart = softirqs_apart
         self.log = open(log, "w+", encoding="utf-8")
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.pid = self.process.pid
 
     def wait_for_line(self, wanted, seconds):
@@ -73,9 +74,12 @@ class Process:
     def running(self):
         return self.process.poll() is None
 
-    def last_words(self):
+    def log_text(self):
         self.log.flush()
-        text = pathlib.Path(self.log.name).read_text(encoding="utf-8", errors="replace").strip()
+        return pathlib.Path(self.log.name).read_text(encoding="utf-8", errors="replace").strip()
+
+    def last_words(self):
+        text = self.log_text()
         return "\n".join(text.splitlines()[-8:]) or f"no output, status {self.process.poll()}"
 
     def cpu_ns(self):
@@ -88,8 +92,16 @@ class Process:
                 continue  # the thread ended
         return total
 
+    def pause(self):
+        """Until `resume` it takes no CPU time, nor packets."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self):
+        os.kill(self.pid, signal.SIGCONT)
+
     def stop(self):
         if self.running():
+            self.resume()
             self.process.terminate()
         try:
             output, _ = self.process.communicate(timeout=10)

@@ -109,6 +109,38 @@ def test_counters_and_connections_are_shown(sites):
         sites.simplon.cli(*words)
 
 
+def traced(sites, *words):
+    """The reply, and what `police` says in it: {name: value}."""
+    reply = sites.simplon.show("trace", *words)
+    return reply, {fact["name"]: fact["value"] for step in reply["steps"] if step["stage"] == "police" for fact in step["facts"]}
+
+
+def test_a_trace_says_what_decided(sites):
+    out = ("--from", "vpc:red", "--src", RED1, "--dst", t.A_HOST, "--proto", "tcp", "--sport", "40000", "--flags", "syn")
+    reply, facts = traced(sites, *out, "--dport", "7100")
+    assert reply["verdict"] == "forwarded", reply
+    assert facts["acl-from"] == "vpc:red, list red, rule 1 out: allow, stateful", facts
+    assert facts["connection"].startswith(f"new, opening, forth: {RED1} 40000 -> {t.A_HOST} 7100, outside {POOL} "), facts
+    assert facts["timeout"] == "240 s without a packet", facts
+    assert facts["nat"].startswith(f"source rule egress: {RED1} 40000 -> {t.A_HOST} 7100 becomes {POOL} "), facts
+    assert facts["nat"].endswith(f", pool {POOL}/32"), facts
+    reply, facts = traced(sites, *out, "--dport", "7101")
+    assert reply["drop"]["name"] == "acl_denied", reply
+    assert facts["acl-from"] == "vpc:red, list red, no rule matches: deny by default", facts
+    _, facts = traced(sites, "--from", "tunnel:site-a", "--src", t.A_HOST, "--dst", SERVICE, "--proto", "tcp", "--sport", "40000", "--dport", "8080",
+                      "--flags", "syn")
+    assert facts["acl-to"] == "vpc:red, list red, rule 4 web: allow, stateful", facts
+    assert facts["nat"] == f"destination rule web: {t.A_HOST} 40000 -> {SERVICE} 8080 becomes {t.A_HOST} 40000 -> {RED1} 80", facts
+    with traffic.stream(sites.vm["red1"], sites.a_host, t.A_HOST) as stream:
+        traffic.carried(stream, 50)
+        _, facts = traced(sites, "--live", "--from", "vpc:red", "--proto", "udp", "--dport", "7000")
+        assert facts["connection"].startswith(f"existing, opening, forth: {RED1} "), facts
+        assert facts["acl-from"] == "vpc:red, list red, rule 2 stream: allow, stateful, as the first packet of the connection", facts
+        assert facts["nat"].startswith("its connection: "), facts
+    page = sites.simplon.cli("trace", *out, "--dport", "7100").stdout
+    assert "rule 1 out: allow, stateful" in page and all(len(line) <= 100 for line in page.splitlines()), page
+
+
 def test_killing_simplond_keeps_connections(sites):
     red1 = sites.vm["red1"]
     with traffic.stream(red1, sites.a_host, t.A_HOST) as stream:

@@ -181,6 +181,16 @@ TEST(Pages, ATraceIsToldStageByStageAndEndsWithTheRemedy) {
   EXPECT_THAT(render_trace(forwarded, {}).text, StartsWith("forwarded   from vpc red"));
 }
 
+TEST(Pages, ATraceOfPolicyFitsThePage) {
+  json trace = replies::trace();
+  trace["steps"].push_back(json::parse(R"({"stage": "police", "packet": "packet", "drop": "", "facts": [
+    {"name": "acl-from", "value": "vpc:red, list internet, rule 12 https: allow, stateful"},
+    {"name": "nat", "value": "source rule egress: 10.20.100.105 40000 -> 198.51.100.109 443 becomes 203.0.113.100 12345 -> 198.51.100.109 443, pool 203.0.113.100/32"}]})"));
+  const Page page = render_trace(trace, {});
+  EXPECT_THAT(page.text, AllOf(HasSubstr("police"), HasSubstr("rule 12 https: allow, stateful"), HasSubstr("pool 203.0.113.100/32")));
+  expect_fits(page.text);
+}
+
 TEST(Pages, ChangesAreShownWithOldAndNewValue) {
   const std::string text = render_changes(replies::changes(), {});
   EXPECT_THAT(text, AllOf(HasSubstr("~ tunnel paris remote: 198.51.100.7 -> 198.51.100.8"),
