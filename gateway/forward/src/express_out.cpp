@@ -178,16 +178,19 @@ void find_exits(const Burst& burst, Ways& ways) noexcept {
     if (way->end != Way::End::kResolve) continue;
     const AttachmentSlot& slot = tables.attachments[way->slot];
     way->attachment = slot.object.load(std::memory_order_acquire);
-    if (way->attachment == nullptr) continue;
+    if (way->attachment != nullptr) way->attachment->prefetch_departure();
+  }
+  for (Way* way = first; way != end; ++way) {
+    if (way->end != Way::End::kResolve || way->attachment == nullptr) continue;
     if (way->attachment->kind == AttachmentKind::kVpc) {
       way->end = Way::End::kVpc;
       way->hash = tables.endpoints.hash({way->destination, 0, (way->attachment->id << 8) | 4});
       tables.endpoints.prefetch_bucket(way->hash);
-      __builtin_prefetch(&way->attachment->headers4);
-      __builtin_prefetch(way->attachment->counters + burst.worker, 1);
-    } else if (const Sa* sa = slot.outbound.load(std::memory_order_acquire)) {
+      __builtin_prefetch(way->attachment->exit_counters + burst.worker, 1);
+    } else if (const Sa* sa = tables.attachments[way->slot].outbound.load(std::memory_order_acquire)) {
       way->end = Way::End::kTunnel;
       way->sa = sa;
+      __builtin_prefetch(way->attachment->exit_counters + burst.worker, 1);
       __builtin_prefetch(sa);
       __builtin_prefetch(reinterpret_cast<const std::uint8_t*>(sa) + 64, 1);
     }
@@ -204,7 +207,7 @@ void find_exits(const Burst& burst, Ways& ways) noexcept {
       const Attachment& attachment = *way->attachment;
       const Endpoint* endpoint = tables.endpoints.find({way->destination, 0, (attachment.id << 8) | 4}, way->hash);
       way->end = Way::End::kResolve;
-      if (endpoint == nullptr || endpoint->vtep_family != 4 || attachment.vtep.family != 4) continue;
+      if (endpoint == nullptr || endpoint->vtep_family != 4 || !attachment.over_ipv4) continue;
       way->endpoint = endpoint;
       way->adjacency = tables.adjacencies[endpoint->adjacency].load(std::memory_order_acquire);
       if (way->adjacency == nullptr) continue;
@@ -227,7 +230,7 @@ void find_exits(const Burst& burst, Ways& ways) noexcept {
 [[nodiscard]] bool depart_to_vpc(Burst& burst, const PlainPacket packet, const Way& way) noexcept {
   if (reinterpret_cast<std::uintptr_t>(packet.data) % kFrameBytes < sizeof(VxlanHeaders4)) return false;
   const Attachment& vpc = *way.attachment;
-  TrafficCounters& counters = vpc.counters[burst.worker];
+  TrafficCounters& counters = vpc.exit_counters[burst.worker];
   counters.tx_packets.add();
   counters.tx_bytes.add(packet.length);
   const PortId port = way.adjacency->port;

@@ -66,6 +66,7 @@ CompiledSaPath compile(const SaPath& path, std::uint32_t adjacency) {
     std::memcpy(compiled.header.data(), &header, sizeof header);
     length = sizeof header;
   }
+  compiled.ip_bytes = static_cast<std::uint8_t>(length);
   if (path.encap) {
     wire::UdpHeader udp{};
     udp.source_port = path.source_port;

@@ -148,6 +148,7 @@ void Tables::Writer::publish_attachment(AttachmentRecord& record, std::unique_pt
   AttachmentSlot& slot = state.attachments[record.slot];
   object->slot = record.slot;
   object->counters = slot.counters.load(std::memory_order_relaxed);
+  object->exit_counters = object->counters;
   object->domain = domain(in).object;
   if (object->kind == AttachmentKind::kVpc) state.vnis[object->id].store(object.get(), std::memory_order_release);
   state.quiescence.retire(const_cast<Attachment*>(slot.object.exchange(object.release(), std::memory_order_acq_rel)));
@@ -298,13 +299,12 @@ std::unique_ptr<Attachment> compile(const VpcEntry& vpc) {
   object->id = vpc.vni.value();
   object->vtep = WireAddress::from(vpc.vtep);
   object->plain = plain_arrival(vpc);
-  prepare_headers(object->headers4, *object);
-  wire::Ipv4Header& ip = object->headers4.ip;
-  ip.version_ihl = 0x45;
-  ip.flags_offset = wire::kIpv4DontFragment;  // and no identification: an atomic datagram, RFC 6864 section 4.1
-  ip.ttl = kOuterTtl;
-  ip.protocol = wire::kProtocolUdp;
-  object->checksum4 = wire::fold(wire::sum_plain_header(ip));
+  object->over_ipv4 = vpc.vtep.is_v4();
+  VxlanHeaders4 headers{};
+  prepare_headers(headers, *object);
+  put_vxlan_front4(headers.ip, 0, Be16{}, Be16{});
+  object->checksum4 = wire::fold(wire::sum_plain_header(headers.ip));
+  std::memcpy(object->tail4.data(), headers.ip.source.data(), object->tail4.size());
   prepare_headers(object->headers6, *object);
   object->headers6.ip.next_header = wire::kProtocolUdp;
   object->headers6.ip.hop_limit = kOuterTtl;

@@ -22,9 +22,6 @@ namespace simplon::forward {
   return fail(ErrorCode::kExhausted, std::string(what) + ": all " + std::to_string(limit - 1) + " are in use");
 }
 
-/// Of the headers that we put around a packet: RFC 1700's default.
-inline constexpr std::uint8_t kOuterTtl = 64;
-
 /// What only the writer needs: who refers to which slot, and the entries as they were given.
 ///
 /// A slot lives while it is configured or referred to, so references may come before and stay after their object.

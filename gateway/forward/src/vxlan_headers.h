@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #include "platform/wire/ethernet.h"
+#include "platform/wire/ip_protocol.h"
 #include "platform/wire/ipv4.h"
 #include "platform/wire/ipv6.h"
 #include "platform/wire/udp.h"
 #include "platform/wire/vxlan.h"
 
 namespace simplon::forward {
+
+/// Of the headers that we put around a packet: RFC 1700's default.
+inline constexpr std::uint8_t kOuterTtl = 64;
 
 /// All headers in front of the inner packet, outermost first (RFC 7348 section 5).
 template <class Ip>
@@ -26,6 +31,22 @@ using VxlanHeaders4 = VxlanHeaders<wire::Ipv4Header>;
 using VxlanHeaders6 = VxlanHeaders<wire::Ipv6Header>;
 static_assert(sizeof(VxlanHeaders4) == 64);
 static_assert(sizeof(VxlanHeaders6) == 84);
+
+/// The headers from the outer IP source on.
+using VxlanTail4 = std::array<std::uint8_t, sizeof(VxlanHeaders4) - offsetof(VxlanHeaders4, ip.source)>;
+
+/// The outer IP header up to its source; the same for all packets but for the arguments. An atomic datagram without identification:
+/// RFC 6864 section 4.1.
+inline void put_vxlan_front4(wire::Ipv4Header& ip, std::uint8_t traffic_class, Be16 total_length, Be16 checksum) noexcept {
+  ip.version_ihl = 0x45;
+  ip.tos = traffic_class;
+  ip.total_length = total_length;
+  ip.id = Be16{};
+  ip.flags_offset = wire::kIpv4DontFragment;
+  ip.ttl = kOuterTtl;
+  ip.protocol = wire::kProtocolUdp;
+  ip.checksum = checksum;
+}
 
 /// Outer destination and UDP destination port, in one word.
 [[nodiscard]] inline std::uint64_t plain_outer_words(const VxlanHeaders4& headers) noexcept {
