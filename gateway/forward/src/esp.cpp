@@ -382,7 +382,7 @@ void esp_decrypt(Burst& burst) noexcept {
     prefetch_lines(sa->key().hot_memory());
     const AttachmentSlot& slot = burst.tables.attachments[sa->tunnel_slot()];
     if (const Attachment* tunnel = slot.object.load(std::memory_order_acquire)) tunnel->prefetch_arrival();
-    __builtin_prefetch(slot.counters.load(std::memory_order_acquire) + burst.worker, 1);
+    if (TrafficCounters* counters = slot.counters.load(std::memory_order_acquire)) __builtin_prefetch(counters + burst.worker, 1);
   };
   for (unsigned i = 0; i < std::min(2 * kLookahead, count); ++i) prefetch_slot(i);
   for (unsigned i = 0; i < std::min(kLookahead, count); ++i) prefetch_key(i);
