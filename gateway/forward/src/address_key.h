@@ -67,14 +67,21 @@ struct EndpointKey {
   std::uint64_t high = 0;
   std::uint32_t vni_family = 0;
 
+  [[nodiscard]] static std::uint32_t vni_family_of(std::uint32_t vni, std::uint8_t family) noexcept { return (vni << 8) | family; }
   [[nodiscard]] static EndpointKey of(std::uint32_t vni, const WireAddress& address) noexcept {
-    return {address.low, address.high, (vni << 8) | address.family};
+    return {address.low, address.high, vni_family_of(vni, address.family)};
   }
   friend bool operator==(const EndpointKey&, const EndpointKey&) noexcept = default;
 };
+/// Eight neighbors, which differ in the last three bits of their addresses, have their buckets in one cache line.
 struct EndpointKeyHash {
   [[nodiscard]] std::uint64_t operator()(const EndpointKey& key) const noexcept {
-    return mix(key.low, key.high ^ key.vni_family);
+    constexpr unsigned kLastOf4 = 24;
+    constexpr unsigned kLastOf6 = 56;
+    if ((key.vni_family & 0xff) == 4) {
+      return mix(key.low & ~(std::uint64_t{7} << kLastOf4), key.vni_family) ^ ((key.low >> kLastOf4) & 7);
+    }
+    return mix(key.low, (key.high & ~(std::uint64_t{7} << kLastOf6)) ^ key.vni_family) ^ ((key.high >> kLastOf6) & 7);
   }
 };
 

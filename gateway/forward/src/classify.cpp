@@ -27,7 +27,10 @@ void classify_datagram(Burst& burst, unsigned number, Transit& packet, std::uint
   if (destination_port != wire::kPortEspInUdp) {
     const wire::VxlanHeader* vxlan = wire::parse_vxlan(packet.bytes());
     packet.attachment = burst.tables.vnis[vxlan == nullptr ? 0 : vxlan->vni()].load(std::memory_order_acquire);
-    if (packet.attachment != nullptr) packet.attachment->prefetch_ingress();
+    if (packet.attachment != nullptr) {
+      packet.attachment->prefetch_arrival();
+      __builtin_prefetch(&packet.attachment->vtep);
+    }
     return burst.vxlan_in.push(number);
   }
 

@@ -124,6 +124,7 @@ void opened(Burst& burst, unsigned number, Transit& packet, std::uint64_t sequen
     counters->rx_packets.add();
     counters->rx_bytes.add(packet.length);
   }
+  __builtin_prefetch(packet.attachment->domain);
   burst.inner.push(number);
 }
 
@@ -204,8 +205,8 @@ void decrypt_waiting(Burst& burst, bool posted) noexcept {
 void frame(Transit& packet, const CompiledSaPath& path, std::uint8_t outer_class, std::uint16_t id) noexcept {
   const std::size_t esp_bytes = packet.length;
   std::uint8_t* ip_start = packet.data - path.header_bytes;
-  const bool v4 = path.source.family == 4;
-  const std::size_t ip_bytes = v4 ? sizeof(wire::Ipv4Header) : sizeof(wire::Ipv6Header);
+  const std::size_t ip_bytes = path.ip_bytes;
+  const bool v4 = ip_bytes == sizeof(wire::Ipv4Header);
   // Copied in one piece of a length the compiler knows.
   if (path.header_bytes == sizeof(wire::Ipv4Header) + sizeof(wire::UdpHeader)) [[likely]] {
     std::memcpy(ip_start, path.header.data(), sizeof(wire::Ipv4Header) + sizeof(wire::UdpHeader));
@@ -214,7 +215,7 @@ void frame(Transit& packet, const CompiledSaPath& path, std::uint8_t outer_class
   } else {
     std::memcpy(ip_start, path.header.data(), path.header_bytes);
   }
-  if (path.encap) {
+  if (path.adds_udp()) {
     auto* udp = reinterpret_cast<wire::UdpHeader*>(ip_start + ip_bytes);
     udp->length = static_cast<std::uint16_t>(sizeof *udp + esp_bytes);  // checksum zero: RFC 3948 section 2.1
   }
@@ -230,7 +231,7 @@ void frame(Transit& packet, const CompiledSaPath& path, std::uint8_t outer_class
     auto* ip = reinterpret_cast<wire::Ipv6Header*>(ip_start);
     ip->version_class_flow = (6U << 28) | (std::uint32_t{outer_class} << 20);
     ip->payload_length = static_cast<std::uint16_t>(path.header_bytes - ip_bytes + esp_bytes);
-    if (path.encap) set_udp6_checksum(*ip, ip_start + ip_bytes, sizeof(wire::UdpHeader) + esp_bytes);
+    if (path.adds_udp()) set_udp6_checksum(*ip, ip_start + ip_bytes, sizeof(wire::UdpHeader) + esp_bytes);
   }
   auto* ethernet = reinterpret_cast<wire::EthernetHeader*>(ip_start - sizeof(wire::EthernetHeader));
   *ethernet = packet.adjacency->ethernet;
@@ -370,14 +371,23 @@ void esp_lookup(Burst& burst) noexcept {
 void esp_decrypt(Burst& burst) noexcept {
   if (burst.crew != nullptr && worth_posting(burst, burst.esp_in)) return decrypt_posted(burst);
   const unsigned count = burst.esp_in.size();
+  const auto prefetch_slot = [&burst](unsigned i) {
+    const Sa* sa = burst.packets[burst.esp_in[i]].sa;
+    if (sa != nullptr) __builtin_prefetch(&burst.tables.attachments[sa->tunnel_slot()]);
+  };
   const auto prefetch_key = [&burst](unsigned i) {
     const Sa* sa = burst.packets[burst.esp_in[i]].sa;
     if (sa == nullptr) return;
-    __builtin_prefetch(sa->compiled());
+    if (const CompiledSaPath* path = sa->compiled()) path->prefetch_arrival();
     prefetch_lines(sa->key().hot_memory());
+    const AttachmentSlot& slot = burst.tables.attachments[sa->tunnel_slot()];
+    if (const Attachment* tunnel = slot.object.load(std::memory_order_acquire)) tunnel->prefetch_arrival();
+    if (TrafficCounters* counters = slot.counters.load(std::memory_order_acquire)) __builtin_prefetch(counters + burst.worker, 1);
   };
+  for (unsigned i = 0; i < std::min(2 * kLookahead, count); ++i) prefetch_slot(i);
   for (unsigned i = 0; i < std::min(kLookahead, count); ++i) prefetch_key(i);
   for (unsigned i = 0; i < count; ++i) {
+    if (i + 2 * kLookahead < count) prefetch_slot(i + 2 * kLookahead);
     if (i + kLookahead < count) prefetch_key(i + kLookahead);
     decrypt(burst, burst.esp_in[i], burst.packets[burst.esp_in[i]], false);
   }

@@ -148,7 +148,7 @@ void route(Burst& burst, Ways& ways) noexcept {
     const RouteValue value(queries[i].found);
     way.slot = value.slot();
     if (value.action() == RouteValue::Action::kForward) [[likely]] {
-      __builtin_prefetch(&burst.tables.attachments[way.slot]);
+      __builtin_prefetch(&burst.tables.exits[way.slot]);
       continue;
     }
     if (way.end != Way::End::kResolve) continue;
@@ -176,35 +176,43 @@ void find_exits(const Burst& burst, Ways& ways) noexcept {
   Way* const end = ways.way.data() + ways.count;
   for (Way* way = first; way != end; ++way) {
     if (way->end != Way::End::kResolve) continue;
-    const AttachmentSlot& slot = tables.attachments[way->slot];
-    way->attachment = slot.object.load(std::memory_order_acquire);
+    const Exit& exit = tables.exits[way->slot];
+    way->attachment = exit.object.load(std::memory_order_acquire);
     if (way->attachment == nullptr) continue;
-    if (way->attachment->kind == AttachmentKind::kVpc) {
+    way->attachment->prefetch_departure();
+    const std::uint32_t endpoints = exit.endpoints4.load(std::memory_order_relaxed);
+    if (endpoints != 0) {
       way->end = Way::End::kVpc;
-      way->hash = tables.endpoints.hash({way->destination, 0, (way->attachment->id << 8) | 4});
+      way->hash = tables.endpoints.hash({way->destination, 0, endpoints});
       tables.endpoints.prefetch_bucket(way->hash);
-      __builtin_prefetch(&way->attachment->headers4);
-      __builtin_prefetch(way->attachment->counters + burst.worker, 1);
-    } else if (const Sa* sa = slot.outbound.load(std::memory_order_acquire)) {
+    } else {
+      __builtin_prefetch(&tables.attachments[way->slot]);
+    }
+  }
+  for (Way* way = first; way != end; ++way) {
+    if (way->end == Way::End::kVpc) {
+      __builtin_prefetch(way->attachment->exit_counters + burst.worker, 1);
+      tables.endpoints.prefetch_node(way->hash);
+    } else if (way->end == Way::End::kResolve && way->attachment != nullptr) {
+      const Sa* sa = tables.attachments[way->slot].outbound.load(std::memory_order_acquire);
+      if (sa == nullptr) continue;
       way->end = Way::End::kTunnel;
       way->sa = sa;
+      __builtin_prefetch(way->attachment->exit_counters + burst.worker, 1);
       __builtin_prefetch(sa);
       __builtin_prefetch(reinterpret_cast<const std::uint8_t*>(sa) + 64, 1);
     }
   }
   for (Way* way = first; way != end; ++way) {
-    if (way->end == Way::End::kVpc) {
-      tables.endpoints.prefetch_node(way->hash);
-    } else if (way->end == Way::End::kTunnel) {
-      __builtin_prefetch(way->sa->compiled());
-    }
+    if (way->end == Way::End::kTunnel) __builtin_prefetch(way->sa->compiled());
   }
   for (Way* way = first; way != end; ++way) {
     if (way->end == Way::End::kVpc) {
       const Attachment& attachment = *way->attachment;
-      const Endpoint* endpoint = tables.endpoints.find({way->destination, 0, (attachment.id << 8) | 4}, way->hash);
+      const Endpoint* endpoint =
+          tables.endpoints.find({way->destination, 0, EndpointKey::vni_family_of(attachment.id, 4)}, way->hash);
       way->end = Way::End::kResolve;
-      if (endpoint == nullptr || endpoint->vtep_family != 4 || attachment.vtep.family != 4) continue;
+      if (endpoint == nullptr || endpoint->vtep_family != 4 || !attachment.over_ipv4) continue;
       way->endpoint = endpoint;
       way->adjacency = tables.adjacencies[endpoint->adjacency].load(std::memory_order_acquire);
       if (way->adjacency == nullptr) continue;
@@ -227,7 +235,7 @@ void find_exits(const Burst& burst, Ways& ways) noexcept {
 [[nodiscard]] bool depart_to_vpc(Burst& burst, const PlainPacket packet, const Way& way) noexcept {
   if (reinterpret_cast<std::uintptr_t>(packet.data) % kFrameBytes < sizeof(VxlanHeaders4)) return false;
   const Attachment& vpc = *way.attachment;
-  TrafficCounters& counters = vpc.counters[burst.worker];
+  TrafficCounters& counters = vpc.exit_counters[burst.worker];
   counters.tx_packets.add();
   counters.tx_bytes.add(packet.length);
   const PortId port = way.adjacency->port;

@@ -198,12 +198,26 @@ void Fib<Key>::collect(const Node* node, unsigned depth, Key start, std::uint32_
 }
 
 template <class Key>
+std::uintptr_t Fib<Key>::make_tiny(const std::vector<Interval>& list) {
+  bytes_ = sizeof(TinyFib);
+  auto* tiny = new (allocate_table_memory(bytes_)) TinyFib{};
+  for (unsigned i = 0; i <= TinyFib::kBounds; ++i) {
+    if (i > 0) SmallFib<std::uint64_t>::set_bound(tiny->bounds, i - 1, i < list.size() ? static_cast<std::uint64_t>(list[i].start) : 0);
+    if (i < list.size()) tiny->values[i] = list[i].value;
+  }
+  return FibWord::of(tiny);
+}
+
+template <class Key>
 std::uintptr_t Fib<Key>::make_small() {
   constexpr std::size_t kLeaf = Small::kBounds + 1;
   Intervals intervals;
   intervals.list.reserve(2 * kMostSmallRoutes + 1);
   collect(routes_.node_at(Key{0}, 0), 0, Key{0}, routes_.shortest(), intervals);
   const std::vector<Interval>& list = intervals.list;
+  if constexpr (sizeof(Key) == 8) {
+    if (list.size() <= TinyFib::kBounds + 1) return make_tiny(list);
+  }
   const std::size_t leaves = (list.size() + kLeaf - 1) / kLeaf;
   SIMPLON_CHECK(leaves <= Small::kSeparators + 1);
 

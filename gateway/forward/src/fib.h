@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "gateway/forward/quiescence.h"
 #include "gateway/forward/src/fib_arena.h"
@@ -83,6 +84,7 @@ class Fib {
   [[nodiscard]] bool form_fits() const noexcept;
 
   [[nodiscard]] std::uintptr_t make_small();
+  [[nodiscard]] std::uintptr_t make_tiny(const std::vector<Interval>& list);
   static void collect(const Node* node, unsigned depth, Key start, std::uint32_t inherited, Intervals& intervals);
 
   [[nodiscard]] std::uintptr_t make_large(unsigned bits);

@@ -9,7 +9,9 @@
 #include "gateway/forward/src/fib_arena.h"
 #include "gateway/forward/src/route_tree.h"
 
-// What readers search. A table has one of two forms:
+// What readers search. A table has one of three forms:
+//
+// Tiny    (IPv4) like a small one, but with at most eight intervals, and so in one cache line: bounds, values.
 //
 // Small   at most kMostSmallRoutes routes, as the sorted list of intervals they cut the address space into, equal
 //         neighbors merged. A tree of two levels: up to 16 separators choose one of 17 leaves, up to 12 (IPv6: 15)
@@ -28,7 +30,7 @@
 //         replaced alone.
 //
 // A word names a table's form: the address, with the form in its lowest bit and, for a small one, the length of the
-// palette.
+// palette; a tiny one has none.
 
 namespace simplon::forward {
 
@@ -92,6 +94,14 @@ struct alignas(64) FibPalette {
   std::uint32_t values[kPaletteLine];
 };
 
+/// A tiny table.
+struct alignas(64) TinyFib {
+  static constexpr unsigned kBounds = 7;
+  std::int32_t bounds[kBounds];
+  std::uint32_t values[kBounds + 1];
+};
+static_assert(sizeof(TinyFib) == 64);
+
 struct alignas(64) LargeFib {
   struct Slot {
     /// For routes longer than `bits`; 0: none.
@@ -115,6 +125,8 @@ class FibWord {
   [[nodiscard]] static std::uintptr_t small(const void* block, std::size_t palette_lines) noexcept {
     return reinterpret_cast<std::uintptr_t>(block) | (palette_lines << 1);
   }
+  [[nodiscard]] static std::uintptr_t of(const TinyFib* form) noexcept { return reinterpret_cast<std::uintptr_t>(form); }
+  [[nodiscard]] static bool is_tiny(std::uintptr_t word) noexcept { return (word & 63) == 0; }
   [[nodiscard]] static bool is_large(std::uintptr_t word) noexcept { return (word & 1) != 0; }
   [[nodiscard]] static std::size_t palette_lines(std::uintptr_t word) noexcept { return (word & 63) >> 1; }
   [[nodiscard]] static const LargeFib& large(std::uintptr_t word) noexcept {

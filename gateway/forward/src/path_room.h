@@ -20,7 +20,7 @@ namespace simplon::forward {
 [[nodiscard]] inline std::uint16_t tunnel_mtu(const Attachment& tunnel, const Sa& sa, const CompiledSaPath& path,
                                        const Adjacency& adjacency) noexcept {
   const std::size_t room =
-      esp_inner_mtu(adjacency.path_mtu, outer_ip_bytes(path.source), path.encap, sa.key().layout());
+      esp_inner_mtu(adjacency.path_mtu, path.ip_bytes, path.adds_udp(), sa.key().layout());
   return static_cast<std::uint16_t>(tunnel.mtu == 0 ? room : std::min<std::size_t>(room, tunnel.mtu));
 }
 

@@ -73,7 +73,7 @@ void resolve(Burst& burst) noexcept {
     Transit& packet = burst.packets[number];
     const AttachmentSlot& slot = tables.attachments[packet.egress];
     packet.attachment = slot.object.load(std::memory_order_acquire);
-    __builtin_prefetch(packet.attachment);
+    if (packet.attachment != nullptr) packet.attachment->prefetch_departure();
   }
   for (unsigned i = 0; i < count; ++i) {
     Transit& packet = burst.packets[burst.resolving[i]];
@@ -83,7 +83,6 @@ void resolve(Burst& burst) noexcept {
       hashes[i] = tables.endpoints.hash(
           EndpointKey::of(packet.attachment->id, packet.inner.destination_address()));
       tables.endpoints.prefetch_bucket(hashes[i]);
-      __builtin_prefetch(&packet.attachment->headers4);
     } else {
       packet.sa = tables.attachments[packet.egress].outbound.load(std::memory_order_acquire);
       if (packet.sa == nullptr) {

@@ -102,30 +102,35 @@ struct CircuitLink {
   [[nodiscard]] std::size_t tag_bytes() const noexcept { return header_bytes - sizeof(wire::EthernetHeader); }
 };
 
-/// A VPC, tunnel or circuit as configured, or a circuit together with a gateway on it (which has a slot of its own). One cache
-/// line for every packet, the next for what comes out of a VPC, `headers4` for what goes into one.
+/// A VPC, tunnel or circuit as configured, or a circuit together with a gateway on it (which has a slot of its own). Of a plain packet
+/// one cache line is looked at where it comes in, and the next where another leaves; all else is behind them.
 struct alignas(64) Attachment : InTableMemory {
-  AttachmentKind kind;
-  bool clamp_mss = false;  // tunnels and circuits
-  std::uint16_t mtu = 0;
-  std::uint16_t udp_port = 0;
-  MacAddress gateway_mac;
-  std::uint32_t id = 0;
-  /// Its own; of a circuit with a gateway that of the circuit, which has the policy.
-  std::uint32_t slot = 0;
-  /// Sum over the headers of `headers4.ip`.
-  std::uint32_t checksum4 = 0;
-  WireAddress vtep;
+  // Where a packet comes in.
+  Domain* domain = nullptr;
   /// `counter_shares`. Both live at least as long as this.
   TrafficCounters* counters = nullptr;
-  Domain* domain = nullptr;
-
   std::array<Prefix4, 2> prefixes4{};  ///< Unused ones match nothing: network outside mask.
   PlainArrival plain;
-  AddressSet accepted;
+  /// Its own; of a circuit with a gateway that of the circuit, which has the policy.
+  std::uint32_t slot = 0;
 
-  /// What is the same in all packets into the VPC; the lengths, destinations and whatever follows from them are 0.
-  alignas(64) VxlanHeaders4 headers4{};
+  // Where a packet leaves.
+  alignas(64) TrafficCounters* exit_counters = nullptr;  ///< The same as `counters`.
+  std::uint32_t id = 0;
+  std::uint16_t mtu = 0;
+  AttachmentKind kind;
+  bool clamp_mss = false;  // tunnels and circuits
+  /// What is the same in all packets into a VPC over IPv4; the lengths, destinations and whatever follows from them are 0.
+  VxlanTail4 tail4{};
+  /// Sum over the outer IP header that `put_vxlan4` makes, as far as it is the same.
+  std::uint32_t checksum4 = 0;
+  /// VPCs: our VTEP is an IPv4 address.
+  bool over_ipv4 = false;
+
+  alignas(64) WireAddress vtep;
+  std::uint16_t udp_port = 0;
+  MacAddress gateway_mac;
+  AddressSet accepted;
   VxlanHeaders6 headers6{};
   CircuitLink link;  // circuits
 
@@ -135,18 +140,18 @@ struct alignas(64) Attachment : InTableMemory {
   explicit Attachment(AttachmentKind k, const std::vector<IpAddress>& vteps = {}) : kind(k), accepted(vteps) {
     prefixes4.fill({1, 0});
   }
+  /// What express_in looks at.
+  void prefetch_arrival() const noexcept { __builtin_prefetch(this); }
+  /// What express_out looks at.
+  void prefetch_departure() const noexcept { __builtin_prefetch(&exit_counters); }
   /// The source belongs to the VPC.
-  void prefetch_ingress() const noexcept {
-    __builtin_prefetch(this);
-    __builtin_prefetch(&prefixes4);
-  }
   [[nodiscard]] bool owns(const WireAddress& source) const noexcept;
   /// By one of the first prefixes.
   [[nodiscard]] bool owns_plainly(std::uint32_t wire) const noexcept {
     return prefixes4[0].contains(wire) || prefixes4[1].contains(wire);
   }
 };
-static_assert(offsetof(Attachment, prefixes4) == 64 && offsetof(Attachment, accepted) <= 128);
+static_assert(offsetof(Attachment, exit_counters) == 64 && offsetof(Attachment, vtep) == 128);
 
 /// Where packets for us go, and our addresses for ICMP errors.
 struct HostPort {
@@ -166,6 +171,15 @@ struct AttachmentSlot {
   /// `counter_shares`; there as long as the slot is in use, through replacement of the object.
   std::atomic<TrafficCounters*> counters;
 };
+
+/// What express_out needs of a slot first; apart, so that those of thousands of tenants stay in the second-level cache.
+struct Exit {
+  /// The same as in AttachmentSlot.
+  std::atomic<const Attachment*> object;
+  /// VPCs: `vni_family` of the keys of its IPv4 endpoints; else 0.
+  std::atomic<std::uint32_t> endpoints4;
+};
+static_assert(sizeof(Exit) == 16);
 
 struct alignas(64) Domain : InTableMemory {
   explicit Domain(FibArena& arena) : fib4(arena), fib6(arena) {}
@@ -237,18 +251,26 @@ struct CircuitKeyHash {
   [[nodiscard]] std::uint64_t operator()(const CircuitKey& key) const noexcept { return mix(key.value, 0); }
 };
 
-/// Outer headers of an SA, ready to be copied in front of a packet.
+/// What an SA puts around a packet or expects around it. A packet that leaves looks at one cache line, one that comes in at the next.
 struct CompiledSaPath : InTableMemory {
-  WireAddress source;
-  WireAddress destination;
+  // Outer headers, ready to be copied in front of a packet.
+  std::array<std::uint8_t, 48> header{};
+  std::uint64_t checksum = 0;  ///< IPv4: sum over the header without length, identification and type of service.
   std::uint32_t adjacency = 0;  ///< Outbound only.
+  std::uint8_t ip_bytes = 0;
+  std::uint8_t header_bytes = 0;  ///< IP and UDP.
+
+  alignas(64) WireAddress source;
+  WireAddress destination;
   std::uint16_t source_port = 0;
   std::uint16_t destination_port = 0;
   bool encap = false;
-  std::uint8_t header_bytes = 0;  ///< IP and UDP.
-  std::array<std::uint8_t, 48> header{};
-  std::uint64_t checksum = 0;  ///< IPv4: sum over the header without length, identification and type of service.
+
+  [[nodiscard]] bool adds_udp() const noexcept { return header_bytes != ip_bytes; }
+  /// What esp_decrypt looks at.
+  void prefetch_arrival() const noexcept { __builtin_prefetch(&source); }
 };
+static_assert(offsetof(CompiledSaPath, source) == 64);
 
 struct InputList {
   std::vector<std::vector<PacketIo*>> of_worker;
@@ -280,6 +302,7 @@ struct TableState {
   HashSeed seed;
   Quiescence quiescence;
   StableArray<AttachmentSlot> attachments;
+  StableArray<Exit> exits;
   /// Another number for each attachment that has had the slot, for whoever keeps slots beyond a burst.
   StableArray<std::atomic<std::uint32_t>> uses;
   /// The VPC of each VNI.

@@ -66,6 +66,7 @@ CompiledSaPath compile(const SaPath& path, std::uint32_t adjacency) {
     std::memcpy(compiled.header.data(), &header, sizeof header);
     length = sizeof header;
   }
+  compiled.ip_bytes = static_cast<std::uint8_t>(length);
   if (path.encap) {
     wire::UdpHeader udp{};
     udp.source_port = path.source_port;
@@ -84,6 +85,7 @@ TableState::TableState(unsigned worker_count, HashSeed hash_seed)
       seed(hash_seed),
       quiescence(worker_count),
       attachments(kMaxAttachments),
+      exits(kMaxAttachments),
       uses(kMaxAttachments),
       vnis(kVnis),
       adjacencies(kMaxAdjacencies),
@@ -99,6 +101,7 @@ TableState::TableState(unsigned worker_count, HashSeed hash_seed)
       strays(quiescence, 64, FlowKeyHash{hash_seed}),
       asked(std::make_unique<AskedNeighbors[]>(worker_count)) {
   attachments.want_huge_pages();
+  exits.want_huge_pages();
   for (unsigned i = 0; i < worker_count; ++i) {
     connections.push_back(std::make_unique<ConnectionTable>(ConnectionTable::kDefaultCapacity, NatShare{i, worker_count}, seed));
   }

@@ -22,9 +22,6 @@ namespace simplon::forward {
   return fail(ErrorCode::kExhausted, std::string(what) + ": all " + std::to_string(limit - 1) + " are in use");
 }
 
-/// Of the headers that we put around a packet: RFC 1700's default.
-inline constexpr std::uint8_t kOuterTtl = 64;
-
 /// What only the writer needs: who refers to which slot, and the entries as they were given.
 ///
 /// A slot lives while it is configured or referred to, so references may come before and stay after their object.
@@ -100,6 +97,8 @@ class Tables::Writer {
   [[nodiscard]] AttachmentRecord* find_attachment(AttachmentId id);
   /// Frees the slot if nothing needs it any more.
   void settle_attachment(AttachmentId id);
+  /// In the slot and in its Exit; nullptr: none. True if there was another object, which is retired.
+  bool exchange_attachment(std::uint32_t slot, const Attachment* object);
   /// Replaces the object in the slot.
   void publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object, DomainId in);
   /// Removes it.

@@ -202,7 +202,7 @@ void encapsulate(Burst& burst, unsigned number, Transit& packet) noexcept {
   if (!burst.has_room(packet, v4 ? sizeof(VxlanHeaders4) : sizeof(VxlanHeaders6), 0)) {
     return burst.drop(number, Drop::kNoHeadroom);
   }
-  TrafficCounters& counters = vpc.counters[burst.worker];
+  TrafficCounters& counters = vpc.exit_counters[burst.worker];
   counters.tx_packets.add();
   counters.tx_bytes.add(packet.length);
   packet.port = packet.adjacency->port;

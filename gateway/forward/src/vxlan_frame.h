@@ -26,16 +26,16 @@ namespace simplon::forward {
   // Nearly all is read before anything is written: the compiler must take a packet's bytes for anything.
   const auto vtep = static_cast<std::uint32_t>(endpoint.vtep.low);
   const MacAddress mac = endpoint.mac;
+  const wire::EthernetHeader ethernet = adjacency.ethernet;
   // Over all that differs from packet to packet; the class is the low byte of the first word.
   const Be16 total_length(static_cast<std::uint16_t>(inner_bytes + sizeof(VxlanHeaders4) - sizeof(wire::EthernetHeader)));
   const Be16 checksum = wire::finish_checksum(std::uint64_t{vpc.checksum4} + wire::raw(Be16(std::uint16_t{outer_class})) +
                                               wire::raw(total_length) + vtep);
   auto& headers = *reinterpret_cast<VxlanHeaders4*>(inner - sizeof(VxlanHeaders4));
-  headers = vpc.headers4;
-  headers.ethernet = adjacency.ethernet;
+  headers.ethernet = ethernet;
   headers.ethernet.type = wire::kEtherTypeIpv4;
-  headers.ip.tos = outer_class;
-  headers.ip.total_length = total_length;
+  put_vxlan_front4(headers.ip, outer_class, total_length);
+  vpc.tail4.put(headers);
   headers.ip.checksum = checksum;
   std::memcpy(headers.ip.destination.data(), &vtep, sizeof vtep);
   headers.udp.source_port = vxlan_source_port(flow_hash);

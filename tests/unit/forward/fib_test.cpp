@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <map>
 #include <memory>
 #include <random>
@@ -159,6 +160,10 @@ TYPED_TEST(FibTest, ALargeTableAgreesWithALinearSearch) {
   duel<TypeParam>(3, 300, 600, 5, 18);
 }
 
+TYPED_TEST(FibTest, AcrossTheBorderBetweenTinyAndSmall) {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) duel<TypeParam>(seed, 7, 400, 1, 0);
+}
+
 TYPED_TEST(FibTest, AcrossTheBorderBetweenSmallAndLarge) { duel<TypeParam>(5, 114, 500, 3, 0); }
 
 TYPED_TEST(FibTest, EachSizeOfALargeTableAgreesWithALinearSearch) {
@@ -252,10 +257,11 @@ TEST(Fib, ManyTablesInOneLookup) {
   Quiescence quiescence(1);
   FibArena arena(quiescence);
   std::vector<std::unique_ptr<Fib<std::uint64_t>>> fibs;
-  std::vector<LinearOracle<std::uint64_t>> oracles(5);
+  constexpr std::size_t kRoutes[] = {0, 3, 60, 120, 180, 240};  // tiny, small and large
+  std::vector<LinearOracle<std::uint64_t>> oracles(std::size(kRoutes));
   for (std::size_t i = 0; i < oracles.size(); ++i) {
     fibs.push_back(std::make_unique<Fib<std::uint64_t>>(arena));
-    for (std::size_t route = 0; route < i * 60; ++route) {
+    for (std::size_t route = 0; route < kRoutes[i]; ++route) {
       const std::uint64_t key = random_key<std::uint64_t>(random);
       const auto length = static_cast<unsigned>(random() % 33);
       const std::uint32_t value = 1 + static_cast<std::uint32_t>(random() % 1000);
