@@ -436,7 +436,7 @@ Bytes Traffic::solicitation(const World& world, const oracle::VpcEntry& vpc) {
   }
   if (random_.percent(10)) oracle::add(body, Bytes{14, 1, random_.byte(), 2, 3, 4, 5, 6});
   if (random_.percent(4)) body.resize(random_.below(body.size()));
-  if (random_.percent(4)) oracle::add(body, Bytes{static_cast<std::uint8_t>(random_.below(3)), static_cast<std::uint8_t>(random_.below(3)), 7});
+  if (random_.percent(4)) body.resize(body.size() + random_.below(9), 0);
   const auto type = static_cast<std::uint8_t>(random_.percent(96) ? 135 : random_.between(133, 137));
   Bytes packet = ip_packet(ip, icmp(ip.source, ip.destination, type, random_.percent(97) ? std::uint8_t{0} : random_.byte(), body));
   if (random_.percent(3)) flip(random_, packet, 0, packet.size());

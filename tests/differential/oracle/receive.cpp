@@ -261,7 +261,8 @@ void Oracle::solicitation(const VpcEntry& vpc, const IpAddress& vtep, View frame
     if (packet.size() - at < 2 || packet[at + 1] == 0 || packet.size() - at < packet[at + 1] * 8U) return refuse();
     if (packet[at] == 1) {
       with_mac = true;
-      if (packet[at + 1] != 1 || !std::equal(mac.begin(), mac.end(), packet.begin() + static_cast<std::ptrdiff_t>(at) + 2)) return refuse();
+      const View said = packet.subspan(at + 2, 6);
+      if (packet[at + 1] != 1 || !std::equal(mac.begin(), mac.end(), said.begin())) return refuse();
     }
     at += packet[at + 1] * 8U;
   }
@@ -269,7 +270,8 @@ void Oracle::solicitation(const VpcEntry& vpc, const IpAddress& vtep, View frame
   add(group, packet.subspan(48 + 13, 3));
   const bool to_group = std::equal(group.begin(), group.end(), packet.begin() + 24);
   if ((frame[0] & 1) != 0) {
-    if (!to_group || frame[0] != 0x33 || frame[1] != 0x33 || !std::equal(group.begin() + 12, group.end(), frame.begin() + 2)) return refuse();
+    const bool of_group = frame[0] == 0x33 && frame[1] == 0x33 && std::equal(group.begin() + 12, group.end(), frame.begin() + 2);
+    if (!to_group || !of_group) return refuse();
   } else if (!to_group && destination != target) {
     return refuse();
   }
