@@ -428,8 +428,7 @@ Bytes Traffic::solicitation(const World& world, const oracle::VpcEntry& vpc) {
   if (random_.percent(4)) to = any_mac();
   MacAddress asker = end.mac;
   if (random_.percent(4)) asker = any_mac();
-  Bytes body(4, 0);
-  oracle::add(body, target.bytes());
+  Bytes body(target.bytes().begin(), target.bytes().end());
   if (kind == 3 ? random_.percent(5) : random_.percent(70)) {
     oracle::add(body, Bytes{1, 1});
     oracle::add(body, random_.percent(95) ? asker.bytes : any_mac().bytes);
