@@ -18,6 +18,8 @@ Result<std::unique_ptr<WorkerThreads>> WorkerThreads::start(forward::Tables& tab
     options.icmp_error_burst = std::max(options.icmp_error_burst / placement.workers, 10U);
     options.attachment_icmp_errors_per_second = std::max(options.attachment_icmp_errors_per_second / placement.workers, 1U);
     options.attachment_icmp_error_burst = std::max(options.attachment_icmp_error_burst / placement.workers, 5U);
+    options.attachment_answers_per_second = std::max(options.attachment_answers_per_second / placement.workers, 1U);
+    options.attachment_answer_burst = std::max(options.attachment_answer_burst / placement.workers, 50U);
     const auto cpu = index < placement.cpus.size() ? std::optional(placement.cpus[index]) : std::nullopt;
     auto thread = WorkerThread::start(tables, pools[index], clock, options, cpu);
     if (!thread) return Unexpected(thread.error());

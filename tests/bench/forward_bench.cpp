@@ -110,7 +110,7 @@ void stage(benchmark::State& state, Kind kind, std::size_t bytes, std::size_t me
   target.worker->go_offline();
   target.tables.quiescence().online(0);
   WorkerCounters counters;
-  const auto burst = std::make_unique<Burst>(target.tables.state(), target.pool, counters, 0U, IcmpLimits{{1, 1}, {1, 1}});
+  const auto burst = std::make_unique<Burst>(target.tables.state(), target.pool, counters, 0U, IcmpLimits{{1, 1}, {1, 1}, {1, 1}});
   // TSC against CPU time over a whole iteration: the share of the stage in ticks, times the iteration's CPU time.
   std::size_t packets = 0;
   for ([[maybe_unused]] auto _ : state) {

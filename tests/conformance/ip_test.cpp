@@ -190,5 +190,30 @@ TEST(Rfc826, TheGatewayAnswersForItsOwnAddressOnly) {
   EXPECT_EQ(ask("10.1.0.7"), "dropped vxlan_inner_arp");
 }
 
+/// What becomes of a neighbor solicitation for fd01::1 from the VM; neighbor_test.cpp has the rest of its checks.
+Outcome solicit(Rig& rig, const std::string& source, std::uint8_t hops, std::uint8_t code = 0) {
+  const Bytes target = hex("fd01 0000 0000 0000 0000 0000 0000 0001");
+  const Bytes message = ipv6({.src = source, .dst = "ff02::1:ff00:1", .next = 58, .hops = hops}, icmpv6(135, code, 0, target));
+  return rig.send(kFabric, ethernet({kFabricMac, kComputeMac},
+                                    ipv4({"192.0.2.11", "192.0.2.1"},
+                                         udp({1, 4789}, vxlan(5001, ethernet({"33:33:ff:00:00:01", kVmMac, 0x86dd}, message))))));
+}
+/// The flags of RFC 4861 section 4.4 in the answer.
+std::uint32_t flags_of(const Outcome& outcome) { return be32(outcome.sent.at(0).bytes, 14 + 20 + 8 + 8 + 14 + 40 + 4); }
+
+TEST(Rfc4861, Section7_1_1_SolicitationsFromBeyondTheLinkAreDiscarded) {
+  Rig rig;
+  EXPECT_EQ(solicit(rig, "fd01::5", 254).summary(), "dropped vxlan_inner_neighbor");
+  EXPECT_EQ(solicit(rig, "fd01::5", 255, 1).summary(), "dropped vxlan_inner_neighbor");
+}
+
+TEST(Rfc4861, Section7_2_4_AnswersAreSolicitedUnlessTheAskerHasNoAddress) {
+  Rig rig;
+  EXPECT_EQ(flags_of(solicit(rig, "fd01::5", 255)), 0xe0000000U);
+  const Outcome to_all = solicit(rig, "::", 255);
+  EXPECT_EQ(flags_of(to_all), 0xa0000000U);
+  EXPECT_EQ(to_hex(first(from(to_all.sent.at(0).bytes, 14 + 20 + 8 + 8 + 14 + 24), 16)), to_hex(hex("ff020000000000000000000000000001")));
+}
+
 }  // namespace
 }  // namespace simplon::test

@@ -56,7 +56,7 @@ std::string text_of(const std::vector<Outcome>& outcomes) {
         const std::uint64_t value = departure.sa == nullptr ? kFirstDynamicPort : departure.sa->sequence;
         text += "  sent on port " + number(departure.port.value()) + " to " + departure.egress.to_string() + ": " +
                 describe_frame(frame_of(departure, 0, value), !departure.to_host) + "\n    with " +
-                (departure.arp ? std::string("ARP") : describe_frame(departure.packets[0], false)) + "\n";
+                (departure.answer ? std::string("an answer about our MAC address") : describe_frame(departure.packets[0], false)) + "\n";
       }
     }
   }
@@ -443,7 +443,7 @@ std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vecto
     suppressed += endings[i]->suppressed;
     for (const Departure& departure : endings[i]->departures) {
       if (departure.lost) continue;
-      const FlowKey flow{outcomes[i].origin, outcomes[i].ingress, departure.error || departure.arp, outcomes[i].flow};
+      const FlowKey flow{outcomes[i].origin, outcomes[i].ingress, departure.error || departure.answer, outcomes[i].flow};
       expected.push_back({&departure, flow, expected.size(), false});
     }
   }

@@ -14,6 +14,8 @@ forward::WorkerOptions options_for(const Limits& limits) {
   options.icmp_error_burst = limits.icmp_errors.value_or(0xffffffff);
   options.attachment_icmp_errors_per_second = options.icmp_errors_per_second;
   options.attachment_icmp_error_burst = options.icmp_error_burst;
+  options.attachment_answers_per_second = 1'000'000'000;
+  options.attachment_answer_burst = 0xffffffff;
   // The oracle judges each packet by itself; packet.reassembly has the tests of what waits for the next.
   options.reassembles = false;
   return options;

@@ -13,6 +13,7 @@
 #include "platform/wire/icmp.h"
 #include "platform/wire/ipv4.h"
 #include "platform/wire/ipv6.h"
+#include "platform/wire/neighbor_discovery.h"
 #include "platform/wire/tcp.h"
 #include "platform/wire/udp.h"
 #include "platform/wire/vlan.h"
@@ -49,6 +50,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   must(!payload.padding_ok || payload.length + 2 <= size);
   if (const auto* icmp = parse_icmp(bytes)) static_cast<void>(icmp->word.host());
   if (const auto* arp = parse_arp(bytes)) must(arp->hardware_bytes == 6);
+  if (const auto asked = parse_neighbor_solicitation(bytes)) {
+    must(is_neighbor_solicitation(bytes) && asked->target[0] != 0xff && !(asked->from_unspecified() && asked->source_mac));
+    const NeighborAdvertisement answer = neighbor_advertisement(*asked, kAllNodesMac);
+    const std::span<const std::uint8_t> made(reinterpret_cast<const std::uint8_t*>(&answer), sizeof answer);
+    must(parse_ipv6(made) != nullptr &&
+         checksum_ok(made.subspan(sizeof(Ipv6Header)),
+                     pseudo_header_sum({answer.ip.source.data(), 32}, kProtocolIcmpv6, answer.ip.payload_length.host())));
+  } else {
+    static_cast<void>(is_neighbor_solicitation(bytes));
+  }
   static_cast<void>(checksum(bytes));
   return 0;
 }

@@ -122,6 +122,10 @@ std::vector<Case> cases() {
                  arp(1, kBlueVmMac, "10.1.0.5", zero, "10.1.0.1")));
   add(vxlan_case("ARP cut off", Drop::kVxlanInnerArp, arp_ethernet,
                  first(arp(1, kVmMac, "10.1.0.5", zero, "10.1.0.1"), 27)));
+  add({"more questions than are answered", Drop::kVxlanAnswerRate, kFabric, [](Rig&) { return Bytes{}; }});  // neighbor_test.cpp
+  add(vxlan_case("neighbor solicitation without target", Drop::kVxlanInnerNeighbor,
+                 [](Changed& c) { c.inner_ethernet = {"33:33:ff:00:00:01", kVmMac, 0x86dd}; },
+                 ipv6({.src = "fd01::5", .dst = "ff02::1:ff00:1", .next = 58, .hops = 255}, icmpv6(135, 0, 0, {}))));
   add(vxlan_case("LLDP", Drop::kVxlanInnerType, [](Changed& c) { c.inner_ethernet.type = 0x88cc; }));
   add(vxlan_case("inner VLAN tag", Drop::kVxlanInnerType, [](Changed& c) { c.inner_ethernet.type = 0x8100; }));
   add(vxlan_case("MAC of another gateway", Drop::kVxlanWrongMac,

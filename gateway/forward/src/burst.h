@@ -158,6 +158,8 @@ struct Burst {
   unsigned first_fragment = 0;
   std::array<Transit, kCapacity> packets;
   std::array<Ipv4Ends, kCapacity> originals;
+  /// By number: where the answer to a question goes (gateway_address.h).
+  std::array<Endpoint, kCapacity> askers;
   /// Of the packets in `policed`, by number.
   std::array<Flow, kCapacity> flows;
   /// From one turn to the next.

@@ -8,7 +8,8 @@
 
 namespace simplon::forward {
 
-/// ICMP errors that a worker sends: so many a second, and so many at once after a silence. 0 a second: none.
+/// ICMP errors that a worker sends, and answers to ARP requests and neighbor solicitations: so many a second, and so many at once
+/// after a silence. 0 a second: none.
 struct IcmpLimits {
   struct Rate {
     std::uint32_t per_second = 0;
@@ -16,16 +17,19 @@ struct IcmpLimits {
   };
   Rate all;
   Rate of_attachment;
+  Rate answers_of_attachment;
 };
 
 /// Token buckets in units of one ICMP error: one for each attachment that errors go back to, and one for all. What one attachment
 /// provokes, with a flood of packets whose hop limit is over, takes a part of the whole; the rest of the path MTU discovery
-/// goes on.
+/// goes on. Answers about the gateway's addresses have a bucket of their own for each attachment, so that neither a flood of
+/// questions silences the errors nor another attachment's the answers.
 ///
-/// Threads: the worker's. Memory: a page for each 256 attachments that errors were made for.
+/// Threads: the worker's. Memory: a page for each 256 attachments that errors were made for, and one for answers.
 class IcmpLimiter {
  public:
-  explicit IcmpLimiter(const IcmpLimits& limits) : limits_(limits), buckets_(kMaxAttachments) {}
+  explicit IcmpLimiter(const IcmpLimits& limits)
+      : limits_(limits), buckets_(kMaxAttachments), answer_buckets_(kMaxAttachments) {}
 
   /// `ingress`: slot of the attachment. `now` in nanoseconds of a clock that does not go back. False: nothing was taken.
   [[nodiscard]] bool take(std::uint32_t ingress, std::uint64_t now) noexcept {
@@ -33,6 +37,13 @@ class IcmpLimiter {
     if (!own.has_any(limits_.of_attachment, now) || !all_.has_any(limits_.all, now)) return false;
     ++own.spent;
     ++all_.spent;
+    return true;
+  }
+  /// The same for an answer to a question from the attachment.
+  [[nodiscard]] bool take_answer(std::uint32_t ingress, std::uint64_t now) noexcept {
+    Bucket& own = answer_buckets_[ingress];
+    if (!own.has_any(limits_.answers_of_attachment, now)) return false;
+    ++own.spent;
     return true;
   }
 
@@ -57,6 +68,7 @@ class IcmpLimiter {
   IcmpLimits limits_;
   Bucket all_{};
   StableArray<Bucket> buckets_;
+  StableArray<Bucket> answer_buckets_;
 };
 
 }  // namespace simplon::forward

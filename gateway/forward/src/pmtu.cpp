@@ -182,7 +182,7 @@ class FragmentFrames {
 template <AttachmentKind kKind>
 [[nodiscard]] bool fit(Burst& burst, Burst::Queue& out, unsigned number) noexcept {
   Transit& packet = burst.packets[number];
-  if (packet.inner.family == 0) {  // an ARP answer
+  if (packet.inner.family == 0) {  // an answer of gateway_address.h
     out.push(number);
     return true;
   }

@@ -319,6 +319,8 @@ struct TableState {
   std::vector<std::unique_ptr<ConnectionTable>> connections;
   FibArena fib_arena;
   WaitFreeMap<EndpointKey, Endpoint, EndpointKeyHash> endpoints;
+  /// Slots of adjacencies by outer destination, as of VNI 0: for answers to a VTEP that no endpoint leads to.
+  WaitFreeMap<EndpointKey, std::uint32_t, EndpointKeyHash> vteps;
   /// Slots of circuits.
   WaitFreeMap<CircuitKey, std::uint32_t, CircuitKeyHash> circuits;
   /// With the id of the circuit as VNI.

@@ -95,6 +95,7 @@ TableState::TableState(unsigned worker_count, HashSeed hash_seed)
       acls(kMaxAcls),
       fib_arena(quiescence),
       endpoints(quiescence),
+      vteps(quiescence),
       circuits(quiescence),
       neighbors(quiescence),
       inbound(quiescence),
@@ -241,6 +242,7 @@ std::uint32_t Tables::Writer::refer_adjacency(const IpAddress& destination) {
   }
   ++place->second.references;
   const std::uint32_t slot = place->second.slot;
+  if (is_new) state.vteps.upsert(EndpointKey::of(0, WireAddress::from(destination)), slot);
   if (is_new && listener) listener(destination, true);
   return slot;
 }
@@ -249,6 +251,7 @@ void Tables::Writer::drop_adjacency(const IpAddress& destination) {
   const auto place = adjacencies.find(destination);
   if (--place->second.references > 0) return;
   const std::uint32_t slot = place->second.slot;
+  state.vteps.erase(EndpointKey::of(0, WireAddress::from(destination)));
   const Adjacency* old = state.adjacencies[slot].exchange(nullptr, std::memory_order_acq_rel);
   state.quiescence.retire(const_cast<Adjacency*>(old));
   adjacency_slots.release(slot, state.quiescence);

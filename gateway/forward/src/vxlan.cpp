@@ -5,16 +5,18 @@
 // the VPC; it is sent only to an endpoint that the tables know.
 #include <cstddef>
 #include <cstring>
+#include <span>
 
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/ecn.h"
 #include "gateway/forward/src/fixup.h"
+#include "gateway/forward/src/gateway_address.h"
 #include "gateway/forward/src/stages.h"
 #include "gateway/forward/src/udp_checksum.h"
 #include "gateway/forward/src/vxlan_frame.h"
-#include "platform/wire/arp.h"
 #include "platform/wire/ethernet.h"
 #include "platform/wire/ip_protocol.h"
+#include "platform/wire/neighbor_discovery.h"
 #include "platform/wire/udp.h"
 #include "platform/wire/vxlan.h"
 
@@ -39,42 +41,6 @@ struct OuterAddresses {
   return {WireAddress::v6(ip->source.data()), WireAddress::v6(ip->destination.data())};
 }
 
-/// Answers a request for the gateway's address from a known endpoint, at the endpoint's own VTEP; drops all other ARP.
-void answer_arp(Burst& burst, unsigned number, Transit& packet, const Attachment& vpc) noexcept {
-  const auto* ethernet = reinterpret_cast<const wire::EthernetHeader*>(packet.data);
-  const MacAddress asker = ethernet->source;
-  const wire::ArpPacket* request = wire::parse_arp(packet.bytes().subspan(sizeof(wire::EthernetHeader)));
-  const HostPort* host_port =
-      burst.tables.attachments[packet.ingress].host_port.load(std::memory_order_acquire);
-  if (request == nullptr || request->operation.host() != wire::kArpRequest || host_port == nullptr ||
-      host_port->v4.family == 0 || host_port->v4 != WireAddress::v4(request->target_ip.data())) {
-    return burst.drop(number, Drop::kVxlanInnerArp);
-  }
-  const WireAddress sender = WireAddress::v4(request->sender_ip.data());
-  const Endpoint* endpoint = burst.tables.endpoints.find(EndpointKey::of(vpc.id, sender));
-  if (endpoint == nullptr || endpoint->mac != asker || request->sender_mac != asker ||
-      endpoint->vtep_family != vpc.vtep.family) {
-    return burst.drop(number, Drop::kVxlanInnerArp);
-  }
-  packet.adjacency = burst.tables.adjacencies[endpoint->adjacency].load(std::memory_order_acquire);
-  if (packet.adjacency == nullptr) return burst.drop(number, Drop::kAdjacencyUnresolved);
-
-  auto* reply = reinterpret_cast<wire::ArpPacket*>(packet.data + sizeof(wire::EthernetHeader));
-  const auto asked = reply->target_ip;
-  reply->operation = wire::kArpReply;
-  reply->target_mac = asker;
-  reply->target_ip = reply->sender_ip;
-  reply->sender_mac = vpc.gateway_mac;
-  reply->sender_ip = asked;
-  packet.data += sizeof(wire::EthernetHeader);
-  packet.length = sizeof(wire::ArpPacket);
-  packet.inner = InnerPacket{};  // family 0: not IP
-  packet.egress = packet.ingress;
-  packet.attachment = &vpc;
-  packet.endpoint = endpoint;
-  burst.to_vpc.push(number);
-}
-
 struct Inside {
   wire::VxlanHeader vxlan;
   wire::EthernetHeader ethernet;
@@ -86,15 +52,19 @@ struct PlainInside {
 };
 
 /// What is not IPv4 to the gateway; `packet` starts with the VXLAN header. True: it is IPv6 to the gateway and goes on.
-[[gnu::noinline]] bool accept_unusual(Burst& burst, unsigned number, Transit& packet, const Attachment& vpc) noexcept {
+[[gnu::noinline]] bool accept_unusual(Burst& burst, unsigned number, Transit& packet, const Attachment& vpc,
+                                      const WireAddress& vtep) noexcept {
   const wire::EthernetHeader& ethernet = reinterpret_cast<const Inside*>(packet.data)->ethernet;
+  const std::span<const std::uint8_t> inner = packet.bytes().subspan(sizeof(Inside));
   const std::uint16_t type = ethernet.type.host();
+  const bool to_many = ethernet.destination.is_multicast();
   const bool to_gateway = ethernet.destination == vpc.gateway_mac;
-  if (type == wire::kEtherTypeArp && (ethernet.destination.is_multicast() || to_gateway)) {
-    packet.data += sizeof(wire::VxlanHeader);
-    packet.length = static_cast<std::uint16_t>(packet.length - sizeof(wire::VxlanHeader));
-    answer_arp(burst, number, packet, vpc);
-  } else if (ethernet.destination.is_multicast()) {
+  if ((to_many || to_gateway) &&
+      (type == wire::kEtherTypeArp || (type == wire::kEtherTypeIpv6 && wire::is_neighbor_solicitation(inner))) &&
+      take_question(burst, number, packet, vpc, vtep)) [[unlikely]] {
+    return false;
+  }
+  if (to_many) {
     burst.drop(number, Drop::kVxlanInnerBroadcast);
   } else if (!to_gateway) {
     burst.drop(number, Drop::kVxlanWrongMac);
@@ -134,7 +104,7 @@ void enter_domain(Burst& burst, unsigned number, const Transit& packet, const At
   if (length < sizeof inside) return burst.drop(number, Drop::kVxlanInnerTruncated);
   unsigned family = 4;
   if (inside.ethernet.type.host() != wire::kEtherTypeIpv4 || inside.ethernet.destination != vpc.gateway_mac) {
-    if (!accept_unusual(burst, number, packet, vpc)) return;
+    if (!accept_unusual(burst, number, packet, vpc, outer.source)) return;
     family = 6;
   }
   packet.data += sizeof inside;
@@ -219,7 +189,9 @@ void encapsulate(Burst& burst, unsigned number, Transit& packet) noexcept {
   if (family != 4) {
     auto& inner = *reinterpret_cast<wire::EthernetHeader*>(packet.data + (v4 ? offsetof(VxlanHeaders4, inner)
                                                                               : offsetof(VxlanHeaders6, inner)));
-    inner.type = family == 6 ? wire::kEtherTypeIpv6 : wire::kEtherTypeArp;
+    // Answers of gateway_address.h have no family: ARP begins with a 0, an advertisement is IPv6.
+    const auto* packet_bytes = reinterpret_cast<const std::uint8_t*>(&inner + 1);
+    inner.type = family == 6 || (*packet_bytes >> 4) == 6 ? wire::kEtherTypeIpv6 : wire::kEtherTypeArp;
   }
   if (!v4) {
     // RFC 6935 would allow zero, but stock Linux drops it unless told otherwise (udp6zerocsumrx).

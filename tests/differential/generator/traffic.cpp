@@ -394,6 +394,55 @@ Bytes Traffic::arp(const World& world, const oracle::VpcEntry& vpc) {
   return ethernet(to, random_.percent(95) ? end.mac : any_mac(), 0x0806, message);
 }
 
+/// A neighbor solicitation: nearly always right in all but one thing, if at all.
+Bytes Traffic::solicitation(const World& world, const oracle::VpcEntry& vpc) {
+  std::vector<const oracle::EndpointEntry*> ends;
+  for (const auto& [key, end] : world.endpoints) {
+    if (end.vni == vpc.vni && end.address.is_v6()) ends.push_back(&end);
+  }
+  const oracle::EndpointEntry& end = ends.empty() || random_.percent(5) ? random_.pick(world.endpoints).second : *random_.pick(ends);
+  const auto host_port = world.host_ports.find(forward::AttachmentId::vpc(vpc.vni));
+  IpAddress target = anywhere(false);
+  if (host_port != world.host_ports.end()) {
+    for (const IpAddress& address : host_port->second.addresses) {
+      if (address.is_v6() && random_.percent(90)) target = address;
+    }
+  }
+  const IpAddress link_local = IpAddress::v6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, random_.byte()});
+  const auto last = target.bytes().subspan(13);
+  const IpAddress group = IpAddress::v6({0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, last[0], last[1], last[2]});
+  MacAddress to{{0x33, 0x33, 0xff, last[0], last[1], last[2]}};
+
+  IpFields ip;
+  ip.protocol = 58;
+  ip.hops = random_.percent(95) ? std::uint8_t{255} : random_.byte();
+  ip.source = end.address.is_v6() ? end.address : anywhere(false);
+  const unsigned kind = static_cast<unsigned>(random_.below(10));
+  if (kind < 3) ip.source = link_local;
+  if (kind == 3) ip.source = IpAddress::v6({});
+  ip.destination = group;
+  if (random_.percent(30)) {
+    to = vpc.gateway_mac;
+    if (random_.percent(80)) ip.destination = random_.percent(90) ? target : random_.percent(50) ? link_local : anywhere(false);
+  }
+  if (random_.percent(4)) to = any_mac();
+  MacAddress asker = end.mac;
+  if (random_.percent(4)) asker = any_mac();
+  Bytes body(target.bytes().begin(), target.bytes().end());
+  if (kind == 3 ? random_.percent(5) : random_.percent(70)) {
+    oracle::add(body, Bytes{1, 1});
+    oracle::add(body, random_.percent(95) ? asker.bytes : any_mac().bytes);
+  }
+  if (random_.percent(10)) oracle::add(body, Bytes{14, 1, random_.byte(), 2, 3, 4, 5, 6});
+  if (random_.percent(4)) body.resize(random_.below(body.size()));
+  if (random_.percent(4)) body.resize(body.size() + random_.below(9), 0);
+  const auto type = static_cast<std::uint8_t>(random_.percent(96) ? 135 : random_.between(133, 137));
+  Bytes packet = ip_packet(ip, icmp(ip.source, ip.destination, type, random_.percent(97) ? std::uint8_t{0} : random_.byte(), body));
+  if (random_.percent(3)) flip(random_, packet, 0, packet.size());
+  if (random_.percent(20)) packet.resize(packet.size() + random_.below(20), 0);
+  return ethernet(to, asker, 0x86dd, packet);
+}
+
 std::optional<Input> Traffic::from_compute_host(const World& world) {
   if (world.vpcs.empty() || world.endpoints.empty()) return std::nullopt;
   // A VM of the VPC that has an endpoint, as a rule.
@@ -457,7 +506,7 @@ std::optional<Input> Traffic::from_compute_host(const World& world) {
 
   Bytes inside;
   if (!wanted_ && random_.percent(4)) {
-    inside = arp(world, vpc);
+    inside = random_.percent(50) ? arp(world, vpc) : solicitation(world, vpc);
   } else {
     const Bytes packet = inner(world, tag, vpc.domain, inner_source);
     MacAddress to = vpc.gateway_mac;

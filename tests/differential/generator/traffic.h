@@ -58,6 +58,7 @@ class Traffic {
   [[nodiscard]] oracle::Bytes wanted_error(IpFields& fields, oracle::View payload);
   [[nodiscard]] Input noise(const oracle::World& world);
   [[nodiscard]] oracle::Bytes arp(const oracle::World& world, const oracle::VpcEntry& vpc);
+  [[nodiscard]] oracle::Bytes solicitation(const oracle::World& world, const oracle::VpcEntry& vpc);
 
   /// An IP packet of the tenant, with its tag.
   [[nodiscard]] oracle::Bytes inner(const oracle::World& world, std::optional<DomainId> tag, DomainId domain,

@@ -271,10 +271,10 @@ Bytes vxlan_frame(const Departure& departure, View packet, std::uint16_t source_
   add32(inside, vpc.vni.value() << 8);
   add(inside, departure.endpoint->mac.bytes);
   add(inside, vpc.gateway_mac.bytes);
-  add16(inside, departure.arp ? 0x0806 : (packet[0] >> 4 == 4 ? 0x0800 : 0x86dd));
+  add16(inside, packet[0] >> 4 == 4 ? 0x0800 : packet[0] >> 4 == 6 ? 0x86dd : 0x0806);
   add(inside, packet);
   Bytes frame = ethernet_header(*departure.neighbor, ours.is_v4());
-  add_ip(frame, ours, theirs, departure.arp ? std::uint8_t{0} : class_of(packet), 0, 17, 8 + inside.size());
+  add_ip(frame, ours, theirs, departure.answer ? std::uint8_t{0} : class_of(packet), 0, 17, 8 + inside.size());
   add_udp(frame, ours, theirs, source_port, vpc.udp_port, inside);
   return frame;
 }

@@ -16,7 +16,7 @@ namespace simplon::oracle {
 
 /// A packet on its way out, before it is put into its tunnel.
 struct Departure {
-  /// The inner packet (an ARP message, if `arp`). Several: any one of them, which differ in the address of ours that an
+  /// The inner packet (an ARP message or neighbor advertisement, if `answer`). Several: any one of them, which differ in the address of ours that an
   /// ICMP error comes from.
   std::vector<Bytes> packets;
   AttachmentId egress;
@@ -33,7 +33,10 @@ struct Departure {
   MacAddress to{};
   /// A frame that the kernel wrote, which only gets the circuit's tags.
   bool whole_frame = false;
-  bool arp = false;
+  /// To who asked for the gateway's MAC address.
+  bool answer = false;
+  /// Who that is, if it is no endpoint.
+  std::shared_ptr<const EndpointEntry> asker;
   /// An ICMP error, or a fragment but the first.
   bool originated = false;
   bool error = false;
@@ -175,6 +178,14 @@ class Oracle {
   void vxlan(const Port& port, const IpAddress& source, const IpAddress& destination, std::uint8_t outer_class,
              std::uint16_t udp_port, View bytes, Outcome& outcome);
   void arp(const VpcEntry& vpc, View frame, Outcome& outcome);
+  /// Whether the frame, which carries IPv6, is a neighbor solicitation that is not forwarded whatever it says.
+  [[nodiscard]] bool is_solicitation(const VpcEntry& vpc, View frame) const;
+  void solicitation(const VpcEntry& vpc, const IpAddress& vtep, View frame, Outcome& outcome);
+  /// The first of ours in the VPC that a host can have.
+  [[nodiscard]] std::optional<IpAddress> gateway_address(const VpcEntry& vpc, bool v4) const;
+  /// The endpoint that somebody says it is; nullptr: it is not.
+  [[nodiscard]] const EndpointEntry* endpoint_that_is(const VpcEntry& vpc, const IpAddress& address, View mac) const;
+  void answer(const VpcEntry& vpc, const EndpointEntry& to, Bytes message, Outcome& outcome, Departure departure);
   void esp(const IpAddress& source, const IpAddress& destination, std::uint8_t outer_class,
            std::optional<std::uint16_t> udp_source_port, View bytes, Outcome& outcome);
 

@@ -148,6 +148,9 @@ void Oracle::vxlan(const Port& port, const IpAddress& source, const IpAddress& d
   const bool to_gateway = mac_at(frame, 0) == vpc.gateway_mac.bytes;
   const std::uint16_t type = get16(frame, 12);
   if (type == 0x0806 && (to_many || to_gateway)) return arp(vpc, frame, outcome);
+  if (type == 0x86dd && (to_many || to_gateway) && is_solicitation(vpc, frame)) {
+    return solicitation(vpc, source, frame, outcome);
+  }
   if (to_many) return drop(outcome, Drop::kVxlanInnerBroadcast);
   if (!to_gateway) return drop(outcome, Drop::kVxlanWrongMac);
   if (type != 0x0800 && type != 0x86dd) return drop(outcome, Drop::kVxlanInnerType);
@@ -170,33 +173,33 @@ void Oracle::vxlan(const Port& port, const IpAddress& source, const IpAddress& d
   route(std::move(packet), outcome);
 }
 
-/// RFC 826: the gateway's address is asked for by an endpoint that is what it says it is; the answer goes to the VTEP
-/// that the tables name, whoever asked.
-void Oracle::arp(const VpcEntry& vpc, View frame, Outcome& outcome) {
-  const View message = from(frame, 14);
-  constexpr std::array<std::uint8_t, 8> kRequest{0, 1, 8, 0, 6, 4, 0, 1};  // Ethernet, IPv4, request
+std::optional<IpAddress> Oracle::gateway_address(const VpcEntry& vpc, bool v4) const {
   const auto host_port = world_.host_ports.find(AttachmentId::vpc(vpc.vni));
-  if (message.size() < 28 || !std::equal(kRequest.begin(), kRequest.end(), message.begin()) ||
-      host_port == world_.host_ports.end()) {
-    return drop(outcome, Drop::kVxlanInnerArp);
+  if (host_port == world_.host_ports.end()) return std::nullopt;
+  for (const IpAddress& address : host_port->second.addresses) {
+    if (address.is_v4() == v4 && (v4 || !address.is_link_local())) return address;
   }
-  const IpAddress sender = address4(message, 14);
-  const IpAddress asked = address4(message, 24);
-  const auto& ours = host_port->second.addresses;
-  const auto first4 = std::find_if(ours.begin(), ours.end(), [](const IpAddress& a) { return a.is_v4(); });
-  const auto endpoint = world_.endpoints.find({vpc.vni, sender});
-  if (first4 == ours.end() || *first4 != asked || endpoint == world_.endpoints.end() ||
-      mac_at(frame, 6) != endpoint->second.mac.bytes || mac_at(message, 8) != endpoint->second.mac.bytes ||
-      endpoint->second.vtep.family() != vpc.vtep.family()) {
-    return drop(outcome, Drop::kVxlanInnerArp);
+  return std::nullopt;
+}
+
+const EndpointEntry* Oracle::endpoint_that_is(const VpcEntry& vpc, const IpAddress& address, View mac) const {
+  const bool owned = std::any_of(vpc.prefixes.begin(), vpc.prefixes.end(),
+                                 [&address](const IpPrefix& prefix) { return covers(prefix, address); });
+  const auto endpoint = world_.endpoints.find({vpc.vni, address});
+  if (!owned || endpoint == world_.endpoints.end() || endpoint->second.vtep.family() != vpc.vtep.family() ||
+      !std::equal(mac.begin(), mac.end(), endpoint->second.mac.bytes.begin())) {
+    return nullptr;
   }
+  return &endpoint->second;
+}
+
+void Oracle::answer(const VpcEntry& vpc, const EndpointEntry& to, Bytes message, Outcome& outcome, Departure departure) {
   Ending& ending = outcome.endings.emplace_back();
-  Departure departure;
   departure.egress = *outcome.ingress;
   departure.vpc = &vpc;
-  departure.endpoint = &endpoint->second;
-  departure.neighbor = world_.neighbor(endpoint->second.vtep);
-  departure.arp = true;
+  departure.endpoint = &to;
+  departure.neighbor = world_.neighbor(to.vtep);
+  departure.answer = true;
   if (departure.neighbor == nullptr) {
     ending.drops.push_back({Drop::kAdjacencyUnresolved, outcome.ingress});
     return;
@@ -206,13 +209,101 @@ void Oracle::arp(const VpcEntry& vpc, View frame, Outcome& outcome) {
     departure.lost = Drop::kPortMissing;
     ending.drops.push_back({Drop::kPortMissing, outcome.ingress});
   }
+  departure.packets.push_back(std::move(message));
+  ending.departures.push_back(std::move(departure));
+}
+
+/// RFC 826: the gateway's address is asked for by an endpoint that is what it says it is; the answer goes to the VTEP
+/// that the tables name, whoever asked.
+void Oracle::arp(const VpcEntry& vpc, View frame, Outcome& outcome) {
+  const View message = from(frame, 14);
+  constexpr std::array<std::uint8_t, 8> kRequest{0, 1, 8, 0, 6, 4, 0, 1};  // Ethernet, IPv4, request
+  if (message.size() < 28 || !std::equal(kRequest.begin(), kRequest.end(), message.begin())) {
+    return drop(outcome, Drop::kVxlanInnerArp);
+  }
+  const View mac = frame.subspan(6, 6);
+  const EndpointEntry* endpoint = endpoint_that_is(vpc, address4(message, 14), mac);
+  if (gateway_address(vpc, true) != address4(message, 24) || endpoint == nullptr ||
+      !std::equal(mac.begin(), mac.end(), message.begin() + 8)) {
+    return drop(outcome, Drop::kVxlanInnerArp);
+  }
   Bytes reply{0, 1, 8, 0, 6, 4, 0, 2};
   add(reply, vpc.gateway_mac.bytes);
-  add(reply, asked.bytes());
-  add(reply, endpoint->second.mac.bytes);
-  add(reply, sender.bytes());
-  departure.packets.push_back(std::move(reply));
-  ending.departures.push_back(std::move(departure));
+  add(reply, message.subspan(24, 4));
+  add(reply, mac);
+  add(reply, message.subspan(14, 4));
+  answer(vpc, *endpoint, std::move(reply), outcome, {});
+}
+
+bool Oracle::is_solicitation(const VpcEntry& vpc, View frame) const {
+  const View packet = from(frame, 14);
+  if (packet.size() <= 40 || packet[0] >> 4 != 6 || packet[6] != 58 || packet[40] != 135) return false;
+  if ((frame[0] & 1) != 0) return true;
+  const IpAddress destination = address6(packet, 24);
+  return destination.is_multicast() || destination.is_link_local() || destination == gateway_address(vpc, false);
+}
+
+/// RFC 4861 sections 7.1.1 and 7.2.4. Who asks from an address of the VPC must be that endpoint; who asks from a link-local one, or has
+/// none yet, is answered where the question came from.
+void Oracle::solicitation(const VpcEntry& vpc, const IpAddress& vtep, View frame, Outcome& outcome) {
+  const auto refuse = [&] { drop(outcome, Drop::kVxlanInnerNeighbor); };
+  const View mac = frame.subspan(6, 6);
+  const std::size_t length = get16(frame, 14 + 4);
+  if (length < 24 || from(frame, 14 + 40).size() < length || frame[14 + 7] != 255) return refuse();
+  const View packet = frame.subspan(14, 40 + length);
+  const IpAddress source = address6(packet, 8);
+  const IpAddress destination = address6(packet, 24);
+  const IpAddress target = address6(packet, 48);
+  if (internet_checksum(from(packet, 40), pseudo_header_sum(source, destination, 58, length)) != 0) return refuse();
+  if (packet[41] != 0 || source.is_multicast()) return refuse();
+  bool with_mac = false;
+  for (std::size_t at = 64; at < packet.size();) {
+    if (packet.size() - at < 2 || packet[at + 1] == 0 || packet.size() - at < packet[at + 1] * 8U) return refuse();
+    if (packet[at] == 1) {
+      with_mac = true;
+      const View said = packet.subspan(at + 2, 6);
+      if (packet[at + 1] != 1 || !std::equal(mac.begin(), mac.end(), said.begin())) return refuse();
+    }
+    at += packet[at + 1] * 8U;
+  }
+  Bytes group{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff};
+  add(group, packet.subspan(48 + 13, 3));
+  const bool to_group = std::equal(group.begin(), group.end(), packet.begin() + 24);
+  if ((frame[0] & 1) != 0) {
+    const bool of_group = frame[0] == 0x33 && frame[1] == 0x33 && std::equal(group.begin() + 12, group.end(), frame.begin() + 2);
+    if (!to_group || !of_group) return refuse();
+  } else if (!to_group && destination != target) {
+    return refuse();
+  }
+  if (gateway_address(vpc, false) != target) return refuse();
+
+  const bool nobody = source.is_unspecified();
+  if (nobody && (with_mac || !to_group)) return refuse();
+  Departure departure;
+  const EndpointEntry* to = nullptr;
+  if (nobody || source.is_link_local()) {
+    // The way there must be one that something else leads to.
+    const MacAddress asker{mac_at(frame, 6)};
+    if (!world_.wanted(vtep) || asker.is_multicast() || asker.is_zero()) return refuse();
+    departure.asker = std::make_shared<const EndpointEntry>(
+        EndpointEntry{vpc.vni, source, nobody ? MacAddress{{0x33, 0x33, 0, 0, 0, 1}} : asker, vtep});
+    to = departure.asker.get();
+  } else {
+    to = endpoint_that_is(vpc, source, mac);
+  }
+  if (to == nullptr) return refuse();
+
+  const IpAddress asked_from = nobody ? IpAddress::parse("ff02::1").value() : source;
+  Bytes body{136, 0, 0, 0, nobody ? std::uint8_t{0xa0} : std::uint8_t{0xe0}, 0, 0, 0};
+  add(body, target.bytes());
+  add(body, Bytes{2, 1});
+  add(body, vpc.gateway_mac.bytes);
+  put16(body, 2, internet_checksum(body, pseudo_header_sum(target, asked_from, 58, body.size())));
+  Bytes message{0x60, 0, 0, 0, 0, static_cast<std::uint8_t>(body.size()), 58, 255};
+  add(message, target.bytes());
+  add(message, asked_from.bytes());
+  add(message, body);
+  answer(vpc, *to, std::move(message), outcome, std::move(departure));
 }
 
 /// `udp_source_port`: of ESP in UDP.

@@ -47,6 +47,17 @@ class ComputeHost:
                 space.sysctl(**{f"net__ipv6__conf__{bridge}__disable_ipv6": 0})
             space.ip(f"neigh replace {address} lladdr {lladdr} dev {bridge} nud permanent")
 
+    def learning_vpc(self, vni, vtep, mtu=1450, port=4789):
+        """Joins a VPC knowing nothing of its gateway: what is for many, or for a MAC address that the host has not heard from,
+        goes to the VTEP, and VMs ask who the gateway is."""
+        space, bridge, device = self.space, f"br{vni}", f"vx{vni}"
+        space.ip(f"link add {bridge} address {mac(vni, '0.0.0.254')} type bridge mcast_snooping 0")
+        space.sysctl(**{f"net__ipv6__conf__{bridge}__disable_ipv6": 1})
+        space.ip(f"link add {device} type vxlan id {vni} local {self.underlay} dstport {port}" + UDP6_ZERO[":" in self.underlay])
+        space.ip(f"link set {device} mtu {mtu} master {bridge} up")
+        space.ip(f"link set {bridge} mtu {mtu} up")
+        space.run("bridge", "fdb", "append", "00:00:00:00:00:00", "dev", device, "dst", vtep)
+
     def vm(self, short, vni, addresses, gateway, mtu=1450):
         """A VM: a namespace with eth0 in the VPC's bridge. `addresses` with prefix length, the first names the MAC."""
         lab = self.space.lab
