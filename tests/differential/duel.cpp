@@ -460,7 +460,7 @@ std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vecto
   });
 
   std::map<const oracle::OutboundSa*, std::uint64_t> used;
-  std::map<std::pair<FlowKey, oracle::AttachmentId>, std::size_t> last_of_flow;
+  std::map<std::tuple<FlowKey, oracle::AttachmentId, bool>, std::size_t> last_of_flow;
   for (const auto& sent : observed.sent) {
     Expected* found = nullptr;
     std::uint16_t source_port = 0;
@@ -495,8 +495,9 @@ std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vecto
       }
     }
     if (std::get<2>(found->flow)) continue;
-    // Behind NAT, packets without ports (ICMP errors, fragments) are of several connections and go several ways.
-    auto [place, first] = last_of_flow.try_emplace({found->flow, departure.egress}, found->arrival);
+    // Behind NAT, packets without ports (ICMP errors, fragments) are of several connections and go several ways; one may be the
+    // gateway's own.
+    auto [place, first] = last_of_flow.try_emplace({found->flow, departure.egress, departure.to_host}, found->arrival);
     if (!first && found->arrival < place->second) return "packets of one flow left in another order than they came in";
     place->second = found->arrival;
   }
