@@ -284,13 +284,16 @@ std::optional<oracle::Hop> Duel::chosen_nexthop(oracle::AttachmentId ingress, co
   const std::vector<oracle::Hop> hops = world_.taking_part(route);
   if (!world_.domain_of(chosen->attachment)) {
     // Of a circuit that is not there nobody tells the gateway. The packet goes nowhere; but rules about the circuit are met by what
-    // goes through itself only, so whether the engine translated tells which of the two it was.
-    bool translated = asked().drops[static_cast<std::size_t>(forward::Drop::kNatExhausted)] > 0;
-    for (const auto& view : engine_.tables().list_connections(~std::size_t{0}, oracle_.now / 1'000'000'000)) {
-      translated = translated || (view.domain == route.domain && view.protocol == flow.protocol && view.source_port == flow.source_port &&
-                                  view.to == chosen->attachment && view.translated_source != view.source);
+    // goes through itself only, so whether the engine translated, or a list denied it, tells which of the two it was.
+    bool met_rules = false;
+    for (const forward::Drop why : {forward::Drop::kNatExhausted, forward::Drop::kAclDenied}) {
+      met_rules = met_rules || asked().drops[static_cast<std::size_t>(why)] > 0;
     }
-    const bool to_gateway = !translated;
+    for (const auto& view : engine_.tables().list_connections(~std::size_t{0}, oracle_.now / 1'000'000'000)) {
+      met_rules = met_rules || (view.domain == route.domain && view.protocol == flow.protocol && view.source_port == flow.source_port &&
+                                view.to == chosen->attachment && view.translated_source != view.source);
+    }
+    const bool to_gateway = !met_rules;
     const auto named = [&](const oracle::Hop& hop) { return hop.attachment == chosen->attachment; };
     auto same = std::find_if(hops.begin(), hops.end(),
                              [&](const oracle::Hop& hop) { return named(hop) && hop.gateway.has_value() == to_gateway; });
@@ -460,7 +463,7 @@ std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vecto
   });
 
   std::map<const oracle::OutboundSa*, std::uint64_t> used;
-  std::map<std::pair<FlowKey, oracle::AttachmentId>, std::size_t> last_of_flow;
+  std::map<std::tuple<FlowKey, oracle::AttachmentId, bool>, std::size_t> last_of_flow;
   for (const auto& sent : observed.sent) {
     Expected* found = nullptr;
     std::uint16_t source_port = 0;
@@ -495,8 +498,9 @@ std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vecto
       }
     }
     if (std::get<2>(found->flow)) continue;
-    // Behind NAT, packets without ports (ICMP errors, fragments) are of several connections and go several ways.
-    auto [place, first] = last_of_flow.try_emplace({found->flow, departure.egress}, found->arrival);
+    // Behind NAT, packets without ports (ICMP errors, fragments) are of several connections and go several ways; one may be the
+    // gateway's own.
+    auto [place, first] = last_of_flow.try_emplace({found->flow, departure.egress, departure.to_host}, found->arrival);
     if (!first && found->arrival < place->second) return "packets of one flow left in another order than they came in";
     place->second = found->arrival;
   }
