@@ -187,7 +187,7 @@ TEST(Pages, ATraceOfPolicyFitsThePage) {
     {"name": "acl-from", "value": "vpc:red, list internet, rule 12 https: allow, stateful"},
     {"name": "nat", "value": "source rule egress: 10.20.100.105 40000 -> 198.51.100.109 443 becomes 203.0.113.100 12345 -> 198.51.100.109 443, pool 203.0.113.100/32"}]})"));
   const Page page = render_trace(trace, {});
-  EXPECT_THAT(page.text, AllOf(HasSubstr("police"), HasSubstr("rule 12 https: allow, stateful"), HasSubstr("pool 203.0.113.100/32")));
+  EXPECT_THAT(page.text, AllOf(HasSubstr("police"), HasSubstr("rule 12 https: allow, stateful"), HasSubstr("becomes 203.0.113.100 12345"), HasSubstr("203.0.113.100/32")));
   expect_fits(page.text);
 }
 
