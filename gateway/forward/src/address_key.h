@@ -67,9 +67,8 @@ struct EndpointKey {
   std::uint64_t high = 0;
   std::uint32_t vni_family = 0;
 
-  [[nodiscard]] static std::uint32_t vni_family_of(std::uint32_t vni, std::uint8_t family) noexcept { return (vni << 8) | family; }
   [[nodiscard]] static EndpointKey of(std::uint32_t vni, const WireAddress& address) noexcept {
-    return {address.low, address.high, vni_family_of(vni, address.family)};
+    return {address.low, address.high, (vni << 8) | address.family};
   }
   friend bool operator==(const EndpointKey&, const EndpointKey&) noexcept = default;
 };

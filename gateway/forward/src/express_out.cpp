@@ -148,7 +148,7 @@ void route(Burst& burst, Ways& ways) noexcept {
     const RouteValue value(queries[i].found);
     way.slot = value.slot();
     if (value.action() == RouteValue::Action::kForward) [[likely]] {
-      __builtin_prefetch(&burst.tables.exits[way.slot]);
+      __builtin_prefetch(&burst.tables.attachments[way.slot]);
       continue;
     }
     if (way.end != Way::End::kResolve) continue;
@@ -176,26 +176,18 @@ void find_exits(const Burst& burst, Ways& ways) noexcept {
   Way* const end = ways.way.data() + ways.count;
   for (Way* way = first; way != end; ++way) {
     if (way->end != Way::End::kResolve) continue;
-    const Exit& exit = tables.exits[way->slot];
-    way->attachment = exit.object.load(std::memory_order_acquire);
-    if (way->attachment == nullptr) continue;
-    way->attachment->prefetch_departure();
-    const std::uint32_t endpoints = exit.endpoints4.load(std::memory_order_relaxed);
-    if (endpoints != 0) {
-      way->end = Way::End::kVpc;
-      way->hash = tables.endpoints.hash({way->destination, 0, endpoints});
-      tables.endpoints.prefetch_bucket(way->hash);
-    } else {
-      __builtin_prefetch(&tables.attachments[way->slot]);
-    }
+    const AttachmentSlot& slot = tables.attachments[way->slot];
+    way->attachment = slot.object.load(std::memory_order_acquire);
+    if (way->attachment != nullptr) way->attachment->prefetch_departure();
   }
   for (Way* way = first; way != end; ++way) {
-    if (way->end == Way::End::kVpc) {
+    if (way->end != Way::End::kResolve || way->attachment == nullptr) continue;
+    if (way->attachment->kind == AttachmentKind::kVpc) {
+      way->end = Way::End::kVpc;
+      way->hash = tables.endpoints.hash({way->destination, 0, (way->attachment->id << 8) | 4});
+      tables.endpoints.prefetch_bucket(way->hash);
       __builtin_prefetch(way->attachment->exit_counters + burst.worker, 1);
-      tables.endpoints.prefetch_node(way->hash);
-    } else if (way->end == Way::End::kResolve && way->attachment != nullptr) {
-      const Sa* sa = tables.attachments[way->slot].outbound.load(std::memory_order_acquire);
-      if (sa == nullptr) continue;
+    } else if (const Sa* sa = tables.attachments[way->slot].outbound.load(std::memory_order_acquire)) {
       way->end = Way::End::kTunnel;
       way->sa = sa;
       __builtin_prefetch(way->attachment->exit_counters + burst.worker, 1);
@@ -204,13 +196,16 @@ void find_exits(const Burst& burst, Ways& ways) noexcept {
     }
   }
   for (Way* way = first; way != end; ++way) {
-    if (way->end == Way::End::kTunnel) __builtin_prefetch(way->sa->compiled());
+    if (way->end == Way::End::kVpc) {
+      tables.endpoints.prefetch_node(way->hash);
+    } else if (way->end == Way::End::kTunnel) {
+      __builtin_prefetch(way->sa->compiled());
+    }
   }
   for (Way* way = first; way != end; ++way) {
     if (way->end == Way::End::kVpc) {
       const Attachment& attachment = *way->attachment;
-      const Endpoint* endpoint =
-          tables.endpoints.find({way->destination, 0, EndpointKey::vni_family_of(attachment.id, 4)}, way->hash);
+      const Endpoint* endpoint = tables.endpoints.find({way->destination, 0, (attachment.id << 8) | 4}, way->hash);
       way->end = Way::End::kResolve;
       if (endpoint == nullptr || endpoint->vtep_family != 4 || !attachment.over_ipv4) continue;
       way->endpoint = endpoint;

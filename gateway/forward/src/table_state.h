@@ -120,12 +120,12 @@ struct alignas(64) Attachment : InTableMemory {
   std::uint16_t mtu = 0;
   AttachmentKind kind;
   bool clamp_mss = false;  // tunnels and circuits
-  /// What is the same in all packets into a VPC over IPv4; the lengths, destinations and whatever follows from them are 0.
+  /// VPCs: our VTEP is an IPv4 address.
+  bool over_ipv4 = false;
+  /// What is the same in all packets into such a VPC; the lengths, destinations and whatever follows from them are 0.
   VxlanTail4 tail4{};
   /// Sum over the outer IP header that `put_vxlan4` makes, as far as it is the same.
   std::uint32_t checksum4 = 0;
-  /// VPCs: our VTEP is an IPv4 address.
-  bool over_ipv4 = false;
 
   alignas(64) WireAddress vtep;
   std::uint16_t udp_port = 0;
@@ -171,15 +171,6 @@ struct AttachmentSlot {
   /// `counter_shares`; there as long as the slot is in use, through replacement of the object.
   std::atomic<TrafficCounters*> counters;
 };
-
-/// What express_out needs of a slot first; apart, so that those of thousands of tenants stay in the second-level cache.
-struct Exit {
-  /// The same as in AttachmentSlot.
-  std::atomic<const Attachment*> object;
-  /// VPCs: `vni_family` of the keys of its IPv4 endpoints; else 0.
-  std::atomic<std::uint32_t> endpoints4;
-};
-static_assert(sizeof(Exit) == 16);
 
 struct alignas(64) Domain : InTableMemory {
   explicit Domain(FibArena& arena) : fib4(arena), fib6(arena) {}
@@ -302,7 +293,6 @@ struct TableState {
   HashSeed seed;
   Quiescence quiescence;
   StableArray<AttachmentSlot> attachments;
-  StableArray<Exit> exits;
   /// Another number for each attachment that has had the slot, for whoever keeps slots beyond a burst.
   StableArray<std::atomic<std::uint32_t>> uses;
   /// The VPC of each VNI.

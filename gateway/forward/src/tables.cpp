@@ -85,7 +85,6 @@ TableState::TableState(unsigned worker_count, HashSeed hash_seed)
       seed(hash_seed),
       quiescence(worker_count),
       attachments(kMaxAttachments),
-      exits(kMaxAttachments),
       uses(kMaxAttachments),
       vnis(kVnis),
       adjacencies(kMaxAdjacencies),
@@ -102,7 +101,6 @@ TableState::TableState(unsigned worker_count, HashSeed hash_seed)
       strays(quiescence, 64, FlowKeyHash{hash_seed}),
       asked(std::make_unique<AskedNeighbors[]>(worker_count)) {
   attachments.want_huge_pages();
-  exits.want_huge_pages();
   for (unsigned i = 0; i < worker_count; ++i) {
     connections.push_back(std::make_unique<ConnectionTable>(ConnectionTable::kDefaultCapacity, NatShare{i, worker_count}, seed));
   }

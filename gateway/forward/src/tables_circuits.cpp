@@ -104,8 +104,9 @@ void Tables::Writer::publish_via(const Via& via) {
   object->slot = circuit.slot;
   object->counters = state.attachments[circuit.slot].counters.load(std::memory_order_relaxed);
   object->domain = domain(entry->domain).object;
-  object->exit_counters = object->counters;
-  if (!exchange_attachment(record.slot, object.release())) regroup(record);
+  const Attachment* old = state.attachments[record.slot].object.exchange(object.release(), std::memory_order_acq_rel);
+  state.quiescence.retire(const_cast<Attachment*>(old));
+  if (old == nullptr) regroup(record);
 }
 
 void Tables::Writer::regroup_circuit(const AttachmentRecord& circuit) {

@@ -144,30 +144,22 @@ void Tables::Writer::settle_attachment(AttachmentId id) {
   if (id.kind == kViaKind) forget_via(id);
 }
 
-bool Tables::Writer::exchange_attachment(std::uint32_t slot, const Attachment* object) {
-  Exit& exit = state.exits[slot];
-  const bool vpc = object != nullptr && object->kind == AttachmentKind::kVpc;
-  exit.endpoints4.store(vpc ? EndpointKey::vni_family_of(object->id, 4) : 0, std::memory_order_relaxed);
-  exit.object.store(object, std::memory_order_release);
-  const Attachment* old = state.attachments[slot].object.exchange(object, std::memory_order_acq_rel);
-  state.quiescence.retire(const_cast<Attachment*>(old));
-  return old != nullptr;
-}
-
 void Tables::Writer::publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object, DomainId in) {
+  AttachmentSlot& slot = state.attachments[record.slot];
   object->slot = record.slot;
-  object->counters = state.attachments[record.slot].counters.load(std::memory_order_relaxed);
+  object->counters = slot.counters.load(std::memory_order_relaxed);
   object->exit_counters = object->counters;
   object->domain = domain(in).object;
   if (object->kind == AttachmentKind::kVpc) state.vnis[object->id].store(object.get(), std::memory_order_release);
-  exchange_attachment(record.slot, object.release());
+  state.quiescence.retire(const_cast<Attachment*>(slot.object.exchange(object.release(), std::memory_order_acq_rel)));
 }
 
 void Tables::Writer::withdraw_attachment(AttachmentRecord& record) {
   publish_routes();
   record.entry = std::monostate{};
   regroup(record);
-  exchange_attachment(record.slot, nullptr);
+  const Attachment* old = state.attachments[record.slot].object.exchange(nullptr, std::memory_order_acq_rel);
+  state.quiescence.retire(const_cast<Attachment*>(old));
 }
 
 Tables::Writer::DomainRecord& Tables::Writer::domain(DomainId id) {
@@ -310,9 +302,9 @@ std::unique_ptr<Attachment> compile(const VpcEntry& vpc) {
   object->over_ipv4 = vpc.vtep.is_v4();
   VxlanHeaders4 headers{};
   prepare_headers(headers, *object);
-  put_vxlan_front4(headers.ip, 0, Be16{});
+  put_vxlan_front4(headers.ip, 0, Be16{}, Be16{});
   object->checksum4 = wire::fold(wire::sum_plain_header(headers.ip));
-  object->tail4 = VxlanTail4::of(headers);
+  std::memcpy(object->tail4.data(), headers.ip.source.data(), object->tail4.size());
   prepare_headers(object->headers6, *object);
   object->headers6.ip.next_header = wire::kProtocolUdp;
   object->headers6.ip.hop_limit = kOuterTtl;

@@ -97,8 +97,6 @@ class Tables::Writer {
   [[nodiscard]] AttachmentRecord* find_attachment(AttachmentId id);
   /// Frees the slot if nothing needs it any more.
   void settle_attachment(AttachmentId id);
-  /// In the slot and in its Exit; nullptr: none. True if there was another object, which is retired.
-  bool exchange_attachment(std::uint32_t slot, const Attachment* object);
   /// Replaces the object in the slot.
   void publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object, DomainId in);
   /// Removes it.

@@ -27,6 +27,7 @@ namespace simplon::forward {
   const auto vtep = static_cast<std::uint32_t>(endpoint.vtep.low);
   const MacAddress mac = endpoint.mac;
   const wire::EthernetHeader ethernet = adjacency.ethernet;
+  const VxlanTail4 tail = vpc.tail4;
   // Over all that differs from packet to packet; the class is the low byte of the first word.
   const Be16 total_length(static_cast<std::uint16_t>(inner_bytes + sizeof(VxlanHeaders4) - sizeof(wire::EthernetHeader)));
   const Be16 checksum = wire::finish_checksum(std::uint64_t{vpc.checksum4} + wire::raw(Be16(std::uint16_t{outer_class})) +
@@ -34,9 +35,8 @@ namespace simplon::forward {
   auto& headers = *reinterpret_cast<VxlanHeaders4*>(inner - sizeof(VxlanHeaders4));
   headers.ethernet = ethernet;
   headers.ethernet.type = wire::kEtherTypeIpv4;
-  put_vxlan_front4(headers.ip, outer_class, total_length);
-  vpc.tail4.put(headers);
-  headers.ip.checksum = checksum;
+  put_vxlan_front4(headers.ip, outer_class, total_length, checksum);
+  std::memcpy(headers.ip.source.data(), tail.data(), tail.size());
   std::memcpy(headers.ip.destination.data(), &vtep, sizeof vtep);
   headers.udp.source_port = vxlan_source_port(flow_hash);
   // The UDP checksum is zero: RFC 7348 section 5.

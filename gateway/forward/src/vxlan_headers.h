@@ -32,35 +32,12 @@ using VxlanHeaders6 = VxlanHeaders<wire::Ipv6Header>;
 static_assert(sizeof(VxlanHeaders4) == 64);
 static_assert(sizeof(VxlanHeaders6) == 84);
 
-/// The headers from the outer IP checksum on.
-struct VxlanTail4 {
-  static constexpr std::size_t kAt = offsetof(VxlanHeaders4, ip.checksum);
-  std::array<std::uint64_t, (sizeof(VxlanHeaders4) - kAt) / sizeof(std::uint64_t)> words{};
+/// The headers from the outer IP source on.
+using VxlanTail4 = std::array<std::uint8_t, sizeof(VxlanHeaders4) - offsetof(VxlanHeaders4, ip.source)>;
 
-  [[nodiscard]] static VxlanTail4 of(const VxlanHeaders4& headers) noexcept {
-    VxlanTail4 tail;
-    std::memcpy(tail.words.data(), reinterpret_cast<const std::uint8_t*>(&headers) + kAt, sizeof tail);
-    return tail;
-  }
-  /// By as few and large pieces as there are; all is read before anything is written.
-  void put(VxlanHeaders4& headers) const noexcept {
-    using Piece = std::uint64_t __attribute__((vector_size(16)));
-    Piece first;
-    Piece second;
-    std::memcpy(&first, words.data(), sizeof first);
-    std::memcpy(&second, words.data() + 2, sizeof second);
-    const std::uint64_t last = words[4];
-    auto* bytes = reinterpret_cast<std::uint8_t*>(&headers) + kAt;
-    std::memcpy(bytes, &first, sizeof first);
-    std::memcpy(bytes + 16, &second, sizeof second);
-    std::memcpy(bytes + 32, &last, sizeof last);
-  }
-};
-static_assert(sizeof(VxlanTail4) == 40 && VxlanTail4::kAt + sizeof(VxlanTail4) == sizeof(VxlanHeaders4));
-
-/// The outer IP header up to its checksum; the same for all packets but for the arguments. An atomic datagram without identification:
+/// The outer IP header up to its source; the same for all packets but for the arguments. An atomic datagram without identification:
 /// RFC 6864 section 4.1.
-inline void put_vxlan_front4(wire::Ipv4Header& ip, std::uint8_t traffic_class, Be16 total_length) noexcept {
+inline void put_vxlan_front4(wire::Ipv4Header& ip, std::uint8_t traffic_class, Be16 total_length, Be16 checksum) noexcept {
   ip.version_ihl = 0x45;
   ip.tos = traffic_class;
   ip.total_length = total_length;
@@ -68,6 +45,7 @@ inline void put_vxlan_front4(wire::Ipv4Header& ip, std::uint8_t traffic_class, B
   ip.flags_offset = wire::kIpv4DontFragment;
   ip.ttl = kOuterTtl;
   ip.protocol = wire::kProtocolUdp;
+  ip.checksum = checksum;
 }
 
 /// Outer destination and UDP destination port, in one word.
