@@ -2,7 +2,8 @@
 //
 // What classify and vxlan_decap find out, for the frame that nearly every one is: to us, VXLAN over IPv4 in one piece, from a VTEP and
 // an address of the VPC, to its gateway, IPv4 without options. Three passes: whose VNI is it, while what is known of the VPC comes into
-// the cache; what does the VPC lead to, likewise; then everything else. A frame that is not taken has not been touched. ESP over IPv4 goes straight to esp_lookup.
+// the cache; what does the VPC lead to, likewise; then everything else. A frame that is not taken has not been touched. ESP over IPv4
+// goes straight to esp_lookup.
 #include <array>
 #include <cstddef>
 
@@ -204,13 +205,14 @@ void express_in(Burst& burst, std::span<const Packet> frames) noexcept {
     vpcs[i] = burst.tables.vnis[headers.vxlan.vni()].load(std::memory_order_acquire);
     if (vpcs[i] != nullptr) vpcs[i]->prefetch_arrival();
   }
+  const Attachment* before = nullptr;
   for (std::size_t i = 0; i < frames.size(); ++i) {
-    if (vpcs[i] == nullptr) continue;
-    __builtin_prefetch(vpcs[i]->counters + burst.worker, 1);
-    __builtin_prefetch(vpcs[i]->domain);
+    if (vpcs[i] == before || vpcs[i] == nullptr) continue;
+    before = vpcs[i];
+    __builtin_prefetch(before->counters + burst.worker, 1);
+    __builtin_prefetch(before->domain);
   }
 
-  constexpr std::size_t kAhead = 4;  // as Burst::fetch_ahead does
   Express& express = burst.express;
   std::uint64_t packets = 0;
   std::uint64_t bytes = 0;
@@ -218,10 +220,6 @@ void express_in(Burst& burst, std::span<const Packet> frames) noexcept {
   bool esp_in_order = true;
   for (std::size_t i = 0; i < frames.size(); ++i) {
     const Attachment* vpc = vpcs[i];
-    if (i + kAhead < frames.size()) {
-      __builtin_prefetch(frames[i + kAhead].data);
-      __builtin_prefetch(frames[i + kAhead].data + 64);
-    }
     if (frames[i].port != id) in_order = esp_in_order = false;
     if (vpc == nullptr && esp_in_order && take_esp(burst, frames[i], ours)) {
       ++packets;
