@@ -14,6 +14,7 @@
 #define IPV4_HEADER 20
 #define UDP_HEADER 8
 #define TCP_HEADER 20
+#define ICMPV6_NEIGHBOR_SOLICITATION 135
 #define ECN_CONGESTION 3
 #define ECN_CAPABLE_0 2
 
@@ -99,6 +100,8 @@ static __always_inline int look_inside(void* ip, void* end, __u32 most, __u32 mt
   if (inner->bytes > most || inner->bytes > mtu) return 0;
 
   inner->ports = 0;
+  /* A question that may be for the gateway, whatever its address leads to. */
+  if (inner->six && inner->protocol == IPPROTO_ICMPV6 && (l4 + 1 > end || U8(l4) == ICMPV6_NEIGHBOR_SOLICITATION)) return 0;
   if (inner->protocol == IPPROTO_TCP || inner->protocol == IPPROTO_UDP) {
     __u32 l4_bytes = inner->bytes - header;
     __u32 present;

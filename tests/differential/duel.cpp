@@ -286,7 +286,7 @@ std::optional<oracle::Hop> Duel::chosen_nexthop(oracle::AttachmentId ingress, co
     // Of a circuit that is not there nobody tells the gateway. The packet goes nowhere; but rules about the circuit are met by what
     // goes through itself only, so whether the engine translated, or a list denied it, tells which of the two it was.
     bool met_rules = false;
-    for (const forward::Drop why : {forward::Drop::kNatExhausted, forward::Drop::kAclDenied}) {
+    for (const forward::Drop why : {forward::Drop::kNatExhausted}) {
       met_rules = met_rules || asked().drops[static_cast<std::size_t>(why)] > 0;
     }
     for (const auto& view : engine_.tables().list_connections(~std::size_t{0}, oracle_.now / 1'000'000'000)) {
