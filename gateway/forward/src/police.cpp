@@ -301,7 +301,7 @@ struct Verdict {
   const FlowKey first = connection.inside();
   AclPacket packet{first.source, first.destination, first.family(), first.protocol(), first.source_port(),
                    first.destination_port()};
-  if (packet.protocol == wire::kProtocolIcmp || packet.protocol == wire::kProtocolIcmpv6) {
+  if (packet.protocol == (packet.family == 4 ? wire::kProtocolIcmp : wire::kProtocolIcmpv6)) {
     packet.source_port = 0;
     packet.destination_port = packet.family == 4 ? wire::kIcmpEcho : wire::kIcmpv6Echo;
   }

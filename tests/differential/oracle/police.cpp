@@ -194,9 +194,10 @@ bool covered(World& world, Connection& connection, unsigned side, AttachmentId a
   if (mine.revision == list->revision) return mine.covered;
   const Ends& first = connection.inside;
   Question question{first.source, first.destination, first.protocol, first.source_port, first.destination_port};
-  if (first.protocol == 1 || first.protocol == 58) {
+  const bool v4 = first.source.is_v4();
+  if (first.protocol == (v4 ? 1 : 58)) {
     question.source_port = 0;
-    question.destination_port = first.protocol == 1 ? 8 : 128;
+    question.destination_port = v4 ? 8 : 128;
   }
   mine.covered = list->ask(side == 0 ? AclDirection::kFrom : AclDirection::kTo, question).stateful;
   mine.revision = list->revision;
