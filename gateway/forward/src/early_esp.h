@@ -19,8 +19,9 @@ struct Transit;
 class EarlyEsp {
  public:
   static constexpr unsigned kCapacity = 256;
-  /// Nanoseconds. Enough for a busy IKE daemon, and no more than a sender waits before it sends again (RFC 6298 2.1).
-  static constexpr std::uint64_t kPatience = 1'000'000'000;
+  /// Nanoseconds. Chosen by us: an IKE daemon that starts on a slow, busy machine took one and a half seconds from the answer to
+  /// the keys.
+  static constexpr std::uint64_t kPatience = 2'000'000'000;
 
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
   /// Keeps a packet that starts with an ESP header; false if nobody expects its SPI, or there is no room.
