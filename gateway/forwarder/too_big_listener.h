@@ -29,7 +29,7 @@ class TooBigListener {
   TooBigListener(const TooBigListener&) = delete;
   TooBigListener& operator=(const TooBigListener&) = delete;
 
-  /// For the programs of the uplinks; they must not outlive it.
+  /// For the programs of the uplinks.
   [[nodiscard]] const xdp::TooBigRing& ring() const noexcept { return *ring_; }
 
  private:

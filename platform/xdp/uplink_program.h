@@ -52,7 +52,8 @@ class Steering {
     flows_ = flows;
     sample_gap_ = sample_gap;
   }
-  /// Programs loaded from now on copy what routers say about path MTUs to `ring` (which outlives them). nullptr: they do not.
+  /// Programs loaded from now on copy what routers say about path MTUs to `ring`, which has to be there while one is
+  /// loaded. nullptr: nobody reads what they copy.
   void use_too_big(const TooBigRing* ring) { too_big_ = ring; }
 
  private:

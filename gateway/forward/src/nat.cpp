@@ -185,25 +185,15 @@ std::uint32_t NatRules::known_as(std::uint32_t slot, std::uint32_t address) cons
 
 namespace {
 
-template <class Hit>
-void map_each_in(const std::vector<NatRules::Netmap>& netmaps, std::uint32_t slot, Ipv4Ends& ends, Hit&& hit) noexcept {
+/// On the way in, outer addresses become inner ones: the source by a rule about the other side, the destination by one about ours. On
+/// the way out it is the other way round.
+template <bool kIn, class Hit>
+void map_each(const std::vector<NatRules::Netmap>& netmaps, std::uint32_t slot, Ipv4Ends& ends, Hit&& hit) noexcept {
   std::array<bool, 2> mapped{};
   for (const NatRules::Netmap& map : netmaps) {
-    std::uint32_t& address = map.remote ? ends.source : ends.destination;
-    if (map.slot != slot || mapped[map.remote ? 1 : 0] || !map.outside.contains(address)) continue;
-    address = map.to_inside(address);
-    mapped[map.remote ? 1 : 0] = true;
-    hit(map);
-  }
-}
-
-template <class Hit>
-void map_each_out(const std::vector<NatRules::Netmap>& netmaps, std::uint32_t slot, Ipv4Ends& ends, Hit&& hit) noexcept {
-  std::array<bool, 2> mapped{};
-  for (const NatRules::Netmap& map : netmaps) {
-    std::uint32_t& address = map.remote ? ends.destination : ends.source;
-    if (map.slot != slot || mapped[map.remote ? 1 : 0] || !map.inside.contains(address)) continue;
-    address = map.to_outside(address);
+    std::uint32_t& address = map.remote == kIn ? ends.source : ends.destination;
+    if (map.slot != slot || mapped[map.remote ? 1 : 0] || !(kIn ? map.outside : map.inside).contains(address)) continue;
+    address = kIn ? map.to_inside(address) : map.to_outside(address);
     mapped[map.remote ? 1 : 0] = true;
     hit(map);
   }
@@ -212,27 +202,27 @@ void map_each_out(const std::vector<NatRules::Netmap>& netmaps, std::uint32_t sl
 }  // namespace
 
 void NatRules::map_in(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
-  map_each_in(netmaps, slot, ends, [worker](const Netmap& map) { map.hits[worker].add(); });
+  map_each<true>(netmaps, slot, ends, [worker](const Netmap& map) { map.hits[worker].add(); });
 }
 
 Ipv4Ends NatRules::mapped_in(std::uint32_t slot, Ipv4Ends ends) const noexcept {
-  map_each_in(netmaps, slot, ends, [](const Netmap&) {});
+  map_each<true>(netmaps, slot, ends, [](const Netmap&) {});
   return ends;
 }
 
 void NatRules::map_out(std::uint32_t slot, Ipv4Ends& ends, unsigned worker) const noexcept {
-  map_each_out(netmaps, slot, ends, [worker](const Netmap& map) { map.hits[worker].add(); });
+  map_each<false>(netmaps, slot, ends, [worker](const Netmap& map) { map.hits[worker].add(); });
 }
 
 std::array<std::uint16_t, 2> NatRules::places_in(std::uint32_t slot, Ipv4Ends ends) const noexcept {
   std::array<std::uint16_t, 2> places{kNoPlace, kNoPlace};
-  map_each_in(netmaps, slot, ends, [&places](const Netmap& map) { places[map.remote ? 1 : 0] = map.place; });
+  map_each<true>(netmaps, slot, ends, [&places](const Netmap& map) { places[map.remote ? 1 : 0] = map.place; });
   return places;
 }
 
 std::array<std::uint16_t, 2> NatRules::places_out(std::uint32_t slot, Ipv4Ends ends) const noexcept {
   std::array<std::uint16_t, 2> places{kNoPlace, kNoPlace};
-  map_each_out(netmaps, slot, ends, [&places](const Netmap& map) { places[map.remote ? 1 : 0] = map.place; });
+  map_each<false>(netmaps, slot, ends, [&places](const Netmap& map) { places[map.remote ? 1 : 0] = map.place; });
   return places;
 }
 
