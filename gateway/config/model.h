@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gateway/config/policy_model.h"
@@ -100,6 +101,21 @@ enum class Encapsulation : std::uint8_t {
   kUdp,   ///< always ESP-in-UDP (RFC 3948)
 };
 
+/// "Don't fragment" of outer IPv4 headers (RFC 4301 section 8.1).
+enum class OuterDf : std::uint8_t { kSet, kClear, kCopy };
+[[nodiscard]] constexpr std::string_view to_string(OuterDf policy) noexcept {
+  return policy == OuterDf::kSet ? "set" : policy == OuterDf::kClear ? "clear" : "copy";
+}
+
+/// Of an IPv4 packet that is too big for the tunnel and must not be fragmented.
+enum class InnerDf : std::uint8_t {
+  kHonor,   ///< its sender is told the MTU (RFC 1191)
+  kIgnore,  ///< it is cut up nevertheless, for senders that never hear
+};
+[[nodiscard]] constexpr std::string_view to_string(InnerDf policy) noexcept {
+  return policy == InnerDf::kHonor ? "honor" : "ignore";
+}
+
 struct TunnelConfig {
   std::string name;
   std::string domain;
@@ -126,6 +142,8 @@ struct TunnelConfig {
   /// Upper bound for the inner MTU; the computed one applies when it is smaller.
   std::optional<std::uint16_t> mtu_bytes;
   bool clamp_mss = true;
+  OuterDf outer_df = OuterDf::kSet;
+  InnerDf inner_df = InnerDf::kHonor;
   PolicyConfig policy{};
   friend bool operator==(const TunnelConfig&, const TunnelConfig&) = default;
 };

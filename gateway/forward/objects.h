@@ -64,12 +64,18 @@ struct EndpointEntry {
   IpAddress vtep;
 };
 
+/// "Don't fragment" of outer IPv4 headers (RFC 4301 section 8.1). Copied from a packet without the bit, IPv6, it is set.
+enum class OuterDf : std::uint8_t { kSet = 0, kClear = 1, kCopy = 2 };
+
 struct TunnelEntry {
   TunnelId id;  ///< Key.
   DomainId domain;
   /// Upper bound of the inner MTU; 0: only the computed one.
   std::uint16_t mtu = 0;
   bool clamp_mss = true;
+  OuterDf outer_df = OuterDf::kSet;
+  /// IPv4 packets that are too big are cut up also if they must not be.
+  bool ignores_df = false;
 };
 
 /// A VLAN on an uplink, or one inside another (QinQ), with routers on it.

@@ -43,6 +43,7 @@ namespace {
 
 /// Chosen by us: some hundred microseconds, longer than a burst of the worker that is helped.
 constexpr unsigned kPatience = 4096;
+constexpr std::uint64_t kSecond = 1'000'000'000;
 
 }  // namespace
 
@@ -76,15 +77,9 @@ void Worker::go_offline() noexcept {
 
 std::size_t Worker::poll_once() noexcept {
   static_assert(kBurst == Burst::kReceived);
-  std::size_t total = 0;
   Burst& burst = *burst_;
-  if (!burst.early.empty() || !burst.reassembly.empty()) {
-    begin(burst);
-    burst.reassembly.expire(burst);
-    burst.early.let_go(burst);
-    forward(burst);
-    if (!burst.early.empty()) total = 1;
-  }
+  std::size_t total = forget_connections() ? 1 : 0;
+  if (!burst.early.empty() || !burst.reassembly.empty()) total += let_go() ? 1 : 0;
   if (crew_ != nullptr) total += take_over(burst);
   const std::span<Packet> received(burst.io.data(), kBurst);
   const InputList* inputs = tables_.state().inputs.load(std::memory_order_acquire);
@@ -106,9 +101,30 @@ std::size_t Worker::poll_once() noexcept {
     counters_.received.add(count);
     forward(burst);
   }
+  if (total == 0) burst.connections->expire(static_cast<std::uint32_t>(now() / kSecond));
   if (crew_ != nullptr) total = with_others(total);
   tables_.quiescence().quiescent(options_.index);
   return total;
+}
+
+bool Worker::forget_connections() noexcept {
+  const TableState& state = tables_.state();
+  const std::uint32_t gone = state.gone.load(std::memory_order_acquire);
+  return burst_->connections->forget(
+      gone, [&state](std::uint32_t slot) { return state.uses[slot].load(std::memory_order_relaxed) % 2 == 0; });
+}
+
+/// All of an SA's before what is received after them: a replay window that has moved on refuses what is behind it.
+bool Worker::let_go() noexcept {
+  Burst& burst = *burst_;
+  begin(burst);
+  burst.reassembly.expire(burst);
+  while (burst.early.let_go(burst)) {
+    forward(burst);
+    begin(burst);
+  }
+  forward(burst);
+  return !burst.early.empty();
 }
 
 void Worker::count_unreceived(PacketIo& io) noexcept {
@@ -154,9 +170,14 @@ void Worker::finish() noexcept {
 void Worker::begin(Burst& burst) noexcept {
   burst.begin();
   burst.watch = watch_.load(std::memory_order_acquire);
+  burst.now_ns = now();
+  burst.now_seconds = burst.now_ns / kSecond;
+}
+
+/// Nanoseconds.
+std::uint64_t Worker::now() const noexcept {
   const auto now = clock_.now().time_since_epoch();
-  burst.now_ns = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
-  burst.now_seconds = burst.now_ns / 1'000'000'000;
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
 }
 
 void Worker::forward(Burst& burst) noexcept {

@@ -97,6 +97,11 @@ class Worker {
  private:
   void begin(Burst& burst) noexcept;
   [[gnu::cold]] void count_unreceived(PacketIo& io) noexcept;
+  /// Connections of attachments that are gone. True: there may be more of them.
+  [[nodiscard]] bool forget_connections() noexcept;
+  /// ESP packets whose keys have come, and fragments whose time is over. True: some go on waiting.
+  [[nodiscard]] bool let_go() noexcept;
+  [[nodiscard]] std::uint64_t now() const noexcept;
   [[nodiscard]] std::size_t take_over(Burst& burst) noexcept;
   [[nodiscard]] std::size_t with_others(std::size_t packets) noexcept;
   static void forward(Burst& burst) noexcept;

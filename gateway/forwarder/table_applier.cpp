@@ -138,7 +138,8 @@ Result<void> TableApplier::upsert(const ipc::Tunnel& tunnel) {
     found->second.mark = mark_;
     if (found->second.object == tunnel) return {};
   }
-  if (auto ok = tables_.upsert_tunnel({tunnel.id, tunnel.domain, tunnel.mtu, tunnel.clamp_mss}); !ok) return ok;
+  if (auto ok = tables_.upsert_tunnel({tunnel.id, tunnel.domain, tunnel.mtu, tunnel.clamp_mss,
+                                       static_cast<forward::OuterDf>(tunnel.outer_df), tunnel.ignores_df}); !ok) return ok;
   tunnels_[tunnel.id] = {tunnel, mark_};
   local_addresses_changed_ = true;
   return {};

@@ -88,8 +88,8 @@ Parsed parse_payload(Bytes bytes, std::uint8_t protocol, TooBig about) {
 Parsed parse_quote4(Bytes quote, TooBig about) {
   const auto* ip = header_at<wire::Ipv4Header>(quote, 0);
   if (ip == nullptr) return TooBigFault::kShortQuote;
-  // Ours have no options and are no fragments.
-  if (ip->version_ihl != 0x45 || ip->is_fragment()) return TooBigFault::kForeign;
+  // Ours have no options and are no fragments. Where one may be fragmented, no router has a reason to complain.
+  if (ip->version_ihl != 0x45 || ip->is_fragment() || !ip->dont_fragment()) return TooBigFault::kForeign;
   about.source = IpAddress::v4(ip->source);
   about.destination = IpAddress::v4(ip->destination);
   about.packet_bytes = ip->total_length.host();

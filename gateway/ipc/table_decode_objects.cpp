@@ -68,6 +68,9 @@ Object decode(const fb::Tunnel& from, bool key_only, Fields& fields) {
   tunnel.local = fields.address(from.local(), "local");
   tunnel.mtu = from.mtu();
   tunnel.clamp_mss = from.clamp_mss();
+  if (from.outer_df() > fb::OuterDf::MAX) fields.refuse("outer DF is " + std::to_string(static_cast<unsigned>(from.outer_df())));
+  tunnel.outer_df = static_cast<OuterDf>(from.outer_df());
+  tunnel.ignores_df = from.ignores_df();
   return tunnel;
 }
 

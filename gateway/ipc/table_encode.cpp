@@ -69,7 +69,8 @@ struct ObjectEncoder {
     const auto name = builder.CreateString(tunnel.name);
     const auto local = bytes_of(builder, tunnel.local);
     return {fb::Object::Tunnel, fb::CreateTunnel(builder, tunnel.id.value(), name, tunnel.domain.value(), local,
-                                                 tunnel.mtu, tunnel.clamp_mss)
+                                                 tunnel.mtu, tunnel.clamp_mss,
+                                                 static_cast<fb::OuterDf>(tunnel.outer_df), tunnel.ignores_df)
                                     .Union()};
   }
   Encoded operator()(const Circuit& circuit) const {

@@ -49,6 +49,8 @@ struct Endpoint {
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };
 
+enum class OuterDf : std::uint8_t { kSet = 0, kClear = 1, kCopy = 2 };
+
 struct Tunnel {
   TunnelId id;
   std::string name;
@@ -56,6 +58,8 @@ struct Tunnel {
   IpAddress local;
   std::uint16_t mtu = 0;
   bool clamp_mss = true;
+  OuterDf outer_df = OuterDf::kSet;
+  bool ignores_df = false;
   friend bool operator==(const Tunnel&, const Tunnel&) = default;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/differential/scenario.h"
 
+#include <array>
 #include <cstdio>
 
 namespace simplon::differential {
@@ -171,8 +172,10 @@ std::string describe(const oracle::Change& change) {
             return text("remove endpoint %s vpc %u", remove.address.to_string().c_str(), remove.vni.value());
           },
           [](const TunnelEntry& tunnel) {
-            return text("tunnel %u domain %u mtu %u%s", tunnel.id.value(), tunnel.domain.value(), tunnel.mtu,
-                        tunnel.clamp_mss ? " clamps" : "");
+            constexpr std::array<const char*, 3> kOuterDf = {"", " clears-outer-df", " copies-df"};
+            return text("tunnel %u domain %u mtu %u%s%s%s", tunnel.id.value(), tunnel.domain.value(), tunnel.mtu,
+                        tunnel.clamp_mss ? " clamps" : "", kOuterDf[static_cast<std::size_t>(tunnel.outer_df)],
+                        tunnel.ignores_df ? " ignores-df" : "");
           },
           [](const RemoveTunnel& remove) { return text("remove tunnel %u", remove.id.value()); },
           [](const HostPortEntry& entry) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Sizes, hops and errors: fragments, path MTU discovery, MSS clamping, time exceeded, unreachable.
+#include <set>
+
 #include "tests/packet/rig.h"
 
 namespace simplon::test {
@@ -115,6 +117,71 @@ TEST(Fragments, AreCutBeforeEncryption) {
     }
     EXPECT_EQ(fragments.size(), (bytes - 20 + 1415) / 1416);
     EXPECT_EQ(reassemble(fragments), from(original, 20));
+  }
+}
+
+TEST(Fragments, AreMadeOfWhatMustNotBeFragmentedWhereThatIsIgnored) {
+  Rig rig;
+  Topology::must(rig.tables.upsert_tunnel({TunnelId{7}, kRed, 0, true, forward::OuterDf::kSet, true}));
+  // Linux sends such datagrams without an identification.
+  const Bytes original =
+      ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .id = 0, .df = true}, udp({1, 2}, payload(2900 - 28)));
+  std::set<unsigned> identifications;
+  for (int i = 0; i < 3; ++i) {
+    const Outcome outcome = rig.send(kFabric, Rig::from_vm(original));
+    ASSERT_TRUE(outcome.drops.empty()) << outcome.summary();
+    std::vector<Bytes> fragments;
+    for (const auto& sent : outcome.sent) fragments.push_back(rig.to_site(7, sent));
+    ASSERT_EQ(fragments.size(), 3U);
+    EXPECT_EQ(reassemble(fragments), from(original, 20));
+    for (const Bytes& fragment : fragments) {
+      EXPECT_EQ(be16(fragment, 6) & 0x4000U, 0U) << "a later hop may have to cut it up once more";
+      EXPECT_EQ(be16(fragment, 4), be16(fragments[0], 4));
+    }
+    identifications.insert(be16(fragments[0], 4));
+  }
+  EXPECT_EQ(identifications.size(), 3U) << "each datagram has its own";
+}
+
+TEST(Fragments, OfAFragmentKeepItsIdentification) {
+  Rig rig;
+  Topology::must(rig.tables.upsert_tunnel({TunnelId{7}, kRed, 0, true, forward::OuterDf::kSet, true}));
+  const Bytes original = ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .id = 77, .df = true, .mf = true}, udp({1, 2}, payload(1452)));
+  const Outcome outcome = rig.send(kFabric, Rig::from_vm(original));
+  ASSERT_EQ(outcome.sent.size(), 2U);
+  for (const auto& sent : outcome.sent) EXPECT_EQ(be16(rig.to_site(7, sent), 4), 77);
+}
+
+TEST(Pmtu, WhatFitsAndIpv6AreAsEverWhereDontFragmentIsIgnored) {
+  Rig rig;
+  Topology::must(rig.tables.upsert_tunnel({TunnelId{7}, kRed, 0, true, forward::OuterDf::kSet, true}));
+  const Outcome fits = rig.send(kFabric, Rig::from_vm(to_site7(kTunnel7Mtu, true)));
+  ASSERT_EQ(fits.summary(), "sent on 1");
+  const Bytes inner = rig.to_site(7, fits.sent[0]);
+  EXPECT_EQ(be16(inner, 4), 77);
+  EXPECT_EQ(be16(inner, 6), 0x4000);
+  const Bytes six = ipv6({"fd01::5", "fd16::9"}, udp({1, 2}, payload(kTunnel7Mtu + 1 - 48)));
+  EXPECT_EQ(rig.send(kFabric, Rig::from_vm(six)).summary(), "sent on 0; dropped packet_too_big");
+}
+
+TEST(Pmtu, DontFragmentOfOuterHeaders) {
+  using forward::OuterDf;
+  const Bytes six = ipv6({"fd01::5", "fd16::9"}, udp({1, 2}, payload(100)));
+  const struct {
+    OuterDf policy;
+    Bytes inner;
+    bool outer;
+  } cases[] = {{OuterDf::kSet, to_site7(100, false), true},     {OuterDf::kSet, to_site7(100, true), true},
+               {OuterDf::kClear, to_site7(100, false), false},  {OuterDf::kClear, to_site7(100, true), false},
+               {OuterDf::kCopy, to_site7(100, false), false},   {OuterDf::kCopy, to_site7(100, true), true},
+               {OuterDf::kSet, six, true},                      {OuterDf::kClear, six, false},
+               {OuterDf::kCopy, six, true}};
+  Rig rig;
+  for (const auto& c : cases) {
+    Topology::must(rig.tables.upsert_tunnel({TunnelId{7}, kRed, 0, true, c.policy, false}));
+    const Outcome outcome = rig.send(kFabric, Rig::from_vm(c.inner));
+    ASSERT_EQ(outcome.summary(), "sent on 1");
+    EXPECT_EQ(to_hex(rig.to_site(7, outcome.sent[0], nullptr, c.outer)), to_hex(hop(c.inner)));
   }
 }
 

@@ -355,12 +355,21 @@ TEST(Connection, LifetimesAreThoseOfTheStandards) {
   expect_lifetime(open, back_tcp(kAck), 240s);
   open.emplace_back(true, out_tcp(kAck));
   expect_lifetime(open, back_tcp(kAck), 7440s);
+  // RFC 6146 section 3.5.2.2: half a connection lives on, and one that was reset as long as nothing follows.
   auto closing = open;
   closing.emplace_back(true, out_tcp(kFin | kAck));
+  expect_lifetime(closing, back_tcp(kAck), 7440s);
+  closing.emplace_back(false, back_tcp(kFin | kAck));
   expect_lifetime(closing, back_tcp(kAck), 240s);
   auto reset = open;
   reset.emplace_back(false, back_tcp(kRst));
   expect_lifetime(reset, back_tcp(kAck), 240s);
+  reset.emplace_back(true, out_tcp(kAck));
+  expect_lifetime(reset, back_tcp(kAck), 7440s);
+  auto refused = syn;
+  refused.emplace_back(false, back_tcp(kRst | kAck));
+  refused.emplace_back(true, out_tcp(kAck));
+  expect_lifetime(refused, back_tcp(kAck), 240s);
   const Bytes gre = ipv4({"10.1.0.5", "172.16.0.9", 47}, payload(20));
   expect_lifetime({{true, gre}}, ipv4({"172.16.0.9", "10.1.0.5", 47}, payload(20)), 600s);
 }
@@ -375,6 +384,86 @@ TEST(Connection, TrafficKeepsItAndAnIdleOneEnds) {
   }
   rig.clock.advance(302s);
   EXPECT_EQ(rig.from_site7(back_udp()), kDenied);
+}
+
+/// Both tunnels that lead to 172.18/16 let answers in, and nothing else.
+struct TwoWays : PolicyRig {
+  TwoWays() : PolicyRig({}, true) {
+    set("site", {allow(AclDirection::kTo)});
+    for (const std::uint32_t id : {7U, 9U}) {
+      PolicyEntry policy;
+      policy.attachment = AttachmentId::tunnel(TunnelId{id});
+      policy.domain = kRed;
+      policy.acl = "site";
+      set(policy);
+    }
+  }
+  /// The tunnel that it takes.
+  unsigned out() {
+    const Outcome outcome = send(kFabric, from_vm(ipv4({"10.1.0.5", "172.18.0.9"}, udp({5000, 53}, payload(20)))));
+    return outcome.sent.empty() ? 0 : outcome.sent[0].bytes[12] == 0x86 ? 9 : 7;
+  }
+  std::string back(unsigned tunnel, const std::string& from = "172.18.0.9") {
+    return send(kWan, from_site(tunnel, ipv4({from, "10.1.0.5"}, udp({53, 5000}, payload(20))))).summary();
+  }
+  void lose(unsigned tunnel) { Topology::must(tables.set_outbound(TunnelId{tunnel}, nullptr)); }
+};
+
+TEST(Connection, GoesOnThroughTheOtherNexthopOfItsRoute) {
+  TwoWays rig;
+  const unsigned first = rig.out();
+  const unsigned other = first == 7 ? 9 : 7;
+  EXPECT_EQ(rig.back(first), kToVm);
+  EXPECT_EQ(rig.back(other), kToVm) << "the site may answer through either";
+  rig.lose(first);
+  EXPECT_EQ(rig.back(other), kToVm) << "the answer may be the first to take it";
+  EXPECT_EQ(rig.out(), other);
+  EXPECT_EQ(rig.back(other), kToVm);
+  EXPECT_EQ(rig.back(first), kDenied) << "no route leads there any more";
+  EXPECT_EQ(rig.back(other), kToVm);
+  EXPECT_EQ(rig.tables.connections(), 1U);
+}
+
+TEST(Connection, DoesNotGoOnWhereNoRouteLeads) {
+  TwoWays rig;
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  EXPECT_EQ(rig.from_site7(back_udp()), kToVm);
+  EXPECT_EQ(rig.back(9, "172.16.0.9"), kDenied);
+  EXPECT_EQ(rig.from_site7(back_udp()), kToVm);
+}
+
+TEST(Connection, EndsWithItsAttachment) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  const AttachmentId vpc = AttachmentId::vpc(Vni{5001});
+  for (std::uint16_t i = 0; i < 2500; ++i) ASSERT_EQ(rig.from_red(out_udp(static_cast<std::uint16_t>(1 + i))), kToSite);
+  const std::uint32_t slot = rig.tables.slot_of(vpc);
+  rig.tables.remove_policy(vpc);
+  rig.tables.remove_host_port(vpc);
+  for (const char* prefix : {"10.1.0.0/16", "fd01::/64", "10.1.0.1/32", "fd01::1/128"}) {
+    rig.tables.remove_route(kRed, Topology::prefix(prefix));
+  }
+  rig.tables.remove_vpc(Vni{5001});
+  rig.tables.commit();
+  const auto another = [&rig](std::uint32_t vni) {
+    Topology::must(rig.tables.upsert_vpc({Vni{vni}, kRed, Topology::ip("192.0.2.1"), 4789, Topology::mac(kGatewayMac), {}, {}, 1450}));
+    return rig.tables.slot_of(AttachmentId::vpc(Vni{vni}));
+  };
+  rig.worker.poll_once();
+  rig.tables.commit();
+  EXPECT_NE(another(6001), slot) << "there are connections that name it";
+  while (rig.worker.poll_once() > 0) {
+  }
+  EXPECT_EQ(rig.tables.connections(), 0U);
+  rig.tables.commit();
+  EXPECT_EQ(another(6002), slot);
+}
+
+TEST(Connection, EndsInTimeWithoutTraffic) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  rig.clock.advance(122s);
+  EXPECT_EQ(rig.worker.poll_once(), 0U);
+  EXPECT_EQ(rig.tables.connections(), 0U);
 }
 
 TEST(Connection, ThousandsComeAndGo) {
@@ -561,6 +650,19 @@ TEST(Rate, IsKeptWithinFivePercent) {
 TEST(Rate, AllowsPacketsThatAreLongForIt) {
   // 1,200 bytes at 16 kbit/s: one takes more than the burst.
   EXPECT_NEAR(share_of_rate({.bits_per_second = 16'000}, true, 1200, 16000.0 / 9600), 1.0, 0.15);
+}
+
+TEST(Rate, IsNotSpentByWhatAListDenies) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  PolicyEntry policy;
+  policy.attachment = AttachmentId::vpc(Vni{5001});
+  policy.domain = kRed;
+  policy.acl = "vpc";
+  policy.to = {.packets_per_second = 100};
+  rig.set(policy);
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(rig.from_site7(back_udp(6000)), kDenied);
+  EXPECT_EQ(rig.from_site7(back_udp()), kToVm);
 }
 
 TEST(Rate, WhatIsForTheGatewayIsNotLimited) {

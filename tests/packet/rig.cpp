@@ -123,7 +123,7 @@ Bytes Rig::to_vm6(const MemoryIo::Sent& sent) {
   return inner;
 }
 
-Bytes Rig::to_site(unsigned tunnel, const MemoryIo::Sent& sent, OpenedEsp* opened) const {
+Bytes Rig::to_site(unsigned tunnel, const MemoryIo::Sent& sent, OpenedEsp* opened, bool outer_df) const {
   const std::size_t outer = 14 + (tunnel == 9 ? 40U : 20U) + (tunnel == 7 ? 8U : 0U);
   if (sent.bytes.size() < outer) {
     ADD_FAILURE() << "too short for ESP: " << to_hex(sent.bytes);
@@ -141,12 +141,12 @@ Bytes Rig::to_site(unsigned tunnel, const MemoryIo::Sent& sent, OpenedEsp* opene
   Bytes expected;
   if (tunnel == 7) {
     expected = ethernet({kIspMac, kWanMac}, ipv4({.src = "198.51.100.1", .dst = "203.0.113.1", .tos = tos, .id = id,
-                                                  .df = true},
+                                                  .df = outer_df},
                                                  udp({4500, 4500, std::nullopt, false}, esp)));
   } else if (tunnel == 8) {
     expected = ethernet({kIspMac, kWanMac},
                         ipv4({.src = "198.51.100.1", .dst = "203.0.113.2", .protocol = 50, .tos = tos, .id = id,
-                              .df = true},
+                              .df = outer_df},
                              esp));
   } else {
     expected = ethernet({kIspMac, kWanMac, 0x86dd},

@@ -55,7 +55,8 @@ class Rig {
   [[nodiscard]] static Bytes to_vm(const forward::MemoryIo::Sent& sent, std::uint32_t vni = 5001);
   [[nodiscard]] static Bytes to_vm6(const forward::MemoryIo::Sent& sent);
   /// The inner IP packet of an ESP frame that was sent, after comparing the outer headers and opening it with OpenSSL.
-  [[nodiscard]] Bytes to_site(unsigned tunnel, const forward::MemoryIo::Sent& sent, OpenedEsp* opened = nullptr) const;
+  [[nodiscard]] Bytes to_site(unsigned tunnel, const forward::MemoryIo::Sent& sent, OpenedEsp* opened = nullptr,
+                              bool outer_df = true) const;
 
   [[nodiscard]] EspParameters peer_sends(unsigned tunnel) const;
   [[nodiscard]] EspParameters peer_receives(unsigned tunnel) const;

@@ -182,7 +182,7 @@ TEST(TraceOfADescription, NamesTheEntriesItUsed) {
   EXPECT_EQ(find(out, "resolve", "adjacency")->port, kWan);
   EXPECT_EQ(value(out, "pmtu", "mtu"), "1438");
   EXPECT_EQ(value(out, "pmtu", "mss"), "1398");
-  EXPECT_EQ(value(out, "esp_encrypt", "outer"), "198.51.100.1 -> 203.0.113.1, TTL 64, TOS 0");
+  EXPECT_EQ(value(out, "esp_encrypt", "outer"), "198.51.100.1 -> 203.0.113.1, TTL 64, TOS 0, DF");
   EXPECT_EQ(value(out, "esp_encrypt", "udp"), "4500 -> 4500");
   EXPECT_EQ(value(out, "esp_encrypt", "esp"), "SPI 0a000007, sequence number 1");
 

@@ -123,6 +123,8 @@ Fields fields_of(const TunnelConfig& tunnel) {
           {"inside", join(tunnel.inside, kPrint), kInPlace},
           {"mtu", tunnel.mtu_bytes ? std::to_string(*tunnel.mtu_bytes) : "", kInPlace},
           {"clamp-mss", yes_no(tunnel.clamp_mss), kInPlace},
+          {"outer-df", std::string(to_string(tunnel.outer_df)), kInPlace},
+          {"inner-df", std::string(to_string(tunnel.inner_df)), kInPlace},
           {"policy", describe_policy(tunnel.policy), kInPlace}};
 }
 

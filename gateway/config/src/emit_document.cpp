@@ -224,6 +224,8 @@ void emit_tunnel(Writer& out, const TunnelConfig& tunnel) {
   if (!tunnel.inside.empty()) out.flow("inside", tunnel.inside, kPrint);
   if (tunnel.mtu_bytes) out.number("mtu", *tunnel.mtu_bytes);
   if (tunnel.clamp_mss != defaults.clamp_mss) out.flag("clamp-mss", tunnel.clamp_mss);
+  if (tunnel.outer_df != defaults.outer_df) out.text("outer-df", std::string(to_string(tunnel.outer_df)));
+  if (tunnel.inner_df != defaults.inner_df) out.text("inner-df", std::string(to_string(tunnel.inner_df)));
   emit_policy(out, tunnel.policy);
 }
 

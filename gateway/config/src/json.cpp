@@ -115,7 +115,9 @@ json to_json(const TunnelConfig& tunnel) {
               {"replay-window", tunnel.replay_window},
               {"inside", strings(tunnel.inside)},
               {"mtu", nullptr},
-              {"clamp-mss", tunnel.clamp_mss}};
+              {"clamp-mss", tunnel.clamp_mss},
+              {"outer-df", to_string(tunnel.outer_df)},
+              {"inner-df", to_string(tunnel.inner_df)}};
   if (tunnel.remote) out["remote"] = tunnel.remote->to_string();
   if (tunnel.mtu_bytes) out["mtu"] = *tunnel.mtu_bytes;
   return out;

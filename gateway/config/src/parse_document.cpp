@@ -68,6 +68,23 @@ Result<Encapsulation> parse_encapsulation(const std::string& text) {
   return fail(ErrorCode::kInvalidConfig, "unknown encapsulation '" + text + "'", "auto or udp");
 }
 
+/// The one of `policies` whose word is `text`.
+template <class Policy>
+Result<Policy> parse_df(const std::string& text, std::initializer_list<Policy> policies) {
+  std::string known;
+  for (const Policy policy : policies) {
+    if (text == to_string(policy)) return policy;
+    known += (known.empty() ? "" : " or ") + std::string(to_string(policy));
+  }
+  return fail(ErrorCode::kInvalidConfig, "unknown policy '" + text + "' for \"don't fragment\"", known);
+}
+
+Result<OuterDf> parse_outer_df(const std::string& text) {
+  return parse_df(text, {OuterDf::kSet, OuterDf::kClear, OuterDf::kCopy});
+}
+
+Result<InnerDf> parse_inner_df(const std::string& text) { return parse_df(text, {InnerDf::kHonor, InnerDf::kIgnore}); }
+
 template <class Check>
 auto checked(Check check) {
   return [check](const std::string& text) -> Result<std::string> {
@@ -203,6 +220,8 @@ void read_tunnel(Findings& findings, const YamlNode& node, const std::string& pa
   reader.read_integer("mtu", Need::kOptional, kMinMtuBytes, kMaxMtuBytes,
                       [&](std::uint64_t value) { ret.mtu_bytes = static_cast<std::uint16_t>(value); });
   reader.read_bool("clamp-mss", ret.clamp_mss);
+  reader.read_parsed("outer-df", Need::kOptional, parse_outer_df, set(ret.outer_df));
+  reader.read_parsed("inner-df", Need::kOptional, parse_inner_df, set(ret.inner_df));
   if (const YamlNode* policy = reader.take("policy", Need::kOptional)) {
     read_policy(findings, *policy, reader.path_of("policy"), ret.policy);
   }
@@ -311,7 +330,8 @@ const std::map<std::string, std::vector<std::string>>& known_keys() {
       {"tunnel",
        {"name",          "domain",        "local",         "remote",        "local-id", "remote-id", "psk-file",
         "ike-proposals", "esp-proposals", "allow-weak",    "encapsulation", "initiate", "enabled",   "dpd-delay",
-        "ike-rekey",     "child-rekey",   "replay-window", "inside",        "mtu",      "clamp-mss", "policy"}},
+        "ike-rekey",     "child-rekey",   "replay-window", "inside",        "mtu",      "clamp-mss", "outer-df",
+        "inner-df",      "policy"}},
       {"circuit",
        {"name", "domain", "uplink", "vlan", "outer-vlan", "outer-type", "addresses", "mtu", "clamp-mss", "enabled",
         "service-key", "path", "policy"}},

@@ -179,6 +179,8 @@ TableSet compile_objects(const GatewayConfig& config, const config::IdRegistry& 
     compiled.local = tunnel.local;
     compiled.mtu = tunnel.mtu_bytes.value_or(0);
     compiled.clamp_mss = tunnel.clamp_mss;
+    compiled.outer_df = static_cast<ipc::OuterDf>(tunnel.outer_df);
+    compiled.ignores_df = tunnel.inner_df == InnerDf::kIgnore;
     tables.tunnels[*id] = std::move(compiled);
     const auto attachment = ipc::AttachmentRef::tunnel(*id);
     tables.host_ports[attachment] =

@@ -129,6 +129,8 @@ struct Burst {
   bool taken_over = false;
   /// In a row, without a moment of rest.
   unsigned heavy_bursts = 0;
+  /// How many datagrams this worker has given an identification.
+  std::uint32_t identified = 0;
 
   unsigned used = 0;
   Queue received;    // to classify
@@ -220,6 +222,11 @@ struct Burst {
     received.push(number);
   }
 
+  /// For a datagram whose sender had no need of one (RFC 6864 section 4.1). No other worker gives the same.
+  [[nodiscard]] std::uint16_t next_identification() noexcept {
+    const std::uint32_t share = 65536 / tables.workers;
+    return static_cast<std::uint16_t>(worker * share + identified++ % share);
+  }
   /// This worker's share of the counters of an attachment in use; nullptr if it is going away.
   [[nodiscard]] TrafficCounters* attachment_counters(std::uint32_t slot) const noexcept {
     TrafficCounters* all = tables.attachments[slot].counters.load(std::memory_order_acquire);

@@ -123,7 +123,7 @@ std::uint32_t ConnectionTable::add(const Beginning& beginning, std::uint32_t now
     chain(index, direction);
   }
   entry.state = static_cast<std::uint8_t>(ConnectionState::kOpening);
-  entry.fins = 0;
+  entry.closing = 0;
   entry.answered = false;
   entry.covered = beginning.covered;
   entry.owner = beginning.owner;
@@ -169,17 +169,24 @@ void ConnectionTable::note(std::uint32_t index, unsigned direction, std::size_t 
     if (direction == 1 && state == ConnectionState::kOpening) change_state(entry, index, ConnectionState::kOpen);
     return;
   }
+  // RFC 6146 section 3.5.2.2: a FIN of one side leaves the other all its time, and traffic behind a RST shows that it was not believed.
   const bool syn = (tcp_flags & wire::kTcpSyn) != 0;
   const bool ack = (tcp_flags & wire::kTcpAck) != 0;
   if ((tcp_flags & wire::kTcpRst) != 0) {
-    change_state(entry, index, ConnectionState::kClosing);
-  } else if (syn && !ack && direction == 0 && state == ConnectionState::kClosing) {
-    entry.fins = 0;  // the same ports again: RFC 9293 section 3.6.1
+    if (state == ConnectionState::kOpen) entry.closing |= Connection::kReset;
+    return change_state(entry, index, ConnectionState::kClosing);
+  }
+  if (syn && !ack && direction == 0 && state == ConnectionState::kClosing) {
+    entry.closing = 0;  // the same ports again: RFC 9293 section 3.6.1
     entry.answered = false;
-    change_state(entry, index, ConnectionState::kOpening);
-  } else if ((tcp_flags & wire::kTcpFin) != 0) {
-    entry.fins = static_cast<std::uint8_t>(entry.fins | (1U << direction));
+    return change_state(entry, index, ConnectionState::kOpening);
+  }
+  if ((tcp_flags & wire::kTcpFin) != 0) entry.closing = static_cast<std::uint8_t>(entry.closing | (1U << direction));
+  if ((entry.closing & Connection::kBothFins) == Connection::kBothFins) {
     change_state(entry, index, ConnectionState::kClosing);
+  } else if ((entry.closing & Connection::kReset) != 0) {
+    entry.closing = static_cast<std::uint8_t>(entry.closing & ~Connection::kReset);
+    change_state(entry, index, ConnectionState::kOpen);
   } else if (state == ConnectionState::kOpening) {
     if (direction == 1) entry.answered = true;
     // The one who began it has heard the other: a forged SYN and the answer to it do not get this far.

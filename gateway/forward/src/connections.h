@@ -15,7 +15,7 @@ namespace simplon::forward {
 
 // Idle seconds after which a connection is forgotten, given by standards as the least that is allowed, or recommended.
 inline constexpr std::uint32_t kTcpOpenSeconds = 7440;       // RFC 5382 REQ-5: 2 hours 4 minutes
-inline constexpr std::uint32_t kTcpTransitorySeconds = 240;  // RFC 5382 REQ-5: opening and closing
+inline constexpr std::uint32_t kTcpTransitorySeconds = 240;  // RFC 5382 REQ-5: opening, closed by both, reset
 inline constexpr std::uint32_t kUdpOpenSeconds = 300;        // RFC 4787 REQ-5: recommended
 inline constexpr std::uint32_t kUdpOpeningSeconds = 120;     // RFC 4787 REQ-5: the least
 inline constexpr std::uint32_t kIcmpQuerySeconds = 60;       // RFC 5508 REQ-2
@@ -53,9 +53,12 @@ struct alignas(64) Connection {
   Relaxed<std::uint32_t> last_seen;  ///< Seconds.
   Relaxed<std::uint32_t> made;       ///< Seconds.
   Relaxed<std::uint8_t> state;
-  std::uint8_t fins;
+  std::uint8_t closing;  ///< Bit d: FIN in direction d; kReset.
   std::uint8_t covered;  ///< Bit d: the access list of `sides[d]` lets all of it pass.
   bool answered;
+  static constexpr std::uint8_t kBothFins = 3;
+  /// RST while it was open; perhaps nobody believed it (RFC 5961 section 3.2).
+  static constexpr std::uint8_t kReset = 4;
   /// Slots of the attachments of who began it, and of the other.
   std::array<Relaxed<std::uint32_t>, 2> sides;
   Relaxed<std::uint32_t> owner;
@@ -114,6 +117,26 @@ class ConnectionTable {
   void note(std::uint32_t index, unsigned direction, std::size_t bytes, std::uint8_t tcp_flags, std::uint32_t now) noexcept;
   /// Removes those whose time is over, as far as it comes: it looks at so many at once and goes on with the next call.
   void expire(std::uint32_t now) noexcept;
+  /// Removes those of attachments that are gone: `gone(slot)`. `settled` (which never goes back) says how many have gone so far. It looks at
+  /// so many at once; true: it is to be called again.
+  template <class Gone>
+  bool forget(std::uint32_t settled, Gone&& gone) noexcept {
+    if (settled == forgotten_.load(std::memory_order_relaxed)) return false;
+    if (sweep_at_ == 0) {
+      sweep_for_ = settled;
+      sweep_at_ = 1;
+    }
+    const std::uint32_t end = high_water_.load(std::memory_order_relaxed);
+    for (unsigned looks = 0; sweep_at_ < end; ++sweep_at_) {
+      if (looks++ == kSweptAtOnce) return true;
+      const Connection& entry = entries_[sweep_at_];
+      if (entry.version.load(std::memory_order_relaxed) % 2 != 0) continue;
+      if (gone(entry.owner) || gone(entry.sides[0]) || gone(entry.sides[1])) remove(sweep_at_);
+    }
+    sweep_at_ = 0;
+    forgotten_.store(sweep_for_, std::memory_order_release);
+    return sweep_for_ != settled;
+  }
   [[nodiscard]] std::uint32_t of_owner(std::uint32_t slot) const noexcept { return owned_[slot]; }
   /// It may have four times as many as there are free entries: so the last ones are for whoever has few, however many others want
   /// all they can get, and limits need not be counted against the capacity.
@@ -132,6 +155,8 @@ class ConnectionTable {
   // Any thread.
 
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+  /// Of the attachments that have gone, none of the first so many has connections.
+  [[nodiscard]] std::uint32_t forgotten() const noexcept { return forgotten_.load(std::memory_order_acquire); }
   struct Copy {
     std::array<FlowKey, 2> keys;
     std::array<std::uint32_t, 2> sides{};
@@ -154,6 +179,8 @@ class ConnectionTable {
  private:
   static constexpr std::uint32_t kWheel = 16384;  ///< Seconds; longer than the longest lifetime.
   static_assert(kTcpOpenSeconds < kWheel);
+  /// Chosen by us: some ten microseconds a burst, while there is something to forget.
+  static constexpr unsigned kSweptAtOnce = 1024;
 
   [[nodiscard]] bool take_copy(std::uint32_t index, Copy& copy) const noexcept;
   [[nodiscard]] std::uint32_t& head_of(const FlowKey& key) const noexcept {
@@ -175,6 +202,9 @@ class ConnectionTable {
   NatPorts nat_;
   std::uint32_t wheel_time_ = 0;
   std::uint32_t free_ = 0;
+  std::uint32_t sweep_at_ = 0;  ///< The next entry that `forget` looks at; 0: it has nothing to do.
+  std::uint32_t sweep_for_ = 0;
+  std::atomic<std::uint32_t> forgotten_{0};
   std::atomic<std::uint32_t> high_water_{1};
   std::atomic<std::uint32_t> size_{0};
 };

@@ -1,32 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/forward/src/early_esp.h"
 
+#include <algorithm>
+
 #include "gateway/forward/src/burst.h"
 #include "platform/wire/esp.h"
 
 namespace simplon::forward {
 
+bool EarlyEsp::has_share_left(std::uint32_t spi) const noexcept {
+  constexpr unsigned kTimes = 4;
+  const auto end = waiting_.begin() + count_;
+  const auto held = std::count_if(waiting_.begin(), end, [spi](const Waiting& waiting) { return waiting.spi == spi; });
+  return held < static_cast<std::ptrdiff_t>((kCapacity - count_) * kTimes);
+}
+
 bool EarlyEsp::keep(const Burst& burst, const Transit& packet) noexcept {
-  if (count_ == kCapacity || packet.length < sizeof(wire::EspHeader)) return false;
+  if (packet.length < sizeof(wire::EspHeader)) return false;
   const std::uint32_t spi = reinterpret_cast<const wire::EspHeader*>(packet.data)->spi.host();
-  if (burst.tables.inbound.find(spi) == nullptr) return false;
+  if (burst.tables.inbound.find(spi) == nullptr || !has_share_left(spi)) return false;
   waiting_[count_++] = {packet.data, packet.outer,  burst.now_ns,        spi,
                         packet.port, packet.length, packet.outer_family, packet.encap};
   return true;
 }
 
-void EarlyEsp::let_go(Burst& burst) noexcept {
+bool EarlyEsp::let_go(Burst& burst) noexcept {
   unsigned kept = 0;
+  unsigned gone = 0;
+  bool more = false;
   for (unsigned i = 0; i < count_; ++i) {
     const Waiting& waiting = waiting_[i];
     const Sa* const* sa = burst.tables.inbound.find(waiting.spi);
     const bool came = sa != nullptr && *sa != nullptr;
-    const bool in_time = sa != nullptr && burst.now_ns - waiting.since < kPatience;
-    const bool stays = came ? burst.esp_in.size() == Burst::kReceived : in_time;
-    if (stays) {
+    const bool waits = !came && sa != nullptr && burst.now_ns - waiting.since < kPatience;
+    if (waits || gone == Burst::kReceived) {
+      more |= !waits;
       waiting_[kept++] = waiting;
       continue;
     }
+    ++gone;
     const unsigned number = burst.add();
     Transit& packet = burst.packets[number];
     packet.data = waiting.data;
@@ -42,6 +54,7 @@ void EarlyEsp::let_go(Burst& burst) noexcept {
     }
   }
   count_ = kept;
+  return more;
 }
 
 }  // namespace simplon::forward

@@ -18,18 +18,22 @@ struct Transit;
 /// (Tables::expect_inbound), so they wait here, in order, for at most kPatience instead of being lost. Threads: the worker's.
 class EarlyEsp {
  public:
-  static constexpr unsigned kCapacity = 256;
-  /// Nanoseconds. Chosen by us: an IKE daemon that starts on a slow, busy machine took one and a half seconds from the answer to
-  /// the keys.
-  static constexpr std::uint64_t kPatience = 2'000'000'000;
+  static constexpr unsigned kCapacity = 512;
+  /// Nanoseconds. Chosen by us: an IKE daemon that had just started on a slow, busy machine took 2.2 seconds from the answer to the
+  /// keys.
+  static constexpr std::uint64_t kPatience = 4'000'000'000;
 
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
-  /// Keeps a packet that starts with an ESP header; false if nobody expects its SPI, or there is no room.
+  /// Keeps a packet that starts with an ESP header; false if nobody expects its SPI, or there is no room. An SPI may have four times
+  /// as many packets as there are free places, so the last ones are for whoever has few.
   [[nodiscard]] bool keep(const Burst& burst, const Transit& packet) noexcept;
-  /// Those whose SA has come go to `esp_in`; those that waited too long are dropped as esp_unknown_spi.
-  void let_go(Burst& burst) noexcept;
+  /// Those whose SA has come go to `esp_in`, those that waited too long are dropped as esp_unknown_spi: as many as a burst
+  /// receives. True: more of them are left.
+  [[nodiscard]] bool let_go(Burst& burst) noexcept;
 
  private:
+  [[nodiscard]] bool has_share_left(std::uint32_t spi) const noexcept;
+
   /// What classify found out.
   struct Waiting {
     std::uint8_t* data;

@@ -201,8 +201,20 @@ void decrypt_waiting(Burst& burst, bool posted) noexcept {
   jobs.batch.clear();
 }
 
+/// RFC 4301 section 5.1.2.1 for the DSCP and section 8.1 for "don't fragment", RFC 6040 section 4.1 (normal mode) for ECN.
+[[nodiscard]] inline OuterMarks outer_marks(const Transit& packet) noexcept {
+  const std::uint8_t inner_class = traffic_class(packet.data, packet.inner.family);
+  OuterMarks marks;
+  marks.traffic_class = static_cast<std::uint8_t>(inner_class & (packet.sa->copy_dscp() ? 0xffU : unsigned{kEcnMask}));
+  const OuterDf policy = packet.attachment->outer_df;
+  if (policy == OuterDf::kSet) [[likely]] return marks;
+  marks.dont_fragment = policy == OuterDf::kCopy &&
+                        (packet.inner.family == 6 || reinterpret_cast<const wire::Ipv4Header*>(packet.data)->dont_fragment());
+  return marks;
+}
+
 /// Puts outer Ethernet, IP and UDP in front of the ESP packet.
-void frame(Transit& packet, const CompiledSaPath& path, std::uint8_t outer_class, std::uint16_t id) noexcept {
+void frame(Transit& packet, const CompiledSaPath& path, OuterMarks marks, std::uint16_t id) noexcept {
   const std::size_t esp_bytes = packet.length;
   std::uint8_t* ip_start = packet.data - path.header_bytes;
   const std::size_t ip_bytes = path.ip_bytes;
@@ -221,15 +233,16 @@ void frame(Transit& packet, const CompiledSaPath& path, std::uint8_t outer_class
   }
   if (v4) {
     auto* ip = reinterpret_cast<wire::Ipv4Header*>(ip_start);
-    ip->tos = outer_class;
+    ip->tos = marks.traffic_class;
     ip->total_length = static_cast<std::uint16_t>(path.header_bytes + esp_bytes);
     ip->id = id;
-    const Be16 class_word(std::uint16_t{outer_class});  // the low byte of the first word
+    ip->flags_offset = marks.dont_fragment ? wire::kIpv4DontFragment : std::uint16_t{0};
+    const Be16 class_word(std::uint16_t{marks.traffic_class});  // the low byte of the first word
     ip->checksum = wire::finish_checksum(path.checksum + wire::raw(class_word) + wire::raw(ip->total_length) +
-                                         wire::raw(ip->id));
+                                         wire::raw(ip->id) + wire::raw(ip->flags_offset));
   } else {
     auto* ip = reinterpret_cast<wire::Ipv6Header*>(ip_start);
-    ip->version_class_flow = (6U << 28) | (std::uint32_t{outer_class} << 20);
+    ip->version_class_flow = (6U << 28) | (std::uint32_t{marks.traffic_class} << 20);
     ip->payload_length = static_cast<std::uint16_t>(path.header_bytes - ip_bytes + esp_bytes);
     if (path.adds_udp()) set_udp6_checksum(*ip, ip_start + ip_bytes, sizeof(wire::UdpHeader) + esp_bytes);
   }
@@ -242,9 +255,10 @@ void frame(Transit& packet, const CompiledSaPath& path, std::uint8_t outer_class
 
 /// The second half: `packet` is the sealed ESP packet.
 [[gnu::always_inline]] inline void sealed(Burst& burst, unsigned number, Transit& packet, const CompiledSaPath& path, std::size_t inner_bytes,
-            std::uint8_t outer_class, std::uint64_t sequence) noexcept {
+            OuterMarks marks, std::uint64_t sequence) noexcept {
   touch(*packet.sa, burst, inner_bytes);
-  frame(packet, path, outer_class, static_cast<std::uint16_t>(sequence));
+  // Where "don't fragment" is not set, packets of one SA differ, and those of SAs that began together.
+  frame(packet, path, marks, static_cast<std::uint16_t>(sequence + packet.sa->spi().value()));
   if (TrafficCounters* counters = burst.attachment_counters(packet.egress)) {
     counters->tx_packets.add();
     counters->tx_bytes.add(inner_bytes);
@@ -269,7 +283,7 @@ void frame(Transit& packet, const CompiledSaPath& path, std::uint8_t outer_class
   if (sequence == 0) return burst.drop(number, Drop::kEspSequenceExhausted);
 
   const std::size_t inner_bytes = packet.length;
-  const std::uint8_t inner_class = traffic_class(packet.data, packet.inner.family);
+  const OuterMarks marks = outer_marks(packet);
   std::uint8_t* plain = packet.data;
   std::uint8_t* trailer = plain + inner_bytes;
   for (std::size_t i = 0; i < padding; ++i) trailer[i] = static_cast<std::uint8_t>(i + 1);  // RFC 4303 section 2.4
@@ -282,16 +296,14 @@ void frame(Transit& packet, const CompiledSaPath& path, std::uint8_t outer_class
   auto* esp = reinterpret_cast<wire::EspHeader*>(packet.data);
   esp->spi = sa.spi().value();
   esp->sequence = static_cast<std::uint32_t>(sequence);
-  // RFC 4301 section 5.1.2.1 for the DSCP, RFC 6040 section 4.1 (normal mode) for ECN.
-  const auto outer_class = static_cast<std::uint8_t>(inner_class & (sa.copy_dscp() ? 0xffU : unsigned{kEcnMask}));
   if (aead) {
     sa.key().seal(packet.data, plain_bytes, sequence);
-    return sealed(burst, number, packet, *path, inner_bytes, outer_class, sequence);
+    return sealed(burst, number, packet, *path, inner_bytes, marks, sequence);
   }
   EspJobs& jobs = burst.esp_jobs;
   if (!sa.key().is_aead()) jobs.ivs.write(packet.data + sizeof *esp, layout.iv_bytes);
   jobs.waiting[jobs.batch.size()] = {static_cast<std::uint16_t>(number), static_cast<std::uint16_t>(inner_bytes),
-                                     outer_class, path};
+                                     marks, path};
   jobs.batch.add(sa.key(), packet.data, plain_bytes, sequence);
 }
 
@@ -311,7 +323,7 @@ void encrypt_waiting(Burst& burst, bool posted) noexcept {
   for (std::size_t i = 0; i < jobs.batch.size(); ++i) {
     const EspJobs::Waiting& waiting = jobs.waiting[i];
     Transit& packet = burst.packets[waiting.number];
-    sealed(burst, waiting.number, packet, *waiting.path, waiting.inner_bytes, waiting.outer_class, jobs.batch[i].sequence);
+    sealed(burst, waiting.number, packet, *waiting.path, waiting.inner_bytes, waiting.marks, jobs.batch[i].sequence);
   }
   jobs.batch.clear();
 }

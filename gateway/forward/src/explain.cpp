@@ -235,7 +235,8 @@ class Explainer {
       const auto* ip = reinterpret_cast<const wire::Ipv4Header*>(take(sizeof(wire::Ipv4Header)).data());
       protocol = ip->protocol;
       fact("outer", address(WireAddress::v4(ip->source.data())) + " -> " + address(WireAddress::v4(ip->destination.data())) +
-                        ", TTL " + std::to_string(ip->ttl) + ", TOS " + std::to_string(ip->tos));
+                        ", TTL " + std::to_string(ip->ttl) + ", TOS " + std::to_string(ip->tos) +
+                        (ip->dont_fragment() ? ", DF" : ""));
     } else if (rest.size() >= sizeof(wire::Ipv6Header)) {
       const auto* ip = reinterpret_cast<const wire::Ipv6Header*>(take(sizeof(wire::Ipv6Header)).data());
       protocol = ip->next_header;

@@ -144,6 +144,8 @@ class FragmentFrames {
   }
   clamp_mss(burst, first);
   count_hop(first);
+  // What must not be fragmented may have any identification, all the same one (RFC 6864 section 4.1).
+  if (header->dont_fragment() && !header->is_fragment()) header->id = burst.next_identification();
   const unsigned base_offset = header->fragment_offset();
   const bool was_last = !header->more_fragments();
   out.push(number);
@@ -199,7 +201,8 @@ template <AttachmentKind kKind>
     return true;
   }
   const auto& header = *reinterpret_cast<const wire::Ipv4Header*>(packet.data);
-  if (header.dont_fragment() || packet.mtu < kLeastMtu) {  // RFC 1191 section 4
+  const bool forbidden = header.dont_fragment() && !packet.attachment->ignores_df;
+  if (forbidden || packet.mtu < kLeastMtu) {  // RFC 1191 section 4
     burst.drop_with(number, Drop::kFragmentationNeeded, Answer::kTooBig);
     return true;
   }

@@ -7,10 +7,11 @@
 //   2. reverse path: does its source lead back?
 //   3. its connection, if there is one; else destination NAT
 //   4. the route. What is for us goes to the host port now: neither lists nor rates touch BGP, BFD or a ping to the gateway
-//   5. rates of both attachments
+//   5. the rate of the attachment it came from
 //   6. access lists of both attachments, unless the connection is covered
-//   7. a new connection, source NAT, the new addresses
-//   8. netmap of the attachment it leaves through
+//   7. the rate of the attachment it leaves through: what a list denies uses nothing of it
+//   8. a new connection, source NAT, the new addresses
+//   9. netmap of the attachment it leaves through
 //
 // Of several workers each has the connections of its own; packets of the others' are handed over before all that (hand_over.h).
 //
@@ -134,7 +135,7 @@ void describe(Passage& passage) noexcept {
   passage.flow = describe_flow(passage.packet.bytes(), passage.packet.inner, passage.policy.domain);
 }
 
-/// 1 and 8: `map` says what becomes of two ends. A packet that keeps its addresses is left as it is, right or wrong.
+/// 1 and 9: `map` says what becomes of two ends. A packet that keeps its addresses is left as it is, right or wrong.
 template <class Map>
 [[nodiscard]] bool map_ends(Passage& passage, Cause cause, Map&& map) noexcept {
   const Ipv4Ends ends = flow_ends(passage);
@@ -242,12 +243,13 @@ template <class Map>
 }
 
 /// 5.
-[[nodiscard]] bool within_rates(const Passage& passage, const AttachmentPolicy* ingress,
-                                const AttachmentPolicy* egress) noexcept {
-  if (ingress != nullptr && ingress->limited_from &&
-      !admits(passage, AclDirection::kFrom, ingress->from, ingress->runtime->from)) {
-    return false;
-  }
+[[nodiscard]] bool within_rate_from(const Passage& passage, const AttachmentPolicy* ingress) noexcept {
+  return ingress == nullptr || !ingress->limited_from ||
+         admits(passage, AclDirection::kFrom, ingress->from, ingress->runtime->from);
+}
+
+/// 7.
+[[nodiscard]] bool within_rate_to(const Passage& passage, const AttachmentPolicy* egress) noexcept {
   return egress == nullptr || !egress->limited_to || admits(passage, AclDirection::kTo, egress->to, egress->runtime->to);
 }
 
@@ -310,17 +312,28 @@ struct Verdict {
 
 [[nodiscard]] AclDirection first_direction(unsigned side) noexcept { return side == 0 ? AclDirection::kFrom : AclDirection::kTo; }
 
+/// Packets of a connection come from, or leave through, another attachment than before: the route there has other nexthops, or one of
+/// several is gone (a backup, ECMP). An ICMP error may come from anywhere.
+[[nodiscard]] bool may_move(const Passage& passage, unsigned side, std::uint32_t slot) noexcept {
+  if (passage.flow.kind != FlowKind::kTracked) return false;
+  const bool leaves = side != passage.found.direction;
+  return leaves || leads_to(passage.burst, look_up(passage.domain, passage.sender, passage.packet.inner.family), slot);
+}
+
 /// The list of the attachment on `side` of the connection lets all of it pass. It said so when the connection began; a list
-/// that is another one by now is asked again.
+/// that is another one by now is asked again, and that of an attachment the connection has moved to.
 [[nodiscard]] bool covered(const Passage& passage, Connection& connection, unsigned side, std::uint32_t slot,
                            const AttachmentPolicy& policy) noexcept {
   const auto bit = static_cast<std::uint8_t>(1U << side);
-  if (connection.sides[side] != slot) return false;
+  const bool moved = connection.sides[side] != slot;
+  if (moved && !may_move(passage, side, slot)) return false;
   const Acl* acl = passage.burst.tables.acls[policy.acl].load(std::memory_order_acquire);
   if (acl == nullptr) return false;
-  if (connection.revisions[side] == acl->revision()) return (connection.covered & bit) != 0;
+  if (!moved && connection.revisions[side] == acl->revision()) return (connection.covered & bit) != 0;
   const AclDecision decision = acl->decide(first_direction(side), first_packet(connection), passage.burst.worker);
   const bool all = decision.allow && decision.stateful;
+  if (moved && !all) return false;
+  connection.sides[side] = slot;
   connection.covered = static_cast<std::uint8_t>(all ? connection.covered | bit : connection.covered & ~bit);
   connection.revisions[side] = acl->revision();
   return all;
@@ -369,7 +382,7 @@ struct Verdict {
   return count;
 }
 
-/// 7. False: it was dropped.
+/// 8. False: it was dropped.
 [[nodiscard]] bool begin_connection(Passage& passage, const std::array<Verdict, 2>& verdicts) noexcept {
   const NatRules& nat = passage.policy.nat;
   const Transit& packet = passage.packet;
@@ -479,11 +492,10 @@ void later_fragment(Passage& passage, FragmentWays::Key key, const AttachmentPol
     return;
   }
   const AttachmentPolicy* egress = passage.policy_of(passage.egress);
-  if (!within_rates(passage, ingress, egress)) return passage.drop(Drop::kPoliced);
-  if (way == nullptr) {
-    if (asks_for_ports(passage, ingress, egress)) return passage.drop(Drop::kFragmentUnknown);
-    if (!map_out(passage)) return;
-  }
+  if (!within_rate_from(passage, ingress)) return passage.drop(Drop::kPoliced);
+  if (way == nullptr && asks_for_ports(passage, ingress, egress)) return passage.drop(Drop::kFragmentUnknown);
+  if (!within_rate_to(passage, egress)) return passage.drop(Drop::kPoliced);
+  if (way == nullptr && !map_out(passage)) return;
   send_on(passage.burst, passage.number, passage.packet, RouteValue(Action::kForward, passage.exit));
 }
 
@@ -498,9 +510,10 @@ void pass(Passage& passage) noexcept {
   if (!reverse_path_ok(passage, ingress)) return passage.drop(Drop::kReversePath);
   if (!find_connection(passage) || !find_egress(passage)) return;
   const AttachmentPolicy* egress = passage.policy_of(passage.egress);
-  if (!within_rates(passage, ingress, egress)) return passage.drop(Drop::kPoliced);
+  if (!within_rate_from(passage, ingress)) return passage.drop(Drop::kPoliced);
   if (passage.found.index != 0) {
     if (!connection_may_pass(passage, ingress, egress)) return passage.drop(Drop::kAclDenied);
+    if (!within_rate_to(passage, egress)) return passage.drop(Drop::kPoliced);
     if (passage.flow.kind == FlowKind::kTracked) {
       passage.connections.note(passage.found.index, passage.found.direction, packet.length, passage.flow.tcp_flags,
                                passage.now());
@@ -511,6 +524,7 @@ void pass(Passage& passage) noexcept {
     if (!out.pass) return passage.drop(Drop::kAclDenied);
     const Verdict in = judge(passage, egress, AclDirection::kTo, seen);
     if (!in.pass) return passage.drop(Drop::kAclDenied);
+    if (!within_rate_to(passage, egress)) return passage.drop(Drop::kPoliced);
     if (passage.flow.kind != FlowKind::kTracked) {
       // ICMP without an identifier, or about no connection (RFC 5508 REQ-5): it would show the inner address.
       if (source_translated(passage)) return passage.drop(Drop::kNatProtocol);

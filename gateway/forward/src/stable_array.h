@@ -59,10 +59,12 @@ class SlotAllocator {
     }
     return next_ < size_ ? next_++ : 0;
   }
+  /// At once: nobody can have it in hand any more.
+  void give_back(std::uint32_t slot) { free_.push_back(slot); }
   void release(std::uint32_t slot, Quiescence& quiescence) {
     quiescence.retire(new Returned{this, slot}, [](void* p) {
       auto* returned = static_cast<Returned*>(p);
-      returned->to->free_.push_back(returned->slot);
+      returned->to->give_back(returned->slot);
       delete returned;
     });
   }

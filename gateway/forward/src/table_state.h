@@ -120,6 +120,8 @@ struct alignas(64) Attachment : InTableMemory {
   std::uint16_t mtu = 0;
   AttachmentKind kind;
   bool clamp_mss = false;  // tunnels and circuits
+  OuterDf outer_df = OuterDf::kSet;  // tunnels
+  bool ignores_df = false;           // tunnels
   /// VPCs: our VTEP is an IPv4 address.
   bool over_ipv4 = false;
   /// What is the same in all packets into such a VPC; the lengths, destinations and whatever follows from them are 0.
@@ -293,8 +295,10 @@ struct TableState {
   HashSeed seed;
   Quiescence quiescence;
   StableArray<AttachmentSlot> attachments;
-  /// Another number for each attachment that has had the slot, for whoever keeps slots beyond a burst.
+  /// Another number for each attachment that has had the slot, for whoever keeps slots beyond a burst. Odd while it has one.
   StableArray<std::atomic<std::uint32_t>> uses;
+  /// How many attachments have gone. A slot is given away again when no connection is left that names it.
+  std::atomic<std::uint32_t> gone{0};
   /// The VPC of each VNI.
   StableArray<std::atomic<const Attachment*>> vnis;
   /// nullptr: unresolved.

@@ -48,7 +48,6 @@ CompiledSaPath compile(const SaPath& path, std::uint32_t adjacency) {
   if (path.source.is_v4()) {
     wire::Ipv4Header header{};
     header.version_ihl = 0x45;
-    header.flags_offset = wire::kIpv4DontFragment;
     header.ttl = kOuterTtl;
     header.protocol = protocol;
     std::copy_n(path.source.bytes().data(), 4, header.source.begin());

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -44,7 +45,8 @@ bool same(const VpcEntry& a, const VpcEntry& b) {
 }
 
 bool same(const TunnelEntry& a, const TunnelEntry& b) {
-  return a.id == b.id && a.domain == b.domain && a.mtu == b.mtu && a.clamp_mss == b.clamp_mss;
+  return a.id == b.id && a.domain == b.domain && a.mtu == b.mtu && a.clamp_mss == b.clamp_mss &&
+         a.outer_df == b.outer_df && a.ignores_df == b.ignores_df;
 }
 
 }  // namespace
@@ -116,6 +118,7 @@ Tables::Writer::AttachmentRecord* Tables::Writer::find_attachment(AttachmentId i
 
 Tables::Writer::AttachmentRecord* Tables::Writer::attachment(AttachmentId id) {
   if (AttachmentRecord* record = find_attachment(id)) return record;
+  return_vacated_slots();
   const std::uint32_t slot = attachment_slots.allocate();
   if (slot == 0) return nullptr;
   AttachmentRecord& record = attachments[id];
@@ -139,9 +142,28 @@ void Tables::Writer::settle_attachment(AttachmentId id) {
   attachment_of_slot.erase(record->slot);
   // Again when it is given away: until then a worker may still meet the slot.
   state.uses[record->slot].fetch_add(1, std::memory_order_release);
-  attachment_slots.release(record->slot, state.quiescence);
+  const std::uint32_t gone = state.gone.fetch_add(1, std::memory_order_release) + 1;
+  struct Vacated {
+    Writer* writer;
+    std::uint32_t slot, gone;
+  };
+  state.quiescence.retire(new Vacated{this, record->slot, gone}, [](void* p) {
+    const std::unique_ptr<Vacated> here(static_cast<Vacated*>(p));
+    here->writer->vacated.emplace_back(here->slot, here->gone);
+  });
   attachments.erase(id);
   if (id.kind == kViaKind) forget_via(id);
+}
+
+void Tables::Writer::return_vacated_slots() {
+  const auto forgotten = [this](std::uint32_t gone) {
+    return std::all_of(state.connections.begin(), state.connections.end(), [gone](const auto& table) {
+      return table->size() == 0 || static_cast<std::int32_t>(table->forgotten() - gone) >= 0;
+    });
+  };
+  for (; !vacated.empty() && forgotten(vacated.front().second); vacated.pop_front()) {
+    attachment_slots.give_back(vacated.front().first);
+  }
 }
 
 void Tables::Writer::publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object, DomainId in) {
@@ -325,6 +347,8 @@ std::unique_ptr<Attachment> compile(const TunnelEntry& tunnel) {
   auto object = std::make_unique<Attachment>(AttachmentKind::kTunnel);
   object->mtu = tunnel.mtu;
   object->clamp_mss = tunnel.clamp_mss;
+  object->outer_df = tunnel.outer_df;
+  object->ignores_df = tunnel.ignores_df;
   object->id = tunnel.id.value();
   return object;
 }

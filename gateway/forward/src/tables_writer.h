@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -97,6 +98,8 @@ class Tables::Writer {
   [[nodiscard]] AttachmentRecord* find_attachment(AttachmentId id);
   /// Frees the slot if nothing needs it any more.
   void settle_attachment(AttachmentId id);
+  /// Slots of attachments whose connections all workers have forgotten.
+  void return_vacated_slots();
   /// Replaces the object in the slot.
   void publish_attachment(AttachmentRecord& record, std::unique_ptr<Attachment> object, DomainId in);
   /// Removes it.
@@ -206,6 +209,8 @@ class Tables::Writer {
 
   TableState& state;
   SlotAllocator attachment_slots;
+  /// Slots whose grace period is over, and what `TableState::gone` was then, in this order.
+  std::deque<std::pair<std::uint32_t, std::uint32_t>> vacated;
   SlotAllocator adjacency_slots;
   SlotAllocator group_slots;
   SlotAllocator acl_slots;

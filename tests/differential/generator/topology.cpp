@@ -172,7 +172,10 @@ oracle::SetAdjacency Topology::adjacency(const IpAddress& destination) {
 }
 
 oracle::TunnelEntry Topology::tunnel(TunnelId id, DomainId domain) {
-  return {id, domain, random_.percent(60) ? std::uint16_t{0} : mtu(), random_.percent(70)};
+  oracle::TunnelEntry entry{id, domain, random_.percent(60) ? std::uint16_t{0} : mtu(), random_.percent(70)};
+  if (random_.percent(40)) entry.outer_df = static_cast<forward::OuterDf>(random_.between(0, 2));
+  entry.ignores_df = random_.percent(30);
+  return entry;
 }
 
 SaPath Topology::outbound_path() {

@@ -128,6 +128,7 @@ std::optional<Drop> Oracle::find_exit(const Hop& hop, const IpAddress& inner_des
     // RFC 4301 section 5.1.
     if (forwarded != nullptr && !allowed(sa->second.spec, *forwarded)) return Drop::kOutboundSelector;
     departure.sa = &sa->second;
+    departure.outer_df = world_.tunnels.at(TunnelId{egress.id}).outer_df;
     outer = sa->second.spec.path.destination;
   }
   departure.neighbor = world_.neighbor(outer);
@@ -154,13 +155,20 @@ void Oracle::leave(Inside packet, const Hop& hop, Outcome& outcome) const {
     ending.drops.push_back({Drop::kPacketTooBig, packet.ingress});
     return answer(packet, Answer::kTooBig, mtu, std::move(ending), outcome);
   }
-  if (!fits && (packet.ip.dont_fragment || mtu < 68)) {  // RFC 791 section 3.2: every path carries 68 bytes
+  const bool ignores_df = exit.sa != nullptr && world_.tunnels.at(TunnelId{egress.id}).ignores_df;
+  const bool forbidden = packet.ip.dont_fragment && !ignores_df;
+  if (!fits && (forbidden || mtu < 68)) {  // RFC 791 section 3.2: every path carries 68 bytes
     ending.drops.push_back({Drop::kFragmentationNeeded, packet.ingress});
     return answer(packet, Answer::kTooBig, mtu, std::move(ending), outcome);
   }
   clamp_mss(packet, egress, mtu);
   if (!packet.from_host) take_hop(packet.bytes);
   if (port_missing(exit.port, forward::PortKind::kUplink)) exit.lost = Drop::kPortMissing;
+  // A sender that sets "don't fragment" need not number its datagrams (RFC 6864 section 4.1); what is cut up has to be.
+  if (!fits && packet.ip.dont_fragment && !packet.ip.more_fragments && packet.ip.fragment_offset == 0) {
+    put16(packet.bytes, 4, identified_);
+    ending.identified = true;
+  }
   // RFC 4303 section 3.3.3: a counter never cycles.
   std::uint64_t numbers_left = ~std::uint64_t{0};
   if (exit.sa != nullptr) numbers_left = (exit.sa->spec.esn ? numbers_left : 0xffffffff) - exit.sa->sequence;
@@ -203,13 +211,14 @@ void Oracle::settle(const Ending& ending) {
   for (const Ending::Dropped& dropped : ending.drops) {
     if (dropped.from && world_.mentioned(*dropped.from)) ++world_.counts(*dropped.from).dropped;
   }
+  if (ending.identified) ++identified_;
   if (bucket && ending.tokens > 0) bucket->take();
 }
 
 namespace {
 
 void add_ip(Bytes& frame, const IpAddress& source, const IpAddress& destination, std::uint8_t traffic_class,
-            std::uint16_t id, std::uint8_t protocol, std::size_t payload) {
+            std::uint16_t id, std::uint8_t protocol, std::size_t payload, bool may_fragment = false) {
   constexpr std::uint8_t kTtl = 64;
   const std::size_t start = frame.size();
   if (source.is_v4()) {
@@ -217,7 +226,7 @@ void add_ip(Bytes& frame, const IpAddress& source, const IpAddress& destination,
     add8(frame, traffic_class);
     add16(frame, 20 + payload);
     add16(frame, id);
-    add16(frame, 0x4000);  // outer packets are never fragmented: RFC 7348 section 4.3
+    add16(frame, may_fragment ? 0 : 0x4000);  // VXLAN never: RFC 7348 section 4.3
     add8(frame, kTtl);
     add8(frame, protocol);
     add16(frame, 0);
@@ -304,7 +313,13 @@ Bytes tagged_frame(const Departure& departure, View packet) {
   return frame;
 }
 
-/// The identification is the sequence number's low half, so that packets that somebody fragments nevertheless differ.
+/// RFC 4301 section 8.1. Nobody but its sender may fragment an IPv6 packet.
+bool may_be_fragmented(forward::OuterDf policy, View packet) {
+  if (policy != forward::OuterDf::kCopy) return policy == forward::OuterDf::kClear;
+  return packet[0] >> 4 == 4 && (packet[6] & 0x40) == 0;
+}
+
+/// The identification goes on with the sequence number, from the SPI on, so that packets that somebody fragments differ.
 Bytes esp_frame(const Departure& departure, View packet, std::uint64_t sequence, View seen) {
   const SaSpec& sa = departure.sa->spec;
   const EspCipher& cipher = departure.sa->cipher;
@@ -316,13 +331,14 @@ Bytes esp_frame(const Departure& departure, View packet, std::uint64_t sequence,
   const IpAddress& ours = sa.path.source;
   const IpAddress& theirs = sa.path.destination;
   Bytes frame = ethernet_header(*departure.neighbor, ours.is_v4());
-  const auto id = static_cast<std::uint16_t>(sequence);
+  const auto id = static_cast<std::uint16_t>(sequence + sa.spi.value());
+  const bool may_fragment = may_be_fragmented(departure.outer_df, packet);
   if (!sa.path.encap) {
-    add_ip(frame, ours, theirs, outer_class, id, 50, esp.size());
+    add_ip(frame, ours, theirs, outer_class, id, 50, esp.size(), may_fragment);
     add(frame, esp);
     return frame;
   }
-  add_ip(frame, ours, theirs, outer_class, id, 17, 8 + esp.size());
+  add_ip(frame, ours, theirs, outer_class, id, 17, 8 + esp.size(), may_fragment);
   add_udp(frame, ours, theirs, sa.path.source_port, sa.path.destination_port, esp);
   return frame;
 }

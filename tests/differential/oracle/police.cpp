@@ -2,7 +2,8 @@
 //
 // Policy, as docs/policy.md has it: who may talk to whom, at what rate and under which addresses. In this order: a
 // whole transport header; netmap of where it came from; the way back; its connection, or destination NAT; an outer
-// address that belongs to nothing; route and hop limit; rates; lists; a new connection; netmap of where it goes.
+// address that belongs to nothing; route and hop limit; the rate of where it came from; lists; the rate of where it goes; a new
+// connection; netmap of where it goes.
 //
 // Lists see the domain's own addresses: behind destination NAT, in front of source NAT. What is for us passes none.
 #include <algorithm>
@@ -139,34 +140,36 @@ bool netmap(const World& world, Inside& packet, Talk& talk, AttachmentId attachm
   return true;
 }
 
+bool leads_to(const World& world, DomainId domain, const IpAddress& destination, AttachmentId attachment) {
+  const RouteEntry* route = world.route_to(domain, destination);
+  if (route == nullptr || route->action != forward::RouteAction::kForward) return false;
+  const std::vector<Hop> hops = world.taking_part(*route);
+  return std::any_of(hops.begin(), hops.end(), [attachment](const Hop& hop) { return hop.attachment == attachment; });
+}
+
 /// RFC 3704 sections 2.2 (strict, with all ways that are as good) and 2.4 (loose).
 bool leads_back(const World& world, DomainId domain, AttachmentId ingress, const IpAddress& source) {
   const auto policy = world.policies.find(ingress);
   if (policy == world.policies.end() || policy->second.reverse_path == forward::ReversePath::kOff) return true;
   const RouteEntry* back = world.route_to(domain, source);
   if (back == nullptr || back->action != forward::RouteAction::kForward) return false;
-  const std::vector<Hop> hops = world.taking_part(*back);
-  return policy->second.reverse_path == forward::ReversePath::kLoose ||
-         std::any_of(hops.begin(), hops.end(), [ingress](const Hop& hop) { return hop.attachment == ingress; });
+  return policy->second.reverse_path == forward::ReversePath::kLoose || leads_to(world, domain, source, ingress);
 }
 
 /// `dropped`: what the engine says where a meter is too near to tell.
-bool within_rates(World& world, AttachmentId ingress, AttachmentId egress, std::size_t bytes, std::uint64_t now,
-                  const std::function<bool(Drop)>& dropped) {
-  const auto pass = [&](AttachmentId attachment, bool from) {
-    const auto policy = world.policies.find(attachment);
-    if (policy == world.policies.end()) return true;
-    const forward::RateEntry& rate = from ? policy->second.from : policy->second.to;
-    if (rate == forward::RateEntry{}) return true;
-    auto& meters = world.policy.meters[attachment];
-    Meter& meter = from ? meters.first : meters.second;
-    const Meter::Verdict verdict = meter.ask(now);
-    if (verdict == Meter::Verdict::kOver || (verdict == Meter::Verdict::kUnclear && dropped(Drop::kPoliced)))
-      return false;
-    meter.count(rate, bytes);
-    return true;
-  };
-  return pass(ingress, true) && pass(egress, false);
+bool within_rate(World& world, AttachmentId attachment, AclDirection direction, std::size_t bytes, std::uint64_t now,
+                 const std::function<bool(Drop)>& dropped) {
+  const auto policy = world.policies.find(attachment);
+  if (policy == world.policies.end()) return true;
+  const bool from = direction == AclDirection::kFrom;
+  const forward::RateEntry& rate = from ? policy->second.from : policy->second.to;
+  if (rate == forward::RateEntry{}) return true;
+  auto& meters = world.policy.meters[attachment];
+  Meter& meter = from ? meters.first : meters.second;
+  const Meter::Verdict verdict = meter.ask(now);
+  if (verdict == Meter::Verdict::kOver || (verdict == Meter::Verdict::kUnclear && dropped(Drop::kPoliced))) return false;
+  meter.count(rate, bytes);
+  return true;
 }
 
 /// nullopt: it has none.
@@ -185,13 +188,15 @@ ListVerdict judge(World& world, AttachmentId attachment, AclDirection direction,
   return {decision.allow, decision.stateful, (*list)->revision};
 }
 
-/// The whole connection may pass this side: its list said so. A list that has changed is asked again.
-bool covered(World& world, Connection& connection, unsigned side, AttachmentId attachment) {
+/// The whole connection may pass this side: its list said so. A list that has changed is asked again, and that of an attachment
+/// which the connection has moved to.
+bool covered(World& world, Connection& connection, unsigned side, AttachmentId attachment, bool may_move) {
   Side& mine = connection.sides[side];
-  if (mine.attachment != attachment) return false;
+  const bool moved = mine.attachment != attachment;
+  if (moved && !may_move) return false;
   AccessList* list = list_of(world, attachment).value_or(nullptr);
   if (list == nullptr) return false;
-  if (mine.revision == list->revision) return mine.covered;
+  if (!moved && mine.revision == list->revision) return mine.covered;
   const Ends& first = connection.inside;
   Question question{first.source, first.destination, first.protocol, first.source_port, first.destination_port};
   const bool v4 = first.source.is_v4();
@@ -199,9 +204,10 @@ bool covered(World& world, Connection& connection, unsigned side, AttachmentId a
     question.source_port = 0;
     question.destination_port = v4 ? 8 : 128;
   }
-  mine.covered = list->ask(side == 0 ? AclDirection::kFrom : AclDirection::kTo, question).stateful;
-  mine.revision = list->revision;
-  return mine.covered;
+  const bool all = list->ask(side == 0 ? AclDirection::kFrom : AclDirection::kTo, question).stateful;
+  if (moved && !all) return false;
+  mine = {attachment, all, list->revision};
+  return all;
 }
 
 }  // namespace
@@ -272,7 +278,10 @@ void Oracle::police(Inside arrived, DomainId domain, Outcome& outcome) const {
   if (ends_here(packet, route, outcome)) return;
   passage.egress = policed_hop(passage, *route, outcome);
   const AttachmentId egress = policed_exit(world_, passage.egress);
-  if (!within_rates(world_, ingress, egress, packet.bytes.size(), now, engine_.dropped)) return drop(Drop::kPoliced);
+  const auto admits = [&](AttachmentId attachment, AclDirection direction) {
+    return within_rate(world_, attachment, direction, packet.bytes.size(), now, engine_.dropped);
+  };
+  if (!admits(ingress, AclDirection::kFrom)) return drop(Drop::kPoliced);
 
   Question question{passage.source, passage.destination, packet.ip.flow.protocol, 0, 0};
   if (question.protocol == (v4 ? 1 : 58)) {
@@ -285,12 +294,15 @@ void Oracle::police(Inside arrived, DomainId domain, Outcome& outcome) const {
     Connection& connection = state.connections.at(passage.found->first);
     const unsigned direction = passage.found->second;
     const auto may_pass = [&](AttachmentId attachment, unsigned side, AclDirection where) {
-      if (!list_of(world_, attachment) || covered(world_, connection, side, attachment)) return true;
+      const bool may_move = talk.sort == Sort::kConversation &&
+                            (where == AclDirection::kTo || leads_to(world_, domain, passage.source, attachment));
+      if (!list_of(world_, attachment) || covered(world_, connection, side, attachment, may_move)) return true;
       return judge(world_, attachment, where, question).pass;
     };
     if (!may_pass(ingress, direction, AclDirection::kFrom) || !may_pass(egress, 1 - direction, AclDirection::kTo)) {
       return drop(Drop::kAclDenied);
     }
+    if (!admits(egress, AclDirection::kTo)) return drop(Drop::kPoliced);
     if (talk.sort == Sort::kConversation) connection.note(direction, packet.bytes.size(), talk.tcp_flags, seconds(now));
     talk.ends = direction == 0 ? connection.out : connection.first.back();
   } else {
@@ -298,6 +310,7 @@ void Oracle::police(Inside arrived, DomainId domain, Outcome& outcome) const {
     if (!from.pass) return drop(Drop::kAclDenied);
     const ListVerdict to = judge(world_, egress, AclDirection::kTo, question);
     if (!to.pass) return drop(Drop::kAclDenied);
+    if (!admits(egress, AclDirection::kTo)) return drop(Drop::kPoliced);
     if (talk.sort == Sort::kConversation) {
       if (passage.published != nullptr) talk.ends = passage.inside;
       if (const auto why = begin_connection(passage, from, to, outcome)) return drop(*why);
@@ -469,6 +482,9 @@ void Oracle::police_later_fragment(Passage& passage, Outcome& outcome) const {
   Inside& packet = passage.packet;
   const AttachmentId ingress = packet.ingress;
   const auto drop = [&](Drop why) { outcome.endings.emplace_back().drops.push_back({why, ingress}); };
+  const auto admits = [&](AttachmentId attachment, AclDirection direction) {
+    return within_rate(world_, attachment, direction, packet.bytes.size(), now, engine_.dropped);
+  };
   const auto known = state.ways.find(passage.datagram);
   if (known != state.ways.end()) {
     const bool forgotten = engine_.dropped(Drop::kFragmentUnknown) || engine_.dropped(Drop::kNatNoMapping);
@@ -485,8 +501,7 @@ void Oracle::police_later_fragment(Passage& passage, Outcome& outcome) const {
         return answer(packet, Answer::kTimeExceeded, 0, std::move(ending), outcome);
       }
       const AttachmentId egress = policed_exit(world_, {way.egress, way.gateway});
-      if (!within_rates(world_, ingress, egress, packet.bytes.size(), now, engine_.dropped))
-        return drop(Drop::kPoliced);
+      if (!admits(ingress, AclDirection::kFrom) || !admits(egress, AclDirection::kTo)) return drop(Drop::kPoliced);
       return leave(std::move(packet), {way.egress, way.gateway}, outcome);
     }
   }
@@ -501,7 +516,7 @@ void Oracle::police_later_fragment(Passage& passage, Outcome& outcome) const {
   if (ends_here(packet, route, outcome)) return;
   passage.egress = policed_hop(passage, *route, outcome);
   const AttachmentId egress = policed_exit(world_, passage.egress);
-  if (!within_rates(world_, ingress, egress, packet.bytes.size(), now, engine_.dropped)) return drop(Drop::kPoliced);
+  if (!admits(ingress, AclDirection::kFrom)) return drop(Drop::kPoliced);
   const IpAddress& source = packet.ip.flow.source;
   const auto& rules = nat_rules(world_, passage.domain);
   const bool ports_matter =
@@ -511,6 +526,7 @@ void Oracle::police_later_fragment(Passage& passage, Outcome& outcome) const {
                                    return rule.kind == NatKind::kDestination && rule.inside.address() == source;
                                  })));
   if (ports_matter) return drop(Drop::kFragmentUnknown);
+  if (!admits(egress, AclDirection::kTo)) return drop(Drop::kPoliced);
   (void)netmap(world_, packet, passage.talk, egress, Way::kOut);
   leave(std::move(packet), passage.egress, outcome);
 }

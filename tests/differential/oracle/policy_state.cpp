@@ -75,8 +75,8 @@ std::uint64_t Connection::lifetime() const {
   }
 }
 
-/// TCP is open when who began it acknowledged an answer; FIN or RST of either close it, and the same ends may begin
-/// anew.
+/// TCP is open when who began it acknowledged an answer. FINs of both close it, a RST unless traffic goes on (RFC 6146 section
+/// 3.5.2.2), and the same ends may begin anew.
 void Connection::note(unsigned direction, std::size_t length, std::uint8_t tcp_flags, std::uint64_t now) {
   seen = now;
   ++packets[direction];
@@ -88,12 +88,22 @@ void Connection::note(unsigned direction, std::size_t length, std::uint8_t tcp_f
   const bool fin = (tcp_flags & 1) != 0, syn = (tcp_flags & 2) != 0, rst = (tcp_flags & 4) != 0,
              ack = (tcp_flags & 16) != 0;
   if (rst) {
+    was_open |= state == ConnectionState::kOpen;
     state = ConnectionState::kClosing;
-  } else if (state == ConnectionState::kClosing && direction == 0 && syn && !ack) {
+    return;
+  }
+  if (state == ConnectionState::kClosing && direction == 0 && syn && !ack) {
     state = ConnectionState::kOpening;
-    answered = false;
-  } else if (fin) {
+    answered = was_open = false;
+    fins = {};
+    return;
+  }
+  if (fin) fins[direction] = true;
+  if (fins[0] && fins[1]) {
     state = ConnectionState::kClosing;
+  } else if (state == ConnectionState::kClosing && was_open) {
+    state = ConnectionState::kOpen;
+    was_open = false;
   } else if (state == ConnectionState::kOpening) {
     if (direction == 1) answered = true;
     if (direction == 0 && answered && ack && !syn) state = ConnectionState::kOpen;
@@ -109,6 +119,15 @@ void PolicyState::forget(std::uint64_t now) {
   }
   for (const Id id : over) remove(id);
   std::erase_if(ways, [now](const auto& item) { return now >= item.second.until; });
+}
+
+void PolicyState::forget(const std::function<bool(AttachmentId)>& gone) {
+  std::vector<Id> over;
+  for (const auto& [id, connection] : connections) {
+    const auto& sides = connection.sides;
+    if (gone(connection.owner) || gone(sides[0].attachment) || gone(sides[1].attachment)) over.push_back(id);
+  }
+  for (const Id id : over) remove(id);
 }
 
 PolicyState::Id PolicyState::add(Connection connection) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -74,6 +75,9 @@ struct Connection {
   std::optional<Outside> mapping;
   forward::ConnectionState state = forward::ConnectionState::kOpening;
   bool answered = false;
+  std::array<bool, 2> fins{};
+  /// Before a RST.
+  bool was_open = false;
   std::uint64_t seen = 0;  ///< Seconds.
   std::array<std::uint64_t, 2> packets{}, bytes{};
 
@@ -120,6 +124,8 @@ struct PolicyState {
 
   /// Forgets what is over. `now` in seconds.
   void forget(std::uint64_t now);
+  /// And what belongs to attachments that are gone.
+  void forget(const std::function<bool(AttachmentId)>& gone);
   Id add(Connection connection);
   void remove(Id id);
   [[nodiscard]] std::size_t owned_by(AttachmentId owner) const;

@@ -133,13 +133,13 @@ def link_address(space, device):
     return space.ip(f"-br link show {device}").stdout.split()[2]
 
 
-def told(sites, mtu, peer=t.B_WAN, source=t.GW_WAN, spi=None, sequence=None, udp=False):
+def told(sites, mtu, peer=t.B_WAN, source=t.GW_WAN, spi=None, sequence=None, udp=False, df=True):
     """The hop on the wan says that a packet of the outbound SA did not fit; so does who has only heard of the gateway."""
     sa = outbound_sa(sites, "site-a" if peer == t.A_WAN else "site-b")
     spi = int(sa["spi"], 16) if spi is None else spi
     esp = spi.to_bytes(4, "big") + ((sa["sequence"] if sequence is None else sequence) & 0xffffffff).to_bytes(4, "big")
     inside = UDP(sport=4500, dport=4500, len=1480, chksum=0) / Raw(esp) if udp else Raw(esp + bytes(64))
-    quoted = bytes(IP(src=source, dst=peer, proto=17 if udp else 50, flags="DF", len=1500) / inside)
+    quoted = bytes(IP(src=source, dst=peer, proto=17 if udp else 50, flags="DF" if df else 0, len=1500) / inside)
     frame = (Ether(src=link_address(sites.wan, "to-gw"), dst=link_address(sites.gw, "wan0"))
              / IP(src="203.0.113.254", dst=t.GW_WAN) / ICMP(type=3, code=4, nexthopmtu=mtu) / Raw(quoted))
     sites.wan.run(FORGE, "to-gw", input=bytes(frame).hex() + "\n")
@@ -147,6 +147,61 @@ def told(sites, mtu, peer=t.B_WAN, source=t.GW_WAN, spi=None, sequence=None, udp
 
 def tunnel_mtu(sites, tunnel):
     return sites.simplon.tunnel(tunnel)["programmed"]["mtu"]
+
+
+@contextlib.contextmanager
+def narrow(sites, space, port, mtu):
+    """The link between the hop on the wan and the peer; both ends, since a veth drops what the other end has no room for."""
+    sites.wan.ip(f"link set {port} mtu {mtu}")
+    space.ip(f"link set wan0 mtu {mtu}")
+    try:
+        yield
+    finally:
+        sites.wan.ip(f"link set {port} mtu 1500")
+        space.ip("link set wan0 mtu 1500")
+
+
+@contextlib.contextmanager
+def dont_fragment(sites, **policies):
+    """The tunnel to site-b with other policies."""
+    document = sites.gateway_document()
+    next(one for one in document["tunnels"] if one["name"] == "site-b").update(policies)
+    sites.simplon.apply(document)
+    try:
+        yield
+    finally:
+        sites.simplon.apply(sites.gateway_document())
+
+
+def test_where_outer_packets_may_be_fragmented_a_narrow_path_is_not_learned(sites):
+    """The hop cuts them up and the peer's kernel puts them together: nothing is lost, nobody is told of an MTU."""
+    blue, before = sites.vm["blue1"], judged(sites)["learned"]
+    with dont_fragment(sites, **{"outer-df": "clear"}), narrow(sites, sites.b_gw, "to-b", 1300):
+        forget_path_mtu(blue)
+        wire = capture.Capture(sites.wan, "to-b", filter="ip proto 50")
+        assert traffic.ping(blue, t.B_HOST, size=1390 - 28, dont_fragment=True).lost == 0
+        traffic.tcp_transfer(blue, sites.b_host, t.B_HOST, megabytes=1)
+        wire.stop()
+        assert wire.count(f"ip.src == {t.GW_WAN} and ip.flags.mf == 1") > 20
+        assert judged(sites)["learned"] == before
+        refused = judged(sites)["foreign"]
+        told(sites, 1400, df=False)
+        expect(lambda: judged(sites)["foreign"] == refused + 1, 5, "a message about a packet that may be fragmented is refused")
+        assert tunnel_mtu(sites, "site-b") == esp_mtu(1500, False)
+
+
+def test_what_must_not_be_fragmented_is_cut_up_where_that_is_ignored(sites):
+    blue = sites.vm["blue1"]
+    with dont_fragment(sites, **{"inner-df": "ignore"}):
+        forget_path_mtu(blue)
+        before = sites.simplon.drops()["fragmentation_needed"]
+        wire = capture.Capture(sites.b_host, "vx700", filter="icmp")
+        assert traffic.ping(blue, t.B_HOST, size=1450 - 28, dont_fragment=True).lost == 0
+        wire.stop()
+        assert wire.count(f"ip.dst == {t.B_HOST} and ip.flags.mf == 1") == 5
+        assert sites.simplon.drops()["fragmentation_needed"] == before
+        shown = sites.simplon.cli("tunnel", "show", "site-b").stdout
+        assert "inner ignore, outer set" in shown, shown
 
 
 def test_forged_messages_change_nothing(sites):
@@ -183,18 +238,6 @@ def test_what_the_kernel_believes_is_not_taken_over(sites):
     sites.gw.ip("route flush cache")
 
 
-@contextlib.contextmanager
-def narrow(sites, space, port, mtu):
-    """The link between the hop on the wan and the peer; both ends, since a veth drops what the other end has no room for."""
-    sites.wan.ip(f"link set {port} mtu {mtu}")
-    space.ip(f"link set wan0 mtu {mtu}")
-    try:
-        yield
-    finally:
-        sites.wan.ip(f"link set {port} mtu 1500")
-        space.ip("link set wan0 mtu 1500")
-
-
 @pytest.mark.parametrize("tunnel,vm,host,encap", [("site-b", "blue1", t.B_HOST, False), ("site-a", "red1", t.A_HOST, True)])
 def test_a_narrow_hop_behind_the_gateway_is_learned(sites, tunnel, vm, host, encap):
     """The hop tells the gateway, the gateway tells the VM: nothing on the way is configured."""
@@ -228,4 +271,18 @@ def test_tcp_goes_on_when_the_path_becomes_narrow(sites):
         with narrow(sites, sites.b_gw, "to-b", 1200):
             transfer.result()
             assert tunnel_mtu(sites, "site-b") == esp_mtu(1200, False)
+    forget_path_mtu(blue)
+
+
+def test_copied_from_the_packet_inside(sites):
+    """Only who asks for the MTU, by "don't fragment", is told of it. What was learned before is known for ten minutes."""
+    blue, before, known = sites.vm["blue1"], judged(sites)["learned"], tunnel_mtu(sites, "site-b")
+    assert known >= esp_mtu(1200, False)
+    with dont_fragment(sites, **{"outer-df": "copy"}), narrow(sites, sites.b_gw, "to-b", 1100):
+        forget_path_mtu(blue)
+        assert traffic.ping(blue, t.B_HOST, size=1140 - 28).lost == 0
+        assert judged(sites)["learned"] == before
+        assert traffic.ping(blue, t.B_HOST, size=1140 - 28, count=1, dont_fragment=True, wait=1).received == 0
+        expect(lambda: judged(sites)["learned"] == before + 1, 5, "the hop complains about the one that must be whole")
+        assert tunnel_mtu(sites, "site-b") == esp_mtu(1100, False)
     forget_path_mtu(blue)

@@ -67,6 +67,8 @@ TEST(Document, EveryKeyIsRead) {
   EXPECT_EQ(tunnel.inside.size(), 2U);
   EXPECT_EQ(tunnel.mtu_bytes, 1380);
   EXPECT_FALSE(tunnel.clamp_mss);
+  EXPECT_EQ(tunnel.outer_df, OuterDf::kCopy);
+  EXPECT_EQ(tunnel.inner_df, InnerDf::kIgnore);
   ASSERT_EQ(config.circuits.size(), 1U);
   const auto& circuit = config.circuits[0];
   EXPECT_EQ(circuit.uplink, "wan0");

@@ -35,7 +35,8 @@ inline json tunnels() {
      "config": {"name": "paris", "domain": "prod", "local": "203.0.113.1", "remote": "198.51.100.7", "local-id": "gw", "remote-id": "paris",
                 "psk-file": "/etc/simplon/paris.psk", "ike-proposals": ["aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-ecp256"],
                 "esp-proposals": ["aes256gcm16-ecp384-esn-noesn"], "encapsulation": "auto", "initiate": true, "enabled": true, "dpd-delay": 10,
-                "ike-rekey": 14400, "child-rekey": 3600, "replay-window": 1024, "inside": ["169.254.10.1/30"], "mtu": null, "clamp-mss": true},
+                "ike-rekey": 14400, "child-rekey": 3600, "replay-window": 1024, "inside": ["169.254.10.1/30"], "mtu": null, "clamp-mss": true,
+                "outer-df": "set", "inner-df": "honor"},
      "observed": {"state": "up", "ike_state": "ESTABLISHED", "ike_suite": "AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384", "local": "203.0.113.1",
                   "remote": "198.51.100.7", "ike_age_seconds": 11040, "established_in_ms": 87,
                   "children": [{"state": "INSTALLED", "spi_in": "c1a0f3e2", "spi_out": "09be77d1", "suite": "AES_GCM_16_256", "encap": false,
@@ -51,7 +52,8 @@ inline json tunnels() {
      "config": {"name": "berlin", "domain": "test", "local": "203.0.113.1", "remote": null, "local-id": "gw", "remote-id": "berlin",
                 "psk-file": "/etc/simplon/berlin.psk", "ike-proposals": ["aes256-sha256-modp2048"], "esp-proposals": ["aes128gcm16"],
                 "encapsulation": "udp", "initiate": false, "enabled": true, "dpd-delay": 10, "ike-rekey": 14400, "child-rekey": 3600,
-                "replay-window": 1024, "inside": [], "mtu": 1400, "clamp-mss": true},
+                "replay-window": 1024, "inside": [], "mtu": 1400, "clamp-mss": true,
+                "outer-df": "set", "inner-df": "honor"},
      "observed": {"state": "down", "children": [], "problem": "the peer answered AUTHENTICATION_FAILED", "hint": "compare the pre-shared keys on both sides"},
      "programmed": null}]})");
 }

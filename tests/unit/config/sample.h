@@ -78,6 +78,8 @@ tunnels:
     inside: [169.254.10.1/30, "fd00:10::1/64"]
     mtu: 1380
     clamp-mss: false
+    outer-df: copy
+    inner-df: ignore
     policy: {reverse-path: loose}
   - name: berlin
     domain: prod
