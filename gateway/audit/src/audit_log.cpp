@@ -16,13 +16,14 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <ctime>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
 #include <spdlog/spdlog.h>
 
 #include "gateway/audit/src/signature.h"
+#include "platform/base/utc.h"
+#include "platform/crypto/sha256.h"
 #include "platform/sys/file.h"
 #include "platform/sys/unique_fd.h"
 
@@ -36,14 +37,6 @@ using nlohmann::ordered_json;
 constexpr std::size_t kMaxTextBytes = 2000;
 constexpr std::size_t kMaxWaiting = 1000;
 constexpr std::size_t kMaxLogBytes = 256U << 20;
-
-std::string format_utc(std::chrono::system_clock::time_point time) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-  std::tm parts{};
-  char text[40];
-  if (::gmtime_r(&seconds, &parts) == nullptr) return {};
-  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
-}
 
 std::string bounded(const std::string& text) {
   return text.size() <= kMaxTextBytes ? text : text.substr(0, kMaxTextBytes) + "...";
@@ -135,7 +128,7 @@ struct Log::Impl {
       const std::string_view line = rest.substr(0, rest.find('\n'));
       rest.remove_prefix(std::min(rest.size(), line.size() + 1));
       const auto number = number_of(line);
-      const std::string now = sha256_hex(line);
+      const std::string now = crypto::sha256_hex(line);
       if (head_valid && number == head_sequence && now == head_hash) {
         found = true;
       } else if (found && number == sequence + 1 && key.open(kLineContext, line)) {
@@ -200,7 +193,7 @@ struct Log::Impl {
     if (auto ok = sys::append_durably(fd.get(), line + "\n", file); !ok) return ok;
     size += line.size() + 1;
     ++sequence;
-    hash = sha256_hex(line);
+    hash = crypto::sha256_hex(line);
     if (first == 0) first = sequence;
     spdlog::info("audit {} {}: {} {}by {}: {}", sequence, hash.substr(0, 16), event.action,
                  event.subject.empty() ? "" : event.subject + " ", event.who, event.outcome);
