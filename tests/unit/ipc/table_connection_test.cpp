@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -173,6 +175,23 @@ TEST_F(TableConnectionTest, AnEmptyUpdateIsAcknowledged) {
   auto& programmer = client();
   ASSERT_TRUE(run_until([&] { return programmer.connected(); }));
   EXPECT_TRUE(wait(programmer.update({})));
+}
+
+TEST_F(TableConnectionTest, WithoutADescriptorAClientWaits) {
+  const auto socket = sys::connect_unix(path_, SOCK_STREAM, true);
+  ASSERT_TRUE(socket);
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const sys::UniqueFd next(::fcntl(socket->get(), F_DUPFD_CLOEXEC, 0));
+  const struct rlimit none {static_cast<rlim_t>(next.get()), before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  // Handlers that ran: a few attempts, not one after the other.
+  const auto handlers = io_.run_for(250ms);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_LT(handlers, 20U);
+  EXPECT_GT(handlers, 1U);
+  auto& observer = client(true);
+  EXPECT_TRUE(run_until([&] { return observer.connected(); }));
 }
 
 TEST_F(TableConnectionTest, ObserversMayOnlyAsk) {
