@@ -11,6 +11,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "gateway/audit/audit_log.h"
+#include "gateway/audit/denials.h"
 #include "gateway/config/ids.h"
 #include "gateway/config/store.h"
 #include "gateway/control/reconciler.h"
@@ -75,6 +76,8 @@ class Backend final : public ApiBackend {
   boost::asio::awaitable<ApiStreamResult> capture(config::Author who, ipc::PacketQuery query) override;
   void denied(const config::Author& who, const std::string& target) override;
 
+  /// For the audit log: how many denied attempts it has no entry for. To be called every few seconds.
+  void note_denials();
   /// For the audit log: what simplond decided by itself.
   void note_probation_end(const control::ProbationEnd& end);
 
@@ -86,10 +89,12 @@ class Backend final : public ApiBackend {
   [[nodiscard]] nlohmann::json pending_json() const;
   void note(const config::Author& who, const std::string& action, const std::string& subject, bool done,
             const std::string& detail);
+  void note(audit::Event event);
 
   Parts parts_;
   std::string software_;
   MonoTime started_;
+  audit::Denials denials_;
 };
 
 }  // namespace simplon::daemon

@@ -21,6 +21,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "gateway/audit/denials.h"
 #include "gateway/audit/src/signature.h"
 #include "platform/base/utc.h"
 #include "platform/crypto/sha256.h"
@@ -35,7 +36,6 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr std::size_t kMaxTextBytes = 2000;
-constexpr std::size_t kMaxWaiting = 1000;
 constexpr std::size_t kMaxLogBytes = 256U << 20;
 
 std::string bounded(const std::string& text) {
@@ -259,8 +259,12 @@ Log::Log(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Log::~Log() = default;
 
 Result<void> Log::append(Event event) {
-  if (impl_->waiting.size() >= kMaxWaiting) impl_->waiting.pop_front();
   impl_->waiting.emplace_back(impl_->options.now(), std::move(event));
+  if (impl_->waiting.size() > impl_->options.max_waiting) {
+    const auto denied = std::find_if(impl_->waiting.begin(), impl_->waiting.end(),
+                                     [](const auto& one) { return one.second.action == kDeniedAction; });
+    impl_->waiting.erase(denied == impl_->waiting.end() ? impl_->waiting.begin() : denied);
+  }
   return impl_->write_waiting();
 }
 

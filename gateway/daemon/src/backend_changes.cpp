@@ -103,15 +103,23 @@ void Backend::note(const config::Author& who, const std::string& action, const s
   event.uid = who.uid;
   event.action = action;
   event.outcome = done ? "done" : "refused";
-  event.version = parts_.store.current();
   event.subject = subject;
   event.detail = detail;
+  note(std::move(event));
+}
+
+void Backend::note(audit::Event event) {
+  event.version = parts_.store.current();
   // What cannot be written now is a problem of the status and is written later.
   static_cast<void>(parts_.audit.append(std::move(event)));
 }
 
 void Backend::denied(const config::Author& who, const std::string& target) {
-  note(who, "denied", target, false, "not an administrator");
+  if (auto event = denials_.admit(who.name, who.uid, target, parts_.clock.now())) note(*std::move(event));
+}
+
+void Backend::note_denials() {
+  for (auto& event : denials_.due(parts_.clock.now())) note(std::move(event));
 }
 
 void Backend::note_probation_end(const control::ProbationEnd& end) {

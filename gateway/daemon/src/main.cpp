@@ -72,13 +72,15 @@ void keep_watchdog_quiet(boost::asio::steady_timer& timer, std::chrono::millisec
   });
 }
 
-/// What a full disk kept out of the log goes in when there is room again, not only with the next change.
-void keep_audit_complete(boost::asio::steady_timer& timer, audit::Log& log) {
+/// What a full disk kept out of the log goes in when there is room again, not only with the next change; and how many attempts
+/// were denied.
+void keep_audit_complete(boost::asio::steady_timer& timer, audit::Log& log, Backend& backend) {
   timer.expires_after(std::chrono::seconds(5));
-  timer.async_wait([&timer, &log](const boost::system::error_code& error) {
+  timer.async_wait([&timer, &log, &backend](const boost::system::error_code& error) {
     if (error) return;
     static_cast<void>(log.catch_up());
-    keep_audit_complete(timer, log);
+    backend.note_denials();
+    keep_audit_complete(timer, log, backend);
   });
 }
 
@@ -169,7 +171,7 @@ Result<void> run(const Flags& flags) {
   boost::asio::steady_timer watchdog(io);
   if (const auto interval = sys::watchdog_interval()) keep_watchdog_quiet(watchdog, *interval);
   boost::asio::steady_timer audit_retry(io);
-  keep_audit_complete(audit_retry, **audit);
+  keep_audit_complete(audit_retry, **audit, backend);
   io.run();
   // Suspended coroutines refer to the objects above and are not resumed any more. The process ends without destroying
   // either, after the socket is gone; all state that matters is on disk or in other processes.
