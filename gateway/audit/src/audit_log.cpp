@@ -5,8 +5,9 @@
 // no end, nobody was ever told of it, and it is removed. Everything else that does not fit was not done by us: the log
 // goes on after the last entry that the head vouches for, so that `verify` keeps finding the gap.
 //
-// Rotation. Before the oldest file is removed, the head says which entry is the oldest one from now on; so a removed
-// file is either told by the head or missing.
+// Rotation. The first line of a new file follows the last one of the file before, and so may be ahead of the head as well.
+// Before the oldest file is removed, the head says which entry is the oldest one from now on; so a removed file is either
+// told by the head or missing.
 
 #include "gateway/audit/audit_log.h"
 
@@ -122,27 +123,28 @@ struct Log::Impl {
     }
     size = files.back() == path("audit.log") ? text->size() : 0;
     bool found = !head_valid || head_sequence == 0;
-    std::string_view rest = *text;
-    std::string before;
-    while (!rest.empty()) {
-      const std::string_view line = rest.substr(0, rest.find('\n'));
-      rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-      const auto number = number_of(line);
-      const std::string now = crypto::sha256_hex(line);
-      if (head_valid && number == head_sequence && now == head_hash) {
-        found = true;
-      } else if (found && number == sequence + 1 && key.open(kLineContext, line)) {
-        // Written, but the head did not learn of it; or there is no head to ask.
-        sequence = number;
-        hash = now;
-      } else if (!head_valid && key.open(kLineContext, line)) {
-        sequence = number;
-        hash = now;
+    const auto follow = [&](std::string_view rest) {
+      while (!rest.empty()) {
+        const std::string_view line = rest.substr(0, rest.find('\n'));
+        rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+        const auto number = number_of(line);
+        const std::string now = crypto::sha256_hex(line);
+        if (head_valid && number == head_sequence && now == head_hash) {
+          found = true;
+        } else if (found && number == sequence + 1 && key.open(kLineContext, line)) {
+          // Written, but the head did not learn of it; or there is no head to ask.
+          sequence = number;
+          hash = now;
+        } else if (!head_valid && key.open(kLineContext, line)) {
+          sequence = number;
+          hash = now;
+        }
+        if (first == 0 && number != 0) first = number;
       }
-      if (first == 0 && number != 0) first = number;
-    }
-    // The head may be the last line of a file that was rotated a moment ago.
-    if (!found && text->empty() && files.size() > 1) found = true;
+    };
+    // The head may name a line of the file before: killed after a rotation and before the head was written again.
+    if (files.size() > 1) follow(sys::read_file(files[files.size() - 2], kMaxLogBytes).value_or(std::string()));
+    follow(*text);
     if (!found) complain("the audit log does not contain entry " + std::to_string(head_sequence) + ", which its head names");
     return {};
   }

@@ -168,6 +168,34 @@ TEST_F(AuditLogTest, AKillBetweenLineAndHeadLosesNothing) {
   EXPECT_TRUE(verdict().sound());
 }
 
+TEST_F(AuditLogTest, AKillAfterARotationLosesNothing) {
+  // After `lines` lines of a new file, of which the head has not heard; and after a part of a line.
+  for (const int lines : {1, 2, 0}) {
+    fs::remove_all(folder_);
+    std::string head;
+    {
+      const auto log = open(2000);
+      for (int i = 0; !fs::exists(file("audit.log.2")); ++i) {
+        head = slurp("audit.head");
+        ASSERT_TRUE(log->append(event("change " + std::to_string(i))));
+      }
+      if (lines == 2) {
+        ASSERT_TRUE(log->append(event("one more")));
+      }
+    }
+    const auto written = verdict().last;
+    spit("audit.head", head);
+    if (lines == 0) spit("audit.log", slurp("audit.log").substr(0, 20));
+    const auto log = open(2000);
+    EXPECT_FALSE(log->problem()) << log->problem()->what;
+    EXPECT_EQ(log->sequence(), lines == 0 ? written - 1 : written);
+    ASSERT_TRUE(log->append(event("after")));
+    const auto found = verdict();
+    EXPECT_TRUE(found.sound()) << found.faults.front().what;
+    EXPECT_EQ(found.last, lines == 0 ? written : written + 1);
+  }
+}
+
 TEST_F(AuditLogTest, ALineWithoutItsEndIsRemoved) {
   write(2);
   const std::string good = slurp("audit.log");
