@@ -42,8 +42,9 @@ class Backend final : public ApiBackend {
     /// Of the journal of an import, and where an import may write secrets.
     std::string state_dir;
     std::string secrets_dir;
-    /// A connection of its own: a live trace takes its time.
+    /// For described packets.
     ipc::TableClient& observer;
+    std::function<boost::asio::awaitable<Result<ipc::TraceReply>>(ipc::TraceRequest)> trace_live;
     std::function<std::unique_ptr<ipc::CaptureStream>()> open_capture;
   };
 

@@ -36,6 +36,7 @@
 #include "gateway/daemon/src/host_namespaces.h"
 #include "gateway/daemon/src/manual_text.h"
 #include "gateway/ipc/api.h"
+#include "gateway/ipc/live_trace.h"
 #include "gateway/ipc/table_client.h"
 #include "ipsec/tunnel_manager.h"
 #include "platform/base/clock.h"
@@ -150,6 +151,9 @@ Result<void> run(const Flags& flags) {
   observer->start();
   Backend backend({reconciler, *forwarder, *tunnels, *store, *ids, clock, wall_clock, **audit, flags.state_dir,
                    flags.secrets_dir, *observer,
+                   [&](ipc::TraceRequest request) {
+                     return ipc::trace_live(io, forwarder_socket, software + " (live trace)", std::move(request));
+                   },
                    [&] { return ipc::CaptureStream::create(io, forwarder_socket, software + " (capture)"); }},
                   software);
   listening = &backend;

@@ -14,6 +14,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "gateway/ipc/capture_stream.h"
+#include "gateway/ipc/live_trace.h"
 #include "gateway/ipc/table_client.h"
 #include "gateway/ipc/table_server.h"
 #include "platform/sys/unix_socket.h"
@@ -58,6 +59,13 @@ class FakeService final : public TableService {
     TraceReply reply;
     reply.token = request.token;
     reply.drop = request.live ? "live" : std::to_string(request.packet.size()) + " bytes";
+    if (!request.live) co_return reply;
+    ++waiting;
+    while (!packet_came) {
+      asio::steady_timer timer(io_, 1ms);
+      boost::system::error_code ignored;
+      co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    }
     co_return reply;
   }
   /// Says how many feeds there are, and gives a packet each time it is asked.
@@ -81,6 +89,9 @@ class FakeService final : public TableService {
   std::chrono::milliseconds settle_after{1};
   int settles = 0;
   int feeds = 0;
+  /// Live traces end when a packet came.
+  bool packet_came = false;
+  int waiting = 0;
   std::uint32_t asked_connections = 0;
 
  private:
@@ -301,11 +312,35 @@ TEST_F(TableConnectionTest, AnObserverMayTraceAndAProgrammerMayNot) {
   const auto reply = wait(observer.trace(request));
   ASSERT_TRUE(reply) << reply.error().message();
   EXPECT_EQ(reply->drop, "3 bytes");
-  request.live = true;
-  EXPECT_EQ(wait(observer.trace(request))->drop, "live");
   auto& programmer = client();
   ASSERT_TRUE(run_until([&] { return programmer.connected(); }));
   EXPECT_FALSE(wait(programmer.trace(request)));
+}
+
+TEST_F(TableConnectionTest, NobodyWaitsForALiveTrace) {
+  auto& observer = client(true);
+  ASSERT_TRUE(run_until([&] { return observer.connected(); }));
+  TraceRequest live;
+  live.from = AttachmentRef::vpc(Vni(5));
+  live.live = true;
+  live.wait_seconds = 60;
+  std::vector<std::string> ended;
+  for (int i = 0; i < 3; ++i) {
+    asio::co_spawn(io_, trace_live(io_, path_, "test", live), [&](std::exception_ptr, Result<TraceReply> reply) {
+      ended.push_back(reply ? reply->drop : reply.error().message());
+    });
+  }
+  ASSERT_TRUE(run_until([&] { return service_.waiting == 3; })) << "one waits for another";
+  TraceRequest described = live;
+  described.live = false;
+  described.packet = {1, 2, 3};
+  const auto reply = wait(observer.trace(described));
+  ASSERT_TRUE(reply) << reply.error().message();
+  EXPECT_EQ(reply->drop, "3 bytes");
+  EXPECT_TRUE(ended.empty());
+  service_.packet_came = true;
+  ASSERT_TRUE(run_until([&] { return ended.size() == 3; }));
+  EXPECT_THAT(ended, ::testing::Each("live"));
 }
 
 TEST_F(TableConnectionTest, ACaptureGoesOnUntilItsClientLeaves) {
