@@ -250,6 +250,18 @@ TEST(Program, AtATerminalGatesAreWatched) {
   EXPECT_EQ(done.err, "") << "nothing in a pipe";
 }
 
+TEST(Program, GatesOutliveARestartOfSimplond) {
+  ServedBackend served;
+  served.backend.undecided = 3;
+  int asked = 0;
+  served.backend.on_config = [&] {
+    if (++asked == 2) served.restart(std::chrono::milliseconds(700));
+  };
+  const Done done = run(&served, {"config", "undo", "--gate", "bgp:paris-router"});
+  EXPECT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_THAT(done.out, HasSubstr("version 13 stays: all gates held\n"));
+}
+
 TEST(Program, NoDaemonIsExit3) {
   const Done done = run(nullptr, {"status"});
   EXPECT_EQ(done.code, kExitUnreachable);

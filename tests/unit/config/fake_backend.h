@@ -2,10 +2,13 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <functional>
 #include <utility>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <nlohmann/json.hpp>
@@ -32,6 +35,8 @@ class FakeBackend final : public ApiBackend {
   ApplyRequest applied, undone;
   /// Versions that `config` shows as waiting for their gates, so often.
   int undecided = 0;
+  /// Called when a version is asked for.
+  std::function<void()> on_config;
   /// Changes disturb nobody.
   bool harmless = false;
   std::string action;
@@ -39,6 +44,7 @@ class FakeBackend final : public ApiBackend {
 
   Reply status() override { co_return cli::replies::status(); }
   Reply config(std::optional<std::uint64_t> wanted) override {
+    if (on_config) on_config();
     if (wanted == 99) throw std::runtime_error("a bug");
     if (wanted && *wanted > version) {
       co_return fail(ErrorCode::kInvalidConfig, "there is no version " + std::to_string(*wanted));
@@ -229,12 +235,10 @@ class FakeBackend final : public ApiBackend {
 /// The real server on a real socket, in a thread of its own.
 class ServedBackend {
  public:
-  explicit ServedBackend(ApiServer::Options options = {}) {
+  explicit ServedBackend(ApiServer::Options options = {}) : options_(std::move(options)) {
     backend.io = &io_;
-    options.socket = (folder_.path() / "api.sock").string();
-    auto started = ApiServer::start(io_, backend, options);
-    if (!started) throw std::runtime_error(started.error().message());
-    server_ = std::move(*started);
+    options_.socket = (folder_.path() / "api.sock").string();
+    start();
     thread_ = std::thread([this] { io_.run(); });
   }
   ~ServedBackend() {
@@ -247,11 +251,30 @@ class ServedBackend {
 
   [[nodiscard]] std::string socket() const { return (folder_.path() / "api.sock").string(); }
 
+  /// As a restart of simplond looks from outside: connections end, and nobody is there for a while.
+  void restart(std::chrono::milliseconds away) {
+    boost::asio::post(io_, [this, away] {
+      server_.reset();
+      back_.expires_after(away);
+      back_.async_wait([this](const boost::system::error_code& error) {
+        if (!error) start();
+      });
+    });
+  }
+
   FakeBackend backend;
 
  private:
+  void start() {
+    auto started = ApiServer::start(io_, backend, options_);
+    if (!started) throw std::runtime_error(started.error().message());
+    server_ = std::move(*started);
+  }
+
+  ApiServer::Options options_;
   config::TemporaryFolder folder_;
   boost::asio::io_context io_;
+  boost::asio::steady_timer back_{io_};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{io_.get_executor()};
   std::unique_ptr<ApiServer> server_;
   std::thread thread_;
