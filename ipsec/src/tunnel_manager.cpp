@@ -90,7 +90,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     const bool loaded = co_await load_wanted();
     if (!loaded) {
       co_return fail(ErrorCode::kUnavailable, unavailable_,
-                     "the tunnels are loaded as soon as charon answers (systemctl status strongswan)");
+                     "the tunnels are loaded as soon as charon answers (systemctl status simplon-charon)");
     }
     std::string what;
     for (const auto& [name, tunnel] : tunnels_) {
