@@ -471,7 +471,9 @@ void check_gateway(const Facts& facts, Findings& findings) {
   if (facts.gateway.forwarder_up) {
     findings.push_back({"forwarder", Verdict::kOk, "the forwarder is connected", ""});
   } else {
-    findings.push_back({"forwarder", Verdict::kFailed, "simplond does not reach the forwarder: no packet is forwarded",
+    findings.push_back({"forwarder", Verdict::kFailed,
+                        "simplond does not reach the forwarder: changes and learned routes do not get there; if it runs, "
+                        "it forwards on with what it has",
                         "systemctl start simplon-forwarder; journalctl -u simplon-forwarder"});
   }
   if (facts.gateway.charon_up || facts.gateway.config.tunnels.empty()) {
