@@ -373,6 +373,24 @@ TEST_F(ProgramWithFile, WhoAppliesAnOldVersionIsTold) {
   EXPECT_EQ(served_.backend.applied.base_version, 14U);
 }
 
+TEST_F(ProgramWithFile, AHistoryThatIsTooLargeIsLeftOutByAnImport) {
+  const std::string box = (folder_.path() / "box.json").string();
+  served_.backend.history_bytes = 1000;
+  Done done = run(&served_, {"config", "export", box, "--with-history"});
+  ASSERT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_THAT(done.out, Not(HasSubstr("warning")));
+  ASSERT_EQ(run(&served_, {"config", "import", box}).code, kExitDone);
+  EXPECT_EQ(served_.backend.imported_history, 1U);
+  served_.backend.history_bytes = 11U << 20;
+  done = run(&served_, {"config", "export", box, "--with-history"});
+  ASSERT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_THAT(done.out, AllOf(HasSubstr("warning: an import will leave the older versions out: "), HasSubstr("11.0 MiB")));
+  done = run(&served_, {"config", "import", box});
+  EXPECT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_THAT(done.out, AllOf(HasSubstr("warning: 1 older version is left out: "), HasSubstr("11.0 MiB")));
+  EXPECT_EQ(served_.backend.imported_history, 0U);
+}
+
 TEST_F(ProgramWithFile, AtATerminalApplyShowsTheImpactAndAsks) {
   Terminal person;
   person.interactive = true;

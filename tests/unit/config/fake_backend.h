@@ -19,6 +19,7 @@
 #include "gateway/config/document.h"
 #include "gateway/config/json.h"
 #include "gateway/daemon/api_server.h"
+#include "platform/crypto/sha256.h"
 #include "tests/unit/config/replies.h"
 #include "tests/unit/config/sample.h"
 
@@ -129,12 +130,13 @@ class FakeBackend final : public ApiBackend {
   Reply nat() override { co_return cli::replies::nat(); }
   Reply connections() override { co_return cli::replies::connections(); }
 
-  Reply export_archive(bool) override {
+  Reply export_archive(bool history) override {
     json reply;
     config::Archive archive;
     archive.gateway = "gw";
     archive.version = version;
     archive.document = document;
+    if (history && history_bytes != 0) archive.history.push_back(old_version());
     reply["archive"] = config::format_open_archive(archive);
     reply["version"] = version;
     reply["secret_files"] = json::array();
@@ -145,6 +147,7 @@ class FakeBackend final : public ApiBackend {
     auto read = config::read_archive(request.archive);
     if (!read) co_return tl::unexpected(ApiFailure(read.error()));
     imported = read->secrets;
+    imported_history = read->history.size();
     request.document = read->document;
     co_return co_await apply(std::move(request));
   }
@@ -200,6 +203,9 @@ class FakeBackend final : public ApiBackend {
 
   std::vector<std::string> secret_files;
   std::map<std::string, std::string> imported;
+  /// Of the one older version that an export has.
+  std::size_t history_bytes = 0;
+  std::size_t imported_history = 0;
   std::vector<std::string> denials;
   ipc::PacketQuery asked;
   boost::asio::io_context* io = nullptr;
@@ -211,6 +217,13 @@ class FakeBackend final : public ApiBackend {
     return {{"version", number},    {"when", "2026-01-31T12:00:00Z"}, {"who", "root"},     {"comment", "why"}, {"hash", "ab"},
             {"current", version},   {"document", document},           {"pending", nullptr}, {"outcome", "committed"},
             {"outcome_reason", ""}};
+  }
+  [[nodiscard]] config::StoredDocument old_version() const {
+    config::StoredDocument stored;
+    stored.version.number = 1;
+    stored.text = std::string(history_bytes, '#');
+    stored.version.hash = crypto::sha256_hex(stored.text);
+    return stored;
   }
   static ApiFailure no_uplink() {
     return make_error(ErrorCode::kInvalidConfig, "there is no open uplink none", "simplon status shows the uplinks");
