@@ -64,7 +64,7 @@ void check_rules(const NeighborSpec& neighbor, const char* direction, const std:
   for (const auto& rule : rules) {
     if (rule.max_length < rule.prefix.length() || rule.max_length > rule.prefix.address().bits()) {
       problems.add("neighbor " + neighbor.name + ": " + direction + " rule " + rule.prefix.to_string() +
-                   " has max_length " + std::to_string(rule.max_length) + ", which is not " +
+                   " has the maximum length " + std::to_string(rule.max_length) + ", which is not " +
                    std::to_string(rule.prefix.length()) + " to " + std::to_string(rule.prefix.address().bits()));
     }
   }
@@ -95,7 +95,7 @@ void check_neighbor(const NeighborSpec& neighbor, Problems& problems) {
   if (keepalive < 0 || keepalive > hold) {
     problems.add(who + "keepalive " + std::to_string(keepalive) + " s is longer than the hold time");
   }
-  if (neighbor.max_prefixes == 0) problems.add(who + "max_prefixes is 0");
+  if (neighbor.max_prefixes == 0) problems.add(who + "max-prefixes is 0");
   check_rules(neighbor, "import", neighbor.import, problems);
   check_rules(neighbor, "export", neighbor.export_, problems);
 }

@@ -116,7 +116,7 @@ std::optional<Diagnosis> explain(const NeighborSpec& neighbor, std::uint32_t loc
       case 2:
         if (cause.sent_by_us) {
           return Diagnosis{"the neighbor is in another AS than " + remote_as,
-                           "set remote_asn to the AS of the other side, or correct the other side"};
+                           "set asn to the AS of the other side, or correct the other side"};
         }
         return Diagnosis{"the neighbor refuses our AS " + std::to_string(local_asn),
                          "the other side must expect AS " + std::to_string(local_asn)};
@@ -254,7 +254,7 @@ Diagnosis diagnose(const NeighborSpec& neighbor, std::uint32_t local_asn, const 
   if (session.state == "Established") return {};
   if (session.prefix_limit_exceeded) {
     return {"the neighbor announced more than " + std::to_string(neighbor.max_prefixes) + " prefixes",
-            "raise max_prefixes or have the neighbor announce less; FRR tries again in " +
+            "those that import denies count too: raise max-prefixes or have the neighbor announce less; FRR tries again in " +
                 std::to_string(session.restart_in_seconds) + " s"};
   }
   if (session.shut_down_here) {
@@ -270,7 +270,7 @@ Diagnosis diagnose(const NeighborSpec& neighbor, std::uint32_t local_asn, const 
   if (evidence.md5_failures) {
     if (neighbor.password.empty()) {
       return {"TCP segments with an MD5 signature arrive, but no password is configured here",
-              "set password_file, or remove the password on the other side"};
+              "set password-file, or remove the password on the other side"};
     }
     return {"TCP-MD5 signatures do not match", "the password must be the same on both sides"};
   }

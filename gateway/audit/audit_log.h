@@ -33,7 +33,7 @@ namespace simplon::audit {
 struct Event {
   std::string who;
   std::optional<std::uint32_t> uid;
-  /// "apply", "undo", "confirm", "import", "tunnel up", ..., "revert" and "keep" for what simplond did by itself.
+  /// "apply", "undo", "confirm", "import", "tunnel up", "denied" ..., "revert" and "keep" for what simplond did by itself.
   std::string action;
   /// "done" or "refused".
   std::string outcome;
@@ -49,7 +49,7 @@ struct Event {
 /// Appends to the log of a directory.
 ///
 /// An event that cannot be written (disk full) is kept in memory; `problem` tells, until `catch_up` or the next `append`
-/// has written it.
+/// has written it. When there are too many, the oldest denied attempt is given up, or else the oldest event.
 /// Threads: one. Blocks on the disk: an append is synced before it returns.
 class Log {
  public:
@@ -57,6 +57,8 @@ class Log {
     /// A file that would become larger is rotated; that many files are kept besides. Chosen by us: 40 MiB in all.
     std::size_t max_file_bytes = 4U << 20;
     unsigned kept_files = 9;
+    /// Events kept in memory.
+    std::size_t max_waiting = 1000;
     std::function<std::chrono::system_clock::time_point()> now = [] { return std::chrono::system_clock::now(); };
   };
 

@@ -34,9 +34,4 @@ namespace simplon::config {
 /// Without its neighbors.
 [[nodiscard]] nlohmann::json to_json(const BgpConfig& bgp);
 
-/// "2026-01-31T12:00:00Z"
-[[nodiscard]] std::string format_utc(std::chrono::system_clock::time_point time);
-/// Nothing for another form.
-[[nodiscard]] std::optional<std::chrono::system_clock::time_point> parse_utc(const std::string& text);
-
 }  // namespace simplon::config

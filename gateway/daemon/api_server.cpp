@@ -31,9 +31,9 @@
 // One coroutine accepts, one per connection reads a request, asks the backend, writes the reply, and so on until the
 // client closes, is too slow, or sends something that is not HTTP.
 //
-// The role is decided from the kernel's word about the peer before the body of a request is read: who may only look
-// cannot make us read 20 MiB. Timeouts are those of beast::basic_stream, which closes the socket when they pass; while
-// the backend works no timeout runs, because an apply may wait for charon and FRR.
+// The role is decided from the kernel's word about the peer before the body of a request is read, and a GET has none to
+// speak of: who may only look cannot make us read 20 MiB. Timeouts are those of beast::basic_stream, which closes the
+// socket when they pass; while the backend works no timeout runs, because an apply may wait for charon and FRR.
 //
 // Everything a client sends is parsed by Beast (HTTP) and `parse_api_request` (target and body, fuzzed). What escapes
 // as an exception from a reply's construction ends in an answer "bug", not in the daemon.
@@ -142,6 +142,13 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     return peer;
   }
 
+  /// Refuses and takes note. `what` ends before the name.
+  Answer deny(const Peer& peer, std::string_view target, const std::string& what) {
+    backend.denied(author_of(peer.uid), std::string(target.substr(0, 200)));
+    return refusal(403, make_error(ErrorCode::kInvalidConfig, what + ": " + user_name(peer.uid) + " is no administrator",
+                                   "use sudo, or become a member of group " + options.admin_group));
+  }
+
   static ApplyRequest change_of(const ipc::ApiRequest& request, const Peer& peer) {
     const auto seconds = [](std::uint64_t count) { return std::chrono::seconds(static_cast<std::int64_t>(count)); };
     ApplyRequest change;
@@ -230,6 +237,9 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     auto request =
         ipc::parse_api_request({method.data(), method.size()}, {target.data(), target.size()}, message.body());
     if (!request) co_return refusal(request.error().http_status, request.error().error);
+    if (request->history && !peer.admin) {
+      co_return deny(peer, std::string_view(target.data(), target.size()), "you may look, but not at all versions at once");
+    }
     std::string problem;
     try {
       ApiResult result = co_await call(std::move(*request), peer);
@@ -332,13 +342,14 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     co_await http::async_read_header(stream, buffer, parser, redirect_error(use_awaitable, error));
     if (!error && parser.get().method() != http::verb::get && !peer.admin) {
       const auto target = parser.get().target();
-      backend.denied(author_of(peer.uid), std::string(target.substr(0, 200)));
-      Answer denied =
-          refusal(403, make_error(ErrorCode::kInvalidConfig,
-                                  "you may look, but not change: " + user_name(peer.uid) + " is no administrator",
-                                  "use sudo, or become a member of group " + options.admin_group));
+      Answer denied = deny(peer, std::string_view(target.data(), target.size()), "you may look, but not change");
       Reply reply = reply_of(std::move(denied), parser.get().version(), false);
       co_return co_await write(stream, std::move(reply));
+    }
+    if (!error && parser.get().method() == http::verb::get) {
+      // The first is for a body in chunks: that of a known length was compared with the limit already.
+      parser.body_limit(ipc::kApiMaxGetBody);
+      if (parser.content_length().value_or(0) > ipc::kApiMaxGetBody) error = http::error::body_limit;
     }
     if (!error && beast::iequals(parser.get()[http::field::expect], "100-continue")) {  // RFC 9110 section 10.1.1
       http::response<http::empty_body> go_on(http::status::continue_, 11);

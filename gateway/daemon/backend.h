@@ -11,6 +11,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "gateway/audit/audit_log.h"
+#include "gateway/audit/denials.h"
 #include "gateway/config/ids.h"
 #include "gateway/config/store.h"
 #include "gateway/control/reconciler.h"
@@ -41,8 +42,9 @@ class Backend final : public ApiBackend {
     /// Of the journal of an import, and where an import may write secrets.
     std::string state_dir;
     std::string secrets_dir;
-    /// A connection of its own: a live trace takes its time.
+    /// For described packets.
     ipc::TableClient& observer;
+    std::function<boost::asio::awaitable<Result<ipc::TraceReply>>(ipc::TraceRequest)> trace_live;
     std::function<std::unique_ptr<ipc::CaptureStream>()> open_capture;
   };
 
@@ -75,6 +77,8 @@ class Backend final : public ApiBackend {
   boost::asio::awaitable<ApiStreamResult> capture(config::Author who, ipc::PacketQuery query) override;
   void denied(const config::Author& who, const std::string& target) override;
 
+  /// For the audit log: how many denied attempts it has no entry for. To be called every few seconds.
+  void note_denials();
   /// For the audit log: what simplond decided by itself.
   void note_probation_end(const control::ProbationEnd& end);
 
@@ -86,10 +90,12 @@ class Backend final : public ApiBackend {
   [[nodiscard]] nlohmann::json pending_json() const;
   void note(const config::Author& who, const std::string& action, const std::string& subject, bool done,
             const std::string& detail);
+  void note(audit::Event event);
 
   Parts parts_;
   std::string software_;
   MonoTime started_;
+  audit::Denials denials_;
 };
 
 }  // namespace simplon::daemon

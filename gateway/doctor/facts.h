@@ -114,6 +114,8 @@ struct Facts {
   /// Of the forwarder if it runs: bytes it may lock, and whether that limit does not bind it.
   std::optional<std::uint64_t> forwarder_memlock_bytes;
   bool forwarder_locks_freely = false;
+  /// How many files it may have open.
+  std::optional<std::uint64_t> forwarder_open_files;
 
   /// Installed packages and their versions; unset without dpkg.
   std::optional<std::map<std::string, std::string>> packages;

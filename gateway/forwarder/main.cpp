@@ -23,6 +23,7 @@
 #include "gateway/forwarder/privileges.h"
 #include "platform/base/log.h"
 #include "platform/manual/manual.h"
+#include "platform/sys/descriptor_limit.h"
 #include "platform/sys/service_notify.h"
 
 namespace {
@@ -64,6 +65,8 @@ Result<void> run(const forwarder::ForwarderOptions& options) {
   }
   if (auto ok = forwarder::check_capabilities(); !ok) return ok;
   if (auto ok = forwarder::restrict_process(); !ok) return ok;
+  // Before a former process hands over its descriptors: one for each attachment.
+  spdlog::debug("up to {} open files", sys::raise_descriptor_limit());
   boost::asio::io_context io(1);
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   auto running = forwarder::Forwarder::start(io, options);

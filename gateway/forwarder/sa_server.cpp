@@ -9,12 +9,14 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <deque>
 #include <list>
 #include <optional>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include "platform/sys/unix_socket.h"
 
@@ -29,6 +31,8 @@ using Descriptor = asio::posix::stream_descriptor;
 constexpr std::size_t kMaxConnections = 8;
 // Two events for each of 10,000 SAs; a plugin that does not read that many is replaced by its next connection.
 constexpr std::size_t kMaxQueued = 20000;
+// Between two attempts to accept a connection when there is no descriptor for it.
+constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 /// Whom simplon-charon.service runs charon as.
 constexpr const char* kCharonUser = "simplon-charon";
 
@@ -44,7 +48,7 @@ struct Connection {
 class UnixSaServer final : public SaServer {
  public:
   UnixSaServer(asio::io_context& io, int fd, std::string path, Handler handle)
-      : io_(io), listener_(io, fd), path_(std::move(path)), handle_(std::move(handle)) {
+      : io_(io), listener_(io, fd), pause_(io), path_(std::move(path)), handle_(std::move(handle)) {
     accept();
   }
 
@@ -78,6 +82,7 @@ class UnixSaServer final : public SaServer {
     for (const auto& connection : std::list(connections_)) close(connection);
     error_code ignored;
     listener_.close(ignored);
+    pause_.cancel();
     return pending;
   }
 
@@ -94,10 +99,23 @@ class UnixSaServer final : public SaServer {
       if (error) return;
       for (;;) {
         const int fd = ::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0 && errno == EINTR) continue;
+        if (fd < 0 && errno != EAGAIN) return wait_for_descriptors(errno);
         if (fd < 0) break;
+        waiting_ = false;
         welcome(fd);
       }
       accept();
+    });
+  }
+
+  /// The queue of the socket holds the client meanwhile: asked at once, it would be offered again at once, for ever.
+  void wait_for_descriptors(int why) {
+    if (!waiting_) spdlog::warn("SA: cannot accept a connection on {}: {}", path_, std::strerror(why));
+    waiting_ = true;
+    pause_.expires_after(kAcceptPause);
+    pause_.async_wait([this](const error_code& error) {
+      if (!error) accept();
     });
   }
 
@@ -225,6 +243,8 @@ class UnixSaServer final : public SaServer {
 
   asio::io_context& io_;
   Descriptor listener_;
+  asio::steady_timer pause_;
+  bool waiting_ = false;
   std::string path_;
   Handler handle_;
   std::list<Shared> connections_;

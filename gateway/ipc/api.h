@@ -6,9 +6,10 @@
 // The local API: how the CLI, and anything else on this machine, talks to simplond.
 //
 // Who connects   A client connects to RUN_DIR/api.sock (SOCK_STREAM), any number of them up to kApiMaxConnections.
-// Framing        HTTP/1.1; bodies are JSON (application/json), at most kApiMaxBody bytes each way of the request.
+// Framing        HTTP/1.1; bodies are JSON (application/json); that of a request has at most kApiMaxBody bytes, that of
+//                a GET kApiMaxGetBody.
 // Roles          By the peer's credentials (SO_PEERCRED, SO_PEERGROUPS): root, simplond's own user and members of the
-//                admin group may do everything; everybody else may only GET (403 otherwise).
+//                admin group may do everything; everybody else may only GET (403 otherwise), but no export with history.
 // Semantics      GET changes nothing. POST is a transaction: when it is refused, nothing was changed.
 // Versions       Every reply has "api": kApiVersion. Fields are added without a new number; clients ignore what they
 //                do not know.
@@ -74,7 +75,7 @@
 //   As apply, and "restored": int (the version that is back; 0: the empty configuration). It ends a probation, and takes
 //   no confirm_seconds and no gates then (409).
 //
-// GET /v1/config/export[?history=1]
+// GET /v1/config/export[?history=1]        with history: administrators
 //   {"archive": str (gateway/config/archive.h, without secrets), "version": int, "secret_files": [path, ...]}
 // POST /v1/config/import    {"archive": str (secrets open), and what apply has besides the document}
 //   As apply, and "secrets": int (files written).
@@ -176,6 +177,7 @@ inline constexpr int kApiVersion = 1;
 inline constexpr const char* kApiDefaultSocket = "/run/simplon/api.sock";
 inline constexpr const char* kApiSocketName = "api.sock";
 inline constexpr std::size_t kApiMaxBody = 20U << 20;  // a document of 16 MiB, JSON-escaped
+inline constexpr std::size_t kApiMaxGetBody = 4096;    // it needs none
 inline constexpr std::size_t kApiMaxHeader = 16U << 10;
 inline constexpr std::size_t kApiMaxConnections = 64;
 

@@ -339,9 +339,6 @@ struct Core : std::enable_shared_from_this<Core> {
     const std::uint64_t token = self->next_token++;
     request.token = token;
     auto waiter = std::make_shared<Waiter>(self->io);
-    // Those asked before may wait too.
-    const auto wait_for = std::chrono::seconds(request.live ? request.wait_seconds : 0) * static_cast<int>(self->traces.size() + 1);
-    waiter->timer.expires_after(kAnswerWithin + wait_for);
     self->traces.emplace(token, waiter);
     self->post(encode_table_message(std::move(request)));
     auto answer = co_await wait(waiter);

@@ -58,7 +58,7 @@ class TableClient {
   [[nodiscard]] virtual boost::asio::awaitable<Result<Ack>> update(std::vector<Operation> operations) = 0;
   /// Removes what was not upserted since `sync_begin`.
   [[nodiscard]] virtual boost::asio::awaitable<Result<Ack>> sync_end(Epoch epoch) = 0;
-  /// Observers only. One after the other: a live trace may take as long as it waits.
+  /// Observers only. Of a described packet: a live trace, which takes its time, has a connection of its own (live_trace.h).
   [[nodiscard]] virtual boost::asio::awaitable<Result<TraceReply>> trace(TraceRequest request) = 0;
   /// With up to `connections` of the connection table, at most 10,000.
   [[nodiscard]] virtual boost::asio::awaitable<Result<Stats>> stats(std::uint32_t connections) = 0;

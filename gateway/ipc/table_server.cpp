@@ -36,6 +36,8 @@ constexpr std::size_t kMaxSessions = 64;
 // How often a capture is emptied, and how often its client hears of it all the same: that it is gone is noticed by then.
 constexpr auto kCapturePause = std::chrono::milliseconds(10);
 constexpr int kPausesPerSign = 50;
+// Between two attempts to accept a connection when there is no descriptor for it.
+constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
 struct Session {
   explicit Session(Socket socket_) : socket(std::move(socket_)) {}
@@ -232,6 +234,7 @@ class UnixTableServer final : public TableServer {
   UnixTableServer(asio::io_context& io, int fd, std::string path, const char* user, std::string software,
                   TableService& service)
       : acceptor_(io, asio::local::stream_protocol(), fd),
+        pause_(io),
         path_(std::move(path)),
         user_(user),
         shared_(std::make_shared<Shared>(std::move(software), service)) {
@@ -249,12 +252,27 @@ class UnixTableServer final : public TableServer {
   void accept() {
     acceptor_.async_accept([this](const error_code& error, Socket socket) {
       if (error == asio::error::operation_aborted) return;
-      if (!error && may_connect(socket) && shared_->sessions.size() < kMaxSessions) {
+      if (error) {
+        wait_for_descriptors(error);
+        return;
+      }
+      waiting_ = false;
+      if (may_connect(socket) && shared_->sessions.size() < kMaxSessions) {
         auto session = std::make_shared<Session>(std::move(socket));
         shared_->sessions.push_back(session);
         asio::co_spawn(acceptor_.get_executor(), serve(shared_, session), asio::detached);
       }
       accept();
+    });
+  }
+
+  /// The queue of the socket holds the client meanwhile: asked at once, it would be offered again at once, for ever.
+  void wait_for_descriptors(const error_code& why) {
+    if (!waiting_) spdlog::warn("cannot accept a connection on {}: {}", path_, why.message());
+    waiting_ = true;
+    pause_.expires_after(kAcceptPause);
+    pause_.async_wait([this](const error_code& error) {
+      if (!error) accept();
     });
   }
 
@@ -266,6 +284,8 @@ class UnixTableServer final : public TableServer {
   }
 
   asio::local::stream_protocol::acceptor acceptor_;
+  asio::steady_timer pause_;
+  bool waiting_ = false;
   std::string path_;
   const char* user_;
   std::shared_ptr<Shared> shared_;

@@ -61,7 +61,7 @@ Found local_trouble(const Attempt& attempt) {
   }
   if (attempt.line("unable to install", "IPsec SA (SAD) in kernel") != nullptr) {
     return IkeDiagnosis{IkeFault::kForwarderRefused, "the SA was negotiated but could not be installed",
-                        "charon's log says why (journalctl -u strongswan, lines with KNL)"};
+                        "charon's log says why (journalctl -u simplon-charon, lines with KNL)"};
   }
   if (attempt.line("no shared key found for") != nullptr) {
     return IkeDiagnosis{
@@ -97,7 +97,7 @@ Found responder_words(const Attempt& attempt) {
                         "phase 1 (IKE) crypto differs: " + attempt.peer() + " offers " +
                             attempt.rest("received proposals: ", "IKE:") + ", we accept only " +
                             attempt.rest("configured proposals: ", "IKE:"),
-                        "add a common suite to ike_proposals on one end"};
+                        "add a common suite to ike-proposals on one end"};
   }
   if (std::string pair = attempt.rest("no IKE config found for "); !pair.empty()) {
     pair.resize(std::min(pair.size(), pair.find(',')));
@@ -127,7 +127,7 @@ Found responder_words(const Attempt& attempt) {
       return IkeDiagnosis{IkeFault::kChildProposal,
                           "phase 1 is fine, phase 2 (ESP) crypto differs: " + attempt.peer() + " offers " + theirs +
                               ", we accept only " + ours,
-                          "add a common suite to esp_proposals on one end"};
+                          "add a common suite to esp-proposals on one end"};
     }
   }
   if (const std::string* line = attempt.line("traffic selectors ", " unacceptable")) {
@@ -146,7 +146,7 @@ Found initiator_told(const Attempt& attempt) {
         IkeFault::kChildProposal,
         "phase 1 is fine, phase 2 (ESP) crypto differs: " + attempt.peer() + " accepts none of our ESP proposals " +
             join(facts.esp_proposals),
-        "compare esp_proposals with the peer's; perfect forward secrecy (a group such as -ecp384) counts"};
+        "compare esp-proposals with the peer's; perfect forward secrecy (a group such as -ecp384) counts"};
   }
   if (attempt.line("received TS_UNACCEPTABLE notify") != nullptr) {
     return IkeDiagnosis{IkeFault::kTrafficSelectors,
@@ -157,7 +157,7 @@ Found initiator_told(const Attempt& attempt) {
   if (attempt.line("constraint check failed: identity ") != nullptr) {
     return IkeDiagnosis{IkeFault::kPeerIdentity,
                         "the peer is not who we expect: " + attempt.rest("constraint check failed: "),
-                        "set remote_id to what the peer presents, or its local identity to '" + facts.remote_id + "'"};
+                        "set remote-id to what the peer presents, or its local identity to '" + facts.remote_id + "'"};
   }
   if (attempt.line("received AUTHENTICATION_FAILED notify error") != nullptr) {
     return IkeDiagnosis{IkeFault::kRefusedAuth,
@@ -174,7 +174,7 @@ Found initiator_told(const Attempt& attempt) {
                         attempt.peer() + " refused the first message: it accepts none of our IKE proposals " +
                             join(facts.ike_proposals) + ", or does not know our address " + facts.local +
                             " (it says NO_PROPOSAL_CHOSEN for both)",
-                        "compare ike_proposals; the peer's log says 'no IKE config found' when it is the address"};
+                        "compare ike-proposals; the peer's log says 'no IKE config found' when it is the address"};
   }
   return {};
 }

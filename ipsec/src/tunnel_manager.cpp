@@ -23,7 +23,6 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <set>
 
@@ -34,6 +33,7 @@
 #include "ipsec/vici/connection.h"
 #include "platform/base/clock.h"
 #include "platform/base/log.h"
+#include "platform/sys/file.h"
 
 namespace simplon::ipsec {
 namespace {
@@ -66,17 +66,12 @@ std::string refusal(const TunnelSpec& spec, const Error& error) {
   return text;
 }
 
-void wipe(std::string& secret) {
-  explicit_bzero(secret.data(), secret.size());
-  secret.clear();
-}
-
 class Charon final : public std::enable_shared_from_this<Charon> {
  public:
   Charon(asio::io_context& io, std::string path) : io_(io), path_(std::move(path)), wake_(io) {}
 
   ~Charon() {
-    for (auto& [name, tunnel] : tunnels_) wipe(tunnel.wanted.psk);
+    for (auto& [name, tunnel] : tunnels_) sys::wipe(tunnel.wanted.psk);
   }
 
   void start() { asio::co_spawn(io_, run(shared_from_this()), asio::detached); }
@@ -95,7 +90,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     const bool loaded = co_await load_wanted();
     if (!loaded) {
       co_return fail(ErrorCode::kUnavailable, unavailable_,
-                     "the tunnels are loaded as soon as charon answers (systemctl status strongswan)");
+                     "the tunnels are loaded as soon as charon answers (systemctl status simplon-charon)");
     }
     std::string what;
     for (const auto& [name, tunnel] : tunnels_) {
@@ -190,7 +185,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
         tunnel.next_try = now();
         tunnel.retry = kFirstRetry;
       }
-      wipe(tunnel.wanted.psk);
+      sys::wipe(tunnel.wanted.psk);
       tunnel.wanted = std::move(spec);
     }
     for (auto at = tunnels_.begin(); at != tunnels_.end();) {
@@ -198,7 +193,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
         ++at;
         continue;
       }
-      wipe(at->second.wanted.psk);
+      sys::wipe(at->second.wanted.psk);
       removed_.insert(at->first);
       at = tunnels_.erase(at);
     }
@@ -446,7 +441,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
         tunnel->loaded->remote != tunnel->wanted.remote;
     TunnelSpec spec = tunnel->wanted;
     Section secret = load_shared_message(spec);
-    wipe(spec.psk);
+    sys::wipe(spec.psk);
     const Reconfigure change = tunnel->loaded ? can_change(*tunnel->loaded, spec) : Reconfigure::kInPlace;
     const bool new_connection =
         change != Reconfigure::kNothing || tunnel->loaded_keeps_others != keeps_others;

@@ -7,7 +7,7 @@ namespace {
 void explain(const Tunnel& tunnel, const std::string& unavailable, TunnelStatus& status) {
   if (!unavailable.empty()) {
     status.problem = "charon does not answer: " + unavailable;
-    status.hint = "systemctl status strongswan; the tunnel may well be up";
+    status.hint = "systemctl status simplon-charon; the tunnel may well be up";
   } else if (tunnel.load_error) {
     status.problem = tunnel.load_error->what;
     status.hint = "correct the tunnel's configuration and apply it again";

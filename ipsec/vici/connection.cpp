@@ -216,7 +216,7 @@ asio::awaitable<Result<std::shared_ptr<Connection>>> Connection::open(asio::io_c
   co_await socket.async_connect(endpoint, redirect_error(use_awaitable, error));
   if (error) {
     co_return fail(ErrorCode::kUnavailable, "cannot connect to charon at " + path + ": " + error.message(),
-                   "is charon running? (systemctl status strongswan)");
+                   "is charon running? (systemctl status simplon-charon)");
   }
   const auto connection = std::make_shared<StreamConnection>(io, std::move(socket));
   connection->start();

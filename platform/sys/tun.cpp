@@ -14,6 +14,13 @@
 namespace simplon::sys {
 namespace {
 
+/// What to do when /dev/net/tun cannot be opened.
+const char* remedy_for(int error) {
+  if (error == ENOENT || error == ENODEV || error == ENXIO) return "load the tun module: modprobe tun";
+  if (error == EMFILE) return "VPCs, tunnels and circuits hold open files: raise LimitNOFILE= of the service";
+  return "";
+}
+
 // Runs inside the namespace: the kernel creates or looks up the device in the namespace of the calling thread at TUNSETIFF.
 // `kind`: IFF_TUN or IFF_TAP.
 Result<UniqueFd> attach(const std::string& interface, short kind) {
@@ -22,7 +29,7 @@ Result<UniqueFd> attach(const std::string& interface, short kind) {
     return fail(ErrorCode::kInvalidConfig, "'" + interface + "' cannot be an interface name", "use 1 to 15 characters");
   }
   UniqueFd fd(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
-  if (!fd.valid()) return fail_errno("cannot open /dev/net/tun", errno, "load the tun module: modprobe tun");
+  if (!fd.valid()) return fail_errno("cannot open /dev/net/tun", errno, remedy_for(errno));
   struct ifreq request {};
   std::memcpy(request.ifr_name, interface.c_str(), interface.size());
   request.ifr_flags = static_cast<short>(kind | IFF_NO_PI);

@@ -41,8 +41,8 @@ def test_install_the_packages_with_apt(machines):
     for unit in UNITS:
         state = edge.out(f"systemctl show -p ActiveState,SubState,NRestarts,Type --value {unit} | paste -sd ' '").strip()
         row(f"unit {unit}", state, " active running" in f" {state}" and " 0 " in f" {state} ")
-    row("dpkg --audit, dpkg --verify", edge.sh("dpkg --audit; dpkg --verify simplon simplon-forwarder simplon-charon").text.strip()
-        or "nothing to say", True)
+    said = edge.sh("dpkg --audit; dpkg --verify simplon simplon-forwarder simplon-charon", check=False).text.strip()
+    row("dpkg --audit, dpkg --verify", said or "nothing to say", not said)
 
 
 def test_exposure_of_the_units(machines):
@@ -104,7 +104,9 @@ def test_simplond_may_what_it_needs_and_no_more(machines):
         row(f"forwarder.sock for user {name}", answer, answer == wanted)
     mounts = edge.out("stat -f -c %T /run/netns/simplon-red").strip()
     row("the namespace of a domain, seen by the host", mounts, mounts == "nsfs")
-    row("what FRR starts with", edge.out("stat -c '%n %a %U:%G' /run/simplon-frr /run/simplon-frr/* | paste -sd ,").strip())
+    files = edge.out("stat -c '%n %a %U:%G' /run/simplon-frr /run/simplon-frr/* | paste -sd ,").strip()
+    configs = [f"/run/simplon-frr/simplon-red.{daemon}.conf 640 simplond:frr" for daemon in ("bfdd", "bgpd", "zebra")]
+    row("what FRR starts with", files, sorted(files.split(",")) == ["/run/simplon-frr 2750 simplond:frr", *configs])
     denied = edge.out("journalctl -q -b -k -o cat -g 'apparmor=.DENIED.*simplon' || true").strip()
     row("AppArmor denied", denied or "nothing", not denied)
 

@@ -7,6 +7,9 @@ from lib import traffic
 from test_2_kernel_esp import children, wait_path, wait_up
 
 RATE = 50
+# A kernel before 6.4 gives no AF_XDP socket to another process (docs/upgrade.md): what arrives until the new forwarder has its own
+# is lost. In emulation that takes some seconds; twice of what was seen.
+MOST_SILENCE_MS = 20_000
 PACKAGES = ("simplon", "simplon-charon", "simplon-forwarder")
 
 
@@ -74,4 +77,6 @@ def test_downgrade(machines):
 
 def judge(what, out, back, may_lose=False):
     lost, silence = out.lost + back.lost, max(flow.report["longest_silence_ms"] for flow in (out, back))
-    row(what, f"{lost} of {out.sent + back.sent} lost, longest silence {silence:.0f} ms (emulated)", may_lose or lost == 0)
+    bound = f", at most {MOST_SILENCE_MS} ms" if may_lose else ""
+    row(what, f"{lost} of {out.sent + back.sent} lost, longest silence {silence:.0f} ms (emulated{bound})",
+        silence <= MOST_SILENCE_MS if may_lose else lost == 0)

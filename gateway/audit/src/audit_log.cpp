@@ -5,8 +5,9 @@
 // no end, nobody was ever told of it, and it is removed. Everything else that does not fit was not done by us: the log
 // goes on after the last entry that the head vouches for, so that `verify` keeps finding the gap.
 //
-// Rotation. Before the oldest file is removed, the head says which entry is the oldest one from now on; so a removed
-// file is either told by the head or missing.
+// Rotation. The first line of a new file follows the last one of the file before, and so may be ahead of the head as well.
+// Before the oldest file is removed, the head says which entry is the oldest one from now on; so a removed file is either
+// told by the head or missing.
 
 #include "gateway/audit/audit_log.h"
 
@@ -16,13 +17,15 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <ctime>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
 #include <spdlog/spdlog.h>
 
+#include "gateway/audit/denials.h"
 #include "gateway/audit/src/signature.h"
+#include "platform/base/utc.h"
+#include "platform/crypto/sha256.h"
 #include "platform/sys/file.h"
 #include "platform/sys/unique_fd.h"
 
@@ -34,16 +37,7 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr std::size_t kMaxTextBytes = 2000;
-constexpr std::size_t kMaxWaiting = 1000;
 constexpr std::size_t kMaxLogBytes = 256U << 20;
-
-std::string format_utc(std::chrono::system_clock::time_point time) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-  std::tm parts{};
-  char text[40];
-  if (::gmtime_r(&seconds, &parts) == nullptr) return {};
-  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
-}
 
 std::string bounded(const std::string& text) {
   return text.size() <= kMaxTextBytes ? text : text.substr(0, kMaxTextBytes) + "...";
@@ -129,27 +123,28 @@ struct Log::Impl {
     }
     size = files.back() == path("audit.log") ? text->size() : 0;
     bool found = !head_valid || head_sequence == 0;
-    std::string_view rest = *text;
-    std::string before;
-    while (!rest.empty()) {
-      const std::string_view line = rest.substr(0, rest.find('\n'));
-      rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-      const auto number = number_of(line);
-      const std::string now = sha256_hex(line);
-      if (head_valid && number == head_sequence && now == head_hash) {
-        found = true;
-      } else if (found && number == sequence + 1 && key.open(kLineContext, line)) {
-        // Written, but the head did not learn of it; or there is no head to ask.
-        sequence = number;
-        hash = now;
-      } else if (!head_valid && key.open(kLineContext, line)) {
-        sequence = number;
-        hash = now;
+    const auto follow = [&](std::string_view rest) {
+      while (!rest.empty()) {
+        const std::string_view line = rest.substr(0, rest.find('\n'));
+        rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+        const auto number = number_of(line);
+        const std::string now = crypto::sha256_hex(line);
+        if (head_valid && number == head_sequence && now == head_hash) {
+          found = true;
+        } else if (found && number == sequence + 1 && key.open(kLineContext, line)) {
+          // Written, but the head did not learn of it; or there is no head to ask.
+          sequence = number;
+          hash = now;
+        } else if (!head_valid && key.open(kLineContext, line)) {
+          sequence = number;
+          hash = now;
+        }
+        if (first == 0 && number != 0) first = number;
       }
-      if (first == 0 && number != 0) first = number;
-    }
-    // The head may be the last line of a file that was rotated a moment ago.
-    if (!found && text->empty() && files.size() > 1) found = true;
+    };
+    // The head may name a line of the file before: killed after a rotation and before the head was written again.
+    if (files.size() > 1) follow(sys::read_file(files[files.size() - 2], kMaxLogBytes).value_or(std::string()));
+    follow(*text);
     if (!found) complain("the audit log does not contain entry " + std::to_string(head_sequence) + ", which its head names");
     return {};
   }
@@ -200,7 +195,7 @@ struct Log::Impl {
     if (auto ok = sys::append_durably(fd.get(), line + "\n", file); !ok) return ok;
     size += line.size() + 1;
     ++sequence;
-    hash = sha256_hex(line);
+    hash = crypto::sha256_hex(line);
     if (first == 0) first = sequence;
     spdlog::info("audit {} {}: {} {}by {}: {}", sequence, hash.substr(0, 16), event.action,
                  event.subject.empty() ? "" : event.subject + " ", event.who, event.outcome);
@@ -266,8 +261,12 @@ Log::Log(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Log::~Log() = default;
 
 Result<void> Log::append(Event event) {
-  if (impl_->waiting.size() >= kMaxWaiting) impl_->waiting.pop_front();
   impl_->waiting.emplace_back(impl_->options.now(), std::move(event));
+  if (impl_->waiting.size() > impl_->options.max_waiting) {
+    const auto denied = std::find_if(impl_->waiting.begin(), impl_->waiting.end(),
+                                     [](const auto& one) { return one.second.action == kDeniedAction; });
+    impl_->waiting.erase(denied == impl_->waiting.end() ? impl_->waiting.begin() : denied);
+  }
   return impl_->write_waiting();
 }
 

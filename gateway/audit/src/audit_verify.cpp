@@ -10,6 +10,7 @@
 
 #include "gateway/audit/audit_log.h"
 #include "gateway/audit/src/signature.h"
+#include "platform/crypto/sha256.h"
 #include "platform/sys/file.h"
 
 namespace simplon::audit {
@@ -83,7 +84,7 @@ class Checker {
     after_fault_ = false;
     expected_ = std::max(expected_, place->number + 1);
     verdict_.last = std::max(verdict_.last, place->number);
-    verdict_.last_hash = sha256_hex(line);
+    verdict_.last_hash = crypto::sha256_hex(line);
     hash_at_[place->number % kRemembered] = {place->number, verdict_.last_hash};
   }
 

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "platform/base/hex.h"
 #include "platform/sys/file.h"
 
 namespace simplon::audit {
@@ -31,35 +32,6 @@ struct ContextDeleter {
 };
 using Bio = std::unique_ptr<BIO, BioDeleter>;
 using Context = std::unique_ptr<EVP_MD_CTX, ContextDeleter>;
-
-template <class Bytes>
-std::string to_hex(const Bytes& bytes) {
-  constexpr char kHex[] = "0123456789abcdef";
-  std::string hex;
-  for (const unsigned char byte : bytes) {
-    hex += kHex[byte >> 4];
-    hex += kHex[byte & 15];
-  }
-  return hex;
-}
-
-int digit(char c) noexcept {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;
-}
-
-/// Lower case only: there is one spelling of a signature.
-bool from_hex(std::string_view hex, std::array<unsigned char, kSignatureBytes>& bytes) noexcept {
-  if (hex.size() != 2 * bytes.size()) return false;
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    const int high = digit(hex[2 * i]);
-    const int low = digit(hex[2 * i + 1]);
-    if (high < 0 || low < 0) return false;
-    bytes[i] = static_cast<unsigned char>(high * 16 + low);
-  }
-  return true;
-}
 
 std::string message_of(std::string_view context, std::string_view body) {
   std::string message(context);
@@ -86,13 +58,6 @@ struct Key::Held {
   Held& operator=(const Held&) = delete;
   EVP_PKEY* key;
 };
-
-std::string sha256_hex(std::string_view text) {
-  std::array<unsigned char, 32> digest{};
-  unsigned length = 0;
-  SIMPLON_CHECK(EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha256(), nullptr) == 1);
-  return to_hex(digest);
-}
 
 Key Key::generate() {
   EVP_PKEY* key = EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519");
@@ -160,13 +125,13 @@ std::optional<std::string_view> Key::open(std::string_view context, std::string_
   std::string_view rest = sealed.substr(body.size());
   if (!rest.starts_with(kBeforeSignature)) return std::nullopt;
   rest = rest.substr(kBeforeSignature.size(), 2 * kSignatureBytes);
-  std::array<unsigned char, kSignatureBytes> signature{};
-  if (!from_hex(rest, signature)) return std::nullopt;
+  const auto signature = from_hex<std::vector<unsigned char>>(rest);
+  if (!signature) return std::nullopt;
   const std::string message = message_of(context, body);
   const Context digest(EVP_MD_CTX_new());
   SIMPLON_CHECK(EVP_DigestVerifyInit(digest.get(), nullptr, nullptr, nullptr, held_->key) == 1);
   const int valid =
-      EVP_DigestVerify(digest.get(), signature.data(), signature.size(), bytes_of(message), message.size());
+      EVP_DigestVerify(digest.get(), signature->data(), signature->size(), bytes_of(message), message.size());
   if (valid != 1) return std::nullopt;
   return body;
 }

@@ -14,8 +14,6 @@ inline constexpr std::string_view kLineContext = "simplon-audit-1\n";
 inline constexpr std::string_view kHeadContext = "simplon-audit-head-1\n";
 inline const std::string kNoHash(64, '0');
 
-[[nodiscard]] std::string sha256_hex(std::string_view text);
-
 /// An Ed25519 key, with or without its private half.
 class Key {
  public:

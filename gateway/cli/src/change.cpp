@@ -51,13 +51,18 @@ bool disturbs(const json& reply) {
   return false;
 }
 
+void add_warnings(const std::vector<config::Issue>& warnings, json& reply) {
+  for (const auto& warning : warnings) reply["warnings"].push_back(config::to_json(warning));
+}
+
 /// Shows somebody at a terminal what the change will do, and asks if that is to be asked. What was looked at is what is
 /// applied: the version that it was compared with becomes the base of the request.
 std::optional<int> rehearse(const Session& session, Change& change) {
   json rehearsal = change.request;
   rehearsal["dry_run"] = true;
-  const auto reply = session.post(change.target, rehearsal);
+  auto reply = session.post(change.target, rehearsal);
   if (const auto code = session.failed(reply)) return code;
+  add_warnings(change.warnings, *reply);
   if (!change.request.contains("base_version")) change.request["base_version"] = number(*reply, "version");
   if (change.question.empty() && !disturbs(*reply)) return std::nullopt;
   session.err() << "to be applied: " << text(*reply, "summary") << "\n"
@@ -127,8 +132,9 @@ int apply_request(const Session& session, const ChangeOptions& options, Change c
   if (session.asks() && !options.dry_run) {
     if (const auto code = rehearse(session, change)) return *code;
   }
-  const auto reply = session.post(change.target, request);
+  auto reply = session.post(change.target, request);
   if (const auto code = session.failed(reply)) return *code;
+  add_warnings(change.warnings, *reply);
   const std::string version = std::to_string(number(*reply, "version"));
   std::string page;
   if (!flag(*reply, "applied")) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "gateway/cli/src/commands.h"
+#include "gateway/config/document.h"
 #include "gateway/config/model.h"
 #include "platform/base/result.h"
 
@@ -41,6 +42,8 @@ struct Change {
   std::string comment;
   /// Asked in any case; empty: asked only if something is removed or disturbed.
   std::string question;
+  /// What simplond cannot know, beside its own.
+  std::vector<config::Issue> warnings;
 };
 
 /// "60", "60s", "2m", "1h": 1 s to 24 h. Errors: kInvalidConfig naming the option.

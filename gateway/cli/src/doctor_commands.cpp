@@ -10,9 +10,9 @@
 #include "gateway/cli/src/table.h"
 #include "gateway/cli/src/words.h"
 #include "gateway/config/document.h"
-#include "gateway/config/json.h"
 #include "gateway/doctor/checks.h"
 #include "gateway/ipc/api.h"
+#include "platform/base/utc.h"
 
 namespace simplon::cli {
 
@@ -55,7 +55,7 @@ void ask_gateway(const Session& session, doctor::GatherOptions& options) {
   }
   if (const auto config = session.get("/v1/config"); config) {
     options.gateway.config = config::parse_document(text(*config, "document")).config;
-    if (const auto when = config::parse_utc(text(*config, "when"))) {
+    if (const auto when = parse_utc(text(*config, "when"))) {
       options.gateway.applied_at = std::chrono::duration_cast<std::chrono::seconds>(when->time_since_epoch()).count();
     }
   }

@@ -25,6 +25,13 @@ std::string state_of(const json& gate) {
   return "healthy; counts when it stays so for " + std::to_string(number(gate, "needed_seconds")) + " s";
 }
 
+/// simplond is being restarted, or has no connection left.
+bool is_away(const Result<json>& reply) {
+  if (!reply) return reply.error().code == ErrorCode::kUnavailable;
+  const json& errors = list(*reply, "errors");
+  return !errors.empty() && text(errors.front(), "code") == to_string(ErrorCode::kUnavailable);
+}
+
 void tell(const Session& session, const json& pending, Told& told) {
   std::size_t healthy = 0;
   const json& gates = list(pending, "gates");
@@ -48,13 +55,15 @@ Result<json> wait_for_gates(const Session& session, std::uint64_t version, std::
   Told told;
   for (;;) {
     auto reply = session.get("/v1/config?version=" + std::to_string(version));
-    const bool waits = reply && !reply->contains("errors") && text(*reply, "outcome") == "unconfirmed";
-    if (waits && session.interactive()) {
+    const bool away = is_away(reply);
+    const bool waits = away || (reply && !reply->contains("errors") && text(*reply, "outcome") == "unconfirmed");
+    if (away) session.progress("waiting: simplond does not answer; the version and its gates outlive a restart of it");
+    if (waits && !away && session.interactive()) {
       if (const json& pending = at(*reply, "pending"); number(pending, "version") == version) tell(session, pending, told);
     }
     const bool late = waits && std::chrono::steady_clock::now() > end;
     if (!waits || late) session.progress({});
-    if (!waits) return reply;
+    if (!waits || (late && away)) return reply;
     if (late) {
       return fail(ErrorCode::kPeer, "simplond does not decide about version " + std::to_string(version),
                   "simplon config history tells later");

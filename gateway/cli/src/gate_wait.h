@@ -10,7 +10,8 @@
 namespace simplon::cli {
 
 /// Follows a version that stays if its gates hold within `seconds`, until that is decided; returns what is known of the
-/// version then (GET /v1/config). Somebody at a terminal sees each gate when its state changes, and the time that is left.
+/// version then (GET /v1/config). simplond may be restarted meanwhile: kUnavailable is returned only when the time is over.
+/// Somebody at a terminal sees each gate when its state changes, and the time that is left.
 [[nodiscard]] Result<nlohmann::json> wait_for_gates(const Session& session, std::uint64_t version, std::uint64_t seconds);
 
 }  // namespace simplon::cli

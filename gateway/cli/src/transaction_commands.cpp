@@ -15,6 +15,7 @@
 #include "gateway/cli/src/table.h"
 #include "gateway/cli/src/words.h"
 #include "gateway/config/archive.h"
+#include "gateway/config/json.h"
 #include "gateway/ipc/api.h"
 #include "platform/sys/file.h"
 
@@ -28,7 +29,12 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMaxArchiveBytes = 64U << 20;
+// As large as a reply of simplond can be, so as any export.
+constexpr std::size_t kMaxArchiveBytes = 512U << 20;
+// Chosen by us: as a string of a request it becomes longer, up to twice.
+constexpr std::size_t kMaxImportBytes = ipc::kApiMaxBody / 2;
+constexpr const char* kInFile = "they stay readable in the file";
+constexpr const char* kByItself = "the document in it can be applied by itself: simplon apply";
 
 struct ArchiveOptions {
   std::string file, passphrase_file;
@@ -82,6 +88,38 @@ Result<void> read_secrets(const json& paths, config::Archive& archive) {
   return {};
 }
 
+config::Issue warning(std::string what, std::string hint) {
+  config::Issue issue;
+  issue.severity = config::Severity::kWarning;
+  issue.code = ErrorCode::kExhausted;
+  issue.what = std::move(what);
+  issue.hint = std::move(hint);
+  return issue;
+}
+
+/// Of what an import sends to simplond.
+std::size_t open_size(const config::Archive& archive) {
+  std::string open = config::format_open_archive(archive);
+  const std::size_t size = open.size();
+  sys::wipe(open);
+  return size;
+}
+
+std::string too_large(std::size_t size) {
+  return "the archive has " + format_bytes(size) + ", simplond takes " + format_bytes(kMaxImportBytes);
+}
+
+/// Whether the file will be found too large when it is needed.
+json export_warnings(const config::Archive& archive) {
+  json warnings = json::array();
+  const std::size_t size = open_size(archive);
+  if (size <= kMaxImportBytes) return warnings;
+  const bool history = !archive.history.empty();
+  const std::string what = history ? "an import will leave the older versions out: " : "it cannot be imported: ";
+  warnings.push_back(config::to_json(warning(what + too_large(size), history ? kInFile : kByItself)));
+  return warnings;
+}
+
 int export_box(const Session& session, const ArchiveOptions& options) {
   const auto reply = session.get(std::string("/v1/config/export") + (options.with_history ? "?history=1" : ""));
   if (const auto code = session.failed(reply, "simplon")) return *code;
@@ -99,8 +137,10 @@ int export_box(const Session& session, const ArchiveOptions& options) {
   const auto formatted = config::format_archive(*archive, passphrase);
   sys::wipe(passphrase);
   if (!formatted) return session.report(formatted.error(), kExitFailed);
+  const json warned = {{"warnings", export_warnings(*archive)}};
   if (options.file == "-") {
     session.out() << *formatted;
+    session.err() << render_warnings(warned, {});
     return kExitDone;
   }
   if (auto written = sys::write_file_atomically(options.file, *formatted, 0600); !written) {
@@ -113,11 +153,13 @@ int export_box(const Session& session, const ArchiveOptions& options) {
   if (!options.with_secrets && secrets != 0) {
     page += paragraph("hint: " + plural(secrets, "secret is", "secrets are") + " not in it: --with-secrets seals them", 2, 8);
   }
+  page += render_warnings(warned, session.style());
   const json said = {{"api", ipc::kApiVersion},
                      {"file", options.file},
                      {"version", archive->version},
                      {"history", archive->history.size()},
-                     {"secrets", archive->secrets.size()}};
+                     {"secrets", archive->secrets.size()},
+                     {"warnings", warned["warnings"]}};
   return session.print(said, {page, false});
 }
 
@@ -134,12 +176,18 @@ int import_box(const Session& session, const ArchiveOptions& options) {
     sys::wipe(*passphrase);
     if (!opened) return session.report(opened.error(), kExitFailed);
   }
-  std::string open = config::format_open_archive(*archive);
-  if (open.size() > ipc::kApiMaxBody / 2) {
-    return session.report({ErrorCode::kExhausted, "the archive has " + format_bytes(open.size()), "export it without history"},
-                          kExitFailed);
-  }
   Change change;
+  std::string open = config::format_open_archive(*archive);
+  if (open.size() > kMaxImportBytes && !archive->history.empty()) {
+    const std::string what = plural(archive->history.size(), "older version is", "older versions are");
+    change.warnings.push_back(warning(what + " left out: " + too_large(open.size()), kInFile));
+    archive->history.clear();
+    sys::wipe(open);
+    open = config::format_open_archive(*archive);
+  }
+  if (open.size() > kMaxImportBytes) {
+    return session.report({ErrorCode::kExhausted, too_large(open.size()), kByItself}, kExitFailed);
+  }
   change.request["archive"] = open;
   change.target = "/v1/config/import";
   sys::wipe(open);
@@ -211,7 +259,7 @@ void declare_archive(Commands& commands, CLI::App& config) {
                                    "simplon config export box.json\n"
                                    "simplon config export box.json --with-history --with-secrets");
   commands.values(out->add_option("FILE", options->file, "written with mode 0600; - prints it")->required(), Values::kFiles);
-  out->add_flag("--with-history", options->with_history, "also the older versions");
+  out->add_flag("--with-history", options->with_history, "also the older versions; for administrators");
   out->add_flag("--with-secrets", options->with_secrets, "also keys and passwords, sealed with a passphrase; for root");
   commands.values(out->add_option("--passphrase-file", options->passphrase_file, "mode 0600; default: ask")->type_name("PATH"),
                   Values::kFiles);

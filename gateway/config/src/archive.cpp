@@ -14,8 +14,10 @@
 
 #include "gateway/config/document.h"
 #include "gateway/config/json.h"
-#include "gateway/config/src/hex.h"
 #include "gateway/config/validate.h"
+#include "platform/base/hex.h"
+#include "platform/base/utc.h"
+#include "platform/crypto/sha256.h"
 #include "platform/sys/file.h"
 
 namespace simplon::config {
@@ -42,13 +44,6 @@ using Key = std::array<unsigned char, kKeyBytes>;
 struct CipherDeleter {
   void operator()(EVP_CIPHER_CTX* context) const noexcept { EVP_CIPHER_CTX_free(context); }
 };
-
-std::string sha256(std::string_view text) {
-  std::array<unsigned char, 32> digest{};
-  unsigned length = 0;
-  SIMPLON_CHECK(EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha256(), nullptr) == 1);
-  return to_hex(digest);
-}
 
 std::string dump(const json& object) { return object.dump(-1, ' ', false, json::error_handler_t::replace); }
 
@@ -107,7 +102,7 @@ json body_of(const Archive& archive) {
 }
 
 std::string finish(json body) {
-  body["sha256"] = sha256(dump(body));
+  body["sha256"] = crypto::sha256_hex(dump(body));
   return body.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
@@ -168,7 +163,7 @@ bool read_version(const json& object, StoredDocument& stored) {
   const auto text = text_at(object, "document");
   const auto hash = text_at(object, "hash");
   const auto time = when ? parse_utc(*when) : std::nullopt;
-  if (!time || !text || !hash || sha256(*text) != *hash) return false;
+  if (!time || !text || !hash || crypto::sha256_hex(*text) != *hash) return false;
   stored.text = *text;
   stored.version.when = *time;
   stored.version.who = text_at(object, "who").value_or("");
@@ -214,7 +209,7 @@ Result<std::string> format_archive(const Archive& archive, const std::string& pa
     auto key = derive(passphrase, salt, kScryptN, kScryptR, kScryptP);
     if (!key) return Unexpected(key.error());
     std::string plain = dump(secrets_json(archive.secrets));
-    body["secrets"] = seal(plain, sha256(archive.document), *key, salt);
+    body["secrets"] = seal(plain, crypto::sha256_hex(archive.document), *key, salt);
     sys::wipe(plain);
     OPENSSL_cleanse(key->data(), key->size());
   }
@@ -241,7 +236,7 @@ Result<Archive> read_archive(std::string_view text) {
   const auto hash = text_at(body, "sha256");
   if (!hash) return damaged("its checksum is missing");
   body.erase("sha256");
-  if (sha256(dump(body)) != *hash) return damaged("its checksum is wrong");
+  if (crypto::sha256_hex(dump(body)) != *hash) return damaged("its checksum is wrong");
 
   Archive archive;
   archive.created = text_at(body, "created").value_or("");
@@ -294,7 +289,7 @@ Result<void> open_secrets(Archive& archive, const std::string& passphrase) {
   auto key = derive(passphrase, *salt, *n, static_cast<std::uint32_t>(*r), static_cast<std::uint32_t>(*p));
   if (!key) return Unexpected(key.error());
 
-  const std::string bound_to = sha256(archive.document);
+  const std::string bound_to = crypto::sha256_hex(archive.document);
   std::string plain(data->size(), '\0');
   const std::unique_ptr<EVP_CIPHER_CTX, CipherDeleter> context(EVP_CIPHER_CTX_new());
   int length = 0;

@@ -2,10 +2,10 @@
 #include "gateway/config/json.h"
 
 #include <cstdio>
-#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "gateway/config/src/parsed_document.h"
+#include "platform/base/utc.h"
 
 namespace simplon::config {
 namespace {
@@ -176,21 +176,5 @@ json to_json(const BgpNeighborConfig& neighbor) {
 }
 
 json to_json(const BgpConfig& bgp) { return {{"asn", bgp.asn}, {"router-id", bgp.router_id.to_string()}}; }
-
-std::string format_utc(std::chrono::system_clock::time_point time) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-  std::tm parts{};
-  if (::gmtime_r(&seconds, &parts) == nullptr) return {};
-  char text[40];
-  const std::size_t length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return {text, length};
-}
-
-std::optional<std::chrono::system_clock::time_point> parse_utc(const std::string& text) {
-  std::tm parts{};
-  const char* end = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  if (end == nullptr || *end != '\0') return std::nullopt;
-  return std::chrono::system_clock::from_time_t(::timegm(&parts));
-}
 
 }  // namespace simplon::config

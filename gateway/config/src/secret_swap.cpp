@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
-#include "gateway/config/src/hex.h"
+#include "platform/base/hex.h"
 #include "platform/sys/file.h"
 
 // simplond writes these files because somebody asked who may not: so they go into one folder, under plain names, and

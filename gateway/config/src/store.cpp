@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/config/store.h"
 
-#include <openssl/evp.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <map>
 #include <set>
@@ -14,6 +12,8 @@
 #include <system_error>
 
 #include "gateway/config/document.h"
+#include "platform/base/split.h"
+#include "platform/crypto/sha256.h"
 #include "platform/sys/file.h"
 
 // A commit writes NNNN.yaml, then NNNN.meta, then `current`; each by temporary file, fsync and rename. Only the last
@@ -41,19 +41,6 @@ constexpr std::uint64_t kKeptVersions = 1000;
 constexpr std::size_t kMaxMetaBytes = 16U << 10;
 constexpr std::size_t kMaxCommentBytes = 500;
 constexpr std::int64_t kLongestWindow = 86400;
-
-std::string sha256(const std::string& text) {
-  std::array<unsigned char, 32> digest{};
-  unsigned length = 0;
-  SIMPLON_CHECK(EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha256(), nullptr) == 1);
-  std::string hex;
-  for (const unsigned char byte : digest) {
-    constexpr char kHex[] = "0123456789abcdef";
-    hex += kHex[byte >> 4];
-    hex += kHex[byte & 15];
-  }
-  return hex;
-}
 
 /// One line of printable text.
 std::string one_line(const std::string& text) {
@@ -94,13 +81,6 @@ template <class Integer>
 std::optional<Integer> number_at(const std::map<std::string, std::string, std::less<>>& values, std::string_view key) {
   const auto found = values.find(key);
   return found == values.end() ? std::nullopt : parse_integer<Integer>(found->second);
-}
-
-std::vector<std::string> words_of(const std::string& text) {
-  std::istringstream stream(text);
-  std::vector<std::string> words;
-  for (std::string word; stream >> word;) words.push_back(word);
-  return words;
 }
 
 std::string meta_text(const Version& version) {
@@ -204,7 +184,7 @@ Result<void> Store::load_pointer() {
     probation.window = std::chrono::seconds(window);
     const auto confirm = values.find("confirm");
     probation.confirm_required = confirm == values.end() || confirm->second != "no";
-    if (const auto gates = values.find("gates"); gates != values.end()) probation.gates = words_of(gates->second);
+    if (const auto gates = values.find("gates"); gates != values.end()) probation.gates = split_words(gates->second);
     pending_ = std::move(probation);
   }
   return {};
@@ -293,7 +273,7 @@ Version Store::next_version(const std::string& text, const Author& who, const st
   version.who = one_line(who.name);
   version.uid = who.uid;
   version.comment = one_line(comment);
-  version.hash = sha256(text);
+  version.hash = crypto::sha256_hex(text);
   version.parent = parent;
   return version;
 }
@@ -338,7 +318,7 @@ Result<StoredDocument> Store::load(std::uint64_t number) const {
   if (!version) return Unexpected(version.error());
   auto text = sys::read_file(file(number, ".yaml").string(), kMaxDocumentBytes);
   if (!text) return Unexpected(text.error());
-  if (sha256(*text) != version->hash) {
+  if (crypto::sha256_hex(*text) != version->hash) {
     return fail(ErrorCode::kInvalidConfig, file(number, ".yaml").string() + " does not match its hash",
                 "it was changed by hand or by a fault of the disk");
   }
@@ -381,7 +361,7 @@ Result<Store::Staged> Store::stage(const CommitRequest& request) {
       version.parent = number - 1;
       // Numbers of another history: what they pointed to may not be part of this one.
       version.reverts = version.reverts != 0 && number > 1 ? number - 1 : 0;
-      version.hash = sha256(older.text);
+      version.hash = crypto::sha256_hex(older.text);
       if (auto ok = store_files(version, older.text); !ok) {
         remove_files(1, number);
         return Unexpected(ok.error());
@@ -453,7 +433,7 @@ Result<StoredDocument> Store::undo_target(std::optional<std::uint64_t> to) const
   if (!current) return Unexpected(current.error());
   const std::uint64_t target = to.value_or(pending_ ? pending_->reverts_to : current->parent);
   if (target != 0) return load(target);
-  if (current->hash == sha256({})) return nothing();
+  if (current->hash == crypto::sha256_hex({})) return nothing();
   return StoredDocument{};
 }
 

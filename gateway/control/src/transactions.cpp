@@ -10,8 +10,8 @@
 
 #include <spdlog/spdlog.h>
 
-#include "gateway/config/json.h"
 #include "gateway/control/reconciler.h"
+#include "platform/base/utc.h"
 
 namespace simplon::control {
 
@@ -77,7 +77,7 @@ Error moved_on(const config::Store& store, std::uint64_t base) {
     what += (number == first ? "version " : ", version ") + std::to_string(number);
     const auto stored = store.load(number);
     if (!stored) continue;
-    what += " by " + stored->version.who + " at " + config::format_utc(stored->version.when);
+    what += " by " + stored->version.who + " at " + format_utc(stored->version.when);
     if (!stored->version.comment.empty()) what += " (" + stored->version.comment + ")";
   }
   return make_error(ErrorCode::kConflict, what,

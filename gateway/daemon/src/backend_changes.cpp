@@ -7,7 +7,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <sstream>
 #include <utility>
 
 #include <boost/asio/use_awaitable.hpp>
@@ -18,6 +17,8 @@
 #include "gateway/config/secret_swap.h"
 #include "gateway/config/validate.h"
 #include "gateway/daemon/backend.h"
+#include "platform/base/split.h"
+#include "platform/base/utc.h"
 
 namespace simplon::daemon {
 
@@ -37,20 +38,13 @@ std::string first_error(const std::vector<config::Issue>& issues) {
   return text;
 }
 
-std::vector<std::string> words_of(const std::string& text) {
-  std::istringstream stream(text);
-  std::vector<std::string> words;
-  for (std::string word; stream >> word;) words.push_back(word);
-  return words;
-}
-
 control::ApplyCommand command_of(ApplyRequest& request) {
   control::ApplyCommand command;
   command.document = std::move(request.document);
   command.base_version = request.base_version;
   command.comment = std::move(request.comment);
   command.confirm_within = request.confirm_within;
-  command.gates = words_of(request.gates);
+  command.gates = split_words(request.gates);
   command.gate_window = request.gate_window;
   command.dry_run = request.dry_run;
   command.who = std::move(request.who);
@@ -109,15 +103,23 @@ void Backend::note(const config::Author& who, const std::string& action, const s
   event.uid = who.uid;
   event.action = action;
   event.outcome = done ? "done" : "refused";
-  event.version = parts_.store.current();
   event.subject = subject;
   event.detail = detail;
+  note(std::move(event));
+}
+
+void Backend::note(audit::Event event) {
+  event.version = parts_.store.current();
   // What cannot be written now is a problem of the status and is written later.
   static_cast<void>(parts_.audit.append(std::move(event)));
 }
 
 void Backend::denied(const config::Author& who, const std::string& target) {
-  note(who, "denied", target, false, "not an administrator");
+  if (auto event = denials_.admit(who.name, who.uid, target, parts_.clock.now())) note(*std::move(event));
+}
+
+void Backend::note_denials() {
+  for (auto& event : denials_.due(parts_.clock.now())) note(std::move(event));
 }
 
 void Backend::note_probation_end(const control::ProbationEnd& end) {
@@ -238,7 +240,7 @@ asio::awaitable<ApiResult> Backend::export_archive(bool history) {
   const auto current = parts_.store.load_current();
   if (!current) co_return tl::unexpected(ApiFailure(current.error()));
   config::Archive archive;
-  archive.created = config::format_utc(parts_.wall_clock.now());
+  archive.created = format_utc(parts_.wall_clock.now());
   archive.software = software_;
   archive.gateway = parts_.reconciler.config().name;
   archive.version = current->version.number;

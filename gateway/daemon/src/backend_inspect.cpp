@@ -330,7 +330,12 @@ asio::awaitable<ApiResult> Backend::trace_live(config::Author who, ipc::PacketQu
 
 asio::awaitable<ApiResult> Backend::ask_trace(PacketPlace from, ipc::TraceRequest request) {
   const bool live = request.live;
-  auto trace = co_await parts_.observer.trace(std::move(request));
+  Result<ipc::TraceReply> trace;
+  if (live) {
+    trace = co_await parts_.trace_live(std::move(request));
+  } else {
+    trace = co_await parts_.observer.trace(std::move(request));
+  }
   if (!trace) co_return tl::unexpected(ApiFailure(trace.error()));
   if (!trace->error.empty()) co_return tl::unexpected(ApiFailure(refused(*trace, live)));
   const Names names(parts_.reconciler.config(), parts_.ids);

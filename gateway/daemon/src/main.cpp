@@ -36,6 +36,7 @@
 #include "gateway/daemon/src/host_namespaces.h"
 #include "gateway/daemon/src/manual_text.h"
 #include "gateway/ipc/api.h"
+#include "gateway/ipc/live_trace.h"
 #include "gateway/ipc/table_client.h"
 #include "ipsec/tunnel_manager.h"
 #include "platform/base/clock.h"
@@ -72,13 +73,15 @@ void keep_watchdog_quiet(boost::asio::steady_timer& timer, std::chrono::millisec
   });
 }
 
-/// What a full disk kept out of the log goes in when there is room again, not only with the next change.
-void keep_audit_complete(boost::asio::steady_timer& timer, audit::Log& log) {
+/// What a full disk kept out of the log goes in when there is room again, not only with the next change; and how many attempts
+/// were denied.
+void keep_audit_complete(boost::asio::steady_timer& timer, audit::Log& log, Backend& backend) {
   timer.expires_after(std::chrono::seconds(5));
-  timer.async_wait([&timer, &log](const boost::system::error_code& error) {
+  timer.async_wait([&timer, &log, &backend](const boost::system::error_code& error) {
     if (error) return;
     static_cast<void>(log.catch_up());
-    keep_audit_complete(timer, log);
+    backend.note_denials();
+    keep_audit_complete(timer, log, backend);
   });
 }
 
@@ -148,6 +151,9 @@ Result<void> run(const Flags& flags) {
   observer->start();
   Backend backend({reconciler, *forwarder, *tunnels, *store, *ids, clock, wall_clock, **audit, flags.state_dir,
                    flags.secrets_dir, *observer,
+                   [&](ipc::TraceRequest request) {
+                     return ipc::trace_live(io, forwarder_socket, software + " (live trace)", std::move(request));
+                   },
                    [&] { return ipc::CaptureStream::create(io, forwarder_socket, software + " (capture)"); }},
                   software);
   listening = &backend;
@@ -169,7 +175,7 @@ Result<void> run(const Flags& flags) {
   boost::asio::steady_timer watchdog(io);
   if (const auto interval = sys::watchdog_interval()) keep_watchdog_quiet(watchdog, *interval);
   boost::asio::steady_timer audit_retry(io);
-  keep_audit_complete(audit_retry, **audit);
+  keep_audit_complete(audit_retry, **audit, backend);
   io.run();
   // Suspended coroutines refer to the objects above and are not resumed any more. The process ends without destroying
   // either, after the socket is gone; all state that matters is on disk or in other processes.

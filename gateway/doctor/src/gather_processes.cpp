@@ -72,15 +72,18 @@ std::string value_of(const fs::path& path, const std::string& key) {
   return {};
 }
 
+/// The soft limit of that name in /proc/PID/limits; unset if it is not visible.
+std::optional<std::uint64_t> limit_of(const fs::path& process, const std::string& name) {
+  const std::string limit = value_of(process / "limits", name);
+  if (limit == "unlimited") return UINT64_MAX;
+  std::uint64_t value = 0;
+  if (limit.empty() || std::from_chars(limit.data(), limit.data() + limit.size(), value).ec != std::errc()) return std::nullopt;
+  return value;
+}
+
 void look_at_forwarder(const fs::path& process, Facts& facts) {
-  const std::string limit = value_of(process / "limits", "Max locked memory");
-  if (limit == "unlimited") {
-    facts.forwarder_memlock_bytes = UINT64_MAX;
-  } else {
-    std::uint64_t bytes = 0;
-    if (std::from_chars(limit.data(), limit.data() + limit.size(), bytes).ec == std::errc() && !limit.empty())
-      facts.forwarder_memlock_bytes = bytes;
-  }
+  facts.forwarder_memlock_bytes = limit_of(process, "Max locked memory");
+  facts.forwarder_open_files = limit_of(process, "Max open files");
   const std::string rights = value_of(process / "status", "CapEff:");
   std::uint64_t mask = 0;
   std::from_chars(rights.data(), rights.data() + rights.size(), mask, 16);

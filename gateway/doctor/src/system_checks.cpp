@@ -22,6 +22,12 @@ constexpr std::uint64_t kOptmem = 131072;
 constexpr std::uint64_t kSocketBuffer = 212992;
 // The packet buffers of the forwarder with its default of 16384 frames.
 constexpr std::uint64_t kFrameBytes = 64U << 20;
+// Files of the forwarder: a device for each VPC, tunnel and circuit, and two sockets that follow the neighbors of a circuit.
+constexpr std::uint64_t kFilesOfACircuit = 3;
+// Others: sockets, uplinks' queues, BPF maps. Chosen by us.
+constexpr std::uint64_t kOtherFiles = 512;
+// 10,000 VPCs, 10,000 tunnels and 4,000 circuits (gateway/config).
+constexpr std::uint64_t kMostFiles = 20000 + 4000 * kFilesOfACircuit + kOtherFiles;
 // What docs/install.md asks for, and what a gateway that runs needs for a large change: chosen by us.
 constexpr std::uint64_t kWantedMemory = 512U << 20;
 constexpr std::uint64_t kLittleMemory = 64U << 20;
@@ -153,6 +159,32 @@ Finding check_memlock(const Facts& facts) {
   return {id, Verdict::kFailed,
           "the forwarder may lock only " + mib(*facts.forwarder_memlock_bytes) + ": packet buffers and keys need " + mib(kFrameBytes),
           "LimitMEMLOCK=infinity in simplon-forwarder.service, or CAP_IPC_LOCK"};
+}
+
+Finding check_open_files(const Facts& facts) {
+  const std::string id = "limit.open-files";
+  if (!facts.forwarder_open_files) {
+    return {id, Verdict::kUnseen, "the forwarder does not run, or its limits are not visible",
+            facts.root ? "" : "run simplon doctor as root"};
+  }
+  const std::uint64_t limit = *facts.forwarder_open_files;
+  const auto& config = facts.gateway.config;
+  const std::uint64_t wanted =
+      config.vpcs.size() + config.tunnels.size() + config.circuits.size() * kFilesOfACircuit + kOtherFiles;
+  const std::string remedy = "LimitNOFILE=65536 in simplon-forwarder.service, then systemctl restart simplon-forwarder";
+  if (limit < wanted) {
+    return {id, Verdict::kFailed,
+            "the forwarder may have only " + std::to_string(limit) + " files open, and wants " + std::to_string(wanted) +
+                " for its VPCs, tunnels and circuits: the last ones do not work",
+            remedy};
+  }
+  if (limit < kMostFiles) {
+    return {id, Verdict::kWarning,
+            "the forwarder may have only " + std::to_string(limit) + " files open: that is enough for " +
+                std::to_string(limit - kOtherFiles) + " VPCs and tunnels",
+            remedy};
+  }
+  return {id, Verdict::kOk, "the forwarder may open a file for each VPC, tunnel and circuit", ""};
 }
 
 void check_disk(const Facts& facts, Findings& findings) {
@@ -439,7 +471,9 @@ void check_gateway(const Facts& facts, Findings& findings) {
   if (facts.gateway.forwarder_up) {
     findings.push_back({"forwarder", Verdict::kOk, "the forwarder is connected", ""});
   } else {
-    findings.push_back({"forwarder", Verdict::kFailed, "simplond does not reach the forwarder: no packet is forwarded",
+    findings.push_back({"forwarder", Verdict::kFailed,
+                        "simplond does not reach the forwarder: changes and learned routes do not get there; if it runs, "
+                        "it forwards on with what it has",
                         "systemctl start simplon-forwarder; journalctl -u simplon-forwarder"});
   }
   if (facts.gateway.charon_up || facts.gateway.config.tunnels.empty()) {
@@ -460,6 +494,7 @@ void judge_system(const Facts& facts, Findings& findings) {
   findings.push_back(check_optmem(facts));
   findings.push_back(check_socket_buffers(facts));
   findings.push_back(check_memlock(facts));
+  findings.push_back(check_open_files(facts));
   findings.push_back(check_memory(facts));
   check_disk(facts, findings);
   findings.push_back(check_locale(facts));

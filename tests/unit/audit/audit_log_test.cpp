@@ -24,9 +24,10 @@ class AuditLogTest : public ::testing::Test {
   }
   ~AuditLogTest() override { fs::remove_all(folder_); }
 
-  std::unique_ptr<Log> open(std::size_t max_file_bytes = 4U << 20) {
+  std::unique_ptr<Log> open(std::size_t max_file_bytes = 4U << 20, std::size_t max_waiting = 1000) {
     Log::Options options;
     options.max_file_bytes = max_file_bytes;
+    options.max_waiting = max_waiting;
     options.kept_files = 3;
     options.now = [] { return std::chrono::system_clock::time_point(std::chrono::seconds(1'800'000'000)); };
     auto log = Log::open(folder_, options);
@@ -167,6 +168,34 @@ TEST_F(AuditLogTest, AKillBetweenLineAndHeadLosesNothing) {
   EXPECT_TRUE(verdict().sound());
 }
 
+TEST_F(AuditLogTest, AKillAfterARotationLosesNothing) {
+  // After `lines` lines of a new file, of which the head has not heard; and after a part of a line.
+  for (const int lines : {1, 2, 0}) {
+    fs::remove_all(folder_);
+    std::string head;
+    {
+      const auto log = open(2000);
+      for (int i = 0; !fs::exists(file("audit.log.2")); ++i) {
+        head = slurp("audit.head");
+        ASSERT_TRUE(log->append(event("change " + std::to_string(i))));
+      }
+      if (lines == 2) {
+        ASSERT_TRUE(log->append(event("one more")));
+      }
+    }
+    const auto written = verdict().last;
+    spit("audit.head", head);
+    if (lines == 0) spit("audit.log", slurp("audit.log").substr(0, 20));
+    const auto log = open(2000);
+    EXPECT_FALSE(log->problem()) << log->problem()->what;
+    EXPECT_EQ(log->sequence(), lines == 0 ? written - 1 : written);
+    ASSERT_TRUE(log->append(event("after")));
+    const auto found = verdict();
+    EXPECT_TRUE(found.sound()) << found.faults.front().what;
+    EXPECT_EQ(found.last, lines == 0 ? written : written + 1);
+  }
+}
+
 TEST_F(AuditLogTest, ALineWithoutItsEndIsRemoved) {
   write(2);
   const std::string good = slurp("audit.log");
@@ -216,6 +245,35 @@ TEST_F(AuditLogTest, WhatCouldNotBeWrittenIsWrittenLater) {
   EXPECT_FALSE(log->problem());
   EXPECT_TRUE(verdict().sound());
   EXPECT_EQ(verdict().last, 3U);
+}
+
+TEST_F(AuditLogTest, DeniedAttemptsGiveWayToChanges) {
+  const auto log = open(4U << 20, 4);
+  const auto denied = [](const std::string& detail) {
+    Event made = event(detail);
+    made.action = "denied";
+    return made;
+  };
+  fs::create_directory(file("audit.log"));
+  ASSERT_FALSE(log->append(event("change 1")));
+  for (int i = 0; i < 20; ++i) ASSERT_FALSE(log->append(denied("attempt " + std::to_string(i))));
+  ASSERT_FALSE(log->append(event("change 2")));
+  ASSERT_FALSE(log->append(event("change 3")));
+  fs::remove(file("audit.log"));
+  ASSERT_TRUE(log->catch_up());
+  std::vector<std::string> details;
+  for (const auto& line : log->tail(10)) details.push_back(nlohmann::json::parse(line)["detail"]);
+  EXPECT_THAT(details, ::testing::ElementsAre("change 1", "attempt 19", "change 2", "change 3"));
+  // Nothing but changes waits: the next attempt is the one that is given up.
+  fs::rename(file("audit.log"), file("aside"));
+  fs::create_directory(file("audit.log"));
+  for (int i = 4; i < 8; ++i) ASSERT_FALSE(log->append(event("change " + std::to_string(i))));
+  ASSERT_FALSE(log->append(denied("attempt 20")));
+  fs::remove(file("audit.log"));
+  fs::rename(file("aside"), file("audit.log"));
+  ASSERT_TRUE(log->catch_up());
+  EXPECT_EQ(log->sequence(), 8U);
+  EXPECT_TRUE(verdict().sound());
 }
 
 TEST_F(AuditLogTest, RotationIsBoundedAndKeepsTheChain) {

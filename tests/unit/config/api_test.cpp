@@ -286,6 +286,33 @@ TEST(ApiServer, ALimitedBodyIsRefusedWhateverItsFraming) {
               StartsWith("HTTP/1.1 413"));
 }
 
+TEST(ApiServer, ALookHasNoBodyToSpeakOf) {
+  for (const bool admin : {false, true}) {
+    ApiServer::Options options;
+    options.every_peer_is_admin = admin;
+    ServedBackend served(options);
+    // Refused at the header: nothing of the body is sent.
+    EXPECT_THAT(talk(served.socket(), "GET /v1/status HTTP/1.1\r\nContent-Length: 20000000\r\n\r\n"), StartsWith("HTTP/1.1 413"));
+    EXPECT_THAT(talk(served.socket(), "GET /v1/status HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2000\r\n"),
+                StartsWith("HTTP/1.1 413"));
+    EXPECT_THAT(talk(served.socket(), "GET /v1/status HTTP/1.1\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc"),
+                StartsWith("HTTP/1.1 200"));
+  }
+}
+
+TEST(ApiServer, AllVersionsAtOnceAreForAdministrators) {
+  ApiServer::Options options;
+  options.every_peer_is_admin = false;
+  const ServedBackend served(options);
+  const cli::ApiClient client(served.socket());
+  EXPECT_TRUE((*client.get("/v1/config/export")).contains("archive"));
+  EXPECT_TRUE((*client.get("/v1/config/export?history=0")).contains("archive"));
+  EXPECT_THAT(client.get("/v1/config/export?history=1")->dump(), HasSubstr("no administrator"));
+  EXPECT_EQ(served.backend.denials.size(), 1U);
+  const ServedBackend ours;
+  EXPECT_TRUE((*cli::ApiClient(ours.socket()).get("/v1/config/export?history=1")).contains("archive"));
+}
+
 TEST(ApiServer, ASlowClientIsClosed) {
   ApiServer::Options options;
   options.read_timeout = std::chrono::seconds(1);

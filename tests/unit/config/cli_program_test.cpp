@@ -250,6 +250,18 @@ TEST(Program, AtATerminalGatesAreWatched) {
   EXPECT_EQ(done.err, "") << "nothing in a pipe";
 }
 
+TEST(Program, GatesOutliveARestartOfSimplond) {
+  ServedBackend served;
+  served.backend.undecided = 3;
+  int asked = 0;
+  served.backend.on_config = [&] {
+    if (++asked == 2) served.restart(std::chrono::milliseconds(700));
+  };
+  const Done done = run(&served, {"config", "undo", "--gate", "bgp:paris-router"});
+  EXPECT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_THAT(done.out, HasSubstr("version 13 stays: all gates held\n"));
+}
+
 TEST(Program, NoDaemonIsExit3) {
   const Done done = run(nullptr, {"status"});
   EXPECT_EQ(done.code, kExitUnreachable);
@@ -359,6 +371,24 @@ TEST_F(ProgramWithFile, WhoAppliesAnOldVersionIsTold) {
   EXPECT_THAT(old, StartsWith("# version 3, 2026-01-31T12:00:00Z by root: why\n# version 14 is current\n"));
   EXPECT_EQ(run(&served_, {"apply", write(old)}).code, kExitDone);
   EXPECT_EQ(served_.backend.applied.base_version, 14U);
+}
+
+TEST_F(ProgramWithFile, AHistoryThatIsTooLargeIsLeftOutByAnImport) {
+  const std::string box = (folder_.path() / "box.json").string();
+  served_.backend.history_bytes = 1000;
+  Done done = run(&served_, {"config", "export", box, "--with-history"});
+  ASSERT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_THAT(done.out, Not(HasSubstr("warning")));
+  ASSERT_EQ(run(&served_, {"config", "import", box}).code, kExitDone);
+  EXPECT_EQ(served_.backend.imported_history, 1U);
+  served_.backend.history_bytes = 11U << 20;
+  done = run(&served_, {"config", "export", box, "--with-history"});
+  ASSERT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_THAT(done.out, AllOf(HasSubstr("warning: an import will leave the older versions out: "), HasSubstr("11.0 MiB")));
+  done = run(&served_, {"config", "import", box});
+  EXPECT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_THAT(done.out, AllOf(HasSubstr("warning: 1 older version is left out: "), HasSubstr("11.0 MiB")));
+  EXPECT_EQ(served_.backend.imported_history, 0U);
 }
 
 TEST_F(ProgramWithFile, AtATerminalApplyShowsTheImpactAndAsks) {

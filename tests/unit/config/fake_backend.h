@@ -2,10 +2,13 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <functional>
 #include <utility>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <nlohmann/json.hpp>
@@ -16,6 +19,7 @@
 #include "gateway/config/document.h"
 #include "gateway/config/json.h"
 #include "gateway/daemon/api_server.h"
+#include "platform/crypto/sha256.h"
 #include "tests/unit/config/replies.h"
 #include "tests/unit/config/sample.h"
 
@@ -32,6 +36,8 @@ class FakeBackend final : public ApiBackend {
   ApplyRequest applied, undone;
   /// Versions that `config` shows as waiting for their gates, so often.
   int undecided = 0;
+  /// Called when a version is asked for.
+  std::function<void()> on_config;
   /// Changes disturb nobody.
   bool harmless = false;
   std::string action;
@@ -39,6 +45,7 @@ class FakeBackend final : public ApiBackend {
 
   Reply status() override { co_return cli::replies::status(); }
   Reply config(std::optional<std::uint64_t> wanted) override {
+    if (on_config) on_config();
     if (wanted == 99) throw std::runtime_error("a bug");
     if (wanted && *wanted > version) {
       co_return fail(ErrorCode::kInvalidConfig, "there is no version " + std::to_string(*wanted));
@@ -123,12 +130,13 @@ class FakeBackend final : public ApiBackend {
   Reply nat() override { co_return cli::replies::nat(); }
   Reply connections() override { co_return cli::replies::connections(); }
 
-  Reply export_archive(bool) override {
+  Reply export_archive(bool history) override {
     json reply;
     config::Archive archive;
     archive.gateway = "gw";
     archive.version = version;
     archive.document = document;
+    if (history && history_bytes != 0) archive.history.push_back(old_version());
     reply["archive"] = config::format_open_archive(archive);
     reply["version"] = version;
     reply["secret_files"] = json::array();
@@ -139,6 +147,7 @@ class FakeBackend final : public ApiBackend {
     auto read = config::read_archive(request.archive);
     if (!read) co_return tl::unexpected(ApiFailure(read.error()));
     imported = read->secrets;
+    imported_history = read->history.size();
     request.document = read->document;
     co_return co_await apply(std::move(request));
   }
@@ -194,6 +203,9 @@ class FakeBackend final : public ApiBackend {
 
   std::vector<std::string> secret_files;
   std::map<std::string, std::string> imported;
+  /// Of the one older version that an export has.
+  std::size_t history_bytes = 0;
+  std::size_t imported_history = 0;
   std::vector<std::string> denials;
   ipc::PacketQuery asked;
   boost::asio::io_context* io = nullptr;
@@ -205,6 +217,13 @@ class FakeBackend final : public ApiBackend {
     return {{"version", number},    {"when", "2026-01-31T12:00:00Z"}, {"who", "root"},     {"comment", "why"}, {"hash", "ab"},
             {"current", version},   {"document", document},           {"pending", nullptr}, {"outcome", "committed"},
             {"outcome_reason", ""}};
+  }
+  [[nodiscard]] config::StoredDocument old_version() const {
+    config::StoredDocument stored;
+    stored.version.number = 1;
+    stored.text = std::string(history_bytes, '#');
+    stored.version.hash = crypto::sha256_hex(stored.text);
+    return stored;
   }
   static ApiFailure no_uplink() {
     return make_error(ErrorCode::kInvalidConfig, "there is no open uplink none", "simplon status shows the uplinks");
@@ -229,12 +248,10 @@ class FakeBackend final : public ApiBackend {
 /// The real server on a real socket, in a thread of its own.
 class ServedBackend {
  public:
-  explicit ServedBackend(ApiServer::Options options = {}) {
+  explicit ServedBackend(ApiServer::Options options = {}) : options_(std::move(options)) {
     backend.io = &io_;
-    options.socket = (folder_.path() / "api.sock").string();
-    auto started = ApiServer::start(io_, backend, options);
-    if (!started) throw std::runtime_error(started.error().message());
-    server_ = std::move(*started);
+    options_.socket = (folder_.path() / "api.sock").string();
+    start();
     thread_ = std::thread([this] { io_.run(); });
   }
   ~ServedBackend() {
@@ -247,11 +264,30 @@ class ServedBackend {
 
   [[nodiscard]] std::string socket() const { return (folder_.path() / "api.sock").string(); }
 
+  /// As a restart of simplond looks from outside: connections end, and nobody is there for a while.
+  void restart(std::chrono::milliseconds away) {
+    boost::asio::post(io_, [this, away] {
+      server_.reset();
+      back_.expires_after(away);
+      back_.async_wait([this](const boost::system::error_code& error) {
+        if (!error) start();
+      });
+    });
+  }
+
   FakeBackend backend;
 
  private:
+  void start() {
+    auto started = ApiServer::start(io_, backend, options_);
+    if (!started) throw std::runtime_error(started.error().message());
+    server_ = std::move(*started);
+  }
+
+  ApiServer::Options options_;
   config::TemporaryFolder folder_;
   boost::asio::io_context io_;
+  boost::asio::steady_timer back_{io_};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{io_.get_executor()};
   std::unique_ptr<ApiServer> server_;
   std::thread thread_;

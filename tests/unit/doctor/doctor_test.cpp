@@ -54,6 +54,7 @@ Facts healthy() {
                    {"net.core.wmem_max", "212992"},       {"net.ipv4.conf.all.rp_filter", "0"},
                    {"net.ipv4.conf.eth0.rp_filter", "0"}, {"net.ipv4.conf.eth1.rp_filter", "0"}};
   facts.forwarder_memlock_bytes = 64U << 20;
+  facts.forwarder_open_files = 65536;
   facts.packages = {{"strongswan-libcharon", "5.9.8-5+deb12u1"},
                     {"charon-systemd", "5.9.8-5+deb12u1"},
                     {"libstrongswan-standard-plugins", "5.9.8-5+deb12u1"},
@@ -326,6 +327,13 @@ TEST(Doctor, System) {
   facts.forwarder_locks_freely = true;
   EXPECT_EQ(overall(judge(facts)), Verdict::kOk);
   facts = healthy();
+  facts.forwarder_open_files = 1024;
+  expect_only(facts, "limit.open-files", Verdict::kWarning, "512 VPCs and tunnels", "LimitNOFILE=65536");
+  facts.gateway.config.vpcs.resize(1000);
+  expect_only(facts, "limit.open-files", Verdict::kFailed, "wants 1513 for", "LimitNOFILE=65536");
+  facts.forwarder_open_files = 65536;
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk);
+  facts = healthy();
   facts.disk->free_bytes = 100U << 20;
   expect_only(facts, "disk.space", Verdict::kWarning, "only 100 MiB", "journalctl --vacuum-size");
   facts.disk->free_bytes = 0;
@@ -452,7 +460,7 @@ TEST(Doctor, Programs) {
   expect_only(facts, "polkit", Verdict::kUnseen, "not visible", "as root");
   facts = healthy();
   facts.gateway.forwarder_up = false;
-  expect_only(facts, "forwarder", Verdict::kFailed, "no packet is forwarded", "systemctl start simplon-forwarder");
+  expect_only(facts, "forwarder", Verdict::kFailed, "it forwards on with what it has", "systemctl start simplon-forwarder");
   facts = healthy();
   facts.gateway.charon_up = false;
   expect_only(facts, "charon", Verdict::kFailed, "charon", "systemctl start simplon-charon");

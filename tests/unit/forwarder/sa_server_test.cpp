@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/forwarder/sa_server.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -74,6 +76,23 @@ TEST_F(SaServerTest, RequestsAreAnswered) {
   send(plugin, test::sa_message(SIMPLON_SA_ALLOC_SPI, 2));
   EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
   EXPECT_EQ(handled_.size(), 2U);
+}
+
+TEST_F(SaServerTest, WithoutADescriptorAClientWaits) {
+  const auto plugin = connect();
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const sys::UniqueFd next_one(::fcntl(plugin.get(), F_DUPFD_CLOEXEC, 0));
+  const struct rlimit none {static_cast<rlim_t>(next_one.get()), before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  // Handlers that ran: a few attempts, not one after the other.
+  const auto handlers = io_.run_for(250ms);
+  io_.restart();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_LT(handlers, 20U);
+  EXPECT_GT(handlers, 1U);
+  send(plugin, hello(1));
+  EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
 }
 
 TEST_F(SaServerTest, AClientThatDoesNotGreetIsClosed) {

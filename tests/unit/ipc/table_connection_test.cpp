@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "gateway/ipc/capture_stream.h"
+#include "gateway/ipc/live_trace.h"
 #include "gateway/ipc/table_client.h"
 #include "gateway/ipc/table_server.h"
 #include "platform/sys/unix_socket.h"
@@ -56,6 +59,13 @@ class FakeService final : public TableService {
     TraceReply reply;
     reply.token = request.token;
     reply.drop = request.live ? "live" : std::to_string(request.packet.size()) + " bytes";
+    if (!request.live) co_return reply;
+    ++waiting;
+    while (!packet_came) {
+      asio::steady_timer timer(io_, 1ms);
+      boost::system::error_code ignored;
+      co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    }
     co_return reply;
   }
   /// Says how many feeds there are, and gives a packet each time it is asked.
@@ -79,6 +89,9 @@ class FakeService final : public TableService {
   std::chrono::milliseconds settle_after{1};
   int settles = 0;
   int feeds = 0;
+  /// Live traces end when a packet came.
+  bool packet_came = false;
+  int waiting = 0;
   std::uint32_t asked_connections = 0;
 
  private:
@@ -173,6 +186,23 @@ TEST_F(TableConnectionTest, AnEmptyUpdateIsAcknowledged) {
   auto& programmer = client();
   ASSERT_TRUE(run_until([&] { return programmer.connected(); }));
   EXPECT_TRUE(wait(programmer.update({})));
+}
+
+TEST_F(TableConnectionTest, WithoutADescriptorAClientWaits) {
+  const auto socket = sys::connect_unix(path_, SOCK_STREAM, true);
+  ASSERT_TRUE(socket);
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const sys::UniqueFd next(::fcntl(socket->get(), F_DUPFD_CLOEXEC, 0));
+  const struct rlimit none {static_cast<rlim_t>(next.get()), before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  // Handlers that ran: a few attempts, not one after the other.
+  const auto handlers = io_.run_for(250ms);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_LT(handlers, 20U);
+  EXPECT_GT(handlers, 1U);
+  auto& observer = client(true);
+  EXPECT_TRUE(run_until([&] { return observer.connected(); }));
 }
 
 TEST_F(TableConnectionTest, ObserversMayOnlyAsk) {
@@ -282,11 +312,35 @@ TEST_F(TableConnectionTest, AnObserverMayTraceAndAProgrammerMayNot) {
   const auto reply = wait(observer.trace(request));
   ASSERT_TRUE(reply) << reply.error().message();
   EXPECT_EQ(reply->drop, "3 bytes");
-  request.live = true;
-  EXPECT_EQ(wait(observer.trace(request))->drop, "live");
   auto& programmer = client();
   ASSERT_TRUE(run_until([&] { return programmer.connected(); }));
   EXPECT_FALSE(wait(programmer.trace(request)));
+}
+
+TEST_F(TableConnectionTest, NobodyWaitsForALiveTrace) {
+  auto& observer = client(true);
+  ASSERT_TRUE(run_until([&] { return observer.connected(); }));
+  TraceRequest live;
+  live.from = AttachmentRef::vpc(Vni(5));
+  live.live = true;
+  live.wait_seconds = 60;
+  std::vector<std::string> ended;
+  for (int i = 0; i < 3; ++i) {
+    asio::co_spawn(io_, trace_live(io_, path_, "test", live), [&](std::exception_ptr, Result<TraceReply> reply) {
+      ended.push_back(reply ? reply->drop : reply.error().message());
+    });
+  }
+  ASSERT_TRUE(run_until([&] { return service_.waiting == 3; })) << "one waits for another";
+  TraceRequest described = live;
+  described.live = false;
+  described.packet = {1, 2, 3};
+  const auto reply = wait(observer.trace(described));
+  ASSERT_TRUE(reply) << reply.error().message();
+  EXPECT_EQ(reply->drop, "3 bytes");
+  EXPECT_TRUE(ended.empty());
+  service_.packet_came = true;
+  ASSERT_TRUE(run_until([&] { return ended.size() == 3; }));
+  EXPECT_THAT(ended, ::testing::Each("live"));
 }
 
 TEST_F(TableConnectionTest, ACaptureGoesOnUntilItsClientLeaves) {

@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <numeric>
 #include <string>
+
+#include "platform/sys/descriptor_limit.h"
 
 namespace simplon::sys {
 namespace {
@@ -52,6 +55,32 @@ TEST(DescriptorBundle, GivesThemBackInOrderAndOnce) {
     EXPECT_EQ(got, number);
   }
   EXPECT_FALSE(unbundle_descriptors(bundle->get()));
+}
+
+TEST(DescriptorBundle, HoldsAsManyAsAGatewayHasTunnelsAndMore) {
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  constexpr std::size_t kMany = 12'000;
+  const struct rlimit low {1024, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  ASSERT_GT(raise_descriptor_limit(), kMany + 100) << "the hard limit of this machine is too low";
+  const Pipe pipe = make_pipe();
+  const std::vector<int> numbers(kMany, pipe.in.get());
+  const auto bundle = bundle_descriptors(numbers);
+  ASSERT_TRUE(bundle) << bundle.error().message();
+  auto taken = unbundle_descriptors(bundle->get());
+  ASSERT_TRUE(taken) << taken.error().message();
+  EXPECT_EQ(taken->size(), kMany);
+  taken->clear();
+  // All of them fit into a bundle; a process that may not have them is told why, and none is left over.
+  const std::vector<int> most(kMaxBundledDescriptors, pipe.in.get());
+  const auto full = ::geteuid() == 0 ? bundle_descriptors(most) : bundle_descriptors(numbers);
+  ASSERT_TRUE(full) << full.error().message();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  const auto refused = unbundle_descriptors(full->get());
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().hint, HasSubstr("LimitNOFILE"));
 }
 
 TEST(DescriptorBundle, ClosesWhatNobodyTookOut) {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 
-namespace simplon::config {
+namespace simplon {
 
 /// Bytes of any container as lower case hexadecimal digits.
 template <class Bytes>
@@ -19,9 +21,9 @@ template <class Bytes>
   return hex;
 }
 
-/// Nothing for anything but pairs of lower case digits.
+/// Nothing for anything but pairs of lower case digits: there is one spelling of a value.
 template <class Bytes>
-[[nodiscard]] std::optional<Bytes> from_hex(const std::string& hex) {
+[[nodiscard]] std::optional<Bytes> from_hex(std::string_view hex) {
   const auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
   if (hex.size() % 2 != 0) return std::nullopt;
   Bytes bytes;
@@ -34,4 +36,4 @@ template <class Bytes>
   return bytes;
 }
 
-}  // namespace simplon::config
+}  // namespace simplon

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+namespace simplon {
+
+/// "2026-01-31T12:00:00Z"
+[[nodiscard]] std::string format_utc(std::chrono::system_clock::time_point time);
+/// Nothing for another form.
+[[nodiscard]] std::optional<std::chrono::system_clock::time_point> parse_utc(const std::string& text);
+
+}  // namespace simplon
