@@ -116,6 +116,9 @@ enum class InnerDf : std::uint8_t {
   return policy == InnerDf::kHonor ? "honor" : "ignore";
 }
 
+/// Packets; what the forwarder has for an SA.
+inline constexpr std::uint32_t kMaxReplayWindow = 4096;
+
 struct TunnelConfig {
   std::string name;
   std::string domain;
@@ -136,7 +139,7 @@ struct TunnelConfig {
   std::chrono::seconds dpd_delay{10};
   std::chrono::seconds ike_rekey{14400};
   std::chrono::seconds child_rekey{3600};
-  std::uint32_t replay_window = 1024;
+  std::uint32_t replay_window = 1024;  ///< At most kMaxReplayWindow.
   /// Our addresses inside the tunnel, with the length of the link (169.254.10.1/30); at most one of each family.
   std::vector<InterfaceAddress> inside;
   /// Upper bound for the inner MTU; the computed one applies when it is smaller.

@@ -56,6 +56,8 @@ class FramePool {
  public:
   /// Chosen by us: some bursts; half of it is a portion, for which a lock is taken.
   static constexpr std::size_t kKept = 512;
+  /// Chosen by us: two bursts.
+  static constexpr std::size_t kReserved = 128;
 
   /// Shared memory has a descriptor, with which another process can go on with it; for huge pages the host has to allow them
   /// in shared memory. Errors: kExhausted if the memory cannot be mapped.
@@ -87,6 +89,12 @@ class FramePool {
   /// First byte of a free frame, or nullptr. Never allocates memory.
   [[nodiscard]] std::uint8_t* allocate() noexcept {
     if (count_ == 0 && !fetch()) return nullptr;
+    return base_ + std::size_t{free_[--count_]} * kFrameBytes;
+  }
+  /// The same for what is only kept ready: the last kReserved of a worker are for packets, so that rings that could hold all
+  /// frames leave some to what is not received through them.
+  [[nodiscard]] std::uint8_t* allocate_spare() noexcept {
+    if (count_ <= kReserved && !fetch_spare()) return nullptr;
     return base_ + std::size_t{free_[--count_]} * kFrameBytes;
   }
   /// `inside`: any byte of the frame, or of the slot.
@@ -130,6 +138,7 @@ class FramePool {
   struct Shared;
   FramePool(std::shared_ptr<Shared> shared, std::size_t limit);
   [[gnu::cold, gnu::noinline]] bool fetch() noexcept;
+  [[gnu::cold, gnu::noinline]] bool fetch_spare() noexcept;
   [[gnu::cold, gnu::noinline]] void put_aside() noexcept;
   [[gnu::cold, gnu::noinline]] void release_slot(std::uint32_t index) noexcept;
 

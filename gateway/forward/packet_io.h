@@ -34,10 +34,12 @@ class PacketIo {
     std::uint32_t without_slot = 0;
     /// Longer than a slot.
     std::uint32_t too_long = 0;
+    /// No frame was free.
+    std::uint32_t without_frame = 0;
   };
   /// Since the last call; the worker counts them as received and dropped.
   [[nodiscard]] Unreceived take_unreceived() noexcept { return std::exchange(unreceived_, {}); }
-  [[nodiscard]] bool lost_any() const noexcept { return (unreceived_.without_slot | unreceived_.too_long) != 0; }
+  [[nodiscard]] bool lost_any() const noexcept { return (unreceived_.without_slot | unreceived_.too_long | unreceived_.without_frame) != 0; }
 
   /// Takes packets from the front; returns how many. Those frames become the port's; the rest stay the worker's, which
   /// drops them as tx_refused. Never blocks. A packet that was taken counts as sent.
@@ -47,11 +49,16 @@ class PacketIo {
   /// what keeps routing and neighbors alive.
   [[nodiscard]] virtual std::size_t transmit_urgent(std::span<const Packet> packets) noexcept { return transmit(packets); }
 
+  /// Of the last `transmit` that took fewer than it was given: the packet it stopped at can not be sent, but those behind it may
+  /// be. Else nothing more can be sent now.
+  [[nodiscard]] bool stopped_at_one() const noexcept { return stopped_at_one_; }
+
   /// Called once after a burst in which `transmit` was called: kick the kernel, reap completions.
   virtual void flush() noexcept {}
 
  protected:
   Unreceived unreceived_;
+  bool stopped_at_one_ = false;
 };
 
 }  // namespace simplon::forward

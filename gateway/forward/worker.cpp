@@ -128,10 +128,11 @@ bool Worker::let_go() noexcept {
 }
 
 void Worker::count_unreceived(PacketIo& io) noexcept {
-  const auto [without_slot, too_long] = io.take_unreceived();
-  counters_.received.add(without_slot + too_long);
+  const auto [without_slot, too_long, without_frame] = io.take_unreceived();
+  counters_.received.add(without_slot + too_long + without_frame);
   counters_.drops[static_cast<std::size_t>(Drop::kNoSlot)].add(without_slot);
   counters_.drops[static_cast<std::size_t>(Drop::kFrameTooLong)].add(too_long);
+  counters_.drops[static_cast<std::size_t>(Drop::kNoFrame)].add(without_frame);
 }
 
 std::size_t Worker::take_over(Burst& burst) noexcept {

@@ -97,7 +97,7 @@ void AfXdpIo::restock(xdp::XskSocket& socket) noexcept {
     const std::size_t want = std::min(space, kChunk);
     std::size_t have = 0;
     while (have < want) {
-      const std::uint8_t* frame = pool_.allocate();
+      const std::uint8_t* frame = pool_.allocate_spare();
       if (frame == nullptr) break;
       offsets[have++] = pool_.offset_of(frame);
     }
@@ -137,6 +137,7 @@ std::size_t AfXdpIo::send(std::span<const forward::Packet> packets, std::uint32_
   std::array<xdp::FrameRef, kChunk> refs;
   std::size_t total = 0;
   bool pushed = false;
+  stopped_at_one_ = false;
   while (total < packets.size()) {
     const std::size_t most = std::min(packets.size() - total, kChunk);
     std::size_t count = 0;
@@ -145,6 +146,10 @@ std::size_t AfXdpIo::send(std::span<const forward::Packet> packets, std::uint32_
     }
     const bool from_slot = count == 0;
     if (from_slot) count = 1;
+    if (from_slot && !can_leave(packets[total])) {
+      stopped_at_one_ = true;
+      break;
+    }
     const std::size_t took =
         from_slot ? send_from_slot(packets[total], spared) : socket.transmit(std::span(refs).first(count), spared);
     total += took;
@@ -157,12 +162,18 @@ std::size_t AfXdpIo::send(std::span<const forward::Packet> packets, std::uint32_
   return total;
 }
 
+/// Whether the socket takes it when there is room in its ring.
+bool AfXdpIo::can_leave(const forward::Packet& packet) const noexcept {
+  return sends_->socket().multi_buffer() || packet.length + forward::kMinHeadroom <= forward::kFrameBytes;
+}
+
 /// Returns 1, or 0 if it was not taken.
 std::size_t AfXdpIo::send_from_slot(const forward::Packet& packet, std::uint32_t spared) noexcept {
   xdp::XskSocket& socket = sends_->socket();
   if (!socket.multi_buffer()) {
-    std::uint8_t* frame = packet.length + forward::kMinHeadroom > forward::kFrameBytes ? nullptr : pool_.allocate();
-    if (frame == nullptr) return 0;
+    std::uint8_t* frame = pool_.allocate();
+    stopped_at_one_ = frame == nullptr;
+    if (stopped_at_one_) return 0;
     std::memcpy(frame + forward::kMinHeadroom, packet.data, packet.length);
     const xdp::FrameRef copy{pool_.offset_of(frame) + forward::kMinHeadroom, packet.length};
     const bool sent = socket.transmit({&copy, 1}, spared) == 1;

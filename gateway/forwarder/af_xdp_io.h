@@ -42,6 +42,7 @@ class AfXdpIo final : public forward::PacketIo {
  private:
   [[nodiscard]] std::size_t take(std::span<const xdp::FrameRef> refs, std::span<forward::Packet> burst) noexcept;
   [[nodiscard]] std::uint8_t* gather(std::span<const xdp::FrameRef> pieces, std::size_t& length) noexcept;
+  [[nodiscard]] bool can_leave(const forward::Packet& packet) const noexcept;
   [[gnu::cold]] std::size_t send_from_slot(const forward::Packet& packet, std::uint32_t spared) noexcept;
   [[nodiscard]] std::size_t send(std::span<const forward::Packet> packets, std::uint32_t spared) noexcept;
   void restock(xdp::XskSocket& socket) noexcept;

@@ -47,8 +47,13 @@ struct Circuits::Watch {
 };
 
 Circuits::Circuits(boost::asio::io_context& io, forward::Tables& tables, const Uplinks& uplinks, xdp::Steering& steering,
-                   MacChanged mac_changed)
-    : io_(io), tables_(tables), uplinks_(uplinks), steering_(steering), mac_changed_(std::move(mac_changed)) {
+                   MacChanged mac_changed, MtuChanged mtu_changed)
+    : io_(io),
+      tables_(tables),
+      uplinks_(uplinks),
+      steering_(steering),
+      mac_changed_(std::move(mac_changed)),
+      mtu_changed_(std::move(mtu_changed)) {
   tables_.on_neighbor([this](CircuitId circuit, const IpAddress& neighbor, bool wanted) {
     if (wanted) {
       gateways_.emplace(circuit, neighbor);
@@ -92,6 +97,7 @@ void Circuits::publish(Circuit& circuit, const forward::CircuitEntry& entry) {
   if (!error.empty() && error != circuit.error) spdlog::warn("circuit {}: {}", circuit.wanted.name, error);
   circuit.error = error;
   circuit.is_published = published.has_value();
+  if (circuit.published.mtu != entry.mtu) mtu_changed_(circuit.wanted.id, entry.mtu);
   circuit.published = entry;
 }
 

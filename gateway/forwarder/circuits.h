@@ -31,9 +31,11 @@ class Circuits {
  public:
   /// The TAP of a circuit has this address from now on.
   using MacChanged = std::function<void(CircuitId circuit, const MacAddress& mac)>;
+  /// So many bytes leave through the circuit: its own MTU, and what its uplink has room for.
+  using MtuChanged = std::function<void(CircuitId circuit, std::uint16_t mtu_bytes)>;
 
   Circuits(boost::asio::io_context& io, forward::Tables& tables, const Uplinks& uplinks, xdp::Steering& steering,
-           MacChanged mac_changed);
+           MacChanged mac_changed, MtuChanged mtu_changed);
   ~Circuits();
   Circuits(const Circuits&) = delete;
   Circuits& operator=(const Circuits&) = delete;
@@ -79,6 +81,7 @@ class Circuits {
   const Uplinks& uplinks_;
   xdp::Steering& steering_;
   MacChanged mac_changed_;
+  MtuChanged mtu_changed_;
   std::map<CircuitId, Circuit> circuits_;
   std::map<CircuitId, std::unique_ptr<Watch>> watches_;
   /// Of uplinks whose VLAN tags are left in their frames; by interface index.

@@ -63,7 +63,7 @@ constexpr auto kDebounce = 20ms;
 constexpr const char* kControlUser = "simplond";
 // How long a packet to an unknown neighbor may wait until the neighbor is asked for.
 constexpr auto kAskInterval = 50ms;
-// Packet memory: the rings of two uplinks, full, and of each further worker what it keeps and a ring to send through.
+// Packet memory: two uplinks of up to 32 queues (ring_sizes.h) and a worker, and each further worker.
 constexpr std::size_t kFrames = 16384;
 constexpr std::size_t kFramesOfEach = 4096;
 // Places for jumbo frames, from when they came until they are sent: 6 MiB. Chosen by us: a burst of each of eight workers.
@@ -84,6 +84,9 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
         circuits_(io, tables_, uplinks_, *steering_,
                   [this](CircuitId circuit, const MacAddress& mac) {
                     host_ports_->set_mac(ipc::AttachmentRef::circuit(circuit), mac);
+                  },
+                  [this](CircuitId circuit, std::uint16_t mtu_bytes) {
+                    host_ports_->limit_mtu(ipc::AttachmentRef::circuit(circuit), mtu_bytes);
                   }),
         applier_(tables_, *this),
         sas_(tables_, clock_, instance, [this](std::vector<std::uint8_t> event) {
@@ -321,7 +324,12 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     uplinks_.remove(interface);
     uplinks_changed_ = true;
   }
-  Result<void> upsert_host_port(const ipc::HostPort& port) override { return host_ports_->upsert(port); }
+  Result<void> upsert_host_port(const ipc::HostPort& port) override {
+    if (!replaying_) return host_ports_->upsert(port);
+    // The former process had no device either, or it is gone since: the attachment lacks its host port, no other lacks anything.
+    host_ports_->upsert_or_repair_later(port);
+    return {};
+  }
   void remove_host_port(const ipc::AttachmentRef& attachment) override {
     if (attachment.kind == ipc::AttachmentKind::kCircuit) circuits_.unwatch(CircuitId(attachment.id));
     host_ports_->remove(attachment);
@@ -332,6 +340,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   }
   void remove_circuit(CircuitId id) override {
     circuits_.remove(id);
+    host_ports_->forget_mtu(ipc::AttachmentRef::circuit(id));
     circuits_changed_ = true;
   }
   void set_local_addresses(const std::set<LocalVtep>& vteps, const std::set<IpAddress>& ipsec) override {
@@ -358,7 +367,9 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       uplinks_.inherit(std::move(inherited));
     }
     for (const auto& attachment : former.state.host_ports) host_ports_->inherit(attachment, std::move(*descriptor++));
+    replaying_ = true;
     auto connections = replay(former.state.tables);
+    replaying_ = false;
     if (!connections) return Unexpected(connections.error());
     applier_.set_generation(former.state.generation);
     host_ports_->forget_inherited();
@@ -571,6 +582,8 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   bool uplinks_changed_ = false;
   bool circuits_changed_ = false;
   bool asking_ = false;
+  /// The tables of a former process are being applied.
+  bool replaying_ = false;
 };
 
 }  // namespace

@@ -27,7 +27,7 @@ IpAddress link_local_of(const IpAddress& inside) {
   return IpAddress::v6(bytes);
 }
 
-Result<void> configure(const ipc::HostPort& wanted) {
+Result<void> configure_device(const ipc::HostPort& wanted, std::uint32_t mtu_bytes) {
   // The kernel of a domain shall say nothing of its own on a host port. Fails without IPv6, which is as good.
   const std::string ipv6 = "ipv6/conf/" + wanted.interface + "/";
   static_cast<void>(sys::set_net_sysctl(wanted.netns, ipv6 + "addr_gen_mode", "1"));
@@ -45,7 +45,7 @@ Result<void> configure(const ipc::HostPort& wanted) {
   auto addresses = wanted.addresses;
   const auto inside = std::find_if(addresses.begin(), addresses.end(), [](const auto& a) { return a.address.is_v6(); });
   if (inside != addresses.end()) addresses.push_back({link_local_of(inside->address), 64});
-  return netlink::configure_interface(**netlink, wanted.interface, addresses, wanted.mtu);
+  return netlink::configure_interface(**netlink, wanted.interface, addresses, mtu_bytes);
 }
 
 forward::HostPortEntry entry_of(const ipc::HostPort& wanted, forward::PortId id, const MacAddress& mac) {
@@ -75,7 +75,19 @@ HostPorts::~HostPorts() {
 }
 
 Result<void> HostPorts::upsert(const ipc::HostPort& wanted) {
-  broken_.erase(wanted.attachment);
+  auto done = open(wanted);
+  if (done) broken_.erase(wanted.attachment);
+  return done;
+}
+
+void HostPorts::upsert_or_repair_later(const ipc::HostPort& wanted) {
+  const auto done = upsert(wanted);
+  if (done) return;
+  spdlog::warn("host port {}: {}", wanted.interface, done.error().message());
+  broken_.insert_or_assign(wanted.attachment, wanted);
+}
+
+Result<void> HostPorts::open(const ipc::HostPort& wanted) {
   const auto found = ports_.find(wanted.attachment);
   if (found != ports_.end()) {
     Port& port = found->second;
@@ -108,6 +120,23 @@ Result<void> HostPorts::upsert(const ipc::HostPort& wanted) {
   ports_.emplace(wanted.attachment, std::move(port));
   if (is_tap(wanted)) tap_opened_(wanted);
   return {};
+}
+
+std::uint16_t HostPorts::mtu_of(const ipc::HostPort& wanted) const {
+  const auto limit = mtu_limits_.find(wanted.attachment);
+  return limit == mtu_limits_.end() ? wanted.mtu : std::min(wanted.mtu, limit->second);
+}
+
+Result<void> HostPorts::configure(const ipc::HostPort& wanted) const { return configure_device(wanted, mtu_of(wanted)); }
+
+void HostPorts::limit_mtu(const ipc::AttachmentRef& attachment, std::uint16_t mtu_bytes) {
+  const auto found = ports_.find(attachment);
+  const std::uint16_t before = found == ports_.end() ? mtu_bytes : mtu_of(found->second.config);
+  mtu_limits_[attachment] = mtu_bytes;
+  if (found == ports_.end() || mtu_of(found->second.config) == before) return;
+  if (auto ok = configure(found->second.config); !ok) {
+    spdlog::warn("host port {}: {}", found->second.config.interface, ok.error().message());
+  }
 }
 
 void HostPorts::set_mac(const ipc::AttachmentRef& attachment, const MacAddress& mac) {
@@ -169,11 +198,7 @@ void HostPorts::repair() {
     ports_.erase(found);
   }
   for (const auto& [attachment, config] : std::map(broken_)) {
-    if (upsert(config)) {
-      spdlog::info("host port {}: made again", config.interface);
-    } else {
-      broken_.emplace(attachment, config);
-    }
+    if (upsert(config)) spdlog::info("host port {}: made again", config.interface);
   }
 }
 

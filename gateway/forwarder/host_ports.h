@@ -26,8 +26,11 @@ class HostPorts {
             std::vector<std::shared_ptr<forward::PacketIo>> ios, TapOpened tap_opened);
   ~HostPorts();
 
-  /// Creates or adopts the device and gives it addresses and MTU. Errors: those of sys::open_tun and netlink.
+  /// Creates or adopts the device and gives it addresses and MTU. Errors: those of sys::open_tun and netlink; `repair` goes on
+  /// trying what it tried before.
   [[nodiscard]] Result<void> upsert(const ipc::HostPort& wanted);
+  /// The same; if it fails, `repair` tries again.
+  void upsert_or_repair_later(const ipc::HostPort& wanted);
   void remove(const ipc::AttachmentRef& attachment);
   [[nodiscard]] bool up(const ipc::AttachmentRef& attachment) const { return ports_.count(attachment) != 0; }
   /// The device behind a port; empty: none.
@@ -38,6 +41,10 @@ class HostPorts {
   void forget_inherited() { inherited_.clear(); }
   /// All of them, with their descriptors appended in the same order; they stay ours.
   [[nodiscard]] std::vector<ipc::AttachmentRef> hand_over(std::vector<int>& descriptors) const;
+  /// The device of an attachment has at most this MTU, whatever is wanted: its packets leave through a narrower uplink. Until
+  /// the attachment is forgotten with `forget_mtu`.
+  void limit_mtu(const ipc::AttachmentRef& attachment, std::uint16_t mtu_bytes);
+  void forget_mtu(const ipc::AttachmentRef& attachment) { mtu_limits_.erase(attachment); }
   /// The device of a circuit has this address now; frames to it need it.
   void set_mac(const ipc::AttachmentRef& attachment, const MacAddress& mac);
   /// Once a second: makes devices again that were deleted under us, with their namespace for example.
@@ -50,6 +57,9 @@ class HostPorts {
     MacAddress mac;
   };
 
+  [[nodiscard]] Result<void> open(const ipc::HostPort& wanted);
+  [[nodiscard]] std::uint16_t mtu_of(const ipc::HostPort& wanted) const;
+  [[nodiscard]] Result<void> configure(const ipc::HostPort& wanted) const;
   [[nodiscard]] Result<sys::UniqueFd> take_or_open(const ipc::HostPort& wanted);
   void close(const Port& port, bool delete_device);
 
@@ -60,6 +70,7 @@ class HostPorts {
   TapOpened tap_opened_;
   std::map<ipc::AttachmentRef, Port> ports_;
   std::map<ipc::AttachmentRef, sys::UniqueFd> inherited_;
+  std::map<ipc::AttachmentRef, std::uint16_t> mtu_limits_;
   /// Deleted under us and not made again yet.
   std::map<ipc::AttachmentRef, ipc::HostPort> broken_;
 };

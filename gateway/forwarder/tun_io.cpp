@@ -105,16 +105,20 @@ std::size_t TunIo::receive(std::span<forward::Packet> burst) noexcept {
     if (tun < 0) continue;
     for (int taken = 0; taken < kPerDevice && total < burst.size(); ++taken) {
       std::uint8_t* frame = pool_.allocate();
-      if (frame == nullptr) return total;
       const std::array<iovec, 2> parts{{{frame + kHeadroom, kMaxPacket}, {rest_.data(), rest_.size()}}};
-      const ssize_t got = ::readv(tun, parts.data(), parts.size());
+      // Without a frame it is taken and lost: left there, it would make every `poll` of the worker return at once.
+      const ssize_t got = frame != nullptr ? ::readv(tun, parts.data(), parts.size()) : ::read(tun, rest_.data(), rest_.size());
       if (got <= 0) {
-        pool_.release(frame);
+        if (frame != nullptr) pool_.release(frame);
         if (got < 0 && errno != EAGAIN && errno != EINTR) {
           // A device that somebody deleted stays readable for ever: no longer watch it.
           devices_->give_up(port);
         }
         break;
+      }
+      if (frame == nullptr) {
+        ++unreceived_.without_frame;
+        continue;
       }
       std::uint8_t* const packet = fit(frame, static_cast<std::size_t>(got));
       if (packet != nullptr) burst[total++] = {packet, static_cast<std::uint16_t>(got), port};
@@ -134,7 +138,10 @@ std::size_t TunIo::transmit(std::span<const forward::Packet> packets) noexcept {
       } while (put < 0 && errno == EINTR);
     }
     // EIO: the device is down. ENOBUFS, EAGAIN: the kernel has no memory now. EINVAL: not IP.
-    if (put < 0) return i;
+    if (put < 0) {
+      stopped_at_one_ = tun >= 0 && errno == EINVAL;
+      return i;
+    }
     pool_.release(packet.data);
   }
   return packets.size();

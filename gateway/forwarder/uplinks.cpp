@@ -17,24 +17,18 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstring>
 #include <string_view>
 #include <utility>
 
 #include "gateway/forwarder/grace.h"
+#include "gateway/forwarder/ring_sizes.h"
 #include "platform/netlink/xdp_features.h"
 #include "platform/sys/unique_fd.h"
 
 namespace simplon::forwarder {
 namespace {
 
-// Chosen by us: what arrives while a busy host does not run the worker waits in the fill ring's frames. A ring of 1,024 stays
-// in the cache (a quarter less per packet at 1484 B over veth) but lost packets in pauses of half a second.
-constexpr std::uint32_t kMaxRing = 2048;
-constexpr std::uint32_t kMinRing = 256;
-// Chosen by us: some full bursts of updates from each of some neighbors.
-constexpr std::uint32_t kControlRing = 256;
 constexpr std::uint32_t kEthernetHeader = 14;
 // Given by the kernel: a UMEM chunk of one page less XDP's 256 bytes and our headroom.
 constexpr std::uint32_t kLargestMtu = forward::kFrameBytes - 256 - forward::kMinHeadroom - kEthernetHeader;
@@ -117,6 +111,8 @@ bool Uplinks::refresh() {
   for (auto& [name, uplink] : uplinks_) {
     const auto link = std::find_if(links->begin(), links->end(), [&name = name](const auto& l) { return l.name == name; });
     if (link == links->end()) {
+      // Asked for by its name: to close an uplink that is there costs too much to believe a list alone.
+      if (uplink.index != 0 && ::if_nametoindex(name.c_str()) == uplink.index) continue;
       if (uplink.index != 0) {
         spdlog::warn("uplink {}: the interface is gone", name);
         close(uplink);
@@ -148,11 +144,26 @@ bool Uplinks::refresh() {
                    uplink.program->without_flows());
     }
   }
+  if (changed) warn_of_frames();
   for (auto& [name, uplink] : uplinks_) {
     if (uplink.index != 0) look_at_target(uplink);
   }
   for (auto& [name, adoption] : std::exchange(inherited_, {})) drop(std::move(adoption));
   return changed;
+}
+
+void Uplinks::warn_of_frames() {
+  std::size_t stock = 0;
+  for (const auto& [name, uplink] : uplinks_) {
+    for (const HandedQueue& queue : uplink.queues) stock += queue.rx_ring + queue.control_ring;
+  }
+  if (std::exchange(stock_, stock) >= stock) return;
+  const std::size_t frames = pools_.front().frames();
+  const std::size_t enough = frames_for(stock, workers());
+  if (frames >= enough) return;
+  spdlog::warn("the receive rings of all uplinks hold {} frames and there are {}: some rings stay short, and packets are lost in "
+               "bursts; give the forwarder --frames {}",
+               stock, frames, enough);
 }
 
 void Uplinks::carrier_lost(std::uint32_t interface_index) {
@@ -197,13 +208,13 @@ Result<Uplinks::Opened> Uplinks::open_fresh(const std::string& name, const netli
   Opened opened;
   opened.program = *std::move(program);
   const std::uint32_t queues = std::max<std::uint32_t>(link.rx_queues, 1);
-  // All queues of an uplink together stock twice the largest ring.
-  const std::uint32_t ring = std::clamp(std::bit_floor(2 * kMaxRing / queues), kMinRing, kMaxRing);
+  const RingSizes rings = ring_sizes(queues);
   for (std::uint32_t queue = 0; queue < queues; ++queue) {
     HandedQueue described;
     described.queue = queue;
-    described.rx_ring = described.tx_ring = ring;
-    described.control_ring = kControlRing;
+    described.rx_ring = rings.receive;
+    described.tx_ring = rings.transmit;
+    described.control_ring = rings.control;
     described.multi_buffer = needs_jumbo(link);
     auto options = socket_options(name, described, pools_.front());
     options.try_zero_copy = opened.program->mode() == xdp::AttachMode::kNative;

@@ -121,6 +121,7 @@ class Uplinks {
                                                                 std::vector<std::unique_ptr<xdp::XskSocket>> sockets,
                                                                 Uplink& uplink);
   static void look_at_target(Uplink& uplink);
+  void warn_of_frames();
   /// Which rings the sockets have, and what the kernel could not put into them.
   static void describe_rings(const Uplink& uplink, ipc::UplinkStats& stats);
   Result<void> open(const std::string& name, const netlink::Interface& link, Uplink& uplink);
@@ -137,6 +138,8 @@ class Uplinks {
   std::map<std::string, Uplink> uplinks_;
   std::map<std::string, Adoption> inherited_;
   bool jumbo_allowed_ = true;
+  /// Frames in the receive rings of all open uplinks, when they are full.
+  std::size_t stock_ = 0;
 };
 
 }  // namespace simplon::forwarder

@@ -54,6 +54,9 @@ void put_address(nl_msg* message, int attribute, const IpAddress& address) {
 
 std::uint8_t family_of(const IpAddress& address) { return address.is_v4() ? AF_INET : AF_INET6; }
 
+// Chosen by us: a list is read in less than a millisecond, and changes seldom come that close.
+constexpr int kReadings = 10;
+
 struct Exchange {
   const std::function<void(const nlmsghdr&)>* on_message = nullptr;
   bool done = false;
@@ -83,7 +86,7 @@ int on_error(sockaddr_nl*, nlmsgerr* error, void* context) {
 struct Netlink::Impl {
   Socket socket;
 
-  /// 0 or a positive errno.
+  /// 0 or a positive errno; EINTR: what was listed changed meanwhile, so that something may be missing.
   int exchange(Message message, const std::function<void(const nlmsghdr&)>& on_message = {}) {
     Exchange state;
     state.on_message = &on_message;
@@ -98,13 +101,28 @@ struct Netlink::Impl {
       state.done = true;
     }
     while (!state.done) {
-      if (nl_recvmsgs(socket.get(), callbacks) < 0 && !state.done) {
-        state.error = EIO;
+      const int result = nl_recvmsgs(socket.get(), callbacks);
+      // libnl tells of it when it has read all, so `done` is set.
+      if (result == -NLE_DUMP_INTR && state.error == 0) state.error = EINTR;
+      if (result < 0 && !state.done) {
+        if (state.error == 0) state.error = EIO;
         break;
       }
     }
     nl_cb_put(callbacks);
     return state.error;
+  }
+
+  /// A whole list. `begin`: what was heard so far counts no more. 0 or a positive errno.
+  template <class Header>
+  int list(int type, const Header& header, const std::function<void()>& begin,
+           const std::function<void(const nlmsghdr&)>& on_message) {
+    int error = EINTR;
+    for (int attempt = 0; attempt < kReadings && error == EINTR; ++attempt) {
+      begin();
+      error = exchange(make_request(type, NLM_F_DUMP, header), on_message);
+    }
+    return error;
   }
 };
 
@@ -128,12 +146,15 @@ Result<std::unique_ptr<Netlink>> Netlink::open(const std::optional<std::string>&
 Result<std::vector<Interface>> Netlink::interfaces() {
   std::vector<Interface> found;
   ifinfomsg links{};
-  int error = impl_->exchange(make_request(RTM_GETLINK, NLM_F_DUMP, links), [&](const nlmsghdr& message) {
+  int error = impl_->list(RTM_GETLINK, links, [&] { found.clear(); }, [&](const nlmsghdr& message) {
     if (auto link = parse_link(message)) found.push_back(*std::move(link));
   });
   if (error != 0) return fail_errno("cannot list interfaces", error);
   ifaddrmsg addresses{};
-  error = impl_->exchange(make_request(RTM_GETADDR, NLM_F_DUMP, addresses), [&](const nlmsghdr& message) {
+  const auto forget = [&] {
+    for (Interface& link : found) link.addresses.clear();
+  };
+  error = impl_->list(RTM_GETADDR, addresses, forget, [&](const nlmsghdr& message) {
     const auto address = parse_address(message);
     if (!address) return;
     const auto owner = std::find_if(found.begin(), found.end(),
@@ -201,7 +222,8 @@ Result<std::vector<Neighbor>> Netlink::neighbors(std::uint32_t interface) {
   for (const std::uint8_t family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}}) {
     ndmsg header{};
     header.ndm_family = family;
-    const int error = impl_->exchange(make_request(RTM_GETNEIGH, NLM_F_DUMP, header), [&](const nlmsghdr& reply) {
+    const std::size_t before = found.size();
+    const int error = impl_->list(RTM_GETNEIGH, header, [&] { found.resize(before); }, [&](const nlmsghdr& reply) {
       const auto neighbor = parse_neighbor(reply);
       if (neighbor && neighbor->interface == interface) found.push_back(*neighbor);
     });

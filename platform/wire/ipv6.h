@@ -39,6 +39,14 @@ static_assert(sizeof(Ipv6FragmentHeader) == 8);
 /// The least link MTU (RFC 8200 section 5).
 inline constexpr std::size_t kIpv6MinimumMtu = 1280;
 
+/// fe80::/10 (RFC 4291 section 2.5.6), by the first bytes of an address or by all.
+[[nodiscard]] constexpr bool is_link_local(std::uint8_t first, std::uint8_t second) noexcept {
+  return first == 0xfe && (second & 0xc0) == 0x80;
+}
+[[nodiscard]] constexpr bool is_link_local(const std::array<std::uint8_t, 16>& address) noexcept {
+  return is_link_local(address[0], address[1]);
+}
+
 /// The header, if the version is 6 and the payload lies whole in `bytes`; bytes behind it are allowed. A payload length
 /// of 0 is an empty packet: jumbograms (RFC 2675) are not taken.
 [[nodiscard]] inline const Ipv6Header* parse_ipv6(std::span<const std::uint8_t> bytes) noexcept {

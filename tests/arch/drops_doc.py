@@ -13,7 +13,8 @@ LINE = re.compile(r'SIMPLON_DROP\(\w+, "(\w+)",\s*"([^"]+)",\s*"([^"]+)"\)')
 HEAD = """# Drops
 
 Every packet that is not forwarded has a name; `simplon drop show` counts them. This page is made from `gateway/forward/drop.def`
-(`tests/arch/drops_doc.py --write`).
+(`tests/arch/drops_doc.py --write`). What the kernel or a NIC loses in front of the forwarder or behind it has no name here: [operations.md](operations.md),
+"Workers" (rings that are full) and "Forwarding in XDP" (frames that the egress does not take).
 
 | counter | why | reference |
 | --- | --- | --- |

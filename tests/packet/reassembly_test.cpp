@@ -2,9 +2,13 @@
 //
 // Outer ESP packets that came in fragments.
 #include <algorithm>
+#include <memory>
+#include <optional>
 #include <random>
 
+#include "gateway/forward/capture.h"
 #include "gateway/forward/src/reassembly.h"
+#include "gateway/forward/watchers.h"
 #include "tests/packet/rig.h"
 
 namespace simplon::test {
@@ -207,6 +211,52 @@ TEST(Reassembly, AMissingPartEndsIt) {
   EXPECT_EQ(rig.pool.available(), rig.pool.frames() - 1);
   EXPECT_EQ(after(rig, 1), (std::map<std::string, std::uint64_t>{{"outer_fragment", parts.size()}}));
   EXPECT_EQ(rig.send(kWan, last).summary(), "dropped outer_fragment");
+}
+
+/// A capture of a worker's packets.
+struct Watched {
+  explicit Watched(Rig& rig, forward::CapturePoint point, std::optional<forward::AttachmentId> attachment = {})
+      : watchers(rig.tables, [&rig](forward::Watch* watch) { rig.worker.watch(watch); }) {
+    forward::CaptureSpec spec;
+    spec.points = static_cast<std::uint8_t>(point);
+    spec.attachment = attachment;
+    capture = forward::Capture::create(rig.tables, spec).value();
+    watchers.add(capture->watch());
+  }
+  forward::Watchers watchers;
+  std::unique_ptr<forward::Capture> capture;
+};
+
+TEST(Reassembly, ACaptureShowsTheWholePacketAsAFrame) {
+  for (const std::uint32_t tunnel : {8U, 9U}) {
+    Rig rig;
+    Watched watched(rig, forward::CapturePoint::kWireIn, forward::AttachmentId::tunnel(TunnelId{tunnel}));
+    const Bytes frame = rig.from_site(tunnel, tunnel == 9 ? datagram9(1300) : datagram(1300));
+    rig.send_all(kWan, parts_of(frame, 1000));
+    const auto packets = watched.capture->take(10);
+    ASSERT_EQ(packets.size(), 1U) << tunnel;
+    EXPECT_EQ(first(packets[0].bytes, kEthernet), first(frame, kEthernet)) << tunnel;
+    EXPECT_EQ(from(packets[0].bytes, kEthernet + 40), from(frame, kEthernet + 40)) << tunnel;
+    EXPECT_EQ(packets[0].bytes.size(), frame.size()) << tunnel;
+  }
+}
+
+TEST(Reassembly, ACaptureOfDropsShowsTheFirstPartOfWhatWasGivenUp) {
+  Rig rig;
+  Watched watched(rig, forward::CapturePoint::kDropped);
+  const auto parts = parts_of(rig.from_site(9, datagram9(1300)), 400);
+  send(rig, {parts[0], parts[1]});
+  EXPECT_TRUE(watched.capture->take(10).empty());
+  EXPECT_EQ(after(rig, forward::Reassembly::kPatience)["outer_fragment"], 2U);
+  send(rig, {parts[0], parts[0]});  // they overlap
+  const auto packets = watched.capture->take(10);
+  ASSERT_EQ(packets.size(), 2U) << "given up by time, and by another part";
+  for (const auto& packet : packets) {
+    EXPECT_EQ(packet.drop, forward::Drop::kOuterFragment);
+    EXPECT_TRUE(packet.ethernet);
+    EXPECT_EQ(packet.port, kWan);
+    EXPECT_EQ(packet.bytes, parts[0]);
+  }
 }
 
 TEST(Reassembly, PartsThatDoNotAgreeEndIt) {

@@ -213,8 +213,15 @@ void read_tunnel(Findings& findings, const YamlNode& node, const std::string& pa
   reader.read_duration("ike-rekey", seconds(60), seconds(7 * 86400), ret.ike_rekey);
   reader.read_duration("child-rekey", seconds(10), seconds(7 * 86400), ret.child_rekey);
   // 0 would switch anti-replay off (RFC 4303 section 3.4.3 asks for at least 32).
-  reader.read_integer("replay-window", Need::kOptional, 32, 65536,
-                      [&](std::uint64_t value) { ret.replay_window = static_cast<std::uint32_t>(value); });
+  // More was allowed once, and stored: it must still load, and one such tunnel must not stop changes to others.
+  constexpr std::uint64_t kAllowedOnce = 65536;
+  reader.read_integer("replay-window", Need::kOptional, 32, kAllowedOnce, [&](std::uint64_t value) {
+    ret.replay_window = static_cast<std::uint32_t>(std::min<std::uint64_t>(value, kMaxReplayWindow));
+    if (value <= kMaxReplayWindow) return;
+    findings.add({Severity::kWarning, ErrorCode::kInvalidConfig, reader.path_of("replay-window"), std::to_string(value),
+                  std::to_string(value) + " is more than the forwarder has, it is taken for " + std::to_string(kMaxReplayWindow),
+                  "write 32 to " + std::to_string(kMaxReplayWindow), node.line});
+  });
   reader.read_parsed_list("inside", Need::kOptional, kMaxInterfaceAddresses, InterfaceAddress::parse,
                           append(ret.inside));
   reader.read_integer("mtu", Need::kOptional, kMinMtuBytes, kMaxMtuBytes,

@@ -205,7 +205,7 @@ class CaptureTap final : public Watch {
   void dropped(const Burst& burst, unsigned number, Drop reason) noexcept override {
     if (!wants(CapturePoint::kDropped) || (spec_.drop && *spec_.drop != reason)) return;
     const Transit& packet = burst.packets[number];
-    if (slot_ != 0 && packet.ingress != slot_ && attachment_at(burst, packet.egress) != slot_) return;
+    if (slot_ != 0 && packet.ingress != slot_ && attachment_behind(burst.tables, packet.egress) != slot_) return;
     const bool is_inner = packet.from_host || running_ > Stage::kEspDecrypt ||
                           (running_ == Stage::kEspDecrypt && packet.inner.family != 0);
     RecordHeader header = header_of(burst, packet, CapturePoint::kDropped);
@@ -219,9 +219,11 @@ class CaptureTap final : public Watch {
       header.ethernet = std::find(burst.to_host.begin(), burst.to_host.end(), number) == burst.to_host.end();
       return put(header, packet.bytes());
     }
-    if (number >= Burst::kReceived || starts_[number].empty()) return;
+    const Bytes start = number < Burst::kReceived ? starts_[number] : Bytes();
+    // What waited since an earlier burst was not received in this one.
+    if (start.empty() && packet.outer_family == 0) return;
     header.ethernet = is_uplink(burst, packet.port);
-    frame(header, starts_[number]);
+    frame(header, start.empty() ? frame_of(packet) : start);
   }
 
   void ended(const Burst&) noexcept override {
@@ -236,11 +238,6 @@ class CaptureTap final : public Watch {
   [[nodiscard]] static bool is_uplink(const Burst& burst, PortId id) noexcept {
     const Port* port = burst.tables.ports[id.value()].object.load(std::memory_order_acquire);
     return port == nullptr || port->entry.kind == PortKind::kUplink;
-  }
-  /// A gateway on a circuit has a slot of its own.
-  [[nodiscard]] static std::uint32_t attachment_at(const Burst& burst, std::uint32_t slot) noexcept {
-    const Attachment* attachment = burst.tables.attachments[slot].object.load(std::memory_order_acquire);
-    return attachment == nullptr ? slot : attachment->slot;
   }
   [[nodiscard]] static RecordHeader header_of(const Burst& burst, const Transit& packet, CapturePoint point) noexcept {
     RecordHeader header{};
@@ -291,14 +288,18 @@ class CaptureTap final : public Watch {
     }
   }
 
+  /// As it came, of a packet whose outer header is still there.
+  [[nodiscard]] static Bytes frame_of(const Transit& packet) noexcept {
+    return {packet.outer - sizeof(wire::EthernetHeader), packet.data + packet.length};
+  }
+
   /// Its bytes are still those that came.
   void as_received(const Burst& burst, const Transit& packet) noexcept {
     if (packet.outer_family == 0) return;
-    const std::uint8_t* start = packet.outer - sizeof(wire::EthernetHeader);
     RecordHeader header = header_of(burst, packet, CapturePoint::kWireIn);
     header.ethernet = true;
     header.attachment = slot_;
-    frame(header, {start, packet.data + packet.length});
+    frame(header, frame_of(packet));
   }
 
   void inner(const Burst& burst, const Burst::Queue& queue, CapturePoint point) noexcept {
@@ -306,7 +307,7 @@ class CaptureTap final : public Watch {
     for (const unsigned number : queue) {
       const Transit& packet = burst.packets[number];
       const bool arrives = point == CapturePoint::kInnerIn || point == CapturePoint::kHostIn;
-      const std::uint32_t slot = arrives ? packet.ingress : attachment_at(burst, packet.egress);
+      const std::uint32_t slot = arrives ? packet.ingress : attachment_behind(burst.tables, packet.egress);
       if ((slot_ != 0 && slot != slot_) || packet.inner.family == 0) continue;
       if (!spec_.filter.passes(flow_of(packet.inner))) continue;
       RecordHeader header = header_of(burst, packet, point);
@@ -320,7 +321,7 @@ class CaptureTap final : public Watch {
     if (!wants(CapturePoint::kWireOut)) return;
     for (const unsigned number : burst.to_uplink) {
       const Transit& packet = burst.packets[number];
-      const std::uint32_t slot = attachment_at(burst, packet.egress);
+      const std::uint32_t slot = attachment_behind(burst.tables, packet.egress);
       if ((slot_ != 0 && slot != slot_) || (spec_.uplink && *spec_.uplink != packet.port)) continue;
       RecordHeader header = header_of(burst, packet, CapturePoint::kWireOut);
       header.ethernet = true;

@@ -43,11 +43,10 @@ void hand_to_kernel(Burst& burst, unsigned number, Transit& packet, const Attach
   burst.to_host.push(number);
 }
 
-/// RFC 4291 section 2.5.6: never forwarded, but spoken between neighbors.
-[[nodiscard]] bool is_link_local(std::span<const std::uint8_t> bytes) noexcept {
+/// Link-local addresses are never forwarded, but spoken between neighbors.
+[[nodiscard]] bool is_between_neighbors(std::span<const std::uint8_t> bytes) noexcept {
   const wire::Ipv6Header* ip = wire::parse_ipv6(bytes);
-  const auto local = [](const auto& address) { return address[0] == 0xfe && (address[1] & 0xc0) == 0x80; };
-  return ip != nullptr && (local(ip->source) || local(ip->destination));
+  return ip != nullptr && (wire::is_link_local(ip->source) || wire::is_link_local(ip->destination));
 }
 
 void accept(Burst& burst, unsigned number, Transit& packet) noexcept {
@@ -69,7 +68,7 @@ void accept(Burst& burst, unsigned number, Transit& packet) noexcept {
   const std::size_t headers = sizeof ethernet + tags.bytes;
   const std::span<std::uint8_t> inner = packet.bytes().subspan(headers);
   const unsigned family = tags.type == wire::kEtherTypeIpv4 ? 4 : 6;
-  if (family == 6 && is_link_local(inner)) return hand_to_kernel(burst, number, packet, *circuit, tags.bytes);
+  if (family == 6 && is_between_neighbors(inner)) return hand_to_kernel(burst, number, packet, *circuit, tags.bytes);
   if (!parse_inner(inner, packet.inner)) return burst.drop(number, packet.inner.drop);
   if (packet.inner.family != family) {
     return burst.drop(number, family == 4 ? Drop::kIpv4Malformed : Drop::kIpv6Malformed);

@@ -48,6 +48,7 @@ struct FramePool::Shared {
   std::uint8_t* base;
   std::size_t frames;
   std::mutex mutex;
+  std::size_t pools = 1;
   /// Free, and in no pool. Has room for all.
   std::vector<std::uint32_t> spare;
   std::vector<std::uint32_t> free_slots;
@@ -126,6 +127,7 @@ FramePool FramePool::sibling() {
     // What one pool alone would keep, is for all now.
     const std::scoped_lock lock(shared_->mutex);
     while (count_ > 0) shared_->spare.push_back(free_[--count_]);
+    ++shared_->pools;
   }
   limit_ = std::min(limit_, kKept);
   return FramePool(shared_, limit_);
@@ -186,6 +188,19 @@ bool FramePool::fetch() noexcept {
     spare.pop_back();
   }
   return count_ > 0;
+}
+
+bool FramePool::fetch_spare() noexcept {
+  const std::scoped_lock lock(shared_->mutex);
+  // What the other pools may need stays, too.
+  const std::size_t stays = kReserved * shared_->pools;
+  const std::size_t portion = limit_ > kKept ? limit_ : std::min(limit_, kReserved + (limit_ + 1) / 2);
+  auto& spare = shared_->spare;
+  while (count_ < portion && spare.size() > stays) {
+    free_[count_++] = spare.back();
+    spare.pop_back();
+  }
+  return count_ > kReserved;
 }
 
 void FramePool::put_aside() noexcept {

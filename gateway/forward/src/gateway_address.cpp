@@ -15,6 +15,7 @@
 
 #include "platform/wire/arp.h"
 #include "platform/wire/ethernet.h"
+#include "platform/wire/ipv6.h"
 #include "platform/wire/neighbor_discovery.h"
 #include "platform/wire/vxlan.h"
 
@@ -22,7 +23,7 @@ namespace simplon::forward {
 namespace {
 
 /// Of the gateway in the VPC that the packet came from; family 0: none.
-[[nodiscard]] WireAddress our_address(const Burst& burst, const Transit& packet, unsigned family) noexcept {
+[[nodiscard]] WireAddress gateway_address(const Burst& burst, const Transit& packet, unsigned family) noexcept {
   const HostPort* port = burst.tables.attachments[packet.ingress].host_port.load(std::memory_order_acquire);
   return port == nullptr ? WireAddress{} : family == 4 ? port->v4 : port->v6;
 }
@@ -64,10 +65,6 @@ void send(Burst& burst, unsigned number, Transit& packet, const Attachment& vpc,
   return packet.bytes().subspan(sizeof(wire::EthernetHeader));
 }
 
-[[nodiscard]] bool is_link_local(const std::array<std::uint8_t, 16>& address) noexcept {
-  return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;  // RFC 4291 section 2.5.6
-}
-
 /// It was sent to whom such a question is for (RFC 4861 section 7.2.2): the group of the target or, to confirm what is known, the target.
 [[nodiscard]] bool sent_rightly(const wire::NeighborSolicitation& asked, const MacAddress& to) noexcept {
   const auto group = wire::solicited_node(asked.target);
@@ -79,7 +76,7 @@ void send(Burst& burst, unsigned number, Transit& packet, const Attachment& vpc,
 [[nodiscard]] const Endpoint* asker_of(const Burst& burst, const Attachment& vpc, const wire::NeighborSolicitation& asked,
                                        const MacAddress& mac, const WireAddress& vtep, Endpoint& place) noexcept {
   if (asked.source_mac && *asked.source_mac != mac) return nullptr;
-  if (!asked.from_unspecified() && !is_link_local(asked.source)) {
+  if (!asked.from_unspecified() && !wire::is_link_local(asked.source)) {
     return known_endpoint(burst, vpc, WireAddress::v6(asked.source.data()), mac);
   }
   const std::uint32_t* adjacency = burst.tables.vteps.find(EndpointKey::of(0, vtep));
@@ -93,7 +90,7 @@ void send(Burst& burst, unsigned number, Transit& packet, const Attachment& vpc,
 void answer_arp(Burst& burst, unsigned number, Transit& packet, const Attachment& vpc) noexcept {
   const MacAddress mac = reinterpret_cast<const wire::EthernetHeader*>(packet.data)->source;
   const wire::ArpPacket* request = wire::parse_arp(behind_ethernet(packet));
-  const WireAddress ours = our_address(burst, packet, 4);
+  const WireAddress ours = gateway_address(burst, packet, 4);
   if (request == nullptr || request->operation.host() != wire::kArpRequest || request->sender_mac != mac ||
       ours.family == 0 || ours != WireAddress::v4(request->target_ip.data())) {
     return burst.drop(number, Drop::kVxlanInnerArp);
@@ -116,15 +113,15 @@ void answer_arp(Burst& burst, unsigned number, Transit& packet, const Attachment
 [[nodiscard]] bool is_for_us(const Burst& burst, const Transit& packet) noexcept {
   if (reinterpret_cast<const wire::EthernetHeader*>(packet.data)->destination.is_multicast()) return true;
   const auto& destination = reinterpret_cast<const wire::Ipv6Header*>(behind_ethernet(packet).data())->destination;
-  return destination[0] == 0xff || is_link_local(destination) ||
-         WireAddress::v6(destination.data()) == our_address(burst, packet, 6);
+  return destination[0] == 0xff || wire::is_link_local(destination) ||
+         WireAddress::v6(destination.data()) == gateway_address(burst, packet, 6);
 }
 
 void answer_solicitation(Burst& burst, unsigned number, Transit& packet, const Attachment& vpc, const WireAddress& vtep) noexcept {
   const wire::EthernetHeader ethernet = *reinterpret_cast<const wire::EthernetHeader*>(packet.data);
   const auto asked = wire::parse_neighbor_solicitation(behind_ethernet(packet));
   if (!asked || !sent_rightly(*asked, ethernet.destination) ||
-      our_address(burst, packet, 6) != WireAddress::v6(asked->target.data())) {
+      gateway_address(burst, packet, 6) != WireAddress::v6(asked->target.data())) {
     return burst.drop(number, Drop::kVxlanInnerNeighbor);
   }
   const Endpoint* asker = asker_of(burst, vpc, *asked, ethernet.source, vtep, burst.askers[number]);

@@ -23,8 +23,7 @@ using Action = RouteValue::Action;
   } else if (value.action() != Action::kForward) {
     return 0;
   }
-  const Attachment* attachment = burst.tables.attachments[slot].object.load(std::memory_order_acquire);
-  return attachment == nullptr ? slot : attachment->slot;
+  return attachment_behind(burst.tables, slot);
 }
 
 [[nodiscard]] unsigned worker_of_flow(const Burst& burst, const Domain& domain, const DomainPolicy& policy,

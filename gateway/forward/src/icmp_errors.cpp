@@ -34,7 +34,7 @@ constexpr std::uint8_t kTtl = 64;
 }
 
 /// Ours towards the sender: of the ingress attachment, else any of its domain.
-[[nodiscard]] WireAddress our_address(const Burst& burst, const Transit& packet) noexcept {
+[[nodiscard]] WireAddress error_source(const Burst& burst, const Transit& packet) noexcept {
   const bool v4 = packet.inner.family == 4;
   const auto of_slot = [&](std::uint32_t slot) {
     const HostPort* port = burst.tables.attachments[slot].host_port.load(std::memory_order_acquire);
@@ -150,7 +150,7 @@ void build6(Transit& packet, const WireAddress& source) noexcept {
 }
 
 void answer(Burst& burst, unsigned number, Transit& packet) noexcept {
-  const WireAddress source = our_address(burst, packet);
+  const WireAddress source = error_source(burst, packet);
   const std::size_t front = sizeof(wire::Ipv6Header) + sizeof(wire::IcmpHeader);
   if (!may_answer(packet) || source.family == 0 || !burst.has_room(packet, front, 0)) {
     return burst.pool.release(packet.data);

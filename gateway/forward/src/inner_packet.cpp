@@ -10,7 +10,7 @@ namespace {
 [[nodiscard]] inline bool is_martian6(const AddressWords& address) noexcept {
   const auto first = static_cast<std::uint8_t>(address.low);
   const auto second = static_cast<std::uint8_t>(address.low >> 8);
-  if (first == 0xff || (first == 0xfe && (second & 0xc0) == 0x80)) return true;
+  if (first == 0xff || wire::is_link_local(first, second)) return true;
   constexpr std::uint64_t kLoopbackLow = std::uint64_t{1} << 56;  // ::1, as loaded
   return address.low == 0 && (address.high == 0 || address.high == kLoopbackLow);
 }

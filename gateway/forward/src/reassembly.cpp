@@ -6,6 +6,7 @@
 
 #include "gateway/forward/src/burst.h"
 #include "platform/wire/esp.h"
+#include "platform/wire/ethernet.h"
 #include "platform/wire/ip_protocol.h"
 #include "platform/wire/ipv4.h"
 #include "platform/wire/ipv6.h"
@@ -85,7 +86,7 @@ bool Reassembly::take(Burst& burst, unsigned number, const OuterFragment& fragme
     if (count_ == kCapacity) give_up(burst, place_to_give_up(owner));
     at = count_++;
     owners_[at] = owner;
-    places_[at].begin(fragment, burst.now_ns);
+    places_[at].begin(fragment, packet.port, burst.now_ns);
   }
 
   Place& place = places_[at];
@@ -155,10 +156,11 @@ bool Reassembly::finish(Place& place) noexcept {
     wire::set_ipv4_checksum(header);
     return true;
   }
-  // The fragment header goes; what stood before it moves up.
-  auto& header = *reinterpret_cast<wire::Ipv6Header*>(first.header + sizeof(wire::Ipv6FragmentHeader));
-  std::memmove(&header, first.header, sizeof header);
+  // The fragment header goes; what stood before it moves up, so that the packet is still a frame.
+  std::uint8_t* const frame = first.header - sizeof(wire::EthernetHeader);
+  std::memmove(frame + sizeof(wire::Ipv6FragmentHeader), frame, sizeof(wire::EthernetHeader) + sizeof(wire::Ipv6Header));
   first.header += sizeof(wire::Ipv6FragmentHeader);
+  auto& header = *reinterpret_cast<wire::Ipv6Header*>(first.header);
   first.header_bytes = sizeof header;
   if (congested) first.header[1] |= kCongested << 4;
   header.next_header = first.protocol;
@@ -167,9 +169,23 @@ bool Reassembly::finish(Place& place) noexcept {
 }
 
 void Reassembly::give_up(Burst& burst, unsigned place) noexcept {
+  if (burst.watch != nullptr) show(burst, places_[place]);
   burst.counters.drops[static_cast<std::size_t>(Drop::kOuterFragment)].add(places_[place].parts);
   burst.pool.release(places_[place].first.header);
   remove(place);
+}
+
+/// To who looks: the first part, which is as it came. The others are copied behind it.
+void Reassembly::show(Burst& burst, const Place& place) noexcept {
+  const unsigned number = burst.add();
+  if (number == Burst::kCapacity) return;
+  Transit& packet = burst.packets[number];
+  packet.outer = place.first.header;
+  packet.outer_family = place.first.family;
+  packet.data = place.first.header + place.first.header_bytes;
+  packet.length = place.first.data_bytes;
+  packet.port = place.port;
+  burst.watch->dropped(burst, number, Drop::kOuterFragment);
 }
 
 void Reassembly::remove(unsigned place) noexcept {

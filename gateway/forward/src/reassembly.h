@@ -39,8 +39,8 @@ struct OuterFragment {
 /// oldest, if it has as many: so whoever floods the gateway with first parts ends his own. The others
 /// come in any order after it and are copied behind it, into its frame; that bounds a whole packet to what that frame, or slot, holds.
 /// Parts that overlap, or do not agree, end the packet (RFC 5722), and so does a part that is missing for kPatience.
-/// A packet that does not become whole counts as outer_fragment, once for each part; parts of one that does, but for one, as
-/// outer_reassembled. Threads: the worker's. No allocation.
+/// A packet that does not become whole counts as outer_fragment, once for each part, and is shown to a watch by its first; parts of
+/// one that does, but for one, count as outer_reassembled. Threads: the worker's. No allocation.
 class Reassembly {
  public:
   static constexpr unsigned kCapacity = 64;
@@ -66,6 +66,7 @@ class Reassembly {
 
   struct Place {
     OuterFragment first;
+    PortId port = kNoPort;
     std::uint64_t since = 0;
     /// Data bytes of the whole packet; 0: its end has not come yet.
     std::size_t total = 0;
@@ -77,9 +78,10 @@ class Reassembly {
     unsigned ecn = 0;
     std::bitset<kUnits> units;
 
-    void begin(const OuterFragment& fragment, std::uint64_t now_ns) noexcept {
+    void begin(const OuterFragment& fragment, PortId from, std::uint64_t now_ns) noexcept {
       *this = Place{};
       first = fragment;
+      port = from;
       since = now_ns;
     }
   };
@@ -88,6 +90,7 @@ class Reassembly {
   [[nodiscard]] static bool add(Place& place, const OuterFragment& fragment) noexcept;
   [[nodiscard]] static bool finish(Place& place) noexcept;
   void give_up(Burst& burst, unsigned place) noexcept;
+  [[gnu::cold]] static void show(Burst& burst, const Place& place) noexcept;
   void remove(unsigned place) noexcept;
 
   unsigned count_ = 0;

@@ -330,4 +330,10 @@ struct TableState {
   std::unique_ptr<Crew> crew;
 };
 
+/// The slot of the attachment that packets sent to `slot` leave through: a gateway on a circuit has a slot of its own.
+[[nodiscard]] inline std::uint32_t attachment_behind(const TableState& tables, std::uint32_t slot) noexcept {
+  const Attachment* attachment = tables.attachments[slot].object.load(std::memory_order_acquire);
+  return attachment == nullptr ? slot : attachment->slot;
+}
+
 }  // namespace simplon::forward

@@ -212,6 +212,9 @@ void Tables::remove_port(PortId id) {
   const Port* old = state_->ports[id.value()].object.exchange(nullptr, std::memory_order_acq_rel);
   if (writer_->count_inputs(entry.mapped(), false)) writer_->rebuild_inputs();
   state_->quiescence.retire(const_cast<Port*>(old));
+  // The next port with this number may be another tenant's.
+  state_->quiescence.retire(state_->ports[id.value()].counters.exchange(nullptr, std::memory_order_acq_rel),
+                            [](void* p) { delete[] static_cast<TrafficCounters*>(p); });
   writer_->everything_changed();
 }
 

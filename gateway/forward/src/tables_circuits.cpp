@@ -103,6 +103,7 @@ void Tables::Writer::publish_via(const Via& via) {
   object->link.gateway = WireAddress::from(via.second);
   object->slot = circuit.slot;
   object->counters = state.attachments[circuit.slot].counters.load(std::memory_order_relaxed);
+  object->exit_counters = object->counters;
   object->domain = domain(entry->domain).object;
   const Attachment* old = state.attachments[record.slot].object.exchange(object.release(), std::memory_order_acq_rel);
   state.quiescence.retire(const_cast<Attachment*>(old));

@@ -13,10 +13,24 @@ struct Departure {
   TrafficCounters* counters;
 };
 
-/// A burst comes from one PacketIo, so that all of it is the kernel's or nothing is.
-[[nodiscard]] std::size_t hand_to(PacketIo& io, const Burst& burst, unsigned first, std::size_t count) noexcept {
-  const std::span<const Packet> packets(burst.io.data(), count);
-  return burst.packets[first].from_host ? io.transmit_urgent(packets) : io.transmit(packets);
+/// Hands over what the PacketIo takes, and returns how many that were; `refused` hears the places of the others. Packets of
+/// several tenants leave together: one that cannot be sent costs no other.
+template <class Refused>
+[[nodiscard]] std::size_t hand_to(PacketIo& io, std::span<const Packet> packets, bool urgent, const Refused& refused) noexcept {
+  std::size_t taken = 0;
+  std::size_t at = 0;
+  while (at < packets.size()) {
+    const std::span<const Packet> rest = packets.subspan(at);
+    const std::size_t took = urgent ? io.transmit_urgent(rest) : io.transmit(rest);
+    taken += took;
+    at += took;
+    if (took == rest.size()) break;
+    refused(at++);
+    if (!io.stopped_at_one()) break;
+  }
+  for (; at < packets.size(); ++at) refused(at);
+  io.flush();
+  return taken;
 }
 
 /// Sends packets [first, ...) of the same PacketIo together, in order; the rest keep theirs for a later turn. Host ports
@@ -34,9 +48,14 @@ void send_together(Burst& burst, std::span<Departure> departures, PortKind kind)
     sent[count++] = &departure;
     departure.io = nullptr;
   }
-  const std::size_t taken = hand_to(*io, burst, sent[0]->number, count);
-  io->flush();
-  for (std::size_t i = 0; i < taken; ++i) {
+  // A burst comes from one PacketIo, so that all of it is the kernel's or nothing is.
+  const bool urgent = burst.packets[sent[0]->number].from_host;
+  const std::size_t taken = hand_to(*io, {packets.data(), count}, urgent, [&](std::size_t i) {
+    burst.drop(sent[i]->number, Drop::kTxRefused);
+    sent[i] = nullptr;
+  });
+  for (std::size_t i = 0; i < count; ++i) {
+    if (sent[i] == nullptr) continue;
     sent[i]->counters->tx_packets.add();
     sent[i]->counters->tx_bytes.add(packets[i].length);
     if (kind == PortKind::kHost) {
@@ -45,7 +64,6 @@ void send_together(Burst& burst, std::span<Departure> departures, PortKind kind)
     }
   }
   (kind == PortKind::kHost ? burst.counters.punted : burst.counters.sent).add(taken);
-  for (std::size_t i = taken; i < count; ++i) burst.drop(sent[i]->number, Drop::kTxRefused);
 }
 
 void send_to_several(Burst& burst, const Burst::Queue& queue, PortKind kind) noexcept {
@@ -71,18 +89,18 @@ void send_to_several(Burst& burst, const Burst::Queue& queue, PortKind kind) noe
 void send(Burst& burst, const Port& port, TrafficCounters& counters, unsigned count, const Burst::Queue& queue) noexcept {
   Express& express = burst.express;
   PacketIo& io = *port.entry.queues[burst.worker];
-  const std::size_t taken =
-      express.departed != 0 ? io.transmit({burst.io.data(), count}) : hand_to(io, burst, queue[0], count);
-  io.flush();
+  const bool urgent = express.departed == 0 && burst.packets[queue[0]].from_host;
   std::size_t bytes = 0;
-  for (std::size_t i = 0; i < taken; ++i) bytes += burst.io[i].length;
-  for (auto i = static_cast<unsigned>(taken); i < count; ++i) {
+  for (std::size_t i = 0; i < count; ++i) bytes += burst.io[i].length;
+  const std::size_t taken = hand_to(io, {burst.io.data(), count}, urgent, [&](std::size_t place) {
+    const auto i = static_cast<unsigned>(place);
+    bytes -= burst.io[i].length;
     if (i < express.departed) {
       burst.drop_express(i, Drop::kTxRefused);
     } else {
       burst.drop(queue[i - express.departed], Drop::kTxRefused);
     }
-  }
+  });
   express.departed = 0;
   counters.tx_packets.add(taken);
   counters.tx_bytes.add(bytes);

@@ -122,6 +122,21 @@ def test_a_planned_restart_loses_nothing(managed):
         assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, f"{name}: {stream.result}"
 
 
+def test_a_host_port_that_is_gone_costs_no_other(managed):
+    gateway, red = managed.simplon, managed.simplon.domain("red")
+    before = set(programmed_sas(gateway))
+    # What has its name now keeps it from being made again.
+    red.run("sh", "-c", f"ip link del vpc{GOLD} && ip link add vpc{GOLD} type dummy")
+    expect(lambda: f"host port vpc{GOLD}: the device is gone" in gateway.forwarder.text(), 20, "the forwarder misses it")
+    gateway.restart_forwarder()
+    expect(gateway.current, 20, "simplond is content")
+    assert "starting from nothing" not in gateway.forwarder.text()
+    assert set(programmed_sas(gateway)) == before, "an SA was negotiated again"
+    assert traffic.ping(managed.a_host, t.VM["red1"]).lost == 0
+    red.ip(f"link del vpc{GOLD}")
+    expect(lambda: f"host port vpc{GOLD}: made again" in gateway.forwarder.text(), 20, "it is made when nothing is in the way")
+
+
 def test_a_kill_after_a_planned_restart_hands_nothing_over(managed):
     gateway = managed.simplon
     before = set(programmed_sas(gateway))

@@ -26,6 +26,23 @@ std::string told(const Document& document) {
 
 Document read(std::string_view yaml) { return read_document(yaml, {.check_files = false}); }
 
+TEST(Document, AReplayWindowThatNoSaHasIsTakenForTheLargest) {
+  const std::string tunnel = R"(gateway: {name: gw}
+domains: [{name: d}]
+tunnels: [{name: t, domain: d, local: 192.0.2.1, remote: 192.0.2.2, psk-file: /k, replay-window: )";
+  EXPECT_TRUE(parse_document(tunnel + "4096}]").issues.empty());
+  const Document stored = parse_document(tunnel + "65536}]");
+  EXPECT_TRUE(stored.ok()) << "it may have been stored by 0.1";
+  EXPECT_EQ(stored.config.tunnels.at(0).replay_window, 4096U);
+  ASSERT_EQ(stored.issues.size(), 1U);
+  EXPECT_EQ(stored.issues[0].severity, Severity::kWarning);
+  EXPECT_EQ(stored.issues[0].path, "tunnels[0].replay-window");
+  EXPECT_EQ(stored.issues[0].value, "65536");
+  EXPECT_EQ(stored.issues[0].line, 3);
+  EXPECT_FALSE(parse_document(tunnel + "65537}]").ok());
+  EXPECT_FALSE(parse_document(tunnel + "31}]").ok());
+}
+
 TEST(Document, EveryKeyIsRead) {
   const Document document = read(kFullDocument);
   ASSERT_TRUE(document.ok()) << told(document);

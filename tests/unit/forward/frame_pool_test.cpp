@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <set>
+#include <vector>
 
 #include "gateway/forward/packet.h"
 
@@ -65,6 +66,41 @@ TEST(FramePool, AnotherProcessFindsWhichSlotsAreInUse) {
   EXPECT_EQ(pool->available_slots(), 2U);
   pool->release(pool->at((64 + 5) * kFrameBytes));
   EXPECT_EQ(pool->available_slots(), 3U);
+}
+
+TEST(FramePool, WhatIsKeptReadyLeavesTheReserve) {
+  constexpr std::size_t kFrames = 4096;
+  auto pool = FramePool::create(kFrames);
+  ASSERT_TRUE(pool);
+  std::size_t taken = 0;
+  while (pool->allocate_spare() != nullptr) ++taken;
+  EXPECT_GE(taken, kFrames - 2 * FramePool::kReserved);
+  EXPECT_GE(pool->available(), FramePool::kReserved);
+  std::size_t left = 0;
+  while (pool->allocate() != nullptr) ++left;
+  EXPECT_EQ(taken + left, kFrames);
+  pool->release(pool->at(0));
+  EXPECT_EQ(pool->allocate_spare(), nullptr);
+  EXPECT_NE(pool->allocate(), nullptr);
+}
+
+TEST(FramePool, EachWorkerHasItsReserve) {
+  constexpr std::size_t kFrames = 4096;
+  auto one = FramePool::create(kFrames);
+  ASSERT_TRUE(one);
+  FramePool two = one->sibling();
+  FramePool three = one->sibling();
+  std::vector<const std::uint8_t*> kept;
+  for (FramePool* pool : {&*one, &two}) {
+    while (const std::uint8_t* frame = pool->allocate_spare()) kept.push_back(frame);
+  }
+  EXPECT_GE(kept.size(), kFrames - 6 * FramePool::kReserved);
+  std::size_t left = 0;
+  while (three.allocate() != nullptr) ++left;
+  EXPECT_GE(left, FramePool::kReserved) << "of the one that kept nothing";
+  // What comes back can be kept ready again.
+  for (const std::uint8_t* frame : kept) one->release(frame);
+  EXPECT_NE(two.allocate_spare(), nullptr);
 }
 
 TEST(FramePool, PrivateMemoryHasNoDescriptor) {

@@ -228,6 +228,20 @@ TEST(Tables, AdjacenciesAreWantedOnceAndReleasedOnce) {
   EXPECT_EQ(heard, 1) << "those already wanted are told";
 }
 
+TEST(Tables, APortWithTheNumberOfARemovedOneBeginsToCountAnew) {
+  FramePool pool = FramePool::create(8).value();
+  Tables tables;
+  const auto io = std::make_shared<MemoryIo>(pool);
+  ASSERT_TRUE(tables.upsert_port({PortId{3}, PortKind::kHost, {}, false, {io}}).has_value());
+  tables.add_traffic(PortId{3}, {.rx_packets = 5, .rx_bytes = 500});
+  ASSERT_TRUE(tables.upsert_port({PortId{3}, PortKind::kHost, {}, true, {io}}).has_value());
+  EXPECT_EQ(tables.totals(PortId{3})->rx_packets, 5U) << "it is still the same";
+  tables.remove_port(PortId{3});
+  EXPECT_FALSE(tables.totals(PortId{3}).has_value());
+  ASSERT_TRUE(tables.upsert_port({PortId{3}, PortKind::kHost, {}, false, {io}}).has_value());
+  EXPECT_EQ(tables.totals(PortId{3})->rx_packets, 0U);
+}
+
 TEST(Tables, APortsIoIsDestroyedWhenNoWorkerCanSeeIt) {
   FramePool pool = FramePool::create(8).value();
   Tables tables;

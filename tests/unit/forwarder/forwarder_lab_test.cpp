@@ -183,6 +183,20 @@ TEST_F(VxlanLab, AHostPortDeletedUnderUsIsMadeAgain) {
   expect_exact_accounting(*forwarder_);
 }
 
+TEST_F(VxlanLab, RingsOfManyQueuesLeaveFramesToTheKernel) {
+  gw_.ip("link add u1 numrxqueues 32 numtxqueues 32 type veth peer name u1p numrxqueues 32 numtxqueues 32");
+  for (const char* end : {"u1", "u1p"}) gw_.ip(std::string("link set ") + end + " up");
+  auto wanted = objects();
+  wanted.push_back(ipc::Uplink{"u1"});
+  forwarder_->program(wanted);
+  ASSERT_TRUE(forwarder_->reaches([](const ipc::Stats& stats) {
+    return std::any_of(stats.uplinks.begin(), stats.uplinks.end(),
+                       [](const auto& uplink) { return uplink.interface == "u1" && uplink.up && uplink.queues == 32; });
+  }));
+  EXPECT_NE(forwarder_->log().find("give the forwarder --frames"), std::string::npos) << "8,192 are too few for them";
+  EXPECT_TRUE(eventually(dom_.run("ping -c 20 -i 0.01 -W 1 10.1.1.10")));
+}
+
 TEST_F(VxlanLab, AnUplinkThatDisappearsComesBack) {
   ASSERT_TRUE(eventually(c1_.run("ping -c 1 -W 1 10.2.2.10")));
   gw_.ip("link delete u0");
