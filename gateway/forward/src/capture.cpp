@@ -152,8 +152,9 @@ class Ring {
 
 class CaptureTap final : public Watch {
  public:
-  CaptureTap(const CaptureSpec& spec, std::uint32_t slot, std::size_t share)
-      : spec_(spec), slot_(slot), snaplen_(std::min<std::uint32_t>(spec.snaplen, kSlotBytes)), ring_(share) {}
+  /// `use`: of the slot, so that it is not taken for that of a later attachment.
+  CaptureTap(const CaptureSpec& spec, std::uint32_t slot, std::uint32_t use, std::size_t share)
+      : spec_(spec), slot_(slot), use_(use), snaplen_(std::min<std::uint32_t>(spec.snaplen, kSlotBytes)), ring_(share) {}
 
   [[nodiscard]] Ring& ring() noexcept { return ring_; }
 
@@ -161,6 +162,7 @@ class CaptureTap final : public Watch {
     running_ = stage;
     switch (stage) {
       case Stage::kClassify:
+        notice_end(burst);
         received(burst);
         break;
       case Stage::kCircuitDecap:
@@ -288,6 +290,13 @@ class CaptureTap final : public Watch {
     }
   }
 
+  static constexpr std::uint32_t kGone = ~std::uint32_t{0};
+  /// The slot may be another attachment's by now.
+  void notice_end(const Burst& burst) noexcept {
+    if (slot_ == 0 || slot_ == kGone) return;
+    if (burst.tables.uses[slot_].load(std::memory_order_acquire) != use_) slot_ = kGone;
+  }
+
   /// As it came, of a packet whose outer header is still there.
   [[nodiscard]] static Bytes frame_of(const Transit& packet) noexcept {
     return {packet.outer - sizeof(wire::EthernetHeader), packet.data + packet.length};
@@ -331,7 +340,8 @@ class CaptureTap final : public Watch {
   }
 
   CaptureSpec spec_;
-  std::uint32_t slot_;
+  std::uint32_t slot_;  ///< 0: of all.
+  std::uint32_t use_;
   std::uint32_t snaplen_;
   Stage running_ = Stage::kClassify;
   /// What was received, by number.
@@ -352,8 +362,9 @@ Result<std::unique_ptr<Capture>> Capture::create(const Tables& tables, const Cap
     }
     slot = tables.slot_of(*spec.attachment);
   }
+  const std::uint32_t use = tables.state().uses[slot].load(std::memory_order_relaxed);
   std::vector<std::unique_ptr<CaptureTap>> taps;
-  for (unsigned i = 0; i < tables.workers(); ++i) taps.push_back(std::make_unique<CaptureTap>(spec, slot, tables.workers()));
+  for (unsigned i = 0; i < tables.workers(); ++i) taps.push_back(std::make_unique<CaptureTap>(spec, slot, use, tables.workers()));
   return std::unique_ptr<Capture>(new Capture(std::make_shared<WatchOfEach<CaptureTap>>(std::move(taps))));
 }
 

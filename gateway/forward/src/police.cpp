@@ -37,12 +37,6 @@ namespace {
 using Action = RouteValue::Action;
 using Cause = PolicyNotes::Cause;
 
-/// The slot of the attachment that packets sent to `slot` leave through.
-[[nodiscard]] std::uint32_t attachment_at(const Burst& burst, std::uint32_t slot) noexcept {
-  const Attachment* attachment = burst.tables.attachments[slot].object.load(std::memory_order_acquire);
-  return attachment == nullptr ? slot : attachment->slot;
-}
-
 /// One packet in this stage, and what has been found out about it.
 struct Passage {
   Burst& burst;
@@ -68,7 +62,7 @@ struct Passage {
 
   void leave_through(std::uint32_t slot) noexcept {
     exit = slot;
-    egress = attachment_at(burst, slot);
+    egress = attachment_behind(burst.tables, slot);
   }
   [[nodiscard]] const AttachmentPolicy* policy_of(std::uint32_t slot) const noexcept {
     return burst.tables.policies[slot].load(std::memory_order_acquire);
@@ -164,11 +158,11 @@ template <class Map>
 }
 
 [[nodiscard]] bool leads_to(const Burst& burst, RouteValue value, std::uint32_t slot) noexcept {
-  if (value.action() == Action::kForward) return attachment_at(burst, value.slot()) == slot;
+  if (value.action() == Action::kForward) return attachment_behind(burst.tables, value.slot()) == slot;
   if (value.action() != Action::kGroup) return false;
   const EcmpGroup* group = burst.tables.groups[value.slot()].load(std::memory_order_acquire);
   return group != nullptr && std::any_of(group->slots.begin(), group->slots.end(), [&](std::uint32_t member) {
-           return attachment_at(burst, member) == slot;
+           return attachment_behind(burst.tables, member) == slot;
          });
 }
 
