@@ -39,7 +39,9 @@ class PacketIo {
   };
   /// Since the last call; the worker counts them as received and dropped.
   [[nodiscard]] Unreceived take_unreceived() noexcept { return std::exchange(unreceived_, {}); }
-  [[nodiscard]] bool lost_any() const noexcept { return (unreceived_.without_slot | unreceived_.too_long | unreceived_.without_frame) != 0; }
+  [[nodiscard]] bool lost_any() const noexcept {
+    return (unreceived_.without_slot | unreceived_.too_long | unreceived_.without_frame) != 0;
+  }
 
   /// Takes packets from the front; returns how many. Those frames become the port's; the rest stay the worker's, which
   /// drops them as tx_refused. Never blocks. A packet that was taken counts as sent.
