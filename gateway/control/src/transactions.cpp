@@ -95,11 +95,12 @@ std::vector<config::Issue> warnings_of(const std::vector<config::Issue>& issues)
 }  // namespace
 
 asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand command) {
+  // Whoever names no base means what was current when they asked: of two at once, one wins and one is told.
+  const auto asked_at = parts_.store.current();
   const auto turn = co_await turns_.take();
   const auto current = parts_.store.current();
-  if (command.base_version && *command.base_version != current) {
-    co_return tl::unexpected(refusal(moved_on(parts_.store, *command.base_version)));
-  }
+  const auto base = command.base_version.value_or(command.dry_run ? current : asked_at);
+  if (base != current) co_return tl::unexpected(refusal(moved_on(parts_.store, base)));
   ApplyOutcome outcome;
   Stopwatch watch;
   AtEnd abandon;

@@ -343,7 +343,15 @@ TEST_F(ReconcilerTest, TwoAppliesAreOneAfterTheOther) {
   launch(other, "second", std::nullopt);
   launch(config_, "third", 0);
   ASSERT_TRUE(until([&] { return order.size() == 3; }));
-  EXPECT_EQ(order, (std::vector<std::string>{"first version 1", "second version 2", "third refused: conflict"}));
+  EXPECT_EQ(order, (std::vector<std::string>{"first version 1", "second refused: conflict", "third refused: conflict"}))
+      << "one wins, with a base or without";
+  // One that is refused moves nothing: who waited behind it goes on. And who begins afterwards needs no base.
+  auto bad = other;
+  bad.tunnels[0].domain = "green";
+  launch(bad, "bad", std::nullopt);
+  launch(other, "fourth", std::nullopt);
+  ASSERT_TRUE(until([&] { return order.size() == 5; }));
+  EXPECT_EQ(order.back(), "fourth version 2");
   ASSERT_TRUE(settled());
   EXPECT_EQ(reconciler().config(), other);
   EXPECT_FALSE(forwarder().holds(route_key("blue", "10.9.0.0/16")));
