@@ -231,6 +231,22 @@ TEST_F(ReconcilerTest, ARemovedDomainIsTidiedUp) {
   EXPECT_NE(daemon_->ids().domain("red"), red);
 }
 
+TEST_F(ReconcilerTest, RemovedDomainsAreTidiedUpTogether) {
+  auto more = config_;
+  for (const char* name : {"green", "grey", "gold"}) {
+    auto& domain = more.domains.emplace_back();
+    domain.name = name;
+    domain.bgp = BgpConfig{65010, ip("10.255.0.1"), {}};
+  }
+  ASSERT_TRUE(apply(more));
+  ASSERT_TRUE(settled());
+  ASSERT_TRUE(apply(config_, std::chrono::seconds(60)));
+  EXPECT_EQ(world_->frr.stopped.size(), 3U);
+  EXPECT_EQ(world_->frr.most_stopping, 3) << "the time to confirm runs meanwhile";
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(world_->namespaces.names, (std::set<std::string>{"gw-blue", "gw-red"}));
+}
+
 TEST_F(ReconcilerTest, ANamespaceIsKeptUntilTheForwarderLetGoOfIt) {
   ASSERT_TRUE(apply(config_));
   ASSERT_TRUE(settled());
