@@ -219,7 +219,8 @@ asio::awaitable<void> Reconciler::tidy() {
     doomed = doomed_.erase(doomed);
   }
 
-  if (!ids_settled_ && doomed_.empty() && tunnels_settled_ && status.current()) {
+  // Going back from a probation must not need the disk, and finds the same ids.
+  if (!ids_settled_ && !parts_.store.pending() && doomed_.empty() && tunnels_settled_ && status.current()) {
     if (auto retained = parts_.ids.retain(config_); retained) ids_settled_ = true;
   }
 }
