@@ -70,7 +70,10 @@ struct TunnelStatus {
   std::vector<Child> children;
   /// Milliseconds from the start of the negotiation to the CHILD_SA, of the latest establishment.
   std::optional<std::uint64_t> established_in_ms;
-  /// Why it is down, in words an operator can act on, and what to do; empty when up.
+  /// Up, but all SAs were negotiated before the latest change of its key or of what they are negotiated with: says nothing
+  /// about the configuration of now.
+  bool outdated = false;
+  /// Why it is down, in words an operator can act on, and what to do; empty when up, unless a new key is not accepted.
   std::string problem;
   std::string hint;
 };
@@ -79,7 +82,8 @@ struct TunnelStatus {
 ///
 /// Survives charon: when the VICI connection is lost it is made again and everything is loaded again (VICI
 /// configuration is not persistent). Survives simplond: at the first `reconcile` SAs that charon already holds are
-/// adopted, not negotiated again. Only connections this manager loaded are touched. Threads: one io_context thread;
+/// adopted, not negotiated again. A new key is proven without an outage: new SAs are negotiated beside those that forward,
+/// which end when the new ones are up, and not before (a tunnel that may not initiate waits for its peer to do it). Only connections this manager loaded are touched. Threads: one io_context thread;
 /// nothing here blocks it.
 class TunnelManager {
  public:
@@ -92,8 +96,8 @@ class TunnelManager {
   /// and within 5 s if it does not answer (`wanted` is remembered and
   /// loaded when it is back); kInvalidConfig if charon rejects a proposal, naming the tunnel.
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> reconcile(std::vector<TunnelSpec> wanted) = 0;
-  /// `down` ends IKE_SA and CHILD_SAs and holds the tunnel down, also against the peer, until `up` or another
-  /// configuration; `up` starts a negotiation. Errors: kInvalidConfig for an unknown name, kUnavailable.
+  /// `down` ends IKE_SA and CHILD_SAs and holds the tunnel down, also against the peer, until `up`, another configuration
+  /// of this tunnel, or the end of this manager; `up` starts a negotiation. Errors: kInvalidConfig for an unknown name, kUnavailable.
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> up(std::string name) = 0;
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> down(std::string name) = 0;
   /// Rekeys the CHILD_SA (or the IKE_SA) now, make before break.

@@ -60,6 +60,10 @@ struct Diff {
   [[nodiscard]] std::string summary() const;
 };
 
+/// Keys of the fields that are compared, of a "tunnel" or a "neighbor": so that the cost of each can be held against what
+/// charon and FRR are really told.
+[[nodiscard]] std::vector<std::string> compared_fields(std::string_view kind_of_object);
+
 /// Objects are matched by name; order in the document does not matter, except that of rules and proposals.
 [[nodiscard]] Diff diff(const GatewayConfig& from, const GatewayConfig& to);
 

@@ -141,17 +141,19 @@ class Store {
   };
 
   /// Creates the directory (mode 0700) if needed; removes leftovers of a crash. `clock` must outlive the store.
-  /// Errors: kUnavailable naming the path, kInvalidConfig if the current version is damaged.
+  /// A pointer or a current version that is damaged is not an error here but one of `load_current`; then nothing is
+  /// removed, and `undo` to another version, or a commit, mends it. Errors: kUnavailable naming the path.
   [[nodiscard]] static Result<Store> open(std::filesystem::path directory, const WallClock& clock);
 
-  /// 0 if nothing was ever committed.
+  /// 0 if nothing was ever committed. While the pointer is damaged: the newest there is.
   [[nodiscard]] std::uint64_t current() const noexcept { return current_; }
   [[nodiscard]] const std::optional<Pending>& pending() const noexcept { return pending_; }
   /// Newest first. Versions whose files are damaged are left out.
   [[nodiscard]] std::vector<Version> history() const;
   /// Errors: kInvalidConfig if there is no such version or its text does not match its hash.
   [[nodiscard]] Result<StoredDocument> load(std::uint64_t number) const;
-  /// As `load(current())`; an empty text with number 0 if there is none.
+  /// As `load(current())`; an empty text with number 0 if there is none. The hint of an error names the newest version that
+  /// is whole.
   [[nodiscard]] Result<StoredDocument> load_current() const;
 
   /// Writes a new version without making it current. The text must have been validated.
@@ -184,7 +186,9 @@ class Store {
 
  private:
   Store(std::filesystem::path directory, const WallClock& clock) : directory_(std::move(directory)), clock_(&clock) {}
-  Result<void> load_pointer();
+  void load_pointer();
+  [[nodiscard]] Result<void> read_pointer();
+  [[nodiscard]] std::string way_out() const;
   Result<void> store_pointer(std::uint64_t current, const std::optional<Pending>& pending);
   Result<void> store_files(const Version& version, const std::string& text);
   [[nodiscard]] Version next_version(const std::string& text, const Author& who, const std::string& comment,
@@ -199,6 +203,8 @@ class Store {
   /// What `current` holds.
   std::string pointer_text_;
   std::uint64_t current_ = 0;
+  /// Why nobody knows which version is current.
+  std::optional<Error> pointer_problem_;
   std::optional<Pending> pending_;
 };
 

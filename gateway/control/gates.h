@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -71,7 +72,8 @@ struct GateState {
 ///
 /// Evidence. A ping and a session that was negotiated after the change prove the new configuration: they count as held
 /// after `kGateHold`. A BGP session from before the change may be dead without anybody knowing yet: unless BFD guards it,
-/// it has to outlive its hold time.
+/// it has to outlive its hold time. An IKE_SA from before the change says nothing about another key or identity: of such a
+/// tunnel only a younger one counts, also after a restart of the daemon.
 /// Threads: one io_context thread. The parts outlive the coroutines of `look`, the watch itself need not.
 class GateWatch {
  public:
@@ -93,8 +95,14 @@ class GateWatch {
 
   explicit GateWatch(Parts parts);
 
+  /// Tunnels whose SAs of before the change prove nothing: their key, or what they negotiate with, is another.
+  struct Renegotiated {
+    std::set<std::string> tunnels;
+    MonoTime changed;
+  };
   /// Forgets what was seen, and watches these for `version`. Gates that cannot be resolved fail.
-  void begin(std::uint64_t version, const std::vector<std::string>& gates, const GatewayConfig& config);
+  void begin(std::uint64_t version, const std::vector<std::string>& gates, const GatewayConfig& config,
+             Renegotiated renegotiated = {});
   void end();
 
   /// 0: watches nothing.

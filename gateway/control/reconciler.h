@@ -170,8 +170,11 @@ class Reconciler {
   Reconciler& operator=(const Reconciler&) = delete;
 
   /// Loads the stored configuration and starts working towards it. A store that never had one is an empty gateway.
-  /// A stored configuration that cannot be read leaves everything as it is (the forwarder goes on) and is a problem.
+  /// A stored configuration that cannot be read leaves everything as it is (the forwarder goes on) and is a problem, until
+  /// a transaction succeeds.
   void start();
+  /// False: the stored configuration could not be read, what runs goes on and is nobody's.
+  [[nodiscard]] bool loaded() const noexcept { return loaded_; }
 
   [[nodiscard]] boost::asio::awaitable<Transaction<ApplyOutcome>> apply(ApplyCommand command);
   /// Ends the probation of the current version and returns its number. Errors: kConflict if there is none, it is too
@@ -213,8 +216,11 @@ class Reconciler {
   boost::asio::awaitable<void> watch_gates();
   boost::asio::awaitable<void> keep_by_gates();
   void follow_probation();
+  [[nodiscard]] GateWatch::Renegotiated renegotiated_by(const config::Pending& pending) const;
   Result<std::vector<std::string>> admit_gates(const ApplyCommand& command, const GatewayConfig& config) const;
   [[nodiscard]] std::string why_reverted(bool at_start) const;
+  Result<bool> store_going_back(bool at_start);
+  [[nodiscard]] Result<GatewayConfig> read_wanted() const;
   [[nodiscard]] std::shared_ptr<bgp::Speaker> speaker_of(const std::string& domain) const;
   void tell_end(bool kept, std::uint64_t version, const std::string& reason) const;
   boost::asio::awaitable<void> retry();
@@ -222,6 +228,9 @@ class Reconciler {
   boost::asio::awaitable<Result<std::vector<config::Issue>>> switch_to(GatewayConfig config, Mode mode,
                                                                      ApplyTiming* timing = nullptr);
   boost::asio::awaitable<void> revert_to(GatewayConfig config);
+  /// After a transaction that failed: to the configuration before if there is one.
+  boost::asio::awaitable<void> take_back(GatewayConfig before);
+  void doom_unknown();
   boost::asio::awaitable<Result<void>> ensure_namespaces(Mode mode);
   boost::asio::awaitable<Result<void>> reconcile_forwarder(std::vector<ipc::Operation> operations);
   boost::asio::awaitable<Result<void>> reconcile_tunnels(Mode mode);
@@ -234,7 +243,7 @@ class Reconciler {
   [[nodiscard]] bool wants_bgp(std::string_view domain) const;
   [[nodiscard]] std::string netns_of(const std::string& domain) const { return options_.netns_prefix + domain; }
   [[nodiscard]] bool may_sweep() const;
-  [[nodiscard]] Result<GatewayConfig> read_stored(const config::StoredDocument& stored) const;
+  [[nodiscard]] Result<GatewayConfig> read_stored(const config::StoredDocument& stored, bool check_files = false) const;
   /// What the command wants to be current.
   struct Target {
     GatewayConfig config;
@@ -256,7 +265,7 @@ class Reconciler {
 
   GatewayConfig config_;
   bool loaded_ = false;
-  /// Every domain that speaks BGP has had its chance to have a speaker.
+  /// What runs was found and compared with a configuration once; before that nothing may be swept.
   bool adopted_ = false;
   std::optional<Error> load_problem_;
   std::map<std::string, Error> namespace_problems_;
@@ -274,6 +283,13 @@ class Reconciler {
   MonoTime retry_at_{};
   /// Not before this time if going back failed (the disk is full, say).
   MonoTime probation_retry_at_{};
+  /// A version that is over, but the disk does not take the one that goes back from it.
+  struct Unstored {
+    std::uint64_t version = 0;
+    std::string reason;
+    Error error;
+  };
+  std::optional<Unstored> unstored_;
   MonoDuration retry_delay_{};
 };
 

@@ -74,6 +74,9 @@ class TableProgrammer {
   /// Sends and waits for the confirmation. The refused ones of `operations`, empty if all is well.
   /// Errors: kUnavailable if the forwarder is away or goes away; the next synchronization brings them then.
   [[nodiscard]] boost::asio::awaitable<Result<std::vector<Refusal>>> program(std::vector<ipc::Operation> operations);
+  /// Begins a synchronization of its own, as after a new connection: what was sent until now is what the forwarder
+  /// happens to hold, not what is wanted.
+  void start_over();
   /// Sends the refused objects again that are still wanted.
   void retry_refused();
   /// `may_sweep` may have changed its mind.

@@ -11,6 +11,11 @@
 // replaces duplicates it never ends. `supervise` restarts the tunnel, and only while it has no IKE_SA at all. A tunnel
 // that loses its CHILD_SA gets kGrace first: charon recreates a child after a hard expiry by itself.
 //
+// A new key. IKE proves it only when an IKE_SA is authenticated, not by rekeying, so with a wrong one all goes well until
+// the next outage. Therefore the tunnel is initiated once more, beside what forwards (charon: reuse_ikesa = no); when the
+// successor has its CHILD_SA the old IKE_SAs end. A key that the peer does not accept costs nothing: the old ones stay, it
+// is tried again with growing pauses, and going back to the key before needs no negotiation at all.
+//
 // What looks wrong and is not: SAs are adopted by comparing addresses and the child's name (it holds the tunnel id), so
 // a restart of simplond negotiates nothing; a peer's second IKE_SA for the same tunnel is left alone (both work, the
 // forwarder uses the newest, and deleting one would make some peers start again).
@@ -50,6 +55,7 @@ constexpr milliseconds kFirstReconnect{100};  // charon opens its socket about 2
 constexpr milliseconds kLastReconnect{3000};
 constexpr milliseconds kLastRetry{30000};
 constexpr milliseconds kGrace{1500};         // for charon to recreate a child
+constexpr milliseconds kOverlap{2000};       // for packets under way on SAs that have a successor
 constexpr milliseconds kBusyPeriod{1000};    // between looks at the SAs while a tunnel is down
 constexpr milliseconds kQuietPeriod{10000};  // and while all are up; events come in between
 
@@ -125,6 +131,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     tunnel->held = true;
     tunnel->up = false;
     tunnel->loaded.reset();
+    tunnel->renewal.reset();
     tunnel->diagnosis.reset();
     if (!connected()) co_return fail(ErrorCode::kUnavailable, unavailable_);
     // Without its connection charon refuses the peer's attempts too.
@@ -287,7 +294,9 @@ class Charon final : public std::enable_shared_from_this<Charon> {
         continue;
       }
       const bool all_up = std::all_of(self->tunnels_.begin(), self->tunnels_.end(), [](const auto& named) {
-        return named.second.up || !named.second.should_initiate();
+        const Tunnel& tunnel = named.second;
+        if (tunnel.renewal && (tunnel.renewal->succeeded || tunnel.should_initiate())) return false;
+        return tunnel.up || !tunnel.should_initiate();
       });
       co_await self->rest(all_up ? kQuietPeriod : kBusyPeriod);
     }
@@ -345,6 +354,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     negotiations_.clear();
     for (auto& [name, tunnel] : tunnels_) {
       tunnel.loaded.reset();
+      tunnel.renewal.reset();
       tunnel.outlived = tunnel.outlived || tunnel.up;
       tunnel.up = false;
       tunnel.childless_since.reset();
@@ -470,11 +480,26 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       co_return true;
     }
     tunnel->load_error.reset();
-    if (change == Reconfigure::kReestablish) tunnel->stale = true;
+    if (change == Reconfigure::kReestablish) {
+      tunnel->stale = true;
+      tunnel->renewal.reset();
+    } else if (tunnel->loaded && tunnel->loaded_key != key) {
+      renew(*tunnel, key);
+    }
     tunnel->loaded = std::move(spec);
     tunnel->loaded_key = key;
     tunnel->loaded_keeps_others = keeps_others;
     co_return true;
+  }
+
+  /// `key`, loaded just now, is not the one before.
+  static void renew(Tunnel& tunnel, std::size_t key) {
+    const std::size_t old_key = tunnel.is_renewing() ? tunnel.renewal->old_key : tunnel.loaded_key;
+    tunnel.renewal.reset();
+    if (old_key == key) return;  // gone back from a key that nobody was authenticated with
+    tunnel.renewal.emplace().old_key = old_key;
+    tunnel.next_try = now();
+    tunnel.retry = kFirstRetry;
   }
 
   // --- supervising
@@ -503,6 +528,40 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     co_return true;
   }
 
+  /// Those that have had their time: the IKE_SAs of the key before, once a successor forwards.
+  static std::vector<std::uint32_t> follow_renewal(Tunnel& tunnel, const std::vector<ObservedIke>& sas, MonoTime looked) {
+    Renewal& renewal = *tunnel.renewal;
+    if (!renewal.before) {
+      renewal.before.emplace();
+      for (const ObservedIke& ike : sas) {
+        renewal.before->insert(ike.unique_id);
+        renewal.authenticated.erase(ike.unique_id);
+      }
+    }
+    std::vector<std::uint32_t> old;
+    bool succeeded = false;
+    for (const ObservedIke& ike : sas) {
+      if (renewal.authenticated.contains(ike.unique_id)) {
+        succeeded = succeeded || (fits(ike, tunnel.wanted) && ike.installed_child() != nullptr);
+      } else if (ike.is_established() || renewal.before->contains(ike.unique_id)) {
+        old.push_back(ike.unique_id);
+      }
+    }
+    if (!succeeded) {
+      renewal.succeeded.reset();
+      if (old.empty()) tunnel.renewal.reset();  // nothing is left that the new key could be beside
+      return {};
+    }
+    if (!renewal.succeeded) {
+      renewal.succeeded = looked;
+      tunnel.diagnosis.reset();
+      spdlog::info("tunnel {}: up with its new key", tunnel.wanted.name);
+    }
+    if (looked - *renewal.succeeded < kOverlap) return {};
+    tunnel.renewal.reset();
+    return old;
+  }
+
   asio::awaitable<bool> supervise_one(std::string name, const std::vector<ObservedIke>& sas) {
     Tunnel* tunnel = find(name);
     if (tunnel == nullptr) co_return true;
@@ -525,14 +584,18 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     tunnel->stale = false;
     note_state(*tunnel, up);
     if (!unfit.empty()) tunnel->next_try = looked;
-    if (childless.empty() || up) {
+    if (tunnel->renewal) {
+      const auto outlived = follow_renewal(*tunnel, sas, looked);
+      unfit.insert(unfit.end(), outlived.begin(), outlived.end());
+    }
+    if (childless.empty() || (up && !tunnel->is_renewing())) {
       tunnel->childless_since.reset();
     } else if (!tunnel->childless_since) {
       tunnel->childless_since = looked;
     }
     const bool in_grace = tunnel->childless_since && looked - *tunnel->childless_since < kGrace;
-    const bool initiate_now =
-        !up && !negotiating && !in_grace && tunnel->should_initiate() && looked >= tunnel->next_try;
+    const bool initiate_now = (!up || tunnel->is_renewing()) && !negotiating && !in_grace && tunnel->should_initiate() &&
+                              looked >= tunnel->next_try;
     const std::string child = child_name(name, tunnel->wanted.id);
     if (initiate_now) {
       tunnel->next_try = looked + tunnel->retry;
@@ -594,6 +657,10 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       }
     } else if (event == "ike-updown" && !message.is_yes("up")) {
       negotiations_.forget(ike->unique_id);
+    } else if (event == "ike-updown" && tunnel != nullptr && tunnel->renewal) {
+      // One that was under way when the key was loaded may have been authenticated with the key before.
+      Renewal& renewal = *tunnel->renewal;
+      if (!renewal.before || !renewal.before->contains(ike->unique_id)) renewal.authenticated.insert(ike->unique_id);
     }
     if (tunnel != nullptr) poke();
   }
@@ -613,7 +680,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       const bool concerns = named      ? negotiation->name == name
                             : stranger ? negotiation->local == tunnel.wanted.local.to_string()
                                        : from_its_peer(entry);
-      if (!concerns || tunnel.up || tunnel.held) continue;
+      if (!concerns || (tunnel.up && !tunnel.is_renewing()) || tunnel.held) continue;
       IkeAttempt attempt = attempt_at(tunnel, *negotiation);
       auto found = diagnose(attempt);
       if (found && found->fault == IkeFault::kNoAnswer && tunnel.wanted.remote) {

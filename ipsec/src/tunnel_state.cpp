@@ -58,7 +58,15 @@ TunnelStatus describe(const Tunnel& tunnel, const std::vector<ObservedIke>& sas,
     status.ike_age_seconds = shown->age_seconds;
     if (!shown->remote.empty()) status.remote = shown->remote;
   }
-  if (status.state != TunnelState::kUp) explain(tunnel, unavailable, status);
+  if (status.state != TunnelState::kUp) {
+    explain(tunnel, unavailable, status);
+  } else if (tunnel.stale || tunnel.is_renewing()) {
+    status.outdated = true;
+    if (tunnel.is_renewing() && tunnel.diagnosis) {
+      status.problem = "up with SAs of the key before, but the new key: " + tunnel.diagnosis->problem;
+      status.hint = tunnel.diagnosis->hint;
+    }
+  }
   return status;
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,18 @@ namespace simplon::ipsec {
 
 /// First pause before a tunnel that is down is initiated again; doubled each time. Chosen by us.
 inline constexpr std::chrono::milliseconds kFirstRetry{1000};
+
+/// A key was replaced while the tunnel was up: SAs that were authenticated with the new one are wanted beside the old.
+struct Renewal {
+  /// Of the key that the old SAs were authenticated with.
+  std::size_t old_key = 0;
+  /// IKE_SAs that were there when the key was loaded; nothing before the first look.
+  std::optional<std::set<std::uint32_t>> before;
+  /// IKE_SAs that were authenticated since. Rekeyed ones are not: nobody proves a key by it (RFC 7296 section 1.3.2).
+  std::set<std::uint32_t> authenticated;
+  /// One of those has its CHILD_SA.
+  std::optional<MonoTime> succeeded;
+};
 
 /// What the tunnel manager knows of one wanted tunnel.
 struct Tunnel {
@@ -35,6 +48,7 @@ struct Tunnel {
   bool held = false;
   /// What exists does not fit the configuration any more.
   bool stale = false;
+  std::optional<Renewal> renewal;
 
   bool up = false;
   std::optional<MonoTime> childless_since;
@@ -44,6 +58,7 @@ struct Tunnel {
   std::optional<IkeDiagnosis> diagnosis;
   std::optional<std::uint64_t> established_in_ms;
 
+  [[nodiscard]] bool is_renewing() const { return renewal && !renewal->succeeded; }
   [[nodiscard]] bool should_initiate() const {
     return wanted.initiate && wanted.remote.has_value() && !held && (loaded.has_value() || wanted.keep_as_is) && !load_error;
   }

@@ -84,7 +84,7 @@ Page render_status(const json& reply, Style style) {
   const std::string verdict = text(reply, "verdict");
   const bool good = verdict == "ok";
   const json& programmed = at(reply, "programmed");
-  std::string forwarder = "forwarder: not connected";
+  std::string forwarder = verdict == "unmanaged" ? "forwarder: goes on with what it has" : "forwarder: not connected";
   if (programmed.is_object()) {
     const auto confirmed = number(programmed, "generation_confirmed");
     const auto wanted = number(programmed, "generation_wanted");

@@ -12,9 +12,11 @@
 // Two versions of an object are compared field by field; the cost of the object is the worst of its changed fields. The
 // cost is stated once, in the layout, and says what the running system does:
 //
-//   charon   takes timers and windows for the next negotiation; ends, identities, secrets and proposals need a new one.
-//   bgpd     takes policy and BFD at once (route refresh), timers for the next session; AS numbers and passwords
-//            reset the session; a neighbor is known by its address, so another address is another neighbor.
+//   charon   takes timers for the next negotiation; ends, identities, proposals and the replay window need a new one. A key
+//            is proven by new SAs beside the old ones.
+//   bgpd     takes policy at once (route refresh), timers for the next session; AS numbers, passwords and BFD (with it
+//            graceful restart ends, and the other way round) reset the session; a neighbor is known by its address, so
+//            another address is another neighbor.
 //   domains  are network namespaces, and VNIs are wire identities: an object that changes either is another object.
 
 namespace simplon::config {
@@ -56,7 +58,7 @@ Fields fields_of(const BgpNeighborConfig& neighbor) {
           {"password-file", neighbor.password_file.value_or(""), kRestartSession},
           {"keepalive", format_duration(neighbor.keepalive), kInPlace},
           {"hold", format_duration(neighbor.hold), kInPlace},
-          {"bfd", yes_no(neighbor.bfd), kInPlace},
+          {"bfd", yes_no(neighbor.bfd), kRestartSession},
           {"import", join(neighbor.import, format_prefix_rule), kInPlace},
           {"export", join(neighbor.export_, format_prefix_rule), kInPlace},
           {"max-prefixes", std::to_string(neighbor.max_prefixes), kInPlace}};
@@ -109,7 +111,7 @@ Fields fields_of(const TunnelConfig& tunnel) {
           {"remote", tunnel.remote ? tunnel.remote->to_string() : "any", kRestartSession},
           {"local-id", tunnel.local_id, kRestartSession},
           {"remote-id", tunnel.remote_id, kRestartSession},
-          {"psk-file", tunnel.psk_file, kRestartSession},
+          {"psk-file", tunnel.psk_file, kInPlace},
           {"ike-proposals", join(tunnel.ike_proposals, kSame), kRestartSession},
           {"esp-proposals", join(tunnel.esp_proposals, kSame), kRestartSession},
           {"allow-weak", yes_no(tunnel.allow_weak), kInPlace},
@@ -119,7 +121,7 @@ Fields fields_of(const TunnelConfig& tunnel) {
           {"dpd-delay", format_duration(tunnel.dpd_delay), kInPlace},
           {"ike-rekey", format_duration(tunnel.ike_rekey), kInPlace},
           {"child-rekey", format_duration(tunnel.child_rekey), kInPlace},
-          {"replay-window", std::to_string(tunnel.replay_window), kInPlace},
+          {"replay-window", std::to_string(tunnel.replay_window), kRestartSession},
           {"inside", join(tunnel.inside, kPrint), kInPlace},
           {"mtu", tunnel.mtu_bytes ? std::to_string(*tunnel.mtu_bytes) : "", kInPlace},
           {"clamp-mss", yes_no(tunnel.clamp_mss), kInPlace},
@@ -141,6 +143,15 @@ Fields fields_of(const CircuitConfig& circuit) {
           {"service-key", circuit.service_key.value_or(""), kInPlace},
           {"path", circuit.path == CircuitPath::kSecondary ? "secondary" : "primary", kInPlace},
           {"policy", describe_policy(circuit.policy), kInPlace}};
+}
+
+/// `because`: the fields that change, joined.
+std::string words_in_place(const std::string& because) {
+  const std::string key = "new SAs are negotiated with the new key beside those that forward, which stay until then";
+  if (because == "psk-file") return "no packet is lost; " + key;
+  std::string words = "no packet is lost; " + because + " applies without a new negotiation, or from the next one on";
+  if (because.find("psk-file") != std::string::npos) words += "; psk-file: " + key;
+  return words;
 }
 
 std::string describe_circuit(const CircuitConfig& circuit) {
@@ -214,8 +225,7 @@ class Comparison {
     if (kind == "tunnel") {
       if (change == ChangeKind::kAdded) words = "a new tunnel is negotiated";
       if (change == ChangeKind::kRemoved) words = "the tunnel is closed, and its routes go";
-      if (change == ChangeKind::kChanged && cost == kInPlace)
-        words = "no packet is lost; " + because + " applies without a new negotiation, or from the next one on";
+      if (change == ChangeKind::kChanged && cost == kInPlace) words = words_in_place(because);
       if (cost == kRestartSession)
         words = "IKE is negotiated again because " + because + " changes: traffic stops meanwhile";
       if (change == ChangeKind::kChanged && cost == kReplace)
@@ -288,6 +298,16 @@ std::string_view to_string(ChangeKind kind) noexcept {
       return "changed";
   }
   return "changed";
+}
+
+std::vector<std::string> compared_fields(std::string_view kind_of_object) {
+  std::vector<std::string> keys;
+  const auto add = [&](const Fields& fields) {
+    for (const auto& field : fields) keys.emplace_back(field.key);
+  };
+  if (kind_of_object == "tunnel") add(fields_of(TunnelConfig{}));
+  if (kind_of_object == "neighbor") add(fields_of(BgpNeighborConfig{}));
+  return keys;
 }
 
 Diff diff(const GatewayConfig& from, const GatewayConfig& to) {

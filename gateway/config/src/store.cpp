@@ -21,6 +21,10 @@
 // a version is current but its deadline is not on disk. Versions above the one that `current` names were never visible:
 // they are what a crash left, and `open` removes them. Numbers therefore have no gaps and history only grows.
 //
+// `current` is there before the first version is (it says 0), so versions without it are not what a crash left, but a
+// history whose pointer was lost. Without a pointer that can be read, or without the version it names, nothing is
+// removed: the caller says so, the operator picks a version, and its text becomes a new one above all there are.
+//
 // The files of a version are written before anything else of the world changes (`stage`), because a full disk is found
 // there; the pointer is one block. If writing the pointer fails after its rename (the directory cannot be flushed), the
 // old pointer is put back, so that what the caller was told is also what the next start finds.
@@ -134,37 +138,46 @@ fs::path Store::file(std::uint64_t number, const char* extension) const {
 Result<Store> Store::open(fs::path directory, const WallClock& clock) {
   if (auto ok = sys::make_directories(directory.string(), 0700); !ok) return Unexpected(ok.error());
   Store store(std::move(directory), clock);
-  if (auto ok = store.load_pointer(); !ok) return Unexpected(ok.error());
+  store.load_pointer();
   std::error_code error;
+  std::uint64_t newest = 0;
   std::vector<fs::path> rubbish;
   for (fs::directory_iterator entry(store.directory_, error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
     const auto number = number_of(name);
+    if (number) newest = std::max(newest, *number);
     if (is_leftover(name) || (number && *number > store.current_)) rubbish.push_back(entry->path());
   }
   if (error) return fail(ErrorCode::kUnavailable, "cannot list " + store.directory_.string() + ": " + error.message());
-  for (const auto& path : rubbish) fs::remove(path, error);
-  if (store.current_ != 0) {
-    if (auto current = store.load(store.current_); !current) {
-      return fail(ErrorCode::kInvalidConfig, "the current configuration is damaged: " + current.error().what,
-                  "restore " + store.file(store.current_, ".yaml").string() + " from a backup, or remove " +
-                      (store.directory_ / "current").string() + " to start without a configuration");
-    }
+  const std::string pointer = (store.directory_ / "current").string();
+  if (!store.pointer_problem_ && store.current_ > newest) {
+    store.pointer_problem_ = make_error(ErrorCode::kInvalidConfig,
+                                        pointer + " names " + version_name(store.current_) + ", which is not there", {});
+  } else if (!store.pointer_problem_ && store.pointer_text_.empty() && newest != 0) {
+    store.pointer_problem_ = make_error(ErrorCode::kInvalidConfig, pointer + " is missing", {});
+  }
+  if (store.pointer_problem_) {
+    store.current_ = newest;
+    store.pending_.reset();
+  } else if (store.current_ == 0 || store.load(store.current_)) {
+    for (const auto& path : rubbish) fs::remove(path, error);
   }
   return store;
 }
 
-Result<void> Store::load_pointer() {
-  const fs::path path = directory_ / "current";
+void Store::load_pointer() {
   std::error_code error;
-  if (!fs::exists(path, error) && !error) return {};
+  if (!fs::exists(directory_ / "current", error) && !error) return;
+  if (auto read = read_pointer(); !read) pointer_problem_ = std::move(read.error());
+}
+
+Result<void> Store::read_pointer() {
+  const fs::path path = directory_ / "current";
   auto text = sys::read_file(path.string(), kMaxMetaBytes);
   if (!text) return Unexpected(text.error());
   pointer_text_ = *text;
   const auto values = parse_lines(*text);
-  const auto damaged = [&] {
-    return fail(ErrorCode::kInvalidConfig, path.string() + " is damaged", "remove it to start without a configuration");
-  };
+  const auto damaged = [&] { return fail(ErrorCode::kInvalidConfig, path.string() + " is damaged"); };
   const auto current = number_at<std::uint64_t>(values, "current");
   if (!current) return damaged();
   current_ = *current;
@@ -219,6 +232,7 @@ Result<void> Store::store_pointer(std::uint64_t current, const std::optional<Pen
     return ok;
   }
   pointer_text_ = text;
+  pointer_problem_.reset();
   current_ = current;
   pending_ = pending;
   return {};
@@ -326,9 +340,27 @@ Result<StoredDocument> Store::load(std::uint64_t number) const {
   return StoredDocument{std::move(*version), std::move(*text)};
 }
 
+/// What to do about a current version that cannot be loaded.
+std::string Store::way_out() const {
+  const std::uint64_t oldest = current_ > kKeptVersions ? current_ - kKeptVersions : 1;
+  for (std::uint64_t number = current_; number >= oldest && number > 0; --number) {
+    if (load(number)) {
+      return "simplon config undo " + std::to_string(number) + " takes " + version_name(number) + ", the newest that is whole";
+    }
+  }
+  return "no version is whole: simplon apply FILE";
+}
+
 Result<StoredDocument> Store::load_current() const {
+  if (pointer_problem_) {
+    return fail(pointer_problem_->code, "nobody knows which version is current: " + pointer_problem_->what, way_out());
+  }
   if (current_ == 0) return StoredDocument{};
-  return load(current_);
+  auto current = load(current_);
+  if (!current) {
+    return fail(current.error().code, "the current configuration is damaged: " + current.error().what, way_out());
+  }
+  return current;
 }
 
 Result<Store::Staged> Store::stage(const CommitRequest& request) {
@@ -341,6 +373,9 @@ Result<Store::Staged> Store::stage(const CommitRequest& request) {
   if (pending_) {
     return fail(ErrorCode::kConflict, version_name(pending_->number) + " still waits for its confirmation",
                 "first `simplon confirm` or `simplon config undo`");
+  }
+  if (pointer_text_.empty() && !pointer_problem_) {
+    if (auto ok = store_pointer(0, std::nullopt); !ok) return Unexpected(ok.error());
   }
   Staged staged;
   staged.first = current_ + 1;
@@ -428,12 +463,17 @@ Result<void> Store::confirm() {
 Result<StoredDocument> Store::undo_target(std::optional<std::uint64_t> to) const {
   const auto nothing = [] { return fail(ErrorCode::kConflict, "there is nothing to undo"); };
   if (current_ == 0) return nothing();
-  if (to && *to == current_) return fail(ErrorCode::kConflict, version_name(*to) + " is current already");
-  auto current = load_meta(current_);
-  if (!current) return Unexpected(current.error());
-  const std::uint64_t target = to.value_or(pending_ ? pending_->reverts_to : current->parent);
+  if (to && *to == current_ && !pointer_problem_) {
+    return fail(ErrorCode::kConflict, version_name(*to) + " is current already");
+  }
+  if (!to && pointer_problem_) {
+    return fail(ErrorCode::kConflict, "nobody knows which version is current: " + pointer_problem_->what, way_out());
+  }
+  const auto current = load_meta(current_);
+  if (!to && !pending_ && !current) return fail(current.error().code, current.error().what, way_out());
+  const std::uint64_t target = to.value_or(pending_ ? pending_->reverts_to : current ? current->parent : 0);
   if (target != 0) return load(target);
-  if (current->hash == crypto::sha256_hex({})) return nothing();
+  if (current && current->hash == crypto::sha256_hex({})) return nothing();
   return StoredDocument{};
 }
 
@@ -445,7 +485,9 @@ Result<Store::Staged> Store::stage_undo(const UndoRequest& request) {
     return fail(ErrorCode::kConflict, version_name(pending_->number) + " is on probation: going back from it is not",
                 "simplon config undo, without --confirm and --gate");
   }
-  const std::uint64_t parent = request.to ? current_ : target->version.parent;
+  // What cannot be loaded is nothing to go back to.
+  const bool returns = request.to && !pointer_problem_ && load(current_).has_value();
+  const std::uint64_t parent = returns ? current_ : target->version.parent;
   std::string comment = target->version.number == 0 ? "undo: back to the empty configuration"
                                                     : "undo: back to " + version_name(target->version.number);
   if (!request.comment.empty()) comment += ": " + request.comment;

@@ -127,6 +127,17 @@ Result<Gate> resolve_ping(const std::string& text, std::string_view words, const
   return gate;
 }
 
+/// charon counts in whole seconds, and so does the time of a version.
+constexpr std::chrono::seconds kRounding{2};
+
+/// The SAs are older than the key, or than what they would be negotiated with today.
+std::string outdated(const ipsec::TunnelStatus& tunnel, const GateWatch::Renegotiated& renegotiated, MonoTime now) {
+  const bool older = renegotiated.tunnels.contains(tunnel.name) &&
+                     std::chrono::seconds(tunnel.ike_age_seconds) > now - renegotiated.changed + kRounding;
+  if (!older && !tunnel.outdated) return {};
+  return tunnel.problem.empty() ? "the tunnel is up with SAs from before the change" : tunnel.problem;
+}
+
 /// What charon negotiated carries packets only when the forwarder has it.
 std::string missing_sas(const std::optional<ipc::Stats>& stats, std::optional<TunnelId> tunnel) {
   if (!stats) return "charon has it up, but the forwarder is away";
@@ -195,6 +206,7 @@ struct GateWatch::State {
   std::vector<std::string> unresolved;
   /// Hold time without BFD, by gate.
   std::vector<std::chrono::seconds> longest;
+  Renegotiated renegotiated;
 
   void note(std::size_t index, const std::string& problem, std::chrono::seconds needed) {
     auto& state = states[index];
@@ -211,9 +223,11 @@ struct GateWatch::State {
 
 GateWatch::GateWatch(Parts parts) : state_(std::make_shared<State>(std::move(parts))) {}
 
-void GateWatch::begin(std::uint64_t version, const std::vector<std::string>& gates, const GatewayConfig& config) {
+void GateWatch::begin(std::uint64_t version, const std::vector<std::string>& gates, const GatewayConfig& config,
+                      Renegotiated renegotiated) {
   end();
   state_->version = version;
+  state_->renegotiated = std::move(renegotiated);
   state_->begun = state_->parts.clock.now();
   for (const auto& text : gates) {
     auto gate = resolve_gate(text, config);
@@ -234,6 +248,7 @@ void GateWatch::end() {
   state_->states.clear();
   state_->unresolved.clear();
   state_->longest.clear();
+  state_->renegotiated = {};
 }
 
 std::uint64_t GateWatch::version() const noexcept { return state_->version; }
@@ -335,7 +350,7 @@ asio::awaitable<void> GateWatch::look_at(std::shared_ptr<State> state, std::uint
         problem = "charon does not know the tunnel";
       } else if (found->state != ipsec::TunnelState::kUp) {
         problem = found->problem.empty() ? "the tunnel is not up" : "the tunnel is not up: " + found->problem;
-      } else {
+      } else if (problem = outdated(*found, state->renegotiated, state->parts.clock.now()); problem.empty()) {
         problem = missing_sas(stats, state->parts.tunnel_id(gate.name));
       }
     } else {

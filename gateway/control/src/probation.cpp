@@ -12,9 +12,12 @@
 // because nobody saw the gates hold.
 //
 // Going back commits first and then changes the world, tolerantly: half of the old configuration is better than all of
-// one that was found wanting.
+// one that was found wanting. A disk that does not take the commit does not hold up the rest: what to go back to can be
+// read, and the probation stays on disk, so that whoever comes next, this life or another, goes back again and tries to
+// store it.
 
 #include <algorithm>
+#include <tuple>
 
 #include <spdlog/spdlog.h>
 #include <boost/asio/redirect_error.hpp>
@@ -66,11 +69,42 @@ void Reconciler::tell_end(bool kept, std::uint64_t version, const std::string& r
 
 void Reconciler::follow_probation() {
   const auto& pending = parts_.store.pending();
-  if (!pending || pending->gates.empty()) {
+  if (!pending || pending->gates.empty() || (unstored_ && unstored_->version == pending->number)) {
     if (gates_.version() != 0) gates_.end();
   } else if (gates_.version() != pending->number) {
-    gates_.begin(pending->number, pending->gates, config_);
+    gates_.begin(pending->number, pending->gates, config_, renegotiated_by(*pending));
   }
+}
+
+/// Compares with what the probation would go back to. What that was is unknown if it cannot be read: then no tunnel counts
+/// with SAs from before.
+GateWatch::Renegotiated Reconciler::renegotiated_by(const config::Pending& pending) const {
+  GateWatch::Renegotiated found;
+  const bool asked = std::any_of(pending.gates.begin(), pending.gates.end(),
+                                 [](const auto& gate) { return gate.starts_with("tunnel:"); });
+  if (!asked) return found;
+  // The version was written just before the first tunnel was told.
+  const auto now = parts_.clock.now();
+  found.changed = now;
+  if (const auto version = parts_.store.load(pending.number)) {
+    const auto ago = std::chrono::duration_cast<MonoDuration>(parts_.wall_clock.now() - version->version.when);
+    found.changed = now - std::max(ago, MonoDuration::zero());
+  }
+  GatewayConfig before;
+  if (const auto stored = pending.reverts_to == 0 ? Result<config::StoredDocument>(config::StoredDocument{})
+                                                   : parts_.store.load(pending.reverts_to)) {
+    if (auto read = read_stored(*stored)) before = *std::move(read);
+  }
+  const auto negotiated = [](const TunnelConfig& tunnel) {
+    return std::tie(tunnel.local, tunnel.remote, tunnel.local_id, tunnel.remote_id, tunnel.psk_file, tunnel.ike_proposals,
+                    tunnel.esp_proposals, tunnel.encapsulation);
+  };
+  for (const auto& tunnel : config_.tunnels) {
+    const auto same = std::find_if(before.tunnels.begin(), before.tunnels.end(),
+                                   [&](const auto& other) { return other.name == tunnel.name; });
+    if (same == before.tunnels.end() || negotiated(*same) != negotiated(tunnel)) found.tunnels.insert(tunnel.name);
+  }
+  return found;
 }
 
 std::string Reconciler::why_reverted(bool at_start) const {
@@ -140,24 +174,55 @@ asio::awaitable<void> Reconciler::keep_by_gates() {
   tell_end(true, version, "all gates held: " + gates);
 }
 
+/// If the probation is over: commits going back from it, or remembers why the disk does not take that. False if it is not.
+Result<bool> Reconciler::store_going_back(bool at_start) {
+  const auto& pending = parts_.store.pending();
+  if (!pending || !parts_.store.expired()) {
+    unstored_.reset();
+    return false;
+  }
+  const auto number = pending->number;
+  const bool again = unstored_ && unstored_->version == number;
+  const std::string reason = again ? unstored_->reason : why_reverted(at_start);
+  const auto reverted = parts_.store.revert_if_expired(reason);
+  if (!reverted && !parts_.store.undo_target()) {
+    spdlog::error("going back from an unconfirmed configuration failed: {}", reverted.error().message());
+    return Unexpected(reverted.error());
+  }
+  if (!reverted) {
+    spdlog::error("configuration version {} is gone back from ({}), but that cannot be stored, and is tried again: {}", number,
+                  reason, reverted.error().message());
+    unstored_ = Unstored{number, reason, reverted.error()};
+    return Unexpected(reverted.error());
+  }
+  unstored_.reset();
+  probation_retry_at_ = {};
+  if (*reverted) tell_end(false, (*reverted)->reverts, (*reverted)->reason);
+  return reverted->has_value();
+}
+
+/// The current version; of a probation that is over, what it goes back to.
+Result<GatewayConfig> Reconciler::read_wanted() const {
+  auto stored = unstored_ ? parts_.store.undo_target() : parts_.store.load_current();
+  if (!stored) return Unexpected(stored.error());
+  return read_stored(*stored);
+}
+
 asio::awaitable<void> Reconciler::end_probation() {
   const auto turn = co_await turns_.take();
-  auto reverted = parts_.store.revert_if_expired(why_reverted(false));
-  if (!reverted) {
-    spdlog::error("going back from an unconfirmed configuration failed: {}", reverted.error().message());
-    co_return;
-  }
-  if (!*reverted) co_return;
-  probation_retry_at_ = {};  // that was for a disk that does not take it
+  const bool is_back = unstored_.has_value();
+  const auto stored = store_going_back(false);
+  const bool nothing_to_do = stored ? !*stored : is_back || !unstored_;
+  if (nothing_to_do) co_return;
   follow_probation();
-  tell_end(false, (*reverted)->reverts, (*reverted)->reason);
-  auto stored = parts_.store.load_current();
-  auto config = stored ? read_stored(*stored) : Result<GatewayConfig>(Unexpected(stored.error()));
+  auto config = read_wanted();
   if (!config) {
     load_problem_ = config.error();
     spdlog::error("{}", config.error().message());
     co_return;
   }
+  loaded_ = true;
+  load_problem_.reset();
   auto switched = co_await switch_to(*std::move(config), Mode::kTolerant);
   if (!switched) spdlog::error("going back failed: {}", switched.error().message());
   co_await tidy();

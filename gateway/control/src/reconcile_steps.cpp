@@ -3,6 +3,9 @@
 // The steps of the reconciler: each makes one part of the world be what the configuration says, finds what is already
 // right and leaves it alone, and can be taken again at any time.
 
+#include <map>
+#include <memory>
+
 #include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -15,6 +18,27 @@
 namespace simplon::control {
 
 namespace asio = boost::asio;
+
+namespace {
+
+/// Waits for coroutines that run at once, and keeps their errors by name.
+struct Join {
+  explicit Join(asio::io_context& io) : done(io, asio::steady_timer::time_point::max()) {}
+  asio::steady_timer done;
+  std::size_t running = 0;
+  std::map<std::string, Error> errors;
+
+  void finished(const std::string& name, const Result<void>& result) {
+    if (!result) errors.emplace(name, result.error());
+    if (--running == 0) done.cancel();
+  }
+  static asio::awaitable<void> all(std::shared_ptr<Join> join) {
+    boost::system::error_code cancelled;
+    while (join->running != 0) co_await join->done.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+  }
+};
+
+}  // namespace
 
 asio::awaitable<Result<void>> Reconciler::ensure_namespaces(Mode mode) {
   namespace_problems_.clear();
@@ -90,19 +114,7 @@ asio::awaitable<std::vector<Error>> Reconciler::reconcile_peers(Mode mode, bool 
     if (domain.bgp && !(only_unsettled && domains_[domain.name].settled)) names.push_back(domain.name);
   }
   // All at once: starting an FRR instance takes a second or more, waiting for a charon that is away takes longer, and
-  // none of them depends on another.
-  struct Join {
-    explicit Join(asio::io_context& io) : done(io, asio::steady_timer::time_point::max()) {}
-    asio::steady_timer done;
-    std::size_t running = 0;
-    /// By domain; charon's under the empty name, which comes first.
-    std::map<std::string, Error> errors;
-
-    void finished(const std::string& name, const Result<void>& result) {
-      if (!result) errors.emplace(name, result.error());
-      if (--running == 0) done.cancel();
-    }
-  };
+  // none of them depends on another. By domain; charon's error under the empty name, which comes first.
   auto join = std::make_shared<Join>(parts_.io);
   join->running = names.size() + (with_tunnels ? 1U : 0U);
   if (with_tunnels) {
@@ -123,8 +135,7 @@ asio::awaitable<std::vector<Error>> Reconciler::reconcile_peers(Mode mode, bool 
         },
         asio::detached);
   }
-  boost::system::error_code cancelled;
-  while (join->running != 0) co_await join->done.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+  co_await Join::all(join);
   std::vector<Error> errors;
   for (auto& [name, error] : join->errors) errors.push_back(error);
   co_return errors;
@@ -164,16 +175,27 @@ asio::awaitable<void> Reconciler::tidy() {
   for (const auto& [name, state] : domains_) {
     if (!wants_bgp(name)) unwanted.push_back(name);
   }
+  // All at once: each takes seconds, and a deadline may run meanwhile.
+  auto join = std::make_shared<Join>(parts_.io);
   for (const auto& name : unwanted) {
     const auto speaker = domains_[name].speaker;
-    if (speaker) {
-      auto stopped = co_await speaker->stop();
-      if (!stopped) {
-        spdlog::warn("stopping FRR of domain {}: {}", name, stopped.error().message());
-        domains_[name].problem = stopped.error();
-        schedule_retry();
-        continue;
-      }
+    if (!speaker) continue;
+    ++join->running;
+    asio::co_spawn(
+        parts_.io,
+        [join, name, speaker]() -> asio::awaitable<void> {
+          const auto stopped = co_await speaker->stop();
+          join->finished(name, stopped);
+        },
+        asio::detached);
+  }
+  co_await Join::all(join);
+  for (const auto& name : unwanted) {
+    if (const auto failed = join->errors.find(name); failed != join->errors.end()) {
+      spdlog::warn("stopping FRR of domain {}: {}", name, failed->second.message());
+      domains_[name].problem = failed->second;
+      schedule_retry();
+      continue;
     }
     domains_.erase(name);
     programmer_.enqueue(compiler_.forget(name));
@@ -197,7 +219,8 @@ asio::awaitable<void> Reconciler::tidy() {
     doomed = doomed_.erase(doomed);
   }
 
-  if (!ids_settled_ && doomed_.empty() && tunnels_settled_ && status.current()) {
+  // Going back from a probation must not need the disk, and finds the same ids.
+  if (!ids_settled_ && !parts_.store.pending() && doomed_.empty() && tunnels_settled_ && status.current()) {
     if (auto retained = parts_.ids.retain(config_); retained) ids_settled_ = true;
   }
 }

@@ -62,13 +62,8 @@ Reconciler::~Reconciler() { *alive_ = false; }
 
 void Reconciler::start() {
   sweep_deadline_ = parts_.clock.now() + options_.sweep_cap;
-  if (auto reverted = parts_.store.revert_if_expired(why_reverted(true)); !reverted) {
-    spdlog::error("going back from an unconfirmed configuration failed: {}", reverted.error().message());
-  } else if (*reverted) {
-    tell_end(false, (*reverted)->reverts, (*reverted)->reason);
-  }
-  auto stored = parts_.store.load_current();
-  auto config = stored ? read_stored(*stored) : Result<GatewayConfig>(Unexpected(stored.error()));
+  static_cast<void>(store_going_back(true));
+  auto config = read_wanted();
   if (config) {
     config_ = *std::move(config);
     loaded_ = true;
@@ -82,11 +77,11 @@ void Reconciler::start() {
   asio::co_spawn(parts_.io, watch_gates(), asio::detached);
 }
 
-Result<GatewayConfig> Reconciler::read_stored(const config::StoredDocument& stored) const {
+/// Without `check_files` a secret that vanished since concerns one tunnel, not the whole gateway.
+Result<GatewayConfig> Reconciler::read_stored(const config::StoredDocument& stored, bool check_files) const {
   if (stored.text.empty()) return GatewayConfig{};
-  // A secret that vanished since concerns one tunnel, not the whole gateway.
   auto options = options_.read;
-  options.check_files = false;
+  options.check_files = options.check_files && check_files;
   auto document = config::read_document(stored.text, options);
   if (!document.ok()) {
     auto error = config::to_error(document.issues);
@@ -125,14 +120,6 @@ asio::awaitable<void> Reconciler::background() {
 
 asio::awaitable<void> Reconciler::adopt() {
   const auto turn = co_await turns_.take();
-  // What a transaction that was cut off, or a removal, may have left behind.
-  for (const auto& name : parts_.ids.domain_names()) {
-    const bool wanted = find_domain(name) != nullptr;
-    if (!wanted) doomed_.insert(name);
-    if (!wants_bgp(name) && parts_.namespaces.exists(netns_of(name))) {
-      if (auto made = ensure_speaker(name); !made) domains_.erase(name);
-    }
-  }
   auto switched = co_await switch_to(GatewayConfig(config_), Mode::kTolerant);
   if (!switched) {
     load_problem_ = switched.error();
@@ -141,6 +128,16 @@ asio::awaitable<void> Reconciler::adopt() {
     for (const auto& warning : *switched) spdlog::warn("{}", warning.message());
   }
   co_await tidy();
+}
+
+/// What a transaction that was cut off, a removal, or a configuration that cannot be read may have left behind.
+void Reconciler::doom_unknown() {
+  for (const auto& name : parts_.ids.domain_names()) {
+    if (find_domain(name) == nullptr) doomed_.insert(name);
+    if (!wants_bgp(name) && parts_.namespaces.exists(netns_of(name))) {
+      if (auto made = ensure_speaker(name); !made) domains_.erase(name);
+    }
+  }
 }
 
 void Reconciler::schedule_retry() { retry_at_ = parts_.clock.now() + retry_delay_; }
@@ -161,7 +158,8 @@ asio::awaitable<void> Reconciler::retry() {
 }
 
 bool Reconciler::settled() const {
-  if (!loaded_ || !namespace_problems_.empty() || !tunnels_settled_ || !doomed_.empty() || !ids_settled_) return false;
+  if (!loaded_ || !namespace_problems_.empty() || !tunnels_settled_ || !doomed_.empty()) return false;
+  if (!ids_settled_ && !parts_.store.pending()) return false;
   for (const auto& domain : config_.domains) {
     if (!domain.bgp) continue;
     const auto state = domains_.find(domain.name);
@@ -230,7 +228,23 @@ std::vector<Problem> Reconciler::problems() const {
   const auto add = [&](std::string object, const Error& error) {
     problems.push_back({std::move(object), error.what, error.hint});
   };
-  if (load_problem_) add("configuration", *load_problem_);
+  if (load_problem_) {
+    auto problem = *load_problem_;
+    if (!loaded_) {
+      problem.hint += std::string(problem.hint.empty() ? "" : ". ") +
+                      "Traffic goes on as before; nothing is managed until a change succeeds: simplon config undo, or "
+                      "simplon apply FILE";
+    }
+    add("configuration", problem);
+  }
+  if (unstored_) {
+    problems.push_back({"configuration",
+                        "version " + std::to_string(unstored_->version) + " is gone back from (" + unstored_->reason +
+                            "), but that cannot be stored: " + unstored_->error.what,
+                        "the gateway works with what it went back to, and tries again every " +
+                            std::to_string(std::chrono::duration_cast<std::chrono::seconds>(options_.last_retry).count()) +
+                            " s. " + unstored_->error.hint});
+  }
   for (const auto& [domain, error] : namespace_problems_) add("domain " + domain, error);
   const auto programmed = programmer_.status();
   if (programmer_.started() && !programmed.connected) {

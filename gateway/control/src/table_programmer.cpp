@@ -150,6 +150,14 @@ asio::awaitable<Result<std::vector<Refusal>>> TableProgrammer::program(std::vect
   co_return *std::move(waiter->result);
 }
 
+void TableProgrammer::start_over() {
+  ++connection_;  // a synchronization under way does not count
+  synchronized_ = false;
+  swept_ = false;
+  refused_.clear();
+  poke();
+}
+
 void TableProgrammer::retry_refused() {
   std::vector<ipc::Operation> again;
   for (const auto& [key, refusal] : refused_) again.push_back(refusal.operation);

@@ -95,11 +95,12 @@ std::vector<config::Issue> warnings_of(const std::vector<config::Issue>& issues)
 }  // namespace
 
 asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand command) {
+  // Whoever names no base means what was current when they asked: of two at once, one wins and one is told.
+  const auto asked_at = parts_.store.current();
   const auto turn = co_await turns_.take();
   const auto current = parts_.store.current();
-  if (command.base_version && *command.base_version != current) {
-    co_return tl::unexpected(refusal(moved_on(parts_.store, *command.base_version)));
-  }
+  const auto base = command.base_version.value_or(command.dry_run ? current : asked_at);
+  if (base != current) co_return tl::unexpected(refusal(moved_on(parts_.store, base)));
   ApplyOutcome outcome;
   Stopwatch watch;
   AtEnd abandon;
@@ -136,20 +137,21 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
   if (!switched) {
     parts_.store.discard(*staged);
     abandon.now();
-    co_await revert_to(before);
+    co_await take_back(before);
     co_return tl::unexpected(refusal(switched.error()));
   }
   outcome.timing.program = watch.lap() - outcome.timing.compile;
   auto committed = parts_.store.commit(*staged);
   if (!committed) {
     abandon.now();
-    co_await revert_to(before);
+    co_await take_back(before);
     co_return tl::unexpected(refusal(committed.error()));
   }
   abandon.disarm();
   outcome.timing.commit = watch.lap();
   loaded_ = true;
   load_problem_.reset();
+  unstored_.reset();
   outcome.applied = true;
   outcome.version = committed->number;
   outcome.warnings.insert(outcome.warnings.end(), switched->begin(), switched->end());
@@ -167,7 +169,8 @@ Transaction<Reconciler::Target> Reconciler::target_of(const ApplyCommand& comman
   if (command.undo) {
     const auto stored = parts_.store.undo_target(command.undo->to);
     if (!stored) return tl::unexpected(refusal(stored.error()));
-    auto config = read_stored(*stored);
+    // A missing file would be found later too, but only after others had been told.
+    auto config = read_stored(*stored, command.check_files);
     if (!config) return tl::unexpected(refusal(config.error()));
     target.config = *std::move(config);
     target.restored = stored->version.number;
@@ -207,6 +210,25 @@ Result<config::Store::Staged> Reconciler::stage(ApplyCommand& command, std::vect
   return parts_.store.stage(request);
 }
 
+asio::awaitable<void> Reconciler::take_back(GatewayConfig before) {
+  if (loaded_) {
+    co_await revert_to(std::move(before));
+    co_return;
+  }
+  // Nobody knows what ran before, so nothing can be put back, and nothing may be removed: what the attempt has changed
+  // stays until one succeeds, and is compared with that one then.
+  spdlog::warn("the stored configuration cannot be read: what runs is kept, with what this attempt has changed already");
+  config_ = GatewayConfig{};
+  adopted_ = false;
+  doomed_.clear();
+  domains_.clear();
+  namespace_problems_.clear();
+  secret_problems_.clear();
+  tunnels_problem_.reset();
+  compiler_ = TableCompiler(options_.netns_prefix);
+  programmer_.start_over();
+}
+
 asio::awaitable<void> Reconciler::revert_to(GatewayConfig config) {
   spdlog::warn("going back to configuration version {}", parts_.store.current());
   auto reverted = co_await switch_to(std::move(config), Mode::kTolerant);
@@ -221,6 +243,7 @@ asio::awaitable<Result<std::vector<config::Issue>>> Reconciler::switch_to(Gatewa
   for (const auto& domain : config_.domains) doomed_.insert(domain.name);
   config_ = std::move(config);
   for (const auto& domain : config_.domains) doomed_.erase(domain.name);
+  if (!adopted_) doom_unknown();
   for (auto& [name, state] : domains_) state.settled = false;
   tunnels_settled_ = false;
   retry_delay_ = options_.first_retry;
@@ -237,7 +260,6 @@ asio::awaitable<Result<std::vector<config::Issue>>> Reconciler::switch_to(Gatewa
     if (!made && mode == Mode::kStrict && made.error().code != ErrorCode::kUnavailable)
       co_return Unexpected(made.error());
   }
-  adopted_ = true;
 
   std::vector<config::Issue> warnings;
   const auto settle = [&](const Result<void>& step) -> bool {
@@ -259,6 +281,7 @@ asio::awaitable<Result<std::vector<config::Issue>>> Reconciler::switch_to(Gatewa
     const Result<void> step = Unexpected(failure);
     if (!settle(step)) co_return Unexpected(failure);
   }
+  adopted_ = true;
   programmer_.poke();
   co_return warnings;
 }

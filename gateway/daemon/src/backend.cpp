@@ -45,8 +45,10 @@ void merge(json& into, const json& from) { into.update(from); }
 }  // namespace
 
 asio::awaitable<std::optional<ipc::Stats>> Backend::ask_forwarder(std::uint32_t connections) {
-  if (!parts_.forwarder.connected()) co_return std::nullopt;
-  auto stats = co_await parts_.forwarder.stats(connections);
+  // Before a configuration is loaded only the observer is connected.
+  auto& client = parts_.forwarder.connected() ? parts_.forwarder : parts_.observer;
+  if (!client.connected()) co_return std::nullopt;
+  auto stats = co_await client.stats(connections);
   if (!stats) co_return std::nullopt;
   co_return std::optional<ipc::Stats>(*std::move(stats));
 }
@@ -68,16 +70,20 @@ asio::awaitable<ApiResult> Backend::status() {
   const GatewayConfig config = parts_.reconciler.config();
   const auto programmed = parts_.reconciler.programmed();
   auto problems = parts_.reconciler.problems();
+  const bool managed = parts_.reconciler.loaded();
+  const bool forwarding = programmed.connected || (!managed && parts_.observer.connected());
 
   json programs = json::array();
-  programs.push_back(
-      {{"name", "simplon-forwarder"},
-       {"up", programmed.connected},
-       {"detail", programmed.connected ? "generation " + std::to_string(programmed.confirmed) : programmed.problem}});
+  programs.push_back({{"name", "simplon-forwarder"},
+                      {"up", forwarding},
+                      {"detail", programmed.connected ? "generation " + std::to_string(programmed.confirmed)
+                                 : forwarding         ? "goes on with what it has"
+                                                      : programmed.problem}});
   const bool charon = parts_.tunnels.connected();
   programs.push_back({{"name", "charon"},
                       {"up", charon},
                       {"detail", charon                   ? ""
+                                 : !managed               ? "not asked"
                                  : config.tunnels.empty() ? "not needed: there are no tunnels"
                                                           : "not reachable"}});
 
@@ -125,7 +131,7 @@ asio::awaitable<ApiResult> Backend::status() {
       confirmed["switches_to_backup"] = stats->switches_to_backup;
     }
   }
-  const char* verdict = !programmed.connected ? "down" : once.empty() ? "ok" : "degraded";
+  const char* verdict = !forwarding ? "down" : !managed ? "unmanaged" : once.empty() ? "ok" : "degraded";
   co_return json{{"gateway", config.name},
                  {"software", software_},
                  {"uptime_seconds", seconds_since(started_, parts_.clock.now())},

@@ -63,3 +63,35 @@ def test_both_sides_rekey_at_once(sites, traffic_on_both_tunnels):
             one.join()
         expect(lambda: outbound(gateway, "site-b") != before, 10, "site-b sends with a new SA")
         traffic.carried(traffic_on_both_tunnels[2], 300)
+
+
+def tunnel_in(document, name):
+    return next(one for one in document["tunnels"] if one["name"] == name)
+
+
+def test_a_wrong_key_goes_back_by_its_gate(sites, traffic_on_both_tunnels):
+    gateway = sites.simplon
+    before = outbound(gateway, "site-a")
+    document = sites.gateway_document()
+    tunnel_in(document, "site-a")["psk-file"] = gateway.secret("wrong.psk", "nobody else has this one, ever")
+    done = gateway.cli("apply", gateway.write(document), "--gate", "tunnel:site-a", "--within", "12s", check=False, timeout=60)
+    assert done.returncode == 1 and "gate tunnel:site-a" in done.stderr, (done.stdout, done.stderr)
+    assert outbound(gateway, "site-a") == before
+    assert gateway.tunnel("site-a")["observed"]["problem"] == ""
+
+
+def test_a_new_key_at_one_end_after_the_other(sites, traffic_on_both_tunnels):
+    gateway, other = sites.simplon, sites.simplon_b
+    before = outbound(gateway, "site-b")
+    key = "the next key of both ends, long enough"
+    document = sites.gateway_document()
+    tunnel_in(document, "site-b")["psk-file"] = gateway.secret("b-next.psk", key)
+    gateway.apply(document)
+    expect(lambda: "the key before" in gateway.tunnel("site-b")["observed"]["problem"], 20, "the refused key is told")
+    assert outbound(gateway, "site-b") == before
+    theirs = sites.gateway_b_document()
+    theirs["tunnels"][0]["psk-file"] = other.secret("gw-next.psk", key)
+    other.apply(theirs)
+    expect(lambda: outbound(gateway, "site-b") != before, 45, "site-b sends with SAs of the new key")
+    expect(lambda: len(gateway.tunnel("site-b")["observed"]["children"]) == 1, 15, "the SAs of the key before are gone")
+    assert gateway.tunnel("site-b")["observed"]["problem"] == ""

@@ -76,13 +76,24 @@ Reconfigure cost_of_tunnel(void (*change)(TunnelConfig&)) {
 
 TEST(Diff, TheCostIsThatOfTheWorstField) {
   EXPECT_EQ(cost_of_tunnel([](TunnelConfig& t) { t.dpd_delay = std::chrono::seconds(30); }), Reconfigure::kInPlace);
-  EXPECT_EQ(cost_of_tunnel([](TunnelConfig& t) { t.psk_file = "/other"; }), Reconfigure::kRestartSession);
+  EXPECT_EQ(cost_of_tunnel([](TunnelConfig& t) { t.psk_file = "/other"; }), Reconfigure::kInPlace);
+  EXPECT_EQ(cost_of_tunnel([](TunnelConfig& t) { t.replay_window = 2048; }), Reconfigure::kRestartSession);
   EXPECT_EQ(cost_of_tunnel([](TunnelConfig& t) {
               t.psk_file = "/other";
               t.domain = "test";
               t.mtu_bytes.reset();
             }),
             Reconfigure::kReplace);
+}
+
+TEST(Diff, ANewKeyIsNegotiatedBesideTheOldOne) {
+  GatewayConfig other = full();
+  other.tunnels[0].psk_file = "/other";
+  EXPECT_EQ(diff(full(), other).impact[0].words,
+            "no packet is lost; new SAs are negotiated with the new key beside those that forward, which stay until then");
+  other.tunnels[0].dpd_delay = std::chrono::seconds(30);
+  EXPECT_THAT(diff(full(), other).impact[0].words,
+              ::testing::AllOf(HasSubstr("from the next one on"), HasSubstr("psk-file: new SAs are negotiated")));
 }
 
 TEST(Diff, ACircuitOnAnotherVlanStops) {

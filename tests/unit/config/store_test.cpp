@@ -253,10 +253,91 @@ TEST_F(StoreTest, DamageIsSaidNotGuessed) {
     EXPECT_THAT(damaged.error().what, HasSubstr("hash"));
   }
   spit(directory_ / "0002.yaml", "changed by hand");
-  const auto store = Store::open(directory_, clock_);
-  ASSERT_FALSE(store);
-  EXPECT_EQ(store.error().code, ErrorCode::kInvalidConfig);
-  EXPECT_THAT(store.error().hint, HasSubstr("0002.yaml"));
+  const Store store = open();
+  const auto damaged = store.load_current();
+  ASSERT_FALSE(damaged);
+  EXPECT_EQ(damaged.error().code, ErrorCode::kInvalidConfig);
+  EXPECT_THAT(damaged.error().what, HasSubstr("0002.yaml"));
+  EXPECT_THAT(damaged.error().hint, HasSubstr("no version is whole"));
+}
+
+TEST_F(StoreTest, ADamagedCurrentVersionIsLeftByUndo) {
+  {
+    Store store = open();
+    commit(store, "one");
+    commit(store, "two");
+  }
+  spit(directory_ / "0002.yaml", "changed by hand");
+  spit(directory_ / "0003.yaml", "of a crash");
+  Store store = open();
+  EXPECT_TRUE(fs::exists(directory_ / "0003.yaml")) << "nothing is removed as long as something is wrong";
+  ASSERT_FALSE(store.load_current());
+  EXPECT_THAT(store.load_current().error().hint, HasSubstr("simplon config undo 1"));
+  const auto back = store.undo("root");
+  ASSERT_TRUE(back) << back.error().message();
+  EXPECT_EQ(back->number, 3U);
+  EXPECT_EQ(current_text(store), "one");
+  EXPECT_EQ(current_text(open()), "one");
+}
+
+TEST_F(StoreTest, ALostPointerLosesNoHistory) {
+  {
+    Store store = open();
+    for (const char* text : {"one", "two", "three"}) commit(store, text);
+  }
+  fs::remove(directory_ / "current");
+  {
+    Store store = open();
+    EXPECT_EQ(store.history().size(), 3U);
+    const auto lost = store.load_current();
+    ASSERT_FALSE(lost) << "not an empty configuration";
+    EXPECT_THAT(lost.error().what, HasSubstr("current is missing"));
+    EXPECT_THAT(lost.error().hint, HasSubstr("simplon config undo 3"));
+    const auto guess = store.undo("root");
+    ASSERT_FALSE(guess);
+    EXPECT_THAT(guess.error().hint, HasSubstr("simplon config undo 3"));
+  }
+  Store store = open();
+  ASSERT_TRUE(store.undo("root", 3));
+  EXPECT_EQ(store.current(), 4U);
+  EXPECT_EQ(current_text(open()), "three");
+  ASSERT_TRUE(store.undo("root"));
+  EXPECT_EQ(current_text(open()), "two") << "as if version 3 had stayed current";
+  EXPECT_EQ(open().history().size(), 5U);
+}
+
+TEST_F(StoreTest, ACommitMendsALostPointer) {
+  {
+    Store store = open();
+    commit(store, "one");
+  }
+  spit(directory_ / "current", "rubbish");
+  Store store = open();
+  EXPECT_EQ(commit(store, "two"), 2U);
+  EXPECT_EQ(current_text(open()), "two");
+  ASSERT_TRUE(store.undo("root"));
+  EXPECT_EQ(current_text(store), "one");
+}
+
+/// The pointer is there before the first version: that version alone, without being pointed at, was never current.
+TEST_F(StoreTest, ACrashInTheFirstCommitLeavesAnEmptyStore) {
+  {
+    Store store = open();
+    commit(store, "one");
+  }
+  spit(directory_ / "current", "current: 0\n");
+  Store store = open();
+  EXPECT_EQ(store.current(), 0U);
+  EXPECT_EQ(current_text(store), "");
+  EXPECT_FALSE(fs::exists(directory_ / "0001.yaml"));
+  EXPECT_EQ(commit(store, "again"), 1U);
+}
+
+TEST_F(StoreTest, ThePointerIsThereBeforeTheFirstVersion) {
+  Store store = open();
+  const auto staged = store.stage({"one", "root", "", {}, {}, true, {}, {}});
+  ASSERT_TRUE(staged);
+  EXPECT_EQ(slurp(directory_ / "current"), "current: 0\n");
 }
 
 TEST_F(StoreTest, NonsenseInThePointerIsRefusedNotFollowed) {
@@ -265,8 +346,14 @@ TEST_F(StoreTest, NonsenseInThePointerIsRefusedNotFollowed) {
        {"", "x", "current: ", "current: -1", "current: 99999999999999999999999",
         "current: 1\npending: 2\nreverts-to: 0\ndeadline: 5\n", "current: 1\npending: 1\n", "current: 5"}) {
     spit(directory_ / "current", text);
-    EXPECT_FALSE(Store::open(directory_, clock_)) << text;
+    const Store store = open();
+    EXPECT_FALSE(store.load_current()) << text;
+    EXPECT_EQ(store.current(), 0U) << text;
+    EXPECT_FALSE(store.pending()) << text;
   }
+  Store store = open();
+  EXPECT_EQ(commit(store, "one"), 1U);
+  EXPECT_EQ(current_text(open()), "one");
 }
 
 TEST_F(StoreTest, AFullDiskLeavesTheOldState) {

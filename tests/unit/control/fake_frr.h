@@ -16,6 +16,9 @@ struct FakeFrr {
 
   std::map<std::string, Instance> instances;
   std::vector<std::string> stopped;
+  /// Under way now, and the most there were at once.
+  int stopping = 0;
+  int most_stopping = 0;
   /// What reconciliations answer, by namespace.
   std::map<std::string, Error> answer;
   bool synchronize_at_once = true;
@@ -54,7 +57,9 @@ class FakeSpeaker final : public bgp::Speaker {
     co_return status;
   }
   boost::asio::awaitable<Result<void>> stop() override {
+    frr_.most_stopping = std::max(frr_.most_stopping, ++frr_.stopping);
     co_await next_turn(io_);
+    --frr_.stopping;
     frr_.stopped.push_back(netns_);
     frr_.instances.erase(netns_);
     co_return Result<void>{};

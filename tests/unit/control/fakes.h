@@ -304,6 +304,8 @@ class FakeCharon final : public ipsec::TunnelManager {
   bool connected() const override { return !answer; }
   /// What `status` answers; tunnels without an entry are unknown.
   std::map<std::string, ipsec::TunnelState> states;
+  std::map<std::string, std::uint64_t> ages;
+  std::set<std::string> outdated;
 
   boost::asio::awaitable<std::vector<ipsec::TunnelStatus>> status() override {
     std::vector<ipsec::TunnelStatus> all;
@@ -311,6 +313,8 @@ class FakeCharon final : public ipsec::TunnelManager {
       auto& status = all.emplace_back();
       status.name = name;
       status.state = state;
+      status.ike_age_seconds = ages[name];
+      status.outdated = outdated.contains(name);
       if (state != ipsec::TunnelState::kUp) status.problem = "the peer does not answer";
     }
     co_await next_turn(io_);

@@ -110,6 +110,56 @@ TEST_F(ProbationTest, AChangeStaysWhenItsGatesHaveHeld) {
   EXPECT_TRUE(ends()[0].kept);
 }
 
+TEST_F(ProbationTest, AnOldTunnelCountsWhenNothingItNegotiatesHasChanged) {
+  world_->charon.ages["site-a"] = 5000;
+  ASSERT_TRUE(try_out({"tunnel:site-a"}));
+  ASSERT_TRUE(looked());
+  EXPECT_EQ(reconciler().gates()[0].healthy, true);
+  pass(seconds(6));
+  ASSERT_TRUE(decided());
+  EXPECT_EQ(store().current(), 2U);
+}
+
+TEST_F(ProbationTest, AnOldTunnelProvesNoNewKey) {
+  auto changed = config_;
+  changed.tunnels[0].psk_file = world_->directory.secret("new.psk", "another secret, long enough");
+  ApplyCommand command;
+  command.document = config::emit_document(changed);
+  command.gates = {"tunnel:site-a"};
+  world_->charon.ages["site-a"] = 5000;
+  ASSERT_TRUE(apply(command));
+  ASSERT_TRUE(looked());
+  EXPECT_EQ(reconciler().gates()[0].healthy, false);
+  EXPECT_THAT(reconciler().gates()[0].problem, HasSubstr("SAs from before the change"));
+  // Nor does it in another life, which has never seen another key.
+  pass(seconds(10));
+  kill();
+  start();
+  ASSERT_TRUE(looked());
+  EXPECT_EQ(reconciler().gates()[0].healthy, false);
+  pass(seconds(51));
+  ASSERT_TRUE(decided());
+  EXPECT_EQ(reconciler().config(), config_);
+  EXPECT_THAT(store().load(2)->version.outcome_reason, HasSubstr("gate tunnel:site-a"));
+
+  world_->charon.ages["site-a"] = 1;
+  ASSERT_TRUE(apply(command));
+  pass(seconds(3));
+  ASSERT_TRUE(until([&] { return !reconciler().gates().empty() && reconciler().gates()[0].healthy == true; }));
+  pass(seconds(6));
+  ASSERT_TRUE(decided());
+  EXPECT_EQ(reconciler().config(), changed);
+}
+
+TEST_F(ProbationTest, ATunnelThatStillRunsOnTheKeyBeforeIsNotHealthy) {
+  world_->charon.outdated = {"site-a"};  // the same file with another content
+  ASSERT_TRUE(try_out({"tunnel:site-a"}));
+  ASSERT_TRUE(looked());
+  EXPECT_EQ(reconciler().gates()[0].healthy, false);
+  world_->charon.outdated.clear();
+  ASSERT_TRUE(until([&] { return reconciler().gates()[0].healthy == true; }));
+}
+
 TEST_F(ProbationTest, AGateThatFailsAtTheDeadlineIsTheReason) {
   world_->pinger.alive.clear();
   ASSERT_TRUE(try_out({"tunnel:site-a", "ping:10.1.0.10@red"}));
@@ -291,6 +341,59 @@ TEST_F(ProbationTest, ATunnelWithoutSasInTheForwarderIsNotHealthy) {
   pass(seconds(6));
   ASSERT_TRUE(decided());
   EXPECT_EQ(store().current(), 2U);
+}
+
+TEST_F(ProbationTest, ADiskThatTakesNothingDoesNotHoldUpGoingBack) {
+  const auto in_the_way = world_->directory.path() / "config" / "0003.yaml";
+  std::filesystem::create_directories(in_the_way / "x");  // the rename of version 3 fails
+  ASSERT_TRUE(try_out({"tunnel:site-b"}));
+  ASSERT_TRUE(looked());
+  pass(seconds(61));
+  ASSERT_TRUE(until([&] { return reconciler().config() == config_; }));
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(store().current(), 2U);
+  EXPECT_TRUE(store().pending()) << "the next life has to know";
+  EXPECT_TRUE(ends().empty());
+  ASSERT_EQ(reconciler().problems().size(), 1U);
+  EXPECT_THAT(reconciler().problems()[0].what, HasSubstr("version 2 is gone back from (not healthy within 60 s: gate tunnel:site-b"));
+  EXPECT_THAT(reconciler().problems()[0].what, HasSubstr("cannot be stored"));
+  EXPECT_FALSE(finish(world_->io, reconciler().confirm())) << "too late; and nothing is under way any more";
+
+  kill();
+  start();
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(reconciler().config(), config_) << "not the version that was found wanting";
+  EXPECT_TRUE(store().pending());
+
+  std::filesystem::remove_all(in_the_way);
+  pass(seconds(31));
+  ASSERT_TRUE(decided());
+  EXPECT_EQ(store().current(), 3U);
+  EXPECT_EQ(store().load(2)->version.outcome, config::Outcome::kReverted);
+  ASSERT_EQ(ends().size(), 1U);
+  EXPECT_FALSE(ends()[0].kept);
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(reconciler().config(), config_);
+  EXPECT_TRUE(reconciler().problems().empty());
+}
+
+TEST_F(ProbationTest, NamesAreForgottenOnlyWhenTheChangeStays) {
+  auto changed = config_;
+  changed.domains.pop_back();
+  changed.vpcs.pop_back();
+  changed.tunnels.resize(1);
+  const auto id = daemon_->ids().domain("blue");
+  ASSERT_TRUE(apply(changed, seconds(60)));
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(daemon_->ids().domain("blue"), id);
+  pass(seconds(61));
+  ASSERT_TRUE(until([&] { return reconciler().config() == config_; }));
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(daemon_->ids().domain("blue"), id) << "it came back as what it was";
+  ASSERT_TRUE(apply(changed, seconds(60)));
+  ASSERT_TRUE(finish(world_->io, reconciler().confirm()));
+  ASSERT_TRUE(settled());
+  EXPECT_FALSE(daemon_->ids().domain("blue"));
 }
 
 /// A full or broken disk is found before anybody is told anything.

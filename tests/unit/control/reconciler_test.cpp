@@ -231,6 +231,22 @@ TEST_F(ReconcilerTest, ARemovedDomainIsTidiedUp) {
   EXPECT_NE(daemon_->ids().domain("red"), red);
 }
 
+TEST_F(ReconcilerTest, RemovedDomainsAreTidiedUpTogether) {
+  auto more = config_;
+  for (const char* name : {"green", "grey", "gold"}) {
+    auto& domain = more.domains.emplace_back();
+    domain.name = name;
+    domain.bgp = BgpConfig{65010, ip("10.255.0.1"), {}};
+  }
+  ASSERT_TRUE(apply(more));
+  ASSERT_TRUE(settled());
+  ASSERT_TRUE(apply(config_, std::chrono::seconds(60)));
+  EXPECT_EQ(world_->frr.stopped.size(), 3U);
+  EXPECT_EQ(world_->frr.most_stopping, 3) << "the time to confirm runs meanwhile";
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(world_->namespaces.names, (std::set<std::string>{"gw-blue", "gw-red"}));
+}
+
 TEST_F(ReconcilerTest, ANamespaceIsKeptUntilTheForwarderLetGoOfIt) {
   ASSERT_TRUE(apply(config_));
   ASSERT_TRUE(settled());
@@ -343,7 +359,15 @@ TEST_F(ReconcilerTest, TwoAppliesAreOneAfterTheOther) {
   launch(other, "second", std::nullopt);
   launch(config_, "third", 0);
   ASSERT_TRUE(until([&] { return order.size() == 3; }));
-  EXPECT_EQ(order, (std::vector<std::string>{"first version 1", "second version 2", "third refused: conflict"}));
+  EXPECT_EQ(order, (std::vector<std::string>{"first version 1", "second refused: conflict", "third refused: conflict"}))
+      << "one wins, with a base or without";
+  // One that is refused moves nothing: who waited behind it goes on. And who begins afterwards needs no base.
+  auto bad = other;
+  bad.tunnels[0].domain = "green";
+  launch(bad, "bad", std::nullopt);
+  launch(other, "fourth", std::nullopt);
+  ASSERT_TRUE(until([&] { return order.size() == 5; }));
+  EXPECT_EQ(order.back(), "fourth version 2");
   ASSERT_TRUE(settled());
   EXPECT_EQ(reconciler().config(), other);
   EXPECT_FALSE(forwarder().holds(route_key("blue", "10.9.0.0/16")));

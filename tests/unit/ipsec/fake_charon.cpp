@@ -298,6 +298,7 @@ std::uint32_t FakeCharon::peer_initiates(const std::string& name, const std::str
   sa.child = child;
   sa.spi_in = 0xc0000000 + impl_->last_id;
   sas.push_back(sa);
+  impl_->raise("ike-updown", Impl::described(sa, true));
   impl_->raise("child-updown", Impl::described(sa, true));
   return sa.unique_id;
 }

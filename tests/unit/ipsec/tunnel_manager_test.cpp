@@ -194,16 +194,69 @@ TEST_F(TunnelManagerTest, ARemovedTunnelIsUnloadedAndItsSasEnd) {
   EXPECT_EQ(charon_->sas.front().name, "rome");
 }
 
-TEST_F(TunnelManagerTest, ANewKeyIsLoadedAndDisturbsNothing) {
+TEST_F(TunnelManagerTest, ANewKeyIsProvenBesideTheSaThatForwards) {
   ASSERT_TRUE(want({spec("paris", 3)}));
   ASSERT_TRUE(is("paris", TunnelState::kUp));
+  const auto before = charon_->sas.front().unique_id;
   charon_->forget_commands();
   TunnelSpec changed = spec("paris", 3);
   changed.psk = "another";
   ASSERT_TRUE(want({changed}));
   EXPECT_EQ(charon_->secrets["simplon-paris"], "another");
+  ASSERT_TRUE(until([&] { return charon_->sas.size() == 2; })) << "the successor is there before the old one goes";
+  ASSERT_TRUE(until([&] { return !status("paris").outdated; }));
+  EXPECT_EQ(charon_->sas.size(), 2u) << "packets may be under way";
+  ASSERT_TRUE(until([&] { return charon_->sas.size() == 1; }));
+  EXPECT_NE(charon_->sas.front().unique_id, before);
   EXPECT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_THAT(charon_->commands(), ElementsAre("load-shared simplon-paris", "initiate paris",
+                                               "terminate " + std::to_string(before)));
+}
+
+TEST_F(TunnelManagerTest, AKeyThePeerRefusesTakesNothingDown) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  const auto before = charon_->sas.front().unique_id;
+  charon_->peers["paris"] = FakeCharon::Peer::kRefusesAuth;
+  TunnelSpec changed = spec("paris", 3);
+  changed.psk = "another";
+  ASSERT_TRUE(want({changed}));
+  EXPECT_TRUE(status("paris").outdated) << "from the moment the key is loaded";
+  ASSERT_TRUE(until([&] { return !status("paris").problem.empty(); }));
+  EXPECT_THAT(status("paris").problem, AllOf(HasSubstr("SAs of the key before"), HasSubstr("pre-shared keys differ")));
+  EXPECT_EQ(status("paris").state, TunnelState::kUp);
+  ASSERT_TRUE(until([&] { return charon_->count("initiate paris") >= 3; })) << "it is tried again";
+  ASSERT_EQ(charon_->sas.size(), 1u);
+  EXPECT_EQ(charon_->sas.front().unique_id, before);
+
+  // The key before is what the SA was authenticated with: nothing is negotiated.
+  charon_->forget_commands();
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  EXPECT_FALSE(status("paris").outdated);
+  EXPECT_EQ(status("paris").problem, "");
+  io_.restart();
+  io_.run_for(milliseconds(1500));
   EXPECT_THAT(charon_->commands(), ElementsAre("load-shared simplon-paris"));
+  EXPECT_EQ(charon_->sas.front().unique_id, before);
+}
+
+TEST_F(TunnelManagerTest, APeerThatTakesTheNewKeyLaterEndsTheWait) {
+  TunnelSpec passive = spec("paris", 3);
+  passive.initiate = false;
+  ASSERT_TRUE(want({passive}));
+  const auto before = charon_->peer_initiates("paris", "paris.t3");
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  passive.psk = "another";
+  ASSERT_TRUE(want({passive}));
+  EXPECT_TRUE(status("paris").outdated);
+  io_.restart();
+  io_.run_for(milliseconds(200));
+  EXPECT_EQ(charon_->count("initiate paris"), 0u) << "it may not";
+  const auto after = charon_->peer_initiates("paris", "paris.t3");
+  ASSERT_TRUE(until([&] { return !status("paris").outdated; }));
+  ASSERT_TRUE(until([&] { return charon_->sas.size() == 1; }));
+  EXPECT_NE(after, before);
+  EXPECT_EQ(charon_->sas.front().unique_id, after);
 }
 
 TEST_F(TunnelManagerTest, AnotherPeerAddressIsNegotiatedAgain) {
