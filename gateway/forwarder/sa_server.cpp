@@ -102,7 +102,7 @@ class UnixSaServer final : public SaServer {
         if (fd < 0 && errno == EINTR) continue;
         if (fd < 0 && errno != EAGAIN) return wait_for_descriptors(errno);
         if (fd < 0) break;
-        waiting_ = false;
+        pausing_ = false;
         welcome(fd);
       }
       accept();
@@ -111,8 +111,8 @@ class UnixSaServer final : public SaServer {
 
   /// The queue of the socket holds the client meanwhile: asked at once, it would be offered again at once, for ever.
   void wait_for_descriptors(int why) {
-    if (!waiting_) spdlog::warn("SA: cannot accept a connection on {}: {}", path_, std::strerror(why));
-    waiting_ = true;
+    if (!pausing_) spdlog::warn("SA: cannot accept a connection on {}: {}", path_, std::strerror(why));
+    pausing_ = true;
     pause_.expires_after(kAcceptPause);
     pause_.async_wait([this](const error_code& error) {
       if (!error) accept();
@@ -244,7 +244,7 @@ class UnixSaServer final : public SaServer {
   asio::io_context& io_;
   Descriptor listener_;
   asio::steady_timer pause_;
-  bool waiting_ = false;
+  bool pausing_ = false;
   std::string path_;
   Handler handle_;
   std::list<Shared> connections_;
