@@ -139,7 +139,7 @@ TEST_F(UnmanagedTest, StatusSaysSo) {
   const auto audit = audit::Log::open(world_->directory.path(), {}).value();
   daemon::Backend backend({reconciler(), forwarder(), world_->charon, store(), daemon_->ids(), world_->clock,
                            world_->wall_clock, *audit, world_->directory.path(), world_->directory.path(), observer,
-                           [] { return nullptr; }},
+                           {}, [] { return nullptr; }},
                           "test");
   const auto verdict = [&] { return (*finish(world_->io, backend.status()))["verdict"].get<std::string>(); };
   ASSERT_TRUE(until([&] { return observer.connected(); }));

@@ -29,7 +29,7 @@ class WritersTest : public ::testing::Test {
     backend_ = std::make_unique<Backend>(
         Backend::Parts{*daemon_, *world_.forwarder, world_.charon, daemon_.store(), daemon_.ids(), world_.clock,
                        world_.wall_clock, *audit_, world_.directory.path(), world_.directory.path(),
-                       *world_.forwarder, [] { return nullptr; }},
+                       *world_.forwarder, {}, [] { return nullptr; }},
         "test");
     ApiServer::Options options;
     options.socket = socket_;
