@@ -169,7 +169,7 @@ Page render_tunnel(const json& tunnel, Style style) {
              programmed.is_object() ? std::string("host port ") + up_or_down(flag(programmed, "host_port_up")) : "-"});
   table.add({"MTU", has(config, "mtu") ? "at most " + number_or_dash(config, "mtu") : "computed", "",
              number_or_dash(programmed, "mtu") + path_words(at(programmed, "path"))});
-  table.add({"don't fragment", "inner " + text(config, "inner-df") + ", outer " + text(config, "outer-df"), "", ""});
+  table.add({"DF", "inner " + text(config, "inner-df") + ", outer " + text(config, "outer-df"), "", ""});
   table.add({"in", "", child.is_object() ? format_bytes(number(child, "bytes_in")) : "-",
              traffic(programmed, "rx_packets", "rx_bytes")});
   table.add({"out", "", child.is_object() ? format_bytes(number(child, "bytes_out")) : "-",

@@ -113,7 +113,7 @@ void declare_tunnel(Commands& commands) {
   });
   declare_verb(commands, *tunnel, options, "up", "negotiate now", "is being negotiated: simplon tunnel show");
   declare_verb(commands, *tunnel, options, "down",
-               "close IKE and CHILD SAs, until `up`, a change of this tunnel, or a restart of simplond",
+               "close its SAs, until `up`, a change of it, or a restart of simplond",
                "is closed until `up`, a change of it, or a restart of simplond");
   declare_verb(commands, *tunnel, options, "rekey", "new keys now, make before break", "is being rekeyed")
       ->add_flag("--ike", options->ike, "the IKE SA instead of the CHILD SA");

@@ -63,7 +63,7 @@ TEST(FrrConfig, AllProblemsAreReportedTogether) {
   const auto checked = check_spec(spec);
   ASSERT_FALSE(checked);
   EXPECT_EQ(checked.error().code, ErrorCode::kInvalidConfig);
-  for (const char* part : {"AS 0", "router id 0.0.0.0", "remote AS 0", "hold time 2 s", "called site-a", "max_length 20"}) {
+  for (const char* part : {"AS 0", "router id 0.0.0.0", "remote AS 0", "hold time 2 s", "called site-a", "maximum length 20"}) {
     EXPECT_THAT(checked.error().what, HasSubstr(part));
   }
 }

@@ -64,6 +64,8 @@ TEST(ReconfigureCost, OfATunnelIsWhatCharonDoes) {
       {"inside", [](auto& t) { t.inside = {inside("169.254.10.5/30")}; }},
       {"mtu", [](auto& t) { t.mtu_bytes = 1300; }},
       {"clamp-mss", [](auto& t) { t.clamp_mss = !t.clamp_mss; }},
+      {"outer-df", [](auto& t) { t.outer_df = OuterDf::kCopy; }},
+      {"inner-df", [](auto& t) { t.inner_df = InnerDf::kIgnore; }},
       {"policy", [](auto& t) { t.policy.reverse_path = ReversePathConfig::kStrict; }},
   };
   expect_complete(changes, "tunnel");

@@ -262,9 +262,9 @@ TEST_F(PathMtuLearnerTest, ForgeriesChangeNothing) {
   EXPECT_EQ(hear(outer4(esp(kSpi, 101)), 1400), TooBigOutcome::kNeverSent);
   EXPECT_EQ(hear(outer4(esp(kSpi, 0)), 1400), TooBigOutcome::kNeverSent);
   EXPECT_EQ(hear(outer4(esp(kSpi, 0xffffffff)), 1400), TooBigOutcome::kNeverSent);
-  EXPECT_EQ(hear(test::ipv4({.src = "198.51.100.2", .dst = kPeer, .protocol = 50}, esp(kSpi, 100)), 1400),
+  EXPECT_EQ(hear(test::ipv4({.src = "198.51.100.2", .dst = kPeer, .protocol = 50, .df = true}, esp(kSpi, 100)), 1400),
             TooBigOutcome::kWrongPath);
-  EXPECT_EQ(hear(test::ipv4({.src = kUs, .dst = "203.0.113.9", .protocol = 50}, esp(kSpi, 100)), 1400),
+  EXPECT_EQ(hear(test::ipv4({.src = kUs, .dst = "203.0.113.9", .protocol = 50, .df = true}, esp(kSpi, 100)), 1400),
             TooBigOutcome::kUnknownSa);
   EXPECT_EQ(hear(outer4(esp(kSpi, 100)), 575), TooBigOutcome::kMtuTooSmall);
   EXPECT_EQ(hear(outer4(esp(kSpi, 100)), 68), TooBigOutcome::kMtuTooSmall);
