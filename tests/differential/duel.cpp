@@ -283,17 +283,9 @@ std::optional<oracle::Hop> Duel::chosen_nexthop(oracle::AttachmentId ingress, co
   if (!chosen) return std::nullopt;
   const std::vector<oracle::Hop> hops = world_.taking_part(route);
   if (!world_.domain_of(chosen->attachment)) {
-    // Of a circuit that is not there nobody tells the gateway. The packet goes nowhere; but rules about the circuit are met by what
-    // goes through itself only, so whether the engine translated, or a list denied it, tells which of the two it was.
-    bool met_rules = false;
-    for (const forward::Drop why : {forward::Drop::kNatExhausted}) {
-      met_rules = met_rules || asked().drops[static_cast<std::size_t>(why)] > 0;
-    }
-    for (const auto& view : engine_.tables().list_connections(~std::size_t{0}, oracle_.now / 1'000'000'000)) {
-      met_rules = met_rules || (view.domain == route.domain && view.protocol == flow.protocol && view.source_port == flow.source_port &&
-                                view.to == chosen->attachment && view.translated_source != view.source);
-    }
-    const bool to_gateway = !met_rules;
+    // Of a circuit that is not there nobody tells the gateway, only that there is one. The packet goes nowhere; but rules about the
+    // circuit are met by what goes through itself only.
+    const bool to_gateway = chosen->gateway.has_value();
     const auto named = [&](const oracle::Hop& hop) { return hop.attachment == chosen->attachment; };
     auto same = std::find_if(hops.begin(), hops.end(),
                              [&](const oracle::Hop& hop) { return named(hop) && hop.gateway.has_value() == to_gateway; });

@@ -166,7 +166,8 @@ std::optional<oracle::Hop> Engine::nexthop(oracle::AttachmentId ingress, const I
   if (!attachment) return std::nullopt;
   oracle::Hop hop{*attachment, {}};
   const forward::Attachment* exit = state.attachments[slot].object.load();
-  if (exit != nullptr && exit->link.gateway.family != 0) hop.gateway = exit->link.gateway.to_ip();
+  if (slot == tables_.slot_of(*attachment)) return hop;
+  hop.gateway = exit == nullptr ? IpAddress() : exit->link.gateway.to_ip();
   return hop;
 }
 

@@ -47,8 +47,8 @@ class Engine {
   }
 
   [[nodiscard]] const forward::Tables& tables() const { return tables_; }
-  /// Which of several nexthops it takes for packets of `flow` from there, at the route to `destination`: it may choose. Without
-  /// the gateway, if that is on a circuit that is not there. nullopt: there is no such route.
+  /// Which of several nexthops it takes for packets of `flow` from there, at the route to `destination`: it may choose. The gateway is
+  /// unspecified if it is on a circuit that is not there. nullopt: there is no such route.
   [[nodiscard]] std::optional<oracle::Hop> nexthop(oracle::AttachmentId ingress, const IpAddress& destination,
                                                    const oracle::Flow& flow) const;
   /// Totals are complete after this.

@@ -201,7 +201,7 @@ template <AttachmentKind kKind>
     return true;
   }
   const auto& header = *reinterpret_cast<const wire::Ipv4Header*>(packet.data);
-  const bool forbidden = header.dont_fragment() && !packet.attachment->ignores_df;
+  const bool forbidden = header.dont_fragment() && (packet.originated || !packet.attachment->ignores_df);
   if (forbidden || packet.mtu < kLeastMtu) {  // RFC 1191 section 4
     burst.drop_with(number, Drop::kFragmentationNeeded, Answer::kTooBig);
     return true;

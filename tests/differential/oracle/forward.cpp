@@ -165,10 +165,7 @@ void Oracle::leave(Inside packet, const Hop& hop, Outcome& outcome) const {
   if (!packet.from_host) take_hop(packet.bytes);
   if (port_missing(exit.port, forward::PortKind::kUplink)) exit.lost = Drop::kPortMissing;
   // A sender that sets "don't fragment" need not number its datagrams (RFC 6864 section 4.1); what is cut up has to be.
-  if (!fits && packet.ip.dont_fragment && !packet.ip.more_fragments && packet.ip.fragment_offset == 0) {
-    put16(packet.bytes, 4, identified_);
-    ending.identified = true;
-  }
+  exit.identified = !fits && packet.ip.dont_fragment && !packet.ip.more_fragments && packet.ip.fragment_offset == 0;
   // RFC 4303 section 3.3.3: a counter never cycles.
   std::uint64_t numbers_left = ~std::uint64_t{0};
   if (exit.sa != nullptr) numbers_left = (exit.sa->spec.esn ? numbers_left : 0xffffffff) - exit.sa->sequence;
@@ -211,7 +208,6 @@ void Oracle::settle(const Ending& ending) {
   for (const Ending::Dropped& dropped : ending.drops) {
     if (dropped.from && world_.mentioned(*dropped.from)) ++world_.counts(*dropped.from).dropped;
   }
-  if (ending.identified) ++identified_;
   if (bucket && ending.tokens > 0) bucket->take();
 }
 
@@ -319,6 +315,18 @@ bool may_be_fragmented(forward::OuterDf policy, View packet) {
   return packet[0] >> 4 == 4 && (packet[6] & 0x40) == 0;
 }
 
+/// With the identification that `esp` shows, if it is of the SA.
+Bytes identified_as_in(View esp, const Departure& departure, View packet, std::uint64_t sequence) {
+  Bytes same = copy(packet);
+  const EspCipher& cipher = departure.sa->cipher;
+  if (esp.size() < 8 + cipher.iv_bytes() + packet.size() + cipher.icv_bytes()) return same;
+  const auto plain = cipher.open(esp, sequence, departure.sa->spec.esn);
+  if (!plain) return same;
+  put16(same, 4, get16(*plain, 4));
+  write_header_checksum(same);
+  return same;
+}
+
 /// The identification goes on with the sequence number, from the SPI on, so that packets that somebody fragments differ.
 Bytes esp_frame(const Departure& departure, View packet, std::uint64_t sequence, View seen) {
   const SaSpec& sa = departure.sa->spec;
@@ -326,7 +334,9 @@ Bytes esp_frame(const Departure& departure, View packet, std::uint64_t sequence,
   Bytes iv = cipher.iv_of(sequence);
   const std::size_t at = 14 + (sa.path.source.is_v4() ? 20U : 40U) + (sa.path.encap ? 8U : 0U) + 8;
   if (!cipher.is_aead() && seen.size() >= at + iv.size()) iv = copy(seen.subspan(at, iv.size()));
-  const Bytes esp = cipher.protect(sa.spi, sequence, sa.esn, iv, esp_plaintext(packet, cipher.alignment()));
+  const bool from_seen = departure.identified && seen.size() > at;
+  const Bytes inside = from_seen ? identified_as_in(from(seen, at - 8), departure, packet, sequence) : copy(packet);
+  const Bytes esp = cipher.protect(sa.spi, sequence, sa.esn, iv, esp_plaintext(inside, cipher.alignment()));
   const auto outer_class = static_cast<std::uint8_t>(class_of(packet) & (sa.copy_dscp ? 0xff : 3));
   const IpAddress& ours = sa.path.source;
   const IpAddress& theirs = sa.path.destination;

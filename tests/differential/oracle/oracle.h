@@ -28,6 +28,8 @@ struct Departure {
   const CircuitEntry* circuit = nullptr;
 
   forward::OuterDf outer_df = forward::OuterDf::kSet;
+  /// The engine gives it an identification of its own, whichever.
+  bool identified = false;
   const EndpointEntry* endpoint = nullptr;
   const AdjacencyEntry* neighbor = nullptr;
   /// On a circuit: to whom.
@@ -58,8 +60,6 @@ struct Ending {
   /// ICMP errors that used a token of the rate limit, and that found none.
   unsigned tokens = 0;
   unsigned suppressed = 0;
-  /// A datagram got an identification of ours.
-  bool identified = false;
 };
 
 /// What it came in as. A flow stays in order as long as that stays the same; packets of CBC and HMAC are opened many at a time,
@@ -234,8 +234,6 @@ class Oracle {
   World& world_;
   KnownPath known_path_;
   Answers engine_;
-  /// Of the next datagram that gets one from us.
-  std::uint16_t identified_ = 0;
 };
 
 /// The frame or host packet that `departure` becomes, with packet `which` inside. `number`: for VXLAN the UDP source

@@ -87,7 +87,10 @@ void World::apply(const Change& change) {
                    ports.insert_or_assign(port.id, port);
                    port_traffic.try_emplace(port.id);
                  },
-                 [&](const RemovePort& remove) { ports.erase(remove.id); },
+                 [&](const RemovePort& remove) {
+                   ports.erase(remove.id);
+                   port_traffic.erase(remove.id);
+                 },
                  [&](const SetAdjacency& set) { adjacencies.insert_or_assign(set.destination, set.entry); },
                  [&](const InstallInbound& install) { inbound.try_emplace(install.spec.spi, install); },
                  [&](const RemoveInbound& remove) { inbound.erase(remove.spi); },
