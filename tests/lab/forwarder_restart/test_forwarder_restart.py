@@ -126,7 +126,7 @@ def test_a_host_port_that_is_gone_costs_no_other(managed):
     gateway, red = managed.simplon, managed.simplon.domain("red")
     before = set(programmed_sas(gateway))
     # What has its name now keeps it from being made again.
-    red.run("sh", "-c", f"ip link del vpc{GOLD} && ip link add vpc{GOLD} type dummy")
+    red.run("sh", "-c", f"ip link del vpc{GOLD} && ip link add vpc{GOLD} type bridge")
     expect(lambda: f"host port vpc{GOLD}: the device is gone" in gateway.forwarder.text(), 20, "the forwarder misses it")
     gateway.restart_forwarder()
     expect(gateway.current, 20, "simplond is content")

@@ -20,6 +20,7 @@ charon-systemd {{
   install_virtual_ip = no
   retransmit_timeout = 2.0
   retransmit_tries = 3
+  reuse_ikesa = no
   plugins {{
     kernel-simplon {{
       socket = {sa_socket}

@@ -182,7 +182,7 @@ def test_where_outer_packets_may_be_fragmented_a_narrow_path_is_not_learned(site
         assert traffic.ping(blue, t.B_HOST, size=1390 - 28, dont_fragment=True).lost == 0
         traffic.tcp_transfer(blue, sites.b_host, t.B_HOST, megabytes=1)
         wire.stop()
-        assert wire.count(f"ip.src == {t.GW_WAN} and ip.flags.mf == 1") > 20
+        assert wire.count(f"ip.src == {t.GW_WAN} and ip.flags.mf == 1") >= 5
         assert judged(sites)["learned"] == before
         refused = judged(sites)["foreign"]
         told(sites, 1400, df=False)
@@ -266,7 +266,7 @@ def test_tcp_goes_on_when_the_path_becomes_narrow(sites):
     forget_path_mtu(blue)
     before = out()
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        transfer = pool.submit(traffic.tcp_transfer, blue, sites.b_host, t.B_HOST, megabytes=30, within=120)
+        transfer = pool.submit(traffic.tcp_transfer, blue, sites.b_host, t.B_HOST, megabytes=100, within=240)
         expect(lambda: out() > before + 500, 60, "the transfer is on its way")
         with narrow(sites, sites.b_gw, "to-b", 1200):
             transfer.result()
