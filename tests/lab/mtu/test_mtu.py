@@ -162,6 +162,14 @@ def narrow(sites, space, port, mtu):
 
 
 @contextlib.contextmanager
+def narrow_to_site_b(sites, mtu):
+    """Once the router there sends no larger packets itself."""
+    with narrow(sites, sites.b_gw, "to-b", mtu):
+        expect(lambda: sites.simplon_b.tunnel("gw")["programmed"]["mtu"] == esp_mtu(mtu, False), 10, "the router follows its link")
+        yield
+
+
+@contextlib.contextmanager
 def dont_fragment(sites, **policies):
     """The tunnel to site-b with other policies."""
     document = sites.gateway_document()
@@ -176,7 +184,7 @@ def dont_fragment(sites, **policies):
 def test_where_outer_packets_may_be_fragmented_a_narrow_path_is_not_learned(sites):
     """The hop cuts them up and the peer's kernel puts them together: nothing is lost, nobody is told of an MTU."""
     blue, before = sites.vm["blue1"], judged(sites)["learned"]
-    with dont_fragment(sites, **{"outer-df": "clear"}), narrow(sites, sites.b_gw, "to-b", 1300):
+    with dont_fragment(sites, **{"outer-df": "clear"}), narrow_to_site_b(sites, 1300):
         forget_path_mtu(blue)
         wire = capture.Capture(sites.wan, "to-b", filter="ip proto 50")
         assert traffic.ping(blue, t.B_HOST, size=1390 - 28, dont_fragment=True).lost == 0
@@ -278,7 +286,7 @@ def test_copied_from_the_packet_inside(sites):
     """Only who asks for the MTU, by "don't fragment", is told of it. What was learned before is known for ten minutes."""
     blue, before, known = sites.vm["blue1"], judged(sites)["learned"], tunnel_mtu(sites, "site-b")
     assert known >= esp_mtu(1200, False)
-    with dont_fragment(sites, **{"outer-df": "copy"}), narrow(sites, sites.b_gw, "to-b", 1100):
+    with dont_fragment(sites, **{"outer-df": "copy"}), narrow_to_site_b(sites, 1100):
         forget_path_mtu(blue)
         assert traffic.ping(blue, t.B_HOST, size=1140 - 28).lost == 0
         assert judged(sites)["learned"] == before
