@@ -7,6 +7,7 @@
 //
 // Lists see the domain's own addresses: behind destination NAT, in front of source NAT. What is for us passes none.
 #include <algorithm>
+#include <set>
 
 #include "tests/differential/oracle/oracle.h"
 
@@ -460,16 +461,18 @@ std::optional<Outside> Oracle::outside_of(const Passage& passage, const NatRuleE
   } else if (block == state.blocks.end() && state.blocks_of(domain, chosen->address, owner) >= rule.port_blocks) {
     complain(name + ": a block too many");
   }
-  // RFC 4787 REQ-2.
+  // RFC 4787 REQ-2. It may have several: of VPCs whose addresses are the same each has blocks of its own.
+  std::set<IpAddress> outside;
   for (auto mapping = state.mappings.lower_bound({domain, first.protocol, first.source, 0});
        mapping != state.mappings.end() && std::get<0>(mapping->first) == domain &&
        std::get<1>(mapping->first) == first.protocol && std::get<2>(mapping->first) == first.source;
        ++mapping) {
-    for (const Mapping& other : mapping->second) {
-      const IpAddress& address = other.outside.address;
-      if (address != chosen->address && rule.outside.contains(address) && left(address)) {
-        complain(name + ", but " + first.source.to_string() + " is " + address.to_string() + " outside");
-      }
+    for (const Mapping& other : mapping->second) outside.insert(other.outside.address);
+  }
+  if (outside.contains(chosen->address)) return chosen;
+  for (const IpAddress& address : outside) {
+    if (rule.outside.contains(address) && left(address)) {
+      complain(name + ", but " + first.source.to_string() + " is " + address.to_string() + " outside");
     }
   }
   return chosen;
