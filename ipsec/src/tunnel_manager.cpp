@@ -11,11 +11,6 @@
 // replaces duplicates it never ends. `supervise` restarts the tunnel, and only while it has no IKE_SA at all. A tunnel
 // that loses its CHILD_SA gets kGrace first: charon recreates a child after a hard expiry by itself.
 //
-// A new key. IKE proves it only when an IKE_SA is authenticated, not by rekeying, so with a wrong one all goes well until
-// the next outage. Therefore the tunnel is initiated once more, beside what forwards (charon: reuse_ikesa = no); when the
-// successor has its CHILD_SA the old IKE_SAs end. A key that the peer does not accept costs nothing: the old ones stay, it
-// is tried again with growing pauses, and going back to the key before needs no negotiation at all.
-//
 // What looks wrong and is not: SAs are adopted by comparing addresses and the child's name (it holds the tunnel id), so
 // a restart of simplond negotiates nothing; a peer's second IKE_SA for the same tunnel is left alone (both work, the
 // forwarder uses the newest, and deleting one would make some peers start again).
@@ -32,6 +27,7 @@
 #include <set>
 
 #include "ipsec/src/charon_messages.h"
+#include "ipsec/src/key_renewal.h"
 #include "ipsec/src/negotiation_log.h"
 #include "ipsec/src/route_probe.h"
 #include "ipsec/src/tunnel_state.h"
@@ -55,7 +51,6 @@ constexpr milliseconds kFirstReconnect{100};  // charon opens its socket about 2
 constexpr milliseconds kLastReconnect{3000};
 constexpr milliseconds kLastRetry{30000};
 constexpr milliseconds kGrace{1500};         // for charon to recreate a child
-constexpr milliseconds kOverlap{2000};       // for packets under way on SAs that have a successor
 constexpr milliseconds kBusyPeriod{1000};    // between looks at the SAs while a tunnel is down
 constexpr milliseconds kQuietPeriod{10000};  // and while all are up; events come in between
 
@@ -484,22 +479,12 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       tunnel->stale = true;
       tunnel->renewal.reset();
     } else if (tunnel->loaded && tunnel->loaded_key != key) {
-      renew(*tunnel, key);
+      renew_key(*tunnel, key, now());
     }
     tunnel->loaded = std::move(spec);
     tunnel->loaded_key = key;
     tunnel->loaded_keeps_others = keeps_others;
     co_return true;
-  }
-
-  /// `key`, loaded just now, is not the one before.
-  static void renew(Tunnel& tunnel, std::size_t key) {
-    const std::size_t old_key = tunnel.is_renewing() ? tunnel.renewal->old_key : tunnel.loaded_key;
-    tunnel.renewal.reset();
-    if (old_key == key) return;  // gone back from a key that nobody was authenticated with
-    tunnel.renewal.emplace().old_key = old_key;
-    tunnel.next_try = now();
-    tunnel.retry = kFirstRetry;
   }
 
   // --- supervising
@@ -526,40 +511,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       if (!co_await supervise_one(name, (*listed)[name])) co_return false;
     }
     co_return true;
-  }
-
-  /// Those that have had their time: the IKE_SAs of the key before, once a successor forwards.
-  static std::vector<std::uint32_t> follow_renewal(Tunnel& tunnel, const std::vector<ObservedIke>& sas, MonoTime looked) {
-    Renewal& renewal = *tunnel.renewal;
-    if (!renewal.before) {
-      renewal.before.emplace();
-      for (const ObservedIke& ike : sas) {
-        renewal.before->insert(ike.unique_id);
-        renewal.authenticated.erase(ike.unique_id);
-      }
-    }
-    std::vector<std::uint32_t> old;
-    bool succeeded = false;
-    for (const ObservedIke& ike : sas) {
-      if (renewal.authenticated.contains(ike.unique_id)) {
-        succeeded = succeeded || (fits(ike, tunnel.wanted) && ike.installed_child() != nullptr);
-      } else if (ike.is_established() || renewal.before->contains(ike.unique_id)) {
-        old.push_back(ike.unique_id);
-      }
-    }
-    if (!succeeded) {
-      renewal.succeeded.reset();
-      if (old.empty()) tunnel.renewal.reset();  // nothing is left that the new key could be beside
-      return {};
-    }
-    if (!renewal.succeeded) {
-      renewal.succeeded = looked;
-      tunnel.diagnosis.reset();
-      spdlog::info("tunnel {}: up with its new key", tunnel.wanted.name);
-    }
-    if (looked - *renewal.succeeded < kOverlap) return {};
-    tunnel.renewal.reset();
-    return old;
   }
 
   asio::awaitable<bool> supervise_one(std::string name, const std::vector<ObservedIke>& sas) {

@@ -60,6 +60,25 @@ TEST_F(Captures, OfATunnelInside) {
   EXPECT_EQ(capture->lost(), 0U);
 }
 
+TEST_F(Captures, AndLiveTracesEndWithTheirAttachment) {
+  const AttachmentId vpc = AttachmentId::vpc(Vni{5003});
+  const std::uint32_t slot = rig.tables.slot_of(vpc);
+  begin(spec({CapturePoint::kInnerIn, CapturePoint::kDropped}, vpc));
+  const auto live = forward::LiveTrace::create(rig.tables, vpc, {}).value();
+  watchers.add(live->watch());
+  for (const char* prefix : {"10.3.0.0/16", "10.3.0.1/32"}) rig.tables.remove_route(kRed, Topology::prefix(prefix));
+  rig.tables.remove_vpc(Vni{5003});
+  rig.tables.commit();
+  rig.worker.poll_once();
+  rig.tables.commit();
+  Topology::must(rig.tables.upsert_vpc({Vni{6001}, kRed, Topology::ip("192.0.2.1"), 4789, Topology::mac(kGatewayMac),
+                                        {Topology::prefix("10.6.0.0/16")}, {Topology::ip("192.0.2.11")}, 1450}));
+  ASSERT_EQ(rig.tables.slot_of(AttachmentId::vpc(Vni{6001})), slot) << "another tenant has it now";
+  rig.send(kFabric, Rig::from_vm({.vni = 6001}, ipv4({"10.6.0.5", "172.16.0.9"}, udp({1, 53}, payload(20)))));
+  EXPECT_TRUE(taken().empty());
+  EXPECT_FALSE(live->done());
+}
+
 TEST_F(Captures, OfATunnelOnTheWire) {
   begin(spec({CapturePoint::kWireIn, CapturePoint::kWireOut}, kTunnel7));
   const Bytes frame = rig.from_site(7, kIn);

@@ -227,6 +227,7 @@ struct Burst {
     const std::uint32_t share = 65536 / tables.workers;
     return static_cast<std::uint16_t>(worker * share + identified++ % share);
   }
+
   /// This worker's share of the counters of an attachment in use; nullptr if it is going away.
   [[nodiscard]] TrafficCounters* attachment_counters(std::uint32_t slot) const noexcept {
     TrafficCounters* all = tables.attachments[slot].counters.load(std::memory_order_acquire);

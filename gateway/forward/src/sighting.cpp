@@ -80,8 +80,10 @@ void take_exit(Sighting& seen, const Transit& packet) noexcept {
 
 }  // namespace
 
-bool Recorder::wants(const Transit& packet) const noexcept {
-  return wanted_ && packet.ingress == wanted_->ingress && !packet.originated && packet.inner.family != 0 &&
+bool Recorder::wants(const Burst& burst, unsigned number) const noexcept {
+  const Transit& packet = burst.packets[number];
+  return wanted_ && packet.ingress == wanted_->ingress &&
+         burst.tables.uses[wanted_->ingress].load(std::memory_order_acquire) == wanted_->use && !packet.originated && packet.inner.family != 0 &&
          wanted_->filter.passes(flow_of(packet.inner));
 }
 
@@ -168,7 +170,7 @@ void Recorder::passed(Burst& burst, Stage stage) noexcept {
     if (stage != Stage::kEspDecrypt) return;
     for (const Burst::Queue* queue : {&burst.inner, &burst.resolving}) {
       for (const unsigned number : *queue) {
-        if (following_ == 0 && wants(burst.packets[number])) catch_up(burst, number, stage);
+        if (following_ == 0 && wants(burst, number)) catch_up(burst, number, stage);
       }
     }
     return;
@@ -196,7 +198,7 @@ void Recorder::passed(Burst& burst, Stage stage) noexcept {
 
 void Recorder::dropped(const Burst& burst, unsigned number, Drop reason) noexcept {
   if (done()) return;
-  if (following_ == 0 && wants(burst.packets[number])) catch_up(burst, number, running_);
+  if (following_ == 0 && wants(burst, number)) catch_up(burst, number, running_);
   Followed* followed = find(number);
   if (followed == nullptr || !followed->alive) return;
   followed->alive = false;

@@ -87,8 +87,9 @@ class Recorder final : public Watch {
   /// Follows the only packet of the burst.
   Recorder() = default;
   /// Follows the first packet that came in through the attachment and that the filter lets pass.
-  Recorder(std::uint32_t ingress, const PacketFilter& filter, std::shared_ptr<Luggage> luggage)
-      : wanted_(Wanted{ingress, filter}), luggage_(std::move(luggage)) {}
+  /// `use`: of its slot, so that no later attachment is taken for it.
+  Recorder(std::uint32_t ingress, std::uint32_t use, const PacketFilter& filter, std::shared_ptr<Luggage> luggage)
+      : wanted_(Wanted{ingress, use, filter}), luggage_(std::move(luggage)) {}
 
   void entering(Burst& burst, Stage stage) noexcept override;
   void passed(Burst& burst, Stage stage) noexcept override;
@@ -106,6 +107,7 @@ class Recorder final : public Watch {
  private:
   struct Wanted {
     std::uint32_t ingress;
+    std::uint32_t use;
     PacketFilter filter;
   };
   struct Followed {
@@ -115,7 +117,7 @@ class Recorder final : public Watch {
     bool unanswered = false;
   };
 
-  [[nodiscard]] bool wants(const Transit& packet) const noexcept;
+  [[nodiscard]] bool wants(const Burst& burst, unsigned number) const noexcept;
   Followed* find(unsigned number) noexcept;
   void follow(unsigned number, Sighting::Role role) noexcept;
   /// One that was chosen late: what is known of the stages it has passed.

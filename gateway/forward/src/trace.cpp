@@ -372,9 +372,11 @@ LiveTrace::~LiveTrace() = default;
 Result<std::unique_ptr<LiveTrace>> LiveTrace::create(const Tables& tables, AttachmentId from, const PacketFilter& filter) {
   if (!tables.domain_of(from)) return Unexpected(no_such(from));
   const auto luggage = std::make_shared<Recorder::Luggage>();
+  const std::uint32_t slot = tables.slot_of(from);
+  const std::uint32_t use = tables.state().uses[slot].load(std::memory_order_relaxed);
   std::vector<std::unique_ptr<Recorder>> recorders;
   for (unsigned i = 0; i < tables.workers(); ++i) {
-    recorders.push_back(std::make_unique<Recorder>(tables.slot_of(from), filter, luggage));
+    recorders.push_back(std::make_unique<Recorder>(slot, use, filter, luggage));
   }
   return std::unique_ptr<LiveTrace>(new LiveTrace(std::make_shared<WatchOfEach<Recorder>>(std::move(recorders))));
 }

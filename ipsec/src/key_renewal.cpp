@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// IKE proves a new key only when an IKE_SA is authenticated, not by rekeying, so with a wrong one all goes well until
+// the next outage. Therefore the tunnel is initiated once more, beside what forwards (charon: reuse_ikesa = no); when the
+// successor has its CHILD_SA the old IKE_SAs end. A key that the peer does not accept costs nothing: the old ones stay, it
+// is tried again with growing pauses, and going back to the key before needs no negotiation at all.
+#include "ipsec/src/key_renewal.h"
+
+#include <chrono>
+
+#include <spdlog/spdlog.h>
+
+namespace simplon::ipsec {
+namespace {
+
+// Chosen by us: for packets under way on SAs that have a successor.
+constexpr std::chrono::milliseconds kOverlap{2000};
+
+}  // namespace
+
+void renew_key(Tunnel& tunnel, std::size_t key, MonoTime now) {
+  const std::size_t old_key = tunnel.is_renewing() ? tunnel.renewal->old_key : tunnel.loaded_key;
+  tunnel.renewal.reset();
+  if (old_key == key) return;  // gone back from a key that nobody was authenticated with
+  tunnel.renewal.emplace().old_key = old_key;
+  tunnel.next_try = now;
+  tunnel.retry = kFirstRetry;
+}
+
+std::vector<std::uint32_t> follow_renewal(Tunnel& tunnel, const std::vector<ObservedIke>& sas, MonoTime looked) {
+  Renewal& renewal = *tunnel.renewal;
+  if (!renewal.before) {
+    renewal.before.emplace();
+    for (const ObservedIke& ike : sas) {
+      renewal.before->insert(ike.unique_id);
+      renewal.authenticated.erase(ike.unique_id);
+    }
+  }
+  std::vector<std::uint32_t> old;
+  bool succeeded = false;
+  for (const ObservedIke& ike : sas) {
+    if (renewal.authenticated.contains(ike.unique_id)) {
+      succeeded = succeeded || (fits(ike, tunnel.wanted) && ike.installed_child() != nullptr);
+    } else if (ike.is_established() || renewal.before->contains(ike.unique_id)) {
+      old.push_back(ike.unique_id);
+    }
+  }
+  if (!succeeded) {
+    renewal.succeeded.reset();
+    if (old.empty()) tunnel.renewal.reset();  // nothing is left that the new key could be beside
+    return {};
+  }
+  if (!renewal.succeeded) {
+    renewal.succeeded = looked;
+    tunnel.diagnosis.reset();
+    spdlog::info("tunnel {}: up with its new key", tunnel.wanted.name);
+  }
+  if (looked - *renewal.succeeded < kOverlap) return {};
+  tunnel.renewal.reset();
+  return old;
+}
+
+}  // namespace simplon::ipsec
