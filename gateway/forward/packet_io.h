@@ -43,6 +43,13 @@ class PacketIo {
     return (unreceived_.without_slot | unreceived_.too_long | unreceived_.without_frame) != 0;
   }
 
+  /// Of the last `receive`: how many packets in front of the others go before them, whoever sent them.
+  [[nodiscard]] std::size_t urgent() const noexcept { return urgent_; }
+  /// Of a receive ring.
+  static constexpr unsigned kFull = 256;
+  /// After the last `receive`: how full the fullest receive ring still is, from 0 to kFull.
+  [[nodiscard]] unsigned fill() const noexcept { return fill_; }
+
   /// Takes packets from the front; returns how many. Those frames become the port's; the rest stay the worker's, which
   /// drops them as tx_refused. Never blocks. A packet that was taken counts as sent.
   [[nodiscard]] virtual std::size_t transmit(std::span<const Packet> packets) noexcept = 0;
@@ -60,6 +67,8 @@ class PacketIo {
 
  protected:
   Unreceived unreceived_;
+  std::size_t urgent_ = 0;
+  unsigned fill_ = 0;
   bool stopped_at_one_ = false;
 };
 

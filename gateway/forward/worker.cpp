@@ -27,6 +27,7 @@
 // one; a pointer read in a burst is good until `quiescent` at the end of it.
 #include "gateway/forward/worker.h"
 
+#include <algorithm>
 #include <chrono>
 #include <span>
 #include <utility>
@@ -34,6 +35,7 @@
 #include "gateway/forward/src/burst.h"
 #include "gateway/forward/src/crew.h"
 #include "gateway/forward/src/hand_over.h"
+#include "gateway/forward/src/overload.h"
 #include "gateway/forward/src/pipeline.h"
 #include "gateway/forward/src/table_state.h"
 
@@ -55,7 +57,8 @@ Worker::Worker(Tables& tables, FramePool& pool, const Clock& clock, WorkerOption
       burst_(std::make_unique<Burst>(tables.state(), pool, counters_, options_.index,
                                      IcmpLimits{{options_.icmp_errors_per_second, options_.icmp_error_burst},
                                                 {options_.attachment_icmp_errors_per_second, options_.attachment_icmp_error_burst},
-                                                {options_.attachment_answers_per_second, options_.attachment_answer_burst}})) {
+                                                {options_.attachment_answers_per_second, options_.attachment_answer_burst}})),
+      shares_(std::make_unique<FairShare>()) {
   burst_->reassembles = options_.reassembles;
   if (crew_ != nullptr) crew_->join(options_.index, &options_.wake);
 }
@@ -83,24 +86,31 @@ std::size_t Worker::poll_once() noexcept {
   if (crew_ != nullptr) total += take_over(burst);
   const std::span<Packet> received(burst.io.data(), kBurst);
   const InputList* inputs = tables_.state().inputs.load(std::memory_order_acquire);
+  unsigned fullest = 0;
   for (PacketIo* io : inputs->of_worker[options_.index]) {
     const std::size_t count = io->receive(received);
+    fullest = std::max(fullest, io->fill());
     if (io->lost_any()) [[unlikely]] count_unreceived(*io);
     if (count == 0) continue;
     total += count;
+    counters_.received.add(count);
     begin(burst);
     for (const Packet& packet : received.first(count)) {
       __builtin_prefetch(packet.data);
       __builtin_prefetch(packet.data + 64);
     }
-    if (burst.watch == nullptr) [[likely]] {
-      express_in(burst, received.first(count));
-    } else {
-      for (const Packet& packet : received.first(count)) burst.take_in(packet);
+    std::size_t kept = count;
+    if (shares_->look(std::max(fullest, fullest_before_), burst.now_ns)) [[unlikely]] {
+      kept = keep_shares(burst, *shares_, received.first(count), io->urgent());
     }
-    counters_.received.add(count);
+    if (burst.watch == nullptr) [[likely]] {
+      express_in(burst, received.first(kept));
+    } else {
+      for (const Packet& packet : received.first(kept)) burst.take_in(packet);
+    }
     forward(burst);
   }
+  fullest_before_ = fullest;
   if (total == 0) burst.connections->expire(static_cast<std::uint32_t>(now() / kSecond));
   if (crew_ != nullptr) total = with_others(total);
   tables_.quiescence().quiescent(options_.index);

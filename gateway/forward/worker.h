@@ -16,6 +16,7 @@ namespace simplon::forward {
 
 struct Burst;
 class Crew;
+class FairShare;
 class Watch;
 
 /// Of one worker. Chosen by us. ICMP errors cost more than they are worth under a flood (RFC 1812 section 4.3.2.8, RFC 4443
@@ -113,6 +114,9 @@ class Worker {
   WorkerOptions options_;
   Crew* crew_;
   std::unique_ptr<Burst> burst_;
+  std::unique_ptr<FairShare> shares_;
+  /// PacketIo::fill of the fullest input, in the turn before: those that come later in this one may be fuller than the first.
+  unsigned fullest_before_ = 0;
   /// Looks for something to help with, before it counts as idle again.
   unsigned patience_ = 0;
   std::atomic<Watch*> watch_{nullptr};

@@ -69,6 +69,8 @@ std::size_t AfXdpIo::receive(std::span<forward::Packet> burst) noexcept {
     const std::size_t got = queue.socket().receive_control(refs, room);
     total += take(std::span(refs).first(got), burst.subspan(total));
   }
+  urgent_ = total;
+  fill_ = 0;
   for (std::size_t i = 0; i < receives_.size(); ++i) {
     UplinkQueue& queue = *receives_[(next_ + i) % receives_.size()];
     push_what_waits(queue);
@@ -77,6 +79,7 @@ std::size_t AfXdpIo::receive(std::span<forward::Packet> burst) noexcept {
       const std::size_t got = queue.socket().receive(refs, room);
       total += take(std::span(refs).first(got), burst.subspan(total));
     }
+    fill_ = std::max(fill_, static_cast<unsigned>(queue.socket().waiting() * kFull / queue.socket().rx_ring()));
     restock(queue.socket());
   }
   if (receives_.empty()) push_what_waits(*sends_);

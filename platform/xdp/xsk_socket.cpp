@@ -355,6 +355,11 @@ std::size_t XskSocket::receive_control(std::span<FrameRef> out, std::size_t pack
   return impl_->control.valid() ? impl_->receive(impl_->control_rx, out, packets) : 0;
 }
 
+std::uint32_t XskSocket::waiting() const noexcept {
+  return __atomic_load_n(impl_->rx.producer, __ATOMIC_RELAXED) - impl_->rx.cached_cons;
+}
+std::uint32_t XskSocket::rx_ring() const noexcept { return impl_->options.rx_ring; }
+
 std::size_t XskSocket::fill_space() noexcept {
   const std::uint32_t size = impl_->fill.size;
   const std::uint32_t there = size - std::min(xsk_prod_nb_free(&impl_->fill, size), size);

@@ -103,6 +103,9 @@ class XskSocket {
   [[nodiscard]] std::size_t receive_control(std::span<FrameRef> out, std::size_t packets) noexcept;
   /// Given by the kernel: a packet has a linear part and at most 17 fragments, each of which may be cut at frames' ends.
   static constexpr std::size_t kMostPieces = 36;
+  /// Entries of the receive ring that wait in it, of `rx_ring`.
+  [[nodiscard]] std::uint32_t waiting() const noexcept;
+  [[nodiscard]] std::uint32_t rx_ring() const noexcept;
   /// How many frames `fill` would take.
   [[nodiscard]] std::size_t fill_space() noexcept;
   /// Frames to receive into, any offset inside them. Returns how many were taken.

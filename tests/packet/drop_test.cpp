@@ -310,6 +310,7 @@ std::vector<Case> cases() {
   add(from_vm_case("GRE through source NAT", Drop::kNatProtocol, ipv4({"10.1.0.5", "172.16.0.9", 47}, payload(8)), with_nat));
   add({"all connections used", Drop::kConnectionTableFull, kFabric, [](Rig&) { return Bytes{}; }});  // connections_test.cpp
   add({"another worker does not keep up", Drop::kWorkerBusy, kFabric, [](Rig&) { return Bytes{}; }});  // sharded_test.cpp
+  add({"more than its share of a worker", Drop::kOverShare, kFabric, [](Rig&) { return Bytes{}; }});  // overload_test.cpp
   add({"no slot for a frame in pieces", Drop::kNoSlot, kFabric, [](Rig&) { return Bytes{}; }});        // jumbo_test.cpp
   add({"a frame longer than a slot", Drop::kFrameTooLong, kFabric, [](Rig&) { return Bytes{}; }});     // jumbo_test.cpp
   add({"wrong checksum of an ICMP error", Drop::kIcmpErrorChecksum, kFabric, [](Rig&) { return Bytes{}; }});  // nat_test.cpp

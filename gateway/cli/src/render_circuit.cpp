@@ -35,14 +35,14 @@ Page render_circuits(const json& reply, Style style) {
   }
   std::string problems;
   std::size_t up = 0;
-  Table table({"NAME", "STATE", "DOMAIN", "UPLINK", "VLAN", "ADDRESSES", "MTU", "IN", "OUT"}, kIndent);
+  Table table({"NAME", "STATE", "DOMAIN", "UPLINK", "VLAN", "ADDRESSES", "MTU", "IN", "OUT", "DROPPED"}, kIndent);
   for (const auto& circuit : circuits) {
     const json& config = at(circuit, "config");
     const json& programmed = at(circuit, "programmed");
     if (is_up(circuit)) ++up;
     table.add({text(circuit, "name"), text(at(circuit, "observed"), "state"), text(config, "domain"),
                text(config, "uplink"), tags_of(config), joined(config, "addresses"), number_or_dash(programmed, "mtu"),
-               counter(programmed, "rx_packets"), counter(programmed, "tx_packets")});
+               counter(programmed, "rx_packets"), counter(programmed, "tx_packets"), counter(programmed, "dropped")});
     problems += circuit_problems("circuit " + text(circuit, "name"), circuit, style);
   }
   page.degraded = !problems.empty();

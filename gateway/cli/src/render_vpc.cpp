@@ -18,14 +18,14 @@ Page render_vpcs(const json& reply, Style style) {
     return page;
   }
   std::string problems;
-  Table table({"NAME", "DOMAIN", "VNI", "PREFIXES", "GATEWAY", "ENDPOINTS", "MTU", "IN", "OUT"}, kIndent);
+  Table table({"NAME", "DOMAIN", "VNI", "PREFIXES", "GATEWAY", "ENDPOINTS", "MTU", "IN", "OUT", "DROPPED"}, kIndent);
   for (const auto& vpc : vpcs) {
     const json& config = at(vpc, "config");
     const json& programmed = at(vpc, "programmed");
     table.add({text(vpc, "name"), text(config, "domain"), number_or_dash(vpc, "vni"), joined(config, "prefixes"),
                or_dash(joined(config, "gateway")), std::to_string(list(config, "endpoints").size()),
                number_or_dash(programmed, "mtu"), counter(programmed, "rx_packets"),
-               counter(programmed, "tx_packets")});
+               counter(programmed, "tx_packets"), counter(programmed, "dropped")});
     const json& observed = at(vpc, "observed");
     problems += problem_lines("VPC " + text(vpc, "name"), text(observed, "problem"), text(observed, "hint"), style);
     if (programmed.is_null())

@@ -185,6 +185,7 @@ static_assert(sizeof(PlainFrame) == 84);
 }  // namespace
 
 void express_in(Burst& burst, std::span<const Packet> frames) noexcept {
+  if (frames.empty()) return;
   // All of what one port received; a burst is nearly always that.
   const PortId id = frames.front().port;
   const PortSlot& slot = burst.tables.ports[id.value()];

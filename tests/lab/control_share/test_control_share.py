@@ -15,14 +15,17 @@ from lib.expect import expect
 VLAN_TAP = pathlib.Path(__file__).parents[1] / "lib/vlan_tap.py"
 FLOOD = VLAN_TAP.with_name("flood.py")
 OURS, THEIRS = "192.168.15.1", "192.168.15.2"
+QUIET_OURS, QUIET = "192.168.17.1", "192.168.17.2"
 C_HOST = "10.50.0.10"
 SERVICE_KEY = "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"
+QUIET_KEY = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
 PROVIDER_ASN = 12076
 SECONDS = 10
+FIRST_RATE = 10000  # of flood.py
 
 
 class Sites(t.TwoSites):
-    """Site-b, whose tunnel copies traffic classes, and a provider with a line."""
+    """Site-b, whose tunnel copies traffic classes, and a provider with a line: one VLAN of its own, one of somebody who sends little."""
 
     def __init__(self, lab):
         super().__init__(lab, vms=("blue1",))
@@ -33,9 +36,15 @@ class Sites(t.TwoSites):
         self.c_host.ip("route add default via 10.50.0.1")
         self.prov.ip("addr add 10.50.0.1/24 dev lan")
         lab.veth(self.gw, "line0", self.prov, "line0")
-        tap = self.prov.spawn([VLAN_TAP, "line0", "line0v", "100"], log=lab.fresh("line0.log"))
-        expect(lambda: "ready" in tap.text(), 10, "the provider's end of the line is plugged in")
+        for name, vlan in (("line0v", "100"), ("line0w", "200")):
+            tap = self.prov.spawn([VLAN_TAP, "line0", name, vlan], log=lab.fresh(f"{name}.log"))
+            expect(lambda: "ready" in tap.text(), 10, f"the provider's end of VLAN {vlan} is plugged in")
         self.prov.ip(f"addr add {THEIRS}/30 dev line0v")
+        self.quiet = lab.namespace("quiet")
+        self.prov.ip(f"link set line0w netns {self.quiet.name}")
+        self.quiet.ip("link set line0w up")
+        self.quiet.ip(f"addr add {QUIET}/30 dev line0w")
+        self.quiet.ip(f"route add default via {QUIET_OURS}")
 
     def gateway_document(self, site_a=False, site_b=True):
         document = super().gateway_document(site_a, site_b)
@@ -45,7 +54,9 @@ class Sites(t.TwoSites):
         speaker["neighbors"].append(
             t.neighbor("line", THEIRS, PROVIDER_ASN, ["10.50.0.0/16 le 24"], ["10.20.0.0/24"]) | {"bfd": True})
         document["circuits"] = [{"name": "line", "domain": "blue", "service-key": SERVICE_KEY, "uplink": "line0", "vlan": 100,
-                                 "addresses": [f"{OURS}/30"]}]
+                                 "addresses": [f"{OURS}/30"]},
+                                {"name": "quiet", "domain": "blue", "service-key": QUIET_KEY, "uplink": "line0", "vlan": 200,
+                                 "addresses": [f"{QUIET_OURS}/30"]}]
         return document
 
     def gateway_b_document(self):
@@ -61,6 +72,7 @@ class Sites(t.TwoSites):
         self.p_bird = bird.Bird(self.prov, router_id="10.255.3.1", lan="lan", local=THEIRS, asn=PROVIDER_ASN,
                                 neighbor=OURS, neighbor_asn=65515, bfd="line*v")
         box.wait_tunnel("site-b")
+        traffic.reachable(self.quiet, t.VM["blue1"])
         for name in ("site-b", "line"):
             box.wait_bgp(name)
             expect(lambda: box.neighbor(name)["observed"]["bfd_state"] == "up", 30, f"BFD with {name} is up")
@@ -105,20 +117,21 @@ def esp_frame(sites):
 
 
 class Flood:
-    """Frames onto a wire, and what the worker of the gateway takes of them."""
+    """Frames onto a wire, and what the worker of the gateway carries of them."""
 
     def __init__(self, sites, space, device, uplink, frame):
         self.sites, self.device, self.uplink = sites, device, uplink
         self.process = space.spawn([FLOOD, device, frame], log=sites.lab.fresh(f"flood-{device}.log"), quiet=True)
         expect(lambda: "ready" in self.process.text(), 10, "the flood begins")
-        self.last = 0, received(sites)[uplink]
+        self.rate = FIRST_RATE
+        self.last = 0, carried(sites)[uplink]
 
     def counts(self, least=0):
-        """Frames sent and taken since the last call, or nothing if `least` have not been sent yet."""
+        """Frames sent and carried since the last call, or nothing if `least` have not been sent yet."""
         lines = self.process.text().count("sent")
         self.process.signal(signal.SIGUSR2)
         expect(lambda: self.process.text().count("sent") > lines, 5, "the flood answers")
-        sent, taken = json.loads(self.process.text().splitlines()[-1])["sent"], received(self.sites)[self.uplink]
+        sent, taken = json.loads(self.process.text().splitlines()[-1])["sent"], carried(self.sites)[self.uplink]
         before = self.last
         if sent - before[0] < least:
             return None
@@ -127,12 +140,13 @@ class Flood:
 
     def is_more_than_the_worker_carries(self):
         """Twice as much; else it is made faster."""
-        counts = self.counts(least=20000)
+        counts = self.counts(least=2 * self.rate)  # counters of attachments are a second old
         if counts is None:
             return False
         if counts[0] > 2 * counts[1]:
             return True
         self.process.signal(signal.SIGUSR1)
+        self.rate *= 2
         return False
 
 
@@ -151,8 +165,13 @@ def flooded(sites):
             flood.process.stop()
 
 
-def received(sites):
-    return {one["interface"]: one["rx_packets"] for one in sites.simplon.show("status")["uplinks"]}
+def carried(sites):
+    """Packets that came through each uplink, without those of the flooded attachments that were dropped."""
+    box = sites.simplon
+    came = {one["interface"]: one["rx_packets"] for one in box.show("status")["uplinks"]}
+    line = next(one for one in box.show("circuit", "show")["circuits"] if one["name"] == "line")
+    dropped = {"line0": line, "wan0": box.tunnel("site-b")}
+    return {name: came[name] - shown["programmed"]["dropped"] for name, shown in dropped.items()}
 
 
 def session(sites, name):
@@ -161,20 +180,24 @@ def session(sites, name):
     return observed["uptime_seconds"]
 
 
-def test_sessions_outlive_a_flood_of_data(sites):
+def test_sessions_and_who_sends_little_outlive_a_flood_of_data(sites):
     provider = sites.p_bird.ask("show", "protocols", "up")
     began = time.monotonic()
     uptimes = {name: session(sites, name) for name in ("site-b", "line")}
-    with flooded(sites) as floods, traffic.stream(sites.c_host, sites.vm["blue1"], t.VM["blue1"]) as stream:
+    vm = sites.vm["blue1"], t.VM["blue1"]
+    with flooded(sites) as floods, traffic.stream(sites.c_host, *vm) as stream, traffic.stream(sites.quiet, *vm, port=7001) as quiet:
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
             for name in uptimes:
                 session(sites, name)
         counts = {flood.uplink: flood.counts() for flood in floods}
-    sites.lab.note(f"sent, and taken by the worker: {counts}; the stream beside it: {stream.result}")
+    sites.lab.note(f"sent, and carried by the worker: {counts}; a stream of who floods: {stream.result}; of who does not: {quiet.result}; "
+                   f"over_share {sites.simplon.drops().get('over_share')}")
     for uplink, (sent, taken) in counts.items():
         assert sent > 1.5 * taken, f"{uplink}: no flood any more"
-    assert stream.result.lost > 0, "data had a share of its own"
+    lost = {name: one.result.lost / one.result.sent for name, one in (("flooding", stream), ("quiet", quiet))}
+    assert lost["flooding"] > 0.1, "who floods had more than its share"
+    assert lost["quiet"] < lost["flooding"] / 10, f"who sends little pays for the flood: {lost}"
     passed = time.monotonic() - began
     for name, uptime in uptimes.items():
         assert session(sites, name) >= uptime + passed - 5, f"{name} was reset"

@@ -8,6 +8,7 @@ TAP leaves INTERFACE with them. TAP gets the MAC address of INTERFACE. Prints "r
 The kernel takes the outer tag out of a frame before a packet socket sees it and tells it beside the frame (PACKET_AUXDATA);
 a second tag stays where it is.
 """
+import errno
 import fcntl
 import os
 import select
@@ -77,7 +78,11 @@ def main(interface, tap_name, vlan, outer_vlan=None, outer_type="0x88a8"):
                 os.write(tap, plain)
         if tap in readable:
             frame = os.read(tap, 65536)
-            link.send(frame[:ADDRESSES] + tags + frame[ADDRESSES:])
+            try:
+                link.send(frame[:ADDRESSES] + tags + frame[ADDRESSES:])
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:  # a full link loses frames
+                    raise
 
 
 if __name__ == "__main__":

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A worker whose receive rings stay full: whose packets are dropped? How much is in unit/forward/fair_share_test.cpp.
+#include <gmock/gmock.h>
+
+#include "gateway/forward/memory_io.h"
+#include "gateway/forward/worker.h"
+#include "tests/packet/rig.h"
+
+namespace simplon::test {
+namespace {
+
+using forward::AttachmentId;
+using forward::Drop;
+using forward::Packet;
+
+/// Uplinks on which more waits than is ever taken.
+class FullRings final : public forward::PacketIo {
+ public:
+  explicit FullRings(forward::FramePool& pool) : memory(pool) {}
+  std::size_t receive(std::span<Packet> burst) noexcept override {
+    fill_ = kFull;
+    const std::size_t count = memory.receive(burst);
+    urgent_ = std::min(urgent_packets, count);
+    return count;
+  }
+  std::size_t transmit(std::span<const Packet> packets) noexcept override { return memory.transmit(packets); }
+  forward::MemoryIo memory;
+  std::size_t urgent_packets = 0;
+};
+
+/// More than anybody's share, but no more than a burst.
+constexpr unsigned kMany = 40;
+
+class Overload : public ::testing::Test {
+ protected:
+  Overload() {
+    worker_.go_online();
+    // Until the level is as low as it goes: then each sender has three or four packets a millisecond.
+    for (int i = 0; i < 40; ++i) turn({from_vm(5001)}, kMany);
+    EXPECT_THAT(dropped(AttachmentId::vpc(Vni{5001}), {from_vm(5001)}), all_but_shares(1, kMany));
+  }
+  ~Overload() override {
+    const auto& counters = worker_.counters();
+    EXPECT_EQ(counters.received.read() + counters.originated.read(), counters.sent.read() + counters.punted.read() + counters.dropped());
+    EXPECT_EQ(pool_.available(), pool_.frames()) << "a frame was lost";
+    worker_.go_offline();
+  }
+
+  static Bytes from_vm(std::uint32_t vni, const std::string& vtep = "") {
+    const bool blue = vni == 5002;
+    return Rig::from_vm({vni, !vtep.empty() ? vtep : blue ? "192.0.2.12" : "192.0.2.11", blue ? kBlueGatewayMac : kGatewayMac,
+                         blue ? kBlueVmMac : kVmMac},
+                        kDatagram);
+  }
+  /// Not authentic, which nobody has looked at yet.
+  static Bytes from_site(const std::string& peer, bool encap, std::uint32_t spi) {
+    const Bytes esp = Bytes{static_cast<std::uint8_t>(spi >> 24), static_cast<std::uint8_t>(spi >> 16), static_cast<std::uint8_t>(spi >> 8),
+                            static_cast<std::uint8_t>(spi)} +
+                      payload(60);
+    const Bytes packet = encap ? ipv4({peer, "198.51.100.1"}, udp({4500, 4500, std::nullopt, false}, esp)) : ipv4({peer, "198.51.100.1", 50}, esp);
+    return ethernet({kWanMac, kIspMac}, packet);
+  }
+
+  static ::testing::Matcher<std::size_t> all_but_shares(unsigned senders, std::size_t packets) {
+    return ::testing::AllOf(::testing::Ge<std::size_t>(packets - 4 * senders), ::testing::Le<std::size_t>(packets - 3 * senders));
+  }
+
+  /// A millisecond with so many of each frame.
+  void turn(const std::vector<Bytes>& frames, unsigned times, forward::PortId port = kFabric) {
+    clock_.advance(std::chrono::milliseconds(1));
+    for (const Bytes& frame : frames) {
+      for (unsigned i = 0; i < times; ++i) ASSERT_TRUE(uplinks_->memory.inject(port, frame));
+      worker_.poll_once();
+    }
+    static_cast<void>(uplinks_->memory.take_sent());
+  }
+  /// How many were refused of kMany of each frame; all of them counted for the attachment, or for none.
+  std::size_t dropped(std::optional<AttachmentId> sender, const std::vector<Bytes>& frames, forward::PortId port = kFabric) {
+    turn(frames, kMany, port);  // so that nothing is left of former milliseconds
+    const std::uint64_t before = worker_.counters().dropped(Drop::kOverShare);
+    const std::uint64_t before_of_sender = sender ? tables_.totals(*sender)->dropped : 0;
+    const std::uint64_t others_before = worker_.counters().dropped() - before;
+    turn(frames, kMany, port);
+    const std::size_t count = static_cast<std::size_t>(worker_.counters().dropped(Drop::kOverShare) - before);
+    const std::uint64_t others = worker_.counters().dropped() - worker_.counters().dropped(Drop::kOverShare) - others_before;
+    if (sender) {
+      const std::uint64_t of_sender = tables_.totals(*sender)->dropped - before_of_sender;
+      EXPECT_GE(of_sender, count);
+      EXPECT_LE(of_sender, count + others);
+    }
+    return count;
+  }
+
+  static inline const Bytes kDatagram = ipv4({"10.1.0.5", "172.16.0.9"}, udp({1000, 2000}, payload(20)));
+  FakeClock clock_;
+  forward::FramePool pool_ = forward::FramePool::create(512).value();
+  forward::Tables tables_;
+  std::shared_ptr<FullRings> uplinks_ = std::make_shared<FullRings>(pool_);
+  std::shared_ptr<forward::MemoryIo> hosts_ = std::make_shared<forward::MemoryIo>(pool_);
+  Topology topology_{tables_, uplinks_, hosts_};
+  forward::Worker worker_{tables_, pool_, clock_};
+};
+
+TEST_F(Overload, EachVpcAndEachTunnelHasAShareOfItsOwn) {
+  EXPECT_THAT(dropped(AttachmentId::vpc(Vni{5002}), {from_vm(5002)}), all_but_shares(1, kMany));
+  EXPECT_THAT(dropped(AttachmentId::tunnel(TunnelId{7}), {from_site("203.0.113.1", true, topology_.in7.spi)}, kWan), all_but_shares(1, kMany));
+  EXPECT_THAT(dropped(AttachmentId::tunnel(TunnelId{8}), {from_site("203.0.113.2", false, topology_.in8.spi)}, kWan), all_but_shares(1, kMany));
+  EXPECT_THAT(dropped(std::nullopt, {from_vm(5001), from_vm(5002), from_site("203.0.113.1", true, topology_.in7.spi)}), all_but_shares(3, 3 * kMany));
+}
+
+TEST_F(Overload, StrangersHaveOneTogether) {
+  const std::vector<Bytes> strangers = {
+      from_vm(5002, "192.0.2.99"),                          // no VTEP of the VPC
+      from_vm(7777),                                        // no VPC
+      from_site("203.0.113.99", true, topology_.in7.spi),   // not the peer
+      from_site("203.0.113.1", true, 0xc0ffee00),           // no SA
+      ethernet({kFabricMac, kComputeMac, 0x88cc}, payload(40)),
+  };
+  EXPECT_THAT(dropped(std::nullopt, strangers), all_but_shares(1, strangers.size() * kMany));
+  // Whom they pretend to be loses nothing by it.
+  const std::uint64_t before = worker_.counters().dropped(Drop::kOverShare);
+  turn({strangers[0]}, kMany);
+  const std::uint64_t refused = worker_.counters().dropped(Drop::kOverShare) - before;
+  ASSERT_TRUE(uplinks_->memory.inject(kFabric, from_vm(5002)));
+  worker_.poll_once();
+  EXPECT_EQ(uplinks_->memory.take_sent().size(), 1U);
+  EXPECT_EQ(worker_.counters().dropped(Drop::kOverShare) - before, refused);
+}
+
+TEST_F(Overload, WhatGoesBeforeOthersHasNoShareToKeep) {
+  uplinks_->urgent_packets = kMany;
+  EXPECT_EQ(dropped(AttachmentId::vpc(Vni{5001}), {from_vm(5001)}), 0U);
+}
+
+TEST_F(Overload, NorHasWhatTheKernelSends) {
+  const std::uint64_t before = worker_.counters().dropped(Drop::kOverShare);
+  const Bytes update = ipv4({"169.254.10.1", "169.254.10.2", 6}, tcp({179, 40000}, payload(19)));
+  for (unsigned i = 0; i < kMany; ++i) ASSERT_TRUE(hosts_->inject(kHostRedTunnel, update));
+  worker_.poll_once();
+  EXPECT_EQ(worker_.counters().dropped(Drop::kOverShare), before);
+  EXPECT_EQ(uplinks_->memory.take_sent().size(), kMany);
+}
+
+TEST_F(Overload, APortCountsWhatWasRefused) {
+  const auto before = tables_.totals(kFabric)->rx_packets;
+  turn({from_vm(5001)}, kMany);
+  EXPECT_EQ(tables_.totals(kFabric)->rx_packets - before, kMany);
+}
+
+}  // namespace
+}  // namespace simplon::test
