@@ -455,6 +455,8 @@ std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vecto
   });
 
   std::map<const oracle::OutboundSa*, std::uint64_t> used;
+  std::map<const bool*, std::uint16_t> identification_of_datagram;
+  std::map<std::uint16_t, const bool*> datagram_with;
   std::map<std::tuple<FlowKey, oracle::AttachmentId, bool>, std::size_t> last_of_flow;
   for (const auto& sent : observed.sent) {
     Expected* found = nullptr;
@@ -470,7 +472,15 @@ std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vecto
       for (std::size_t which = 0; which < departure.packets.size() && found == nullptr; ++which) {
         if (!may_be(departure, departure.packets[which], sent.bytes)) continue;
         if (departure.vpc != nullptr) value = source_port = udp_source_port(departure, sent.bytes);
-        if (frame_of(departure, which, value, sent.bytes) == sent.bytes) found = &candidate;
+        const auto identification = identification_of(departure, which, value, sent.bytes);
+        if (frame_of(departure, which, value, sent.bytes, identification) != sent.bytes) continue;
+        found = &candidate;
+        if (!identification) continue;
+        const bool* datagram = departure.identified.get();
+        if (identification_of_datagram.try_emplace(datagram, *identification).first->second != *identification ||
+            datagram_with.try_emplace(*identification, datagram).first->second != datagram) {
+          return "fragments of one datagram with several identifications, or of several with one: " + describe_frame(sent.bytes, false);
+        }
       }
       if (found != nullptr) break;
     }

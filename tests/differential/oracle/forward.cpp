@@ -165,7 +165,9 @@ void Oracle::leave(Inside packet, const Hop& hop, Outcome& outcome) const {
   if (!packet.from_host) take_hop(packet.bytes);
   if (port_missing(exit.port, forward::PortKind::kUplink)) exit.lost = Drop::kPortMissing;
   // A sender that sets "don't fragment" need not number its datagrams (RFC 6864 section 4.1); what is cut up has to be.
-  exit.identified = !fits && packet.ip.dont_fragment && !packet.ip.more_fragments && packet.ip.fragment_offset == 0;
+  if (!fits && packet.ip.dont_fragment && !packet.ip.more_fragments && packet.ip.fragment_offset == 0) {
+    exit.identified = std::make_shared<const bool>(true);
+  }
   // RFC 4303 section 3.3.3: a counter never cycles.
   std::uint64_t numbers_left = ~std::uint64_t{0};
   if (exit.sa != nullptr) numbers_left = (exit.sa->spec.esn ? numbers_left : 0xffffffff) - exit.sa->sequence;
@@ -315,27 +317,32 @@ bool may_be_fragmented(forward::OuterDf policy, View packet) {
   return packet[0] >> 4 == 4 && (packet[6] & 0x40) == 0;
 }
 
-/// With the identification that `esp` shows, if it is of the SA.
-Bytes identified_as_in(View esp, const Departure& departure, View packet, std::uint64_t sequence) {
-  Bytes same = copy(packet);
+/// What `seen` is of such a datagram has as identification, if it opens.
+std::optional<std::uint16_t> identification_in(View seen, const Departure& departure, std::size_t packet_bytes, std::uint64_t sequence) {
+  const SaSpec& sa = departure.sa->spec;
   const EspCipher& cipher = departure.sa->cipher;
-  if (esp.size() < 8 + cipher.iv_bytes() + packet.size() + cipher.icv_bytes()) return same;
-  const auto plain = cipher.open(esp, sequence, departure.sa->spec.esn);
-  if (!plain) return same;
-  put16(same, 4, get16(*plain, 4));
+  const std::size_t at = 14 + (sa.path.source.is_v4() ? 20U : 40U) + (sa.path.encap ? 8U : 0U);
+  if (seen.size() < at + 8 + cipher.iv_bytes() + packet_bytes + cipher.icv_bytes()) return std::nullopt;
+  const auto plain = cipher.open(from(seen, at), sequence, sa.esn);
+  if (!plain) return std::nullopt;
+  return get16(*plain, 4);
+}
+
+Bytes identified_as(View packet, std::uint16_t identification) {
+  Bytes same = copy(packet);
+  put16(same, 4, identification);
   write_header_checksum(same);
   return same;
 }
 
 /// The identification goes on with the sequence number, from the SPI on, so that packets that somebody fragments differ.
-Bytes esp_frame(const Departure& departure, View packet, std::uint64_t sequence, View seen) {
+Bytes esp_frame(const Departure& departure, View packet, std::uint64_t sequence, View seen, std::optional<std::uint16_t> identification) {
   const SaSpec& sa = departure.sa->spec;
   const EspCipher& cipher = departure.sa->cipher;
   Bytes iv = cipher.iv_of(sequence);
   const std::size_t at = 14 + (sa.path.source.is_v4() ? 20U : 40U) + (sa.path.encap ? 8U : 0U) + 8;
   if (!cipher.is_aead() && seen.size() >= at + iv.size()) iv = copy(seen.subspan(at, iv.size()));
-  const bool from_seen = departure.identified && seen.size() > at;
-  const Bytes inside = from_seen ? identified_as_in(from(seen, at - 8), departure, packet, sequence) : copy(packet);
+  const Bytes inside = identification ? identified_as(packet, *identification) : copy(packet);
   const Bytes esp = cipher.protect(sa.spi, sequence, sa.esn, iv, esp_plaintext(inside, cipher.alignment()));
   const auto outer_class = static_cast<std::uint8_t>(class_of(packet) & (sa.copy_dscp ? 0xff : 3));
   const IpAddress& ours = sa.path.source;
@@ -369,12 +376,17 @@ std::size_t frame_bytes(const Departure& departure) {
   return 14 + ip(path.source) + (path.encap ? 8 : 0) + 8 + cipher.iv_bytes() + padded + cipher.icv_bytes();
 }
 
-Bytes frame_of(const Departure& departure, std::size_t which, std::uint64_t number, View seen) {
+std::optional<std::uint16_t> identification_of(const Departure& departure, std::size_t which, std::uint64_t number, View seen) {
+  if (departure.identified == nullptr) return std::nullopt;
+  return identification_in(seen, departure, departure.packets[which].size(), number);
+}
+
+Bytes frame_of(const Departure& departure, std::size_t which, std::uint64_t number, View seen, std::optional<std::uint16_t> identification) {
   const Bytes& packet = departure.packets[which];
   if (departure.to_host) return packet;
   if (departure.circuit != nullptr) return tagged_frame(departure, packet);
   if (departure.vpc != nullptr) return vxlan_frame(departure, packet, static_cast<std::uint16_t>(number));
-  return esp_frame(departure, packet, number, seen);
+  return esp_frame(departure, packet, number, seen, identification);
 }
 
 }  // namespace simplon::oracle

@@ -28,8 +28,8 @@ struct Departure {
   const CircuitEntry* circuit = nullptr;
 
   forward::OuterDf outer_df = forward::OuterDf::kSet;
-  /// The engine gives it an identification of its own, whichever.
-  bool identified = false;
+  /// A part of a datagram that the engine gives an identification, whichever, but the same in all parts: which datagram.
+  std::shared_ptr<const bool> identified{};
   const EndpointEntry* endpoint = nullptr;
   const AdjacencyEntry* neighbor = nullptr;
   /// On a circuit: to whom.
@@ -237,8 +237,12 @@ class Oracle {
 };
 
 /// The frame or host packet that `departure` becomes, with packet `which` inside. `number`: for VXLAN the UDP source
-/// port, for ESP the sequence number. `seen`: where AES-CBC's IV, which nobody can predict, is taken from.
-[[nodiscard]] Bytes frame_of(const Departure& departure, std::size_t which, std::uint64_t number, View seen = {});
+/// port, for ESP the sequence number. `seen`: where AES-CBC's IV, which nobody can predict, is taken from. `identification`: of
+/// the packet, if it is not its own.
+[[nodiscard]] Bytes frame_of(const Departure& departure, std::size_t which, std::uint64_t number, View seen = {},
+                             std::optional<std::uint16_t> identification = std::nullopt);
+/// The one that the engine gave the packet in `seen`, if it gives such packets one and `seen` opens.
+[[nodiscard]] std::optional<std::uint16_t> identification_of(const Departure& departure, std::size_t which, std::uint64_t number, View seen);
 /// Its length.
 [[nodiscard]] std::size_t frame_bytes(const Departure& departure);
 
