@@ -45,7 +45,7 @@ class PacketIo {
 
   /// Of the last `receive`: how many packets in front of the others go before them, whoever sent them.
   [[nodiscard]] std::size_t urgent() const noexcept { return urgent_; }
-  /// Of a receive ring.
+  /// What `fill` says of a full ring.
   static constexpr unsigned kFull = 256;
   /// After the last `receive`: how full the fullest receive ring still is, from 0 to kFull.
   [[nodiscard]] unsigned fill() const noexcept { return fill_; }

@@ -111,6 +111,7 @@ std::size_t Worker::poll_once() noexcept {
     forward(burst);
   }
   fullest_before_ = fullest;
+  if (total == 0) shares_->ran_dry();
   if (total == 0) burst.connections->expire(static_cast<std::uint32_t>(now() / kSecond));
   if (crew_ != nullptr) total = with_others(total);
   tables_.quiescence().quiescent(options_.index);
@@ -150,7 +151,7 @@ std::size_t Worker::take_over(Burst& burst) noexcept {
   for (unsigned from = 0; from < crew_->workers(); ++from) {
     if (from == options_.index || crew_->ring(from, options_.index).empty()) continue;
     begin(burst);
-    total += forward::take_over(burst, from, kBurst);
+    total += forward::take_over(burst, from, kBurst, shares_.get());
     forward(burst);
   }
   return total;

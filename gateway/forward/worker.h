@@ -115,7 +115,7 @@ class Worker {
   Crew* crew_;
   std::unique_ptr<Burst> burst_;
   std::unique_ptr<FairShare> shares_;
-  /// PacketIo::fill of the fullest input, in the turn before: those that come later in this one may be fuller than the first.
+  /// PacketIo::fill of the fullest input, in the poll before: those that come later in this one may be fuller than the first.
   unsigned fullest_before_ = 0;
   /// Looks for something to help with, before it counts as idle again.
   unsigned patience_ = 0;

@@ -134,8 +134,8 @@ struct Inspector::Core {
     return refusal(request.token,
                    make_error(ErrorCode::kUnavailable,
                               "no such packet came within " + std::to_string(request.wait_seconds) + " s",
-                              "does it reach the gateway at all? simplon capture UPLINK shows what comes; simplon capture --drops "
-                              "what is refused before its attachment is known"));
+                              "does it reach the gateway at all? simplon capture uplink:NAME -w FILE has what comes; simplon capture "
+                              "--drops -w FILE what is refused before its attachment is known"));
   }
 
   static asio::awaitable<ipc::TraceReply> trace(std::shared_ptr<Core> self, ipc::TraceRequest request) {

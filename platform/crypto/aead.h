@@ -55,8 +55,15 @@ class AeadKey {
                           std::span<std::uint8_t> data, const std::uint8_t* tag) const noexcept {
     return functions_.open(*this, nonce, associated, data, tag);
   }
-  /// Expanded key memory, to be prefetched before use. May be empty.
-  [[nodiscard]] std::span<const std::uint8_t> hot_memory() const noexcept { return hot_; }
+  /// What of the key a packet looks at, in bytes from the beginning of the object: all up to `front`; and of a table that ends at
+  /// `table_end` and has `table_bytes`, the end, kTableEntry bytes for each started kTableEntry of the packet.
+  struct Hot {
+    std::uint16_t front = 0;
+    std::uint16_t table_end = 0;
+    std::uint16_t table_bytes = 0;
+  };
+  static constexpr std::size_t kTableEntry = 16;
+  [[nodiscard]] const Hot& hot() const noexcept { return hot_; }
 
  protected:
   /// Plain pointers: one indirect call per packet, as ipsec-mb's own dispatch is.
@@ -66,12 +73,12 @@ class AeadKey {
     bool (*open)(const AeadKey&, const std::uint8_t*, std::span<const std::uint8_t>, std::span<std::uint8_t>,
                  const std::uint8_t*) noexcept;
   };
-  AeadKey(AeadSuite suite, Functions functions, std::span<const std::uint8_t> hot) noexcept
+  AeadKey(AeadSuite suite, Functions functions, Hot hot) noexcept
       : functions_(functions), hot_(hot), suite_(suite) {}
 
  private:
   Functions functions_;
-  std::span<const std::uint8_t> hot_;
+  Hot hot_;
   AeadSuite suite_;
 };
 

@@ -42,10 +42,7 @@ Result<EspKey> EspKey::create(EspSuite suite, std::span<const std::uint8_t> ciph
     auto key = AeadKey::create(aead_of(suite), cipher_key.first(facts.cipher_key_bytes), backend);
     if (!key) return tl::make_unexpected(key.error());
     made.aead_ = *std::move(key);
-    const std::span<const std::uint8_t> hot = made.aead_->hot_memory();
-    if (hot.data() == reinterpret_cast<const std::uint8_t*>(made.aead_.get())) {
-      made.hot_lines_ = static_cast<std::uint8_t>((hot.size() + 63) / 64);
-    }
+    made.hot_ = made.aead_->hot();
     std::memcpy(&made.salt_, cipher_key.data() + facts.cipher_key_bytes, sizeof made.salt_);
   } else {
     made.etm_.reset(new EtmKey(suite, cipher_key, integrity_key, esn, backend));
@@ -53,6 +50,9 @@ Result<EspKey> EspKey::create(EspSuite suite, std::span<const std::uint8_t> ciph
   return made;
 }
 
-std::span<const std::uint8_t> EspKey::etm_hot_memory() const noexcept { return etm_->hot_memory(); }
+void EspKey::prefetch_etm() const noexcept {
+  const std::span<const std::uint8_t> hot = etm_->hot_memory();
+  for (std::size_t at = 0; at < hot.size(); at += 64) __builtin_prefetch(hot.data() + at);
+}
 
 }  // namespace simplon::crypto

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -44,10 +46,14 @@ class EspKey {
   [[nodiscard]] bool esn() const noexcept { return esn_; }
   [[nodiscard]] const EspLayout& layout() const noexcept { return layout_; }
   [[nodiscard]] bool is_aead() const noexcept { return aead_ != nullptr; }
-  /// Expanded key memory, to be prefetched before use. May be empty.
-  [[nodiscard]] std::span<const std::uint8_t> hot_memory() const noexcept {
-    if (aead_ != nullptr) return {reinterpret_cast<const std::uint8_t*>(aead_.get()), std::size_t{hot_lines_} * 64};
-    return etm_hot_memory();
+  /// Fetches what of the expanded keys a packet of so many bytes will look at.
+  void prefetch(std::size_t bytes) const noexcept {
+    if (aead_ == nullptr) return prefetch_etm();
+    const auto* key = reinterpret_cast<const std::uint8_t*>(aead_.get());
+    for (std::size_t at = 0; at < hot_.front; at += 64) __builtin_prefetch(key + at);
+    const std::size_t entries = (bytes + AeadKey::kTableEntry - 1) / AeadKey::kTableEntry;
+    const std::size_t table = std::min<std::size_t>(hot_.table_bytes, entries * AeadKey::kTableEntry);
+    for (std::size_t at = (hot_.table_end - table) / 64 * 64; at < hot_.table_end; at += 64) __builtin_prefetch(key + at);
   }
 
   /// AEADs only. `esp` starts with SPI and sequence number; room for the IV and `bytes` of plaintext follow. Writes IV,
@@ -106,7 +112,7 @@ class EspKey {
     return header;
   }
 
-  [[nodiscard]] std::span<const std::uint8_t> etm_hot_memory() const noexcept;
+  void prefetch_etm() const noexcept;
 
   EspKey(EspSuite suite, bool esn) noexcept : suite_(suite), esn_(esn), layout_(facts_of(suite).layout) {}
 
@@ -116,7 +122,7 @@ class EspKey {
   EspSuite suite_;
   bool esn_;
   EspLayout layout_;
-  std::uint8_t hot_lines_ = 0;  ///< Of an AEAD: cache lines from its beginning on.
+  AeadKey::Hot hot_;  ///< The AEAD's: to ask it would be to wait for it.
 };
 
 }  // namespace simplon::crypto

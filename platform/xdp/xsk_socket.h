@@ -44,7 +44,7 @@ struct XskStatistics {
 /// Each socket registers the whole memory as its own UMEM instead of joining another's (XDP_SHARED_UMEM): the kernel
 /// and libxdp tie a joined UMEM to the life of the first socket, so that the first uplink could never be taken away and
 /// given back. The effect is the same: a frame received here is sent there without a copy.
-/// Threads: one at a time for receiving (`receive`, `receive_control`, `fill`, `fill_space`, `wake_receiver`) and one at a time
+/// Threads: one at a time for receiving (`receive`, `receive_control`, `waiting`, `fill`, `fill_space`, `wake_receiver`) and one at a time
 /// for sending (`transmit`, `complete`, `in_flight`, `wake_sender`). Cost: no allocation and no system call but in the two that
 /// wake.
 class XskSocket {

@@ -207,12 +207,18 @@ class CaptureTap final : public Watch {
   void dropped(const Burst& burst, unsigned number, Drop reason) noexcept override {
     if (!wants(CapturePoint::kDropped) || (spec_.drop && *spec_.drop != reason)) return;
     const Transit& packet = burst.packets[number];
-    if (slot_ != 0 && packet.ingress != slot_ && attachment_behind(burst.tables, packet.egress) != slot_) return;
-    const bool is_inner = packet.from_host || running_ > Stage::kEspDecrypt ||
+    const bool before_the_stages = reason == Drop::kOverShare;
+    if (before_the_stages) notice_end(burst);
+    if (slot_ != 0 && packet.ingress != slot_ && (before_the_stages || attachment_behind(burst.tables, packet.egress) != slot_)) return;
+    const bool is_inner = packet.from_host || (before_the_stages && packet.inner.family != 0) || running_ > Stage::kEspDecrypt ||
                           (running_ == Stage::kEspDecrypt && packet.inner.family != 0);
     RecordHeader header = header_of(burst, packet, CapturePoint::kDropped);
     header.dropped = true;
     header.drop = reason;
+    if (before_the_stages && packet.inner.family == 0) {
+      header.ethernet = true;
+      return frame(header, packet.bytes());
+    }
     if (is_inner && running_ < Stage::kTransmit) {
       if (packet.inner.family != 0 && !spec_.filter.passes(flow_of(packet.inner))) return;
       return put(header, packet.bytes());

@@ -36,16 +36,6 @@ constexpr unsigned kLookahead = 3;
 /// much as three packets.
 constexpr unsigned kHeavyBursts = 8;
 
-/// Four lines a turn; fetching some behind the end does no harm.
-void prefetch_lines(std::span<const std::uint8_t> memory) noexcept {
-  for (std::size_t at = 0; at < memory.size(); at += 4 * 64) {
-    __builtin_prefetch(memory.data() + at);
-    __builtin_prefetch(memory.data() + at + 64);
-    __builtin_prefetch(memory.data() + at + 128);
-    __builtin_prefetch(memory.data() + at + 192);
-  }
-}
-
 void prefetch_sa(const Sa* sa) noexcept {
   __builtin_prefetch(sa);
   __builtin_prefetch(reinterpret_cast<const std::uint8_t*>(sa) + 64, 1);
@@ -391,7 +381,7 @@ void esp_decrypt(Burst& burst) noexcept {
     const Sa* sa = burst.packets[burst.esp_in[i]].sa;
     if (sa == nullptr) return;
     if (const CompiledSaPath* path = sa->compiled()) path->prefetch_arrival();
-    prefetch_lines(sa->key().hot_memory());
+    sa->key().prefetch(burst.packets[burst.esp_in[i]].length);
     const AttachmentSlot& slot = burst.tables.attachments[sa->tunnel_slot()];
     if (const Attachment* tunnel = slot.object.load(std::memory_order_acquire)) tunnel->prefetch_arrival();
     if (TrafficCounters* counters = slot.counters.load(std::memory_order_acquire)) __builtin_prefetch(counters + burst.worker, 1);
@@ -411,7 +401,8 @@ void esp_encrypt(Burst& burst) noexcept {
   if (burst.crew != nullptr && worth_posting(burst, burst.to_tunnel)) return encrypt_posted(burst);
   const unsigned count = burst.to_tunnel.size();
   const auto prefetch_key = [&burst](unsigned i) {
-    prefetch_lines(burst.packets[burst.to_tunnel[i]].sa->key().hot_memory());
+    const Transit& packet = burst.packets[burst.to_tunnel[i]];
+    packet.sa->key().prefetch(packet.length);
   };
   for (unsigned i = 0; i < std::min(kLookahead, count); ++i) prefetch_key(i);
   for (unsigned i = 0; i < count; ++i) {

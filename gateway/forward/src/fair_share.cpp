@@ -8,57 +8,75 @@ namespace {
 
 // All chosen by us.
 
+constexpr auto kOneTurn = static_cast<std::int64_t>(FairShare::kTurn);
+constexpr int kFull = PacketIo::kFull;
 /// Of a packet without its bytes, in bytes: most of what a packet costs does not depend on its length.
 constexpr std::int64_t kPacketCost = 1024;
-/// Four small packets in a turn are everyone's.
-constexpr std::int64_t kLeastLevel = 4 * kPacketCost;
+/// A quarter of a small packet in a turn: the least that can be changed by a part in kFull.
+constexpr std::int64_t kLeastLevel = kFull;
 constexpr std::int64_t kMostLevel = std::int64_t{1} << 36;
 /// What a sender that was silent may send at once, in turns of the level.
 constexpr std::uint64_t kDepth = 8;
-/// Of PacketIo::kFull: with so much in the ring the worker has always something to do, and nobody waits for long.
-constexpr unsigned kWanted = PacketIo::kFull / 8;
+/// What shall always wait, of kFull: so the worker has always something to do, and nobody waits for long.
+constexpr int kWanted = kFull / 8;
 /// Nanoseconds without a packet refused, after which nobody is watched any more.
 constexpr std::uint64_t kPeace = 1'000'000'000;
-/// Nanoseconds between two bursts, which take some hundred thousand at most: the worker had no processor, or nothing to do.
+/// Nanoseconds from one burst to the next, and times what is usual: the worker had no processor.
 constexpr std::uint64_t kAway = 2 * FairShare::kTurn;
+constexpr std::uint64_t kAwayTimes = 4;
 
 }  // namespace
 
 bool FairShare::look_closer(unsigned fill, std::uint64_t now) noexcept {
-  const bool away = now - now_ > kAway;
+  const std::uint64_t gap = now - now_;
   now_ = now;
   if (!on_) {
     on_ = true;
     since_ = last_refused_ = now;
     level_ = 0;
+    usual_burst_ = 0;
+    lowest_before_ = fill;
     begin_turn(fill);
-  } else if (away) {
+    return true;
+  }
+  const bool away = !dry_ && gap > std::max(kAway, kAwayTimes * usual_burst_);
+  if (!dry_) usual_burst_ = (7 * usual_burst_ + std::min(gap, kAwayTimes * kAway)) / 8;
+  if (away) {
+    lowest_before_ = fill;
     begin_turn(fill);
   } else if (now - turn_began_ >= kTurn) {
     end_turn(fill);
     begin_turn(fill);
+  } else {
+    lowest_fill_ = std::min(lowest_fill_, fill);
   }
   return on_;
 }
 
 void FairShare::begin_turn(unsigned fill) noexcept {
-  fill_ = fill;
+  dry_ = false;
+  first_fill_ = lowest_fill_ = fill;
   carried_ = 0;
   turn_began_ = now_;
 }
 
 void FairShare::end_turn(unsigned fill) noexcept {
+  const auto took = static_cast<std::int64_t>(now_ - turn_began_);
+  const int lowest = dry_ ? 0 : static_cast<int>(std::min(lowest_fill_, fill));
+  const int growth = lowest - static_cast<int>(lowest_before_);
   if (level_ != 0) {
     // Proportional to what is missing, and against what is on its way: the ring is filled by the sum of what was decided before.
-    const int missing = static_cast<int>(kWanted) - static_cast<int>(fill);
-    const int growth = static_cast<int>(fill) - static_cast<int>(fill_);
-    int change = missing / 4 - growth;
-    if (fill >= PacketIo::kFull * 3 / 4 && growth >= 0) change = std::min(change, -static_cast<int>(PacketIo::kFull) / 4);
-    change = std::clamp(change, -static_cast<int>(PacketIo::kFull) / 2, static_cast<int>(PacketIo::kFull) / 8);
-    level_ = std::clamp(level_ + level_ / static_cast<int>(PacketIo::kFull) * change, kLeastLevel, kMostLevel);
-  } else if (fill >= PacketIo::kFull / 2 && fill >= fill_) {
-    level_ = std::max(carried_ * static_cast<std::int64_t>(kTurn) / static_cast<std::int64_t>(now_ - turn_began_), kLeastLevel);
+    int change = (kWanted - lowest) / 4 - growth;
+    if (lowest >= kFull * 3 / 4 && growth >= 0) change = std::min(change, -kFull / 4);
+    change = std::clamp(change, -kFull / 2, kFull / 8);
+    // A long turn was one in which little came.
+    for (std::int64_t left = change > 0 ? std::min<std::int64_t>(took / kOneTurn, kDepth) : 1; left > 0; --left) {
+      level_ = std::clamp(level_ + level_ / kFull * change, kLeastLevel, kMostLevel);
+    }
+  } else if (lowest >= kFull / 4 && fill >= first_fill_) {
+    level_ = std::max(carried_ * kOneTurn / took, kLeastLevel);
   }
+  lowest_before_ = static_cast<unsigned>(lowest);
   if (now_ - last_refused_ >= kPeace) on_ = false;
 }
 
@@ -66,15 +84,15 @@ bool FairShare::admit(std::uint32_t sender, std::size_t bytes) noexcept {
   const std::int64_t cost = kPacketCost + static_cast<std::int64_t>(bytes);
   if (level_ != 0) {
     Sender& known = senders_[sender];
-    if (known.last < since_) known = {now_, level_};
+    if (known.last < since_) known = {now_, level_ * kOneTurn};
     const auto passed = static_cast<std::int64_t>(std::min(now_ - known.last, kDepth * kTurn));
     known.last = now_;
-    known.credit = std::min(known.credit + passed * level_ / static_cast<std::int64_t>(kTurn), static_cast<std::int64_t>(kDepth) * level_);
+    known.credit = std::min(known.credit + passed * level_, static_cast<std::int64_t>(kDepth) * kOneTurn * level_);
     if (known.credit <= 0) {
       last_refused_ = now_;
       return false;
     }
-    known.credit -= cost;
+    known.credit -= cost * kOneTurn;
   }
   carried_ += cost;
   return true;

@@ -126,9 +126,10 @@ void hand_over(Burst& burst) noexcept {
   }
 }
 
-std::size_t take_over(Burst& burst, unsigned from, std::size_t most) noexcept {
+std::size_t take_over(Burst& burst, unsigned from, std::size_t most, FairShare* shares) noexcept {
   burst.taken_over = true;
-  const std::size_t count = burst.crew->ring(from, burst.worker).take(most, [&burst](const HandedOver& item) {
+  if (shares != nullptr && !shares->limits()) shares = nullptr;
+  const std::size_t count = burst.crew->ring(from, burst.worker).take(most, [&burst, shares](const HandedOver& item) {
     const unsigned number = burst.add();
     Transit& packet = burst.packets[number];
     packet.data = item.data;
@@ -146,6 +147,7 @@ std::size_t take_over(Burst& burst, unsigned from, std::size_t most) noexcept {
       packet.ingress = 0;
       return burst.drop(number, Drop::kNoAttachment);
     }
+    if (shares != nullptr && !shares->admit(item.ingress, item.length)) return burst.drop(number, Drop::kOverShare);
     burst.policed.push(number);
   });
   burst.counters.taken_over.add(count);

@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "gateway/forward/src/burst.h"
+#include "gateway/forward/src/fair_share.h"
 
 namespace simplon::forward {
 
@@ -13,8 +14,9 @@ namespace simplon::forward {
 /// Packets in `policed` that are another worker's leave it.
 void hand_over(Burst& burst) noexcept;
 
-/// At most `most` packets that the worker `from` handed over to this one, into `policed` of a burst that has just begun.
-std::size_t take_over(Burst& burst, unsigned from, std::size_t most) noexcept;
+/// At most `most` packets that the worker `from` handed over to this one, into `policed` of a burst that has just begun. Those
+/// that are above their senders' `shares`, if there are any and they limit, are dropped.
+std::size_t take_over(Burst& burst, unsigned from, std::size_t most, FairShare* shares) noexcept;
 
 /// What the pieces of a fragmented packet have in common, but for what `identify_fragment` adds.
 [[nodiscard]] FragmentWays::Key datagram_of(const Transit& packet, std::uint32_t domain) noexcept;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Whose packets are these? Asked of outer headers alone, and only while more comes than the worker carries: a VNI, an SPI or VLAN
-// tags name the attachment. The outer source has to be one that the attachment knows, so that what a stranger
-// forges is counted as a stranger's: all strangers have one share together, as have fragments, whose SPI is elsewhere.
+// tags name the attachment. Of VPCs and tunnels the outer source has to be one that the attachment knows, so that what a
+// stranger forges is counted as a stranger's: all strangers have one share together, as have fragments, whose SPI is elsewhere.
+// On a circuit everybody in its VLAN is the circuit.
 #include "gateway/forward/src/overload.h"
 
 #include <array>
@@ -27,7 +28,7 @@ struct Claim {
 
   Kind kind = Kind::kNone;
   std::uint32_t number = 0;  ///< Slot of a circuit, VNI, or SPI in host byte order.
-  std::uint64_t hash = 0;    ///< SAs.
+  std::uint64_t hash = 0;    ///< Of an SPI.
   WireAddress source;
 };
 
@@ -42,7 +43,7 @@ void read_payload(std::span<const std::uint8_t> payload, std::uint8_t protocol, 
   if (esp) {
     if (payload.size() < sizeof(wire::EspHeader)) return;
     claim.kind = Claim::Kind::kSa;
-    claim.number = byteswap(load32(payload.data()));
+    claim.number = reinterpret_cast<const wire::EspHeader*>(payload.data())->spi.host();
   } else if (const wire::VxlanHeader* vxlan = protocol == wire::kProtocolUdp ? wire::parse_vxlan(payload) : nullptr) {
     claim.kind = Claim::Kind::kVpc;
     claim.number = vxlan->vni();

@@ -213,10 +213,27 @@ def programmed(lines):
     return lines.simplon.show("status")["programmed"]
 
 
-def test_a_lost_link_is_left_before_bgp_knows(lines):
+def use_backup(lines):
     lines.simplon.apply(with_backup(lines), "--yes")
     expect(lambda: chosen(lines) == [["bgp"], ["static"]], 20, "the learned route is used and the static one stands by")
     expect(lines.simplon.current, 20, "the forwarder has both")
+
+
+def test_a_line_that_falls_silent_is_left_when_bfd_notices(lines):
+    use_backup(lines)
+    with traffic.stream(lines.vm["red1"], lines.c_host, C_HOST, port=7006) as stream:
+        traffic.carried(stream, 300)
+        lines.taps["line0"].stop()  # the link stays up, and what is sent into it is lost
+        expect(lambda: chosen(lines) == [["static"], []], 30, "BGP withdrew the route")
+        traffic.carried(stream, 300)
+    lines.lab.note(f"C4, BFD 3 x 300 ms: silent for {stream.result.report['longest_silence_ms']} ms ({stream.result})")
+    lines.plug("line0")
+    lines.address(0)
+    lines.simplon.wait_bgp("primary")
+
+
+def test_a_lost_link_is_left_before_bgp_knows(lines):
+    use_backup(lines)
     assert "backup of the bgp route" in lines.simplon.cli("route", "show").stdout
     before = programmed(lines)["switches_to_backup"]
     with traffic.stream(lines.vm["red1"], lines.c_host, C_HOST, port=7003) as stream:
@@ -228,7 +245,7 @@ def test_a_lost_link_is_left_before_bgp_knows(lines):
         expect(lambda: chosen(lines) == [["static"], []], 30, "BGP withdrew the route")
         lines.lab.note(f"BGP with BFD gave line-a up {time.monotonic() - began:.2f} s after its link was lost")
         traffic.carried(stream, 300)
-    lines.lab.note(f"local repair: silent for {stream.result.report['longest_silence_ms']} ms ({stream.result})")
+    lines.lab.note(f"C4, local repair: silent for {stream.result.report['longest_silence_ms']} ms ({stream.result})")
     expect(lambda: programmed(lines)["routes_on_backup"] == 0, 10, "the static route is no backup any more")
     lines.taps["line0"].stop()
     lines.prov.ip("link set line0 up")
