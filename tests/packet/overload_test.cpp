@@ -39,6 +39,7 @@ class Overload : public ::testing::Test {
   Overload() {
     worker_.go_online();
     // Until the level is as low as it goes: a sender who was silent has one packet, and another one every four milliseconds.
+    for (int i = 0; i < 3; ++i) turn({from_vm(5001)}, 1);  // what it carries, as it seems
     for (int i = 0; i < 60; ++i) turn({from_vm(5001)}, kMany);
   }
   ~Overload() override {

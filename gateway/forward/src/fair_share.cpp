@@ -14,6 +14,9 @@ constexpr int kFull = PacketIo::kFull;
 constexpr std::int64_t kPacketCost = 1024;
 /// A quarter of a small packet in a turn: the least that can be changed by a part in kFull.
 constexpr std::int64_t kLeastLevel = kFull;
+/// Everybody's, as a part of what the worker carries if it is shared out among all who send. A worker that is busy with refusing
+/// alone does not get rid of anything by refusing more.
+constexpr std::int64_t kLeastPart = 4;
 constexpr std::int64_t kMostLevel = std::int64_t{1} << 36;
 /// What a sender that was silent may send at once, in turns of the level.
 constexpr std::uint64_t kDepth = 8;
@@ -33,7 +36,7 @@ bool FairShare::look_closer(unsigned fill, std::uint64_t now) noexcept {
   if (!on_) {
     on_ = true;
     since_ = last_refused_ = now;
-    level_ = 0;
+    level_ = capacity_ = active_ = 0;
     usual_burst_ = 0;
     lowest_before_ = fill;
     begin_turn(fill);
@@ -57,6 +60,7 @@ void FairShare::begin_turn(unsigned fill) noexcept {
   dry_ = false;
   first_fill_ = lowest_fill_ = fill;
   carried_ = 0;
+  senders_now_ = 0;
   turn_began_ = now_;
 }
 
@@ -64,6 +68,8 @@ void FairShare::end_turn(unsigned fill) noexcept {
   const auto took = static_cast<std::int64_t>(now_ - turn_began_);
   const int lowest = dry_ ? 0 : static_cast<int>(std::min(lowest_fill_, fill));
   const int growth = lowest - static_cast<int>(lowest_before_);
+  active_ = std::max(senders_now_, active_ - active_ / 8);
+  const std::int64_t least = std::max(kLeastLevel, capacity_ / (kLeastPart * std::max<std::int64_t>(active_, 1)));
   if (level_ != 0) {
     // Proportional to what is missing, and against what is on its way: the ring is filled by the sum of what was decided before.
     int change = (kWanted - lowest) / 4 - growth;
@@ -71,10 +77,11 @@ void FairShare::end_turn(unsigned fill) noexcept {
     change = std::clamp(change, -kFull / 2, kFull / 8);
     // A long turn was one in which little came.
     for (std::int64_t left = change > 0 ? std::min<std::int64_t>(took / kOneTurn, kDepth) : 1; left > 0; --left) {
-      level_ = std::clamp(level_ + level_ / kFull * change, kLeastLevel, kMostLevel);
+      level_ = std::clamp(level_ + level_ / kFull * change, least, kMostLevel);
     }
   } else if (lowest >= kFull / 4 && fill >= first_fill_) {
-    level_ = std::max(carried_ * kOneTurn / took, kLeastLevel);
+    capacity_ = carried_ * kOneTurn / took;
+    level_ = std::max(capacity_, kLeastLevel);
   }
   lowest_before_ = static_cast<unsigned>(lowest);
   if (now_ - last_refused_ >= kPeace) on_ = false;
@@ -84,6 +91,7 @@ bool FairShare::admit(std::uint32_t sender, std::size_t bytes) noexcept {
   const std::int64_t cost = kPacketCost + static_cast<std::int64_t>(bytes);
   if (level_ != 0) {
     Sender& known = senders_[sender];
+    if (known.last < turn_began_) ++senders_now_;
     if (known.last < since_) known = {now_, level_ * kOneTurn};
     const auto passed = static_cast<std::int64_t>(std::min(now_ - known.last, kDepth * kTurn));
     known.last = now_;

@@ -61,7 +61,10 @@ class FairShare {
   std::uint64_t turn_began_ = 0;
   std::uint64_t usual_burst_ = 0;  ///< Nanoseconds from one to the next.
   std::uint64_t last_refused_ = 0;
-  std::int64_t carried_ = 0;  ///< In this turn.
+  std::int64_t carried_ = 0;   ///< In this turn.
+  std::int64_t capacity_ = 0;  ///< A turn, when nobody was refused yet.
+  std::int64_t senders_now_ = 0;  ///< Who sent in this turn,
+  std::int64_t active_ = 0;       ///< and lately.
   std::int64_t level_ = 0;    ///< A turn; 0: not known yet.
   StableArray<Sender> senders_;
 };

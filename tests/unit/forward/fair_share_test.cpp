@@ -15,7 +15,6 @@ namespace {
 constexpr std::uint64_t kMillisecond = 1'000'000;
 constexpr std::size_t kBurst = 64;
 constexpr std::size_t kBytes = 100;
-constexpr std::uint64_t kRefusing = 50;  // nanoseconds
 
 struct Counts {
   std::uint64_t sent = 0;
@@ -32,6 +31,7 @@ class Simulation {
   std::size_t ring = 2048;
   /// So many come at once.
   std::uint64_t batch = 1;
+  std::uint64_t refusing = 50;  ///< Nanoseconds.
   /// Nanoseconds for a packet: 500 packets a millisecond, if all are forwarded.
   std::uint64_t forwarding = 2000;
   std::uint64_t idle = 0;  ///< Nanoseconds.
@@ -60,7 +60,7 @@ class Simulation {
     for (const std::uint32_t sender : burst) {
       const bool kept = !limited || share_.admit(sender, kBytes);
       ++(kept ? counts[sender].forwarded : counts[sender].refused);
-      took += kept ? forwarding : kRefusing;
+      took += kept ? forwarding : refusing;
     }
     pass(took);
   }
@@ -123,7 +123,7 @@ TEST(FairShare, AllWhoWantMoreGetTheSame) {
 TEST(FairShare, HoweverFastTheWorkerAndHoweverMuchComes) {
   for (const std::uint64_t forwarding : {300U, 2000U, 12000U, 40000U}) {
     for (const std::uint64_t times : {1300U, 3000U, 8000U}) {  // thousandths of what it carries
-      if (forwarding * 1000 < times * kRefusing * 2) continue;  // it could not even refuse so much
+      if (forwarding * 1000 < times * Simulation().refusing * 2) continue;  // it could not even refuse so much
       for (const unsigned floods : {1U, 20U, 400U}) {
         SCOPED_TRACE(std::to_string(forwarding) + " ns, " + std::to_string(times) + ", from " + std::to_string(floods));
         Simulation one;
@@ -139,6 +139,18 @@ TEST(FairShare, HoweverFastTheWorkerAndHoweverMuchComes) {
       }
     }
   }
+}
+
+TEST(FairShare, AWorkerThatIsBusyWithRefusingAloneLeavesEverybodySomething) {
+  Simulation one;
+  one.forwarding = 15000;
+  one.refusing = 6000;
+  one.rates = {{1, 170}, {2, 170}, {3, 1}};
+  one.run(200);
+  one.run(1000);
+  const Counts& quiet = one.counts[3];
+  EXPECT_LE(quiet.refused, quiet.sent / 50) << "what the ring loses is beyond it: " << quiet.lost;
+  EXPECT_GT(one.counts[1].forwarded, 1000U);
 }
 
 TEST(FairShare, RingsOfManyQueuesAreSmall) {
