@@ -151,7 +151,8 @@ std::size_t Worker::take_over(Burst& burst) noexcept {
   for (unsigned from = 0; from < crew_->workers(); ++from) {
     if (from == options_.index || crew_->ring(from, options_.index).empty()) continue;
     begin(burst);
-    total += forward::take_over(burst, from, kBurst, shares_.get());
+    FairShare* const shares = shares_->look(fullest_before_, burst.now_ns) ? shares_.get() : nullptr;
+    total += forward::take_over(burst, from, kBurst, shares);
     forward(burst);
   }
   return total;

@@ -35,8 +35,6 @@ class FairShare {
   }
   /// The worker has nothing to do.
   void ran_dry() noexcept { dry_ = true; }
-  /// As of the last `look`.
-  [[nodiscard]] bool limits() const noexcept { return on_ && level_ != 0; }
   /// `sender`: slot of an attachment; 0 for all who are unknown. False: it has had its share.
   [[nodiscard]] bool admit(std::uint32_t sender, std::size_t bytes) noexcept;
 
@@ -52,7 +50,7 @@ class FairShare {
   void end_turn(unsigned fill) noexcept;
 
   bool on_ = false;
-  bool dry_ = false;  ///< In this turn.
+  bool dry_ = false;         ///< In this turn.
   unsigned first_fill_ = 0;  ///< Of this turn,
   unsigned lowest_fill_ = 0;
   unsigned lowest_before_ = 0;  ///< and of the one before.
@@ -61,11 +59,11 @@ class FairShare {
   std::uint64_t turn_began_ = 0;
   std::uint64_t usual_burst_ = 0;  ///< Nanoseconds from one to the next.
   std::uint64_t last_refused_ = 0;
-  std::int64_t carried_ = 0;   ///< In this turn.
-  std::int64_t capacity_ = 0;  ///< A turn, when nobody was refused yet.
+  std::int64_t carried_ = 0;      ///< In this turn.
+  std::int64_t capacity_ = 0;     ///< A turn, when nobody was refused yet.
   std::int64_t senders_now_ = 0;  ///< Who sent in this turn,
   std::int64_t active_ = 0;       ///< and lately.
-  std::int64_t level_ = 0;    ///< A turn; 0: not known yet.
+  std::int64_t level_ = 0;        ///< A turn; 0: not known yet.
   StableArray<Sender> senders_;
 };
 

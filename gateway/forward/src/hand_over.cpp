@@ -128,7 +128,6 @@ void hand_over(Burst& burst) noexcept {
 
 std::size_t take_over(Burst& burst, unsigned from, std::size_t most, FairShare* shares) noexcept {
   burst.taken_over = true;
-  if (shares != nullptr && !shares->limits()) shares = nullptr;
   const std::size_t count = burst.crew->ring(from, burst.worker).take(most, [&burst, shares](const HandedOver& item) {
     const unsigned number = burst.add();
     Transit& packet = burst.packets[number];

@@ -15,7 +15,7 @@ namespace simplon::forward {
 void hand_over(Burst& burst) noexcept;
 
 /// At most `most` packets that the worker `from` handed over to this one, into `policed` of a burst that has just begun. Those
-/// that are above their senders' `shares`, if there are any and they limit, are dropped.
+/// that are above their senders' `shares` are dropped; nullptr: nobody is limited.
 std::size_t take_over(Burst& burst, unsigned from, std::size_t most, FairShare* shares) noexcept;
 
 /// What the pieces of a fragmented packet have in common, but for what `identify_fragment` adds.
