@@ -106,15 +106,15 @@ def _build(image, work, lines, packages):
     disk.rename(image.disk)  # last: a disk that is there is complete
 
 
-def repack(deb, folder, suffix):
-    """The same package with `suffix` at the end of its version: something to upgrade to."""
+def repack(deb, folder, suffix="", compression="none"):
+    """The same package, quick to unpack, with `suffix` at the end of its version: something to upgrade to."""
     with tempfile.TemporaryDirectory(prefix="simplon-vm-repack-") as work:
         tree = pathlib.Path(work) / "tree"
         run("dpkg-deb", "--raw-extract", deb, tree)
         control = tree / "DEBIAN/control"
         lines = control.read_text().splitlines(keepends=True)
         control.write_text("".join(f"{line.rstrip()}{suffix}\n" if line.startswith("Version:") else line for line in lines))
-        run("dpkg-deb", "-Zgzip", "-z1", "--root-owner-group", "--build", tree, folder)
+        run("dpkg-deb", f"-Z{compression}", "-z1", "--build", tree, folder)
 
 
 def package_disk(path, image, packages):
@@ -133,13 +133,13 @@ def package_disk(path, image, packages):
         names = [name for name in names if not any(name == deb.name for deb in debs)]
         apt("--download-only", "-o", f"Dir::Cache::archives={archives}", "install", *debs, status=image.status)
         for name in names:
-            shutil.copy(archives / name, mirror)
+            repack(archives / name, mirror)
         index = subprocess.run(["dpkg-scanpackages", "--multiversion", "."], cwd=mirror, stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL, check=True).stdout
         (mirror / "Packages").write_bytes(index)
         for deb in debs:
             shutil.copy(deb, product)
-            repack(deb, newer, "+upgrade")
+            repack(deb, newer, "+upgrade", "gzip")
         shutil.rmtree(tree / "none")
         path.unlink(missing_ok=True)
         size = sum(item.stat().st_size for item in tree.rglob("*") if item.is_file())

@@ -12,9 +12,12 @@
 Names in brackets are network namespaces of site-a; the site router is the machine itself, with the services of Debian.
 """
 import collections
+import io
 import pathlib
+import re
 import shlex
 import signal
+import tarfile
 import threading
 import time
 
@@ -127,7 +130,7 @@ class Machines:
         def backend(path, server):
             return f"stream,server={'on' if server else 'off'},addr.type=unix,addr.path={path}"
 
-        self.edge = Guest("edge-1", self.folder / "edge-1", gateway_image, disks=[packages], memory=1536, nics=[
+        self.edge = Guest("edge-1", self.folder / "edge-1", gateway_image, disks=[packages], memory=1536, cpus=2, nics=[
             ("52:54:00:00:01:01", backend(links[0], True)), ("52:54:00:00:01:02", backend(links[1], True))])
         self.site = Guest("site-a", self.folder / "site-a", peer_image, nics=[
             ("52:54:00:00:02:01", backend(links[0], False)), ("52:54:00:00:02:02", backend(links[1], False))])
@@ -148,12 +151,14 @@ class Machines:
 
     def lay_cables(self):
         """The network around the routers, and the tests' traffic generators on site-a."""
-        for line in NETWORK.strip().splitlines():
-            where, command = (line[1:].split("] ", 1)) if line.startswith("[") else ("site-a", line)
-            self[where].sh(command)
-        self.site.sh(f"mkdir -p {LAB}")
-        for path in LAB.glob("*.py"):
-            self.site.write(path, path.read_bytes(), 755 if path.read_bytes().startswith(b"#!") else None)
+        inside = re.sub(r"^\[(\S+)\] ", r"ip netns exec \1 ", NETWORK, flags=re.MULTILINE)
+        self.site.sh(f"set -e\n{inside}")
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as files:
+            for path in LAB.glob("*.py"):
+                files.add(path)
+        self.site.write("/root/lab.tar", archive.getvalue())
+        self.site.sh("tar -C / -xf /root/lab.tar")
 
     def fresh(self, name):
         """A new file name in the guest, as traffic.py asks for one."""

@@ -37,6 +37,8 @@ def test_reboot(machines):
     row("reboot to the guest agent", f"{time.monotonic() - began:.1f} s (emulated)")
     row("reboot to the first packet", f"{first_packet(machines, began, 600):.1f} s (emulated)")
     wait_up(machines)
+    late = edge.out("journalctl -q -b -1 _PID=1 -o cat -g 'timed out|SIGKILL' || true").strip()
+    row("units that did not end by themselves", late or "none", "simplon" not in late)
     edge.sh("systemctl is-system-running --wait", within=200, check=False)
     say(edge.out("systemd-analyze time; systemd-analyze blame | head -8").rstrip())
     healthy(machines, "after the reboot")
