@@ -79,7 +79,9 @@ std::size_t AfXdpIo::receive(std::span<forward::Packet> burst) noexcept {
       const std::size_t got = queue.socket().receive(refs, room);
       total += take(std::span(refs).first(got), burst.subspan(total));
     }
-    fill_ = std::max(fill_, static_cast<unsigned>(queue.socket().waiting() * kFull / queue.socket().rx_ring()));
+    // Of a full ring a whole burst has just been taken.
+    const std::size_t most = queue.socket().rx_ring() - std::min<std::size_t>(kChunk, queue.socket().rx_ring() / 2);
+    fill_ = std::max(fill_, static_cast<unsigned>(std::min<std::size_t>(kFull, queue.socket().waiting() * kFull / most)));
     restock(queue.socket());
   }
   if (receives_.empty()) push_what_waits(*sends_);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/forwarder/connection_stats.h"
 
-#include "gateway/forwarder/host_ports.h"
+#include "gateway/forwarder/attachment_ref.h"
 
 namespace simplon::forwarder {
 

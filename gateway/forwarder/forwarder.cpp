@@ -23,17 +23,17 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "gateway/forward/adopt_connections.h"
-#include "gateway/forward/drop.h"
 #include "gateway/forward/tables.h"
 #include "gateway/forwarder/circuits.h"
+#include "gateway/forwarder/forwarder_stats.h"
 #include "gateway/forwarder/handover.h"
-#include "gateway/forwarder/connection_stats.h"
 #include "gateway/forwarder/host_ports.h"
 #include "gateway/forwarder/inspector.h"
 #include "gateway/forwarder/path_mtu.h"
 #include "gateway/forwarder/sa_server.h"
 #include "gateway/forwarder/sa_store.h"
 #include "gateway/forwarder/table_applier.h"
+#include "gateway/forwarder/takeover.h"
 #include "gateway/forwarder/too_big_listener.h"
 #include "gateway/forwarder/tun_io.h"
 #include "gateway/forwarder/underlay.h"
@@ -52,7 +52,7 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 using namespace std::chrono_literals;
 
-// Chosen by us. Soft expiry has seconds of margin; half a second is early enough.
+// Chosen by us: how late expiry may be noticed. Soft expiry has seconds of margin.
 constexpr auto kTick = 250ms;
 constexpr unsigned kTicksPerRetry = 4;
 // Chosen by us: in case an event was lost.
@@ -117,86 +117,22 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   /// `former`: what it handed over, or nullptr.
   Result<void> begin(const ForwarderOptions& options, TakenHandover* former) {
     uplinks_.allow_jumbo(options.jumbo);
-    auto tuns = TunDevices::create(tables_.workers());
-    if (!tuns) return Unexpected(tuns.error());
-    tuns_ = *std::move(tuns);
-    std::vector<std::shared_ptr<forward::PacketIo>> ios;
-    for (unsigned i = 0; i < tables_.workers(); ++i) ios.push_back(std::make_shared<TunIo>(pools_[i], tuns_, i));
-    host_ports_ = std::make_unique<HostPorts>(tables_, ids_, tuns_, std::move(ios), [this](const ipc::HostPort& port) {
-      circuits_.watch(CircuitId(port.attachment.id), port.netns, port.interface);
-    });
-
-    if (options.xdp_forwarding) {
-      auto tier = XdpTier::create(io_, tables_);
-      if (tier) {
-        tier_ = *std::move(tier);
-        steering_->use_flows(&tier_->table());
-      } else {
-        no_tier_ = tier.error().message();
-        spdlog::warn("no forwarding in XDP, the worker forwards everything: {}", no_tier_);
-      }
-    }
-
+    if (auto ok = open_host_ports(); !ok) return ok;
+    if (options.xdp_forwarding) open_tier();
     // Before anything is looked up, so that no change is missed.
-    netlink::Monitor::Events events;
-    events.on_neighbor = [this](const netlink::Neighbor& neighbor) { underlay_.on_neighbor(neighbor); };
-    events.on_link = [this] { look_again(); };
-    // At once: every packet until then is lost.
-    events.on_carrier = [this](std::uint32_t interface, bool running) {
-      if (!running) uplinks_.carrier_lost(interface);
-    };
-    events.on_route = [this] { look_again(); };
-    events.on_resync = [this] { look_again(); };
-    auto monitor = netlink::Monitor::open(io_, std::move(events));
-    if (!monitor) return Unexpected(monitor.error());
-    monitor_ = *std::move(monitor);
-
-    auto too_big = TooBigListener::open(io_, [this](std::span<const std::uint8_t> packet) { path_mtus_.hear(packet); });
-    if (too_big) {
-      too_big_ = *std::move(too_big);
-      steering_->use_too_big(&too_big_->ring());
-    } else {
-      spdlog::warn("no path MTU is learned, what is too long for a hop of the underlay is lost there: {}", too_big.error().message());
-    }
-
+    if (auto ok = open_monitor(); !ok) return ok;
+    open_too_big();
     if (former != nullptr) {
       if (auto ok = adopt(*former); !ok) return ok;
     }
-
     // From here on packets that waited are forwarded.
-    auto workers = WorkerThreads::start(tables_, pools_, clock_, options.workers);
-    if (!workers) return Unexpected(workers.error());
-    workers_ = *std::move(workers);
-    publish_descriptors();
-    Inspector::Ports ports{[this](forward::PortId port) { return interface_of(port); },
-                           [this](const std::string& name) {
-                             const auto port = uplinks_.port_of(name);
-                             return port == forward::kNoPort ? std::nullopt : std::optional(port);
-                           }};
-    inspector_ = std::make_unique<Inspector>(io_, tables_, clock_, std::move(ports),
-                                             [this](forward::Watch* watch) {
-                                               // Who looks sees every packet, also those that the XDP programs would forward.
-                                               if (tier_ && watch != nullptr) tier_->pause();
-                                               workers_->watch(watch);
-                                               if (tier_ && watch == nullptr) tier_->resume();
-                                             });
-
-    auto table_server = ipc::TableServer::open(io_, options.run_dir + "/forwarder.sock", kControlUser, options.software, *this);
-    if (!table_server) return Unexpected(table_server.error());
-    table_server_ = *std::move(table_server);
-    auto sa_server = SaServer::open(io_, options.run_dir + "/sa.sock", [this](const ipc::sa::Request& request) {
-      auto reply = sas_.handle(request);
-      catch_up();
-      return reply;
-    });
-    if (!sa_server) return Unexpected(sa_server.error());
-    sa_server_ = *std::move(sa_server);
-    if (former != nullptr) sa_server_->resume(std::move(former->state.events));
+    if (auto ok = start_workers(options.workers); !ok) return ok;
+    if (auto ok = open_servers(options, former); !ok) return ok;
     tick();
     return {};
   }
 
-  asio::awaitable<void> workers_passed() override { return settled(); }
+  asio::awaitable<void> writes_settled() override { return settled(); }
 
   Result<void> hand_over() override {
     table_server_.reset();
@@ -210,7 +146,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     // The tables change no more, so the workers may go on while they are written down.
     handover.tables = applier_.encode();
     workers_->stop();
-    append_connections(handover.tables);
+    append_connections(tables_, to_seconds(clock_.now()), handover.tables);
     // Mappings that the workers noticed become events.
     sas_.tick();
     handover.events = sa_server_->close();
@@ -258,32 +194,12 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     ipc::Stats stats;
     stats.generation = applier_.generation();
     stats.accounting = workers_->accounting();
-    for (std::size_t i = 0; i < forward::kDropCount; ++i) {
-      const auto& drop = forward::kDropInfo[i];
-      stats.drops.push_back({std::string(drop.counter), std::string(drop.reference), std::string(drop.sentence),
-                             workers_->dropped(static_cast<forward::Drop>(i))});
-    }
-    for (const auto& attachment : applier_.attachments()) {
-      ipc::AttachmentStats entry;
-      entry.attachment = attachment;
-      const auto id = attachment_of(attachment);
-      if (const auto totals = tables_.totals(id)) {
-        entry.rx_packets = totals->rx_packets;
-        entry.rx_bytes = totals->rx_bytes;
-        entry.tx_packets = totals->tx_packets;
-        entry.tx_bytes = totals->tx_bytes;
-        entry.punted = totals->punted;
-        entry.dropped = totals->dropped;
-      }
-      entry.host_port_up = host_ports_->up(attachment);
-      entry.mtu = tables_.inner_mtu(id);
-      entry.connections = tables_.connections_of(id);
-      stats.attachments.push_back(entry);
-    }
+    stats.drops = drop_stats(*workers_);
+    stats.attachments = attachment_stats(applier_, tables_, *host_ports_);
     stats.uplinks = uplinks_.stats();
     stats.workers = workers_->stats();
     for (unsigned i = 0; i < stats.workers.size(); ++i) stats.workers[i].queues = uplinks_.queues_of(i);
-    describe_tier(stats);
+    add_tier_stats(tier_.get(), no_tier_, uplinks_, stats);
     stats.sas = sas_.stats();
     stats.neighbors = underlay_.stats();
     const auto on_circuits = circuits_.stats();
@@ -292,18 +208,9 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       stats.too_big = path_mtus_.counts();
       stats.too_big.push_back({"overrun", too_big_->ring().overrun()});
     }
-    const auto counts = tables_.counts();
-    stats.routes = counts.routes;
-    stats.endpoints = counts.endpoints;
-    stats.routes_on_backup = counts.routes_on_backup;
-    stats.switches_to_backup = counts.switches_to_backup;
     stats.acls = applier_.acl_stats();
     stats.nats = applier_.nat_stats();
-    stats.connections_used = tables_.connections();
-    stats.connections_most = tables_.max_connections();
-    for (const auto& view : tables_.list_connections(connections, now_seconds())) {
-      stats.connections.push_back(connection_stats(view));
-    }
+    add_table_stats(tables_, connections, to_seconds(clock_.now()), stats);
     return stats;
   }
 
@@ -352,23 +259,98 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   }
 
  private:
+  // What `begin` opens, in its order.
+
+  Result<void> open_host_ports() {
+    auto tuns = TunDevices::create(tables_.workers());
+    if (!tuns) return Unexpected(tuns.error());
+    tuns_ = *std::move(tuns);
+    std::vector<std::shared_ptr<forward::PacketIo>> ios;
+    for (unsigned i = 0; i < tables_.workers(); ++i) ios.push_back(std::make_shared<TunIo>(pools_[i], tuns_, i));
+    host_ports_ = std::make_unique<HostPorts>(tables_, ids_, tuns_, std::move(ios), [this](const ipc::HostPort& port) {
+      circuits_.watch(CircuitId(port.attachment.id), port.netns, port.interface);
+    });
+    return {};
+  }
+
+  void open_tier() {
+    auto tier = XdpTier::create(io_, tables_);
+    if (tier) {
+      tier_ = *std::move(tier);
+      steering_->use_flows(&tier_->table());
+    } else {
+      no_tier_ = tier.error().message();
+      spdlog::warn("no forwarding in XDP, the worker forwards everything: {}", no_tier_);
+    }
+  }
+
+  Result<void> open_monitor() {
+    netlink::Monitor::Events events;
+    events.on_neighbor = [this](const netlink::Neighbor& neighbor) { underlay_.on_neighbor(neighbor); };
+    events.on_link = [this] { look_again(); };
+    // At once: every packet until then is lost.
+    events.on_carrier = [this](std::uint32_t interface, bool running) {
+      if (!running) uplinks_.carrier_lost(interface);
+    };
+    events.on_route = [this] { look_again(); };
+    events.on_resync = [this] { look_again(); };
+    auto monitor = netlink::Monitor::open(io_, std::move(events));
+    if (!monitor) return Unexpected(monitor.error());
+    monitor_ = *std::move(monitor);
+    return {};
+  }
+
+  void open_too_big() {
+    auto too_big = TooBigListener::open(io_, [this](std::span<const std::uint8_t> packet) { path_mtus_.hear(packet); });
+    if (too_big) {
+      too_big_ = *std::move(too_big);
+      steering_->use_too_big(&too_big_->ring());
+    } else {
+      spdlog::warn("no path MTU is learned, what is too long for a hop of the underlay is lost there: {}", too_big.error().message());
+    }
+  }
+
+  /// And the inspector, which watches them.
+  Result<void> start_workers(const WorkerPlacement& placement) {
+    auto workers = WorkerThreads::start(tables_, pools_, clock_, placement);
+    if (!workers) return Unexpected(workers.error());
+    workers_ = *std::move(workers);
+    publish_descriptors();
+    Inspector::Ports ports{[this](forward::PortId port) { return interface_of(port); },
+                           [this](const std::string& name) {
+                             const auto port = uplinks_.port_of(name);
+                             return port == forward::kNoPort ? std::nullopt : std::optional(port);
+                           }};
+    inspector_ = std::make_unique<Inspector>(io_, tables_, clock_, std::move(ports), [this](forward::Watch* watch) {
+      // Who looks sees every packet, also those that the XDP programs would forward.
+      if (tier_ && watch != nullptr) tier_->pause();
+      workers_->watch(watch);
+      if (tier_ && watch == nullptr) tier_->resume();
+    });
+    return {};
+  }
+
+  Result<void> open_servers(const ForwarderOptions& options, TakenHandover* former) {
+    auto table_server = ipc::TableServer::open(io_, options.run_dir + "/forwarder.sock", kControlUser, options.software, *this);
+    if (!table_server) return Unexpected(table_server.error());
+    table_server_ = *std::move(table_server);
+    auto sa_server = SaServer::open(io_, options.run_dir + "/sa.sock", [this](const ipc::sa::Request& request) {
+      auto reply = sas_.handle(request);
+      catch_up();
+      return reply;
+    });
+    if (!sa_server) return Unexpected(sa_server.error());
+    sa_server_ = *std::move(sa_server);
+    if (former != nullptr) sa_server_->resume(std::move(former->state.events));
+    return {};
+  }
+
   /// Everything in place before the workers start: tables before ports would lose nothing either, but so no packet meets half of
   /// them.
   Result<void> adopt(TakenHandover& former) {
-    auto descriptor = former.descriptors.begin() + 1;
-    for (auto& state : former.state.uplinks) {
-      Uplinks::Inherited inherited;
-      inherited.link = std::move(*descriptor++);
-      for (const HandedQueue& queue : state.queues) {
-        auto& sockets = inherited.sockets.emplace_back(std::move(*descriptor++), sys::UniqueFd());
-        if (queue.has_control) sockets.second = std::move(*descriptor++);
-      }
-      inherited.state = std::move(state);
-      uplinks_.inherit(std::move(inherited));
-    }
-    for (const auto& attachment : former.state.host_ports) host_ports_->inherit(attachment, std::move(*descriptor++));
+    inherit_devices(former, uplinks_, *host_ports_);
     replaying_ = true;
-    auto connections = replay(former.state.tables);
+    const auto connections = replay_tables(former.state.tables, applier_);
     replaying_ = false;
     if (!connections) return Unexpected(connections.error());
     applier_.set_generation(former.state.generation);
@@ -383,57 +365,14 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     return {};
   }
 
-  /// Applies the tables; returns the connections behind them.
-  Result<std::vector<forward::ConnectionView>> replay(const std::vector<std::uint8_t>& tables) {
-    std::vector<forward::ConnectionView> views;
-    ipc::TableFramer framer;
-    framer.append(tables);
-    for (;;) {
-      auto envelope = framer.next();
-      if (!envelope) return Unexpected(envelope.error());
-      if (!envelope->has_value()) return views;
-      const auto message = ipc::decode_table_message(**envelope);
-      if (!message) return Unexpected(message.error());
-      if (const auto* connections = std::get_if<ipc::Stats>(&*message)) {
-        for (const auto& one : connections->connections) views.push_back(connection_view(one));
-        continue;
-      }
-      const auto* update = std::get_if<ipc::Update>(&*message);
-      if (update == nullptr) return fail(ErrorCode::kPeer, "the tables that were handed over hold another message");
-      const auto errors = applier_.apply(*update);
-      if (!errors.empty()) return fail(ErrorCode::kPeer, "tables that were handed over: " + errors.front().what);
-    }
-  }
-
   [[nodiscard]] std::string interface_of(forward::PortId port) const {
     auto name = uplinks_.name_of(port);
     return name.empty() ? host_ports_->interface_of(port) : name;
   }
 
-  [[nodiscard]] std::uint64_t now_seconds() const {
-    const auto now = std::chrono::duration_cast<std::chrono::seconds>(clock_.now().time_since_epoch()).count();
-    return static_cast<std::uint64_t>(now);
-  }
-
-  /// Behind the tables, in messages of a bearable length.
-  void append_connections(std::vector<std::uint8_t>& stream) const {
-    constexpr std::size_t kAtOnce = 10'000;
-    ipc::Stats part;
-    const auto flush = [&] {
-      const auto frame = ipc::encode_table_message(part);
-      stream.insert(stream.end(), frame.begin(), frame.end());
-      part.connections.clear();
-    };
-    for (const auto& view : tables_.list_connections(tables_.max_connections(), now_seconds())) {
-      part.connections.push_back(connection_stats(view));
-      if (part.connections.size() == kAtOnce) flush();
-    }
-    if (!part.connections.empty()) flush();
-  }
-
   void adopt_connections(const std::vector<forward::ConnectionView>& connections) {
     if (connections.empty()) return;
-    const std::size_t adopted = forward::adopt_connections(tables_, connections, now_seconds());
+    const std::size_t adopted = forward::adopt_connections(tables_, connections, to_seconds(clock_.now()));
     spdlog::info("took over {} of {} connections", adopted, connections.size());
   }
 
@@ -452,17 +391,6 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     const bool changed = uplinks_.refresh();
     if (tier_) tier_->set_uplinks(uplinks_.for_xdp_tier());
     return changed;
-  }
-
-  /// What the XDP programs forwarded was received and sent like all else.
-  void describe_tier(ipc::Stats& stats) {
-    if (!tier_) {
-      for (auto& uplink : stats.uplinks) uplink.xdp_forwarding = no_tier_;
-      return;
-    }
-    stats.accounting.received += tier_->forwarded();
-    stats.accounting.sent += tier_->forwarded();
-    for (auto& entry : stats.uplinks) entry.xdp_packets = tier_->forwarded(uplinks_.port_of(entry.interface));
   }
 
   void after_write() {
@@ -586,22 +514,6 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   bool replaying_ = false;
 };
 
-}  // namespace
-
-namespace {
-
-Result<forward::FramePool> pool_of(TakenHandover& former) {
-  const auto frames = static_cast<std::size_t>(former.state.frames);
-  const auto slots = static_cast<std::size_t>(former.state.slots);
-  std::vector<std::uint64_t> in_use(static_cast<std::size_t>(former.state.all_frames()) / 64 + 1);
-  for (const auto& uplink : former.state.uplinks) {
-    for (const auto& queue : uplink.queues) {
-      for (std::size_t i = 0; i < in_use.size(); ++i) in_use[i] |= queue.receiving[i] | queue.sending[i];
-    }
-  }
-  return forward::FramePool::adopt(std::move(former.descriptors.front()), frames, in_use, slots);
-}
-
 /// `former`: what it handed over, or nullptr.
 Result<std::unique_ptr<Forwarder>> make(asio::io_context& io, const ForwarderOptions& options, TakenHandover* former) {
   auto steering = xdp::Steering::create();
@@ -618,7 +530,7 @@ Result<std::unique_ptr<Forwarder>> make(asio::io_context& io, const ForwarderOpt
   const std::size_t frames = options.frames != 0 ? options.frames : kFrames + (workers - 1) * kFramesOfEach;
   // Address space as long as no uplink has jumbo frames; whether one may, a planned restart can change.
   const std::size_t slots = xdp::XskSocket::kernel_has_multi_buffer() ? kSlots : 0;
-  auto pool = former == nullptr ? forward::FramePool::create(frames, kind, slots) : pool_of(*former);
+  auto pool = former == nullptr ? forward::FramePool::create(frames, kind, slots) : take_packet_memory(*former);
   if (!pool) return Unexpected(pool.error());
   std::vector<forward::FramePool> pools;
   pools.reserve(workers);

@@ -39,8 +39,9 @@ class Forwarder {
   /// in the kernel; all that is left to do here is to end, and soon. Errors: the next process starts from nothing.
   [[nodiscard]] virtual Result<void> hand_over() = 0;
 
-  /// Returns when each worker has been between two bursts, or asleep, since the call: proof that they run.
-  [[nodiscard]] virtual boost::asio::awaitable<void> workers_passed() = 0;
+  /// Returns when every worker has been between two bursts, or asleep, since the call, and no XDP program forwards by what the
+  /// tables said before it: proof that the workers run.
+  [[nodiscard]] virtual boost::asio::awaitable<void> writes_settled() = 0;
 };
 
 }  // namespace simplon::forwarder

@@ -30,6 +30,7 @@
 #include <type_traits>
 
 #include "gateway/ipc/sa_decode.h"
+#include "platform/base/clock.h"
 #include "platform/sys/descriptor_bundle.h"
 #include "platform/sys/service_notify.h"
 
@@ -78,7 +79,7 @@ void put_header(SecretBytes& bytes) {
   std::memcpy(bytes.data(), &header, sizeof header);
 }
 
-std::uint64_t to_ns(MonoTime time) { return static_cast<std::uint64_t>(time.time_since_epoch() / std::chrono::nanoseconds(1)); }
+/// As `to_ns` made it.
 MonoTime from_ns(std::uint64_t ns) { return MonoTime(std::chrono::nanoseconds(static_cast<std::int64_t>(ns))); }
 
 class Writer {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 
+#include "gateway/forwarder/attachment_ref.h"
 #include "gateway/forwarder/grace.h"
 #include "platform/netlink/netlink.h"
 #include "platform/sys/netns.h"
@@ -55,16 +56,6 @@ forward::HostPortEntry entry_of(const ipc::HostPort& wanted, forward::PortId id,
 }
 
 }  // namespace
-
-forward::AttachmentId attachment_of(const ipc::AttachmentRef& ref) {
-  // The two enumerations have the same values.
-  return {static_cast<forward::AttachmentKind>(ref.kind), ref.id};
-}
-
-ipc::AttachmentRef ref_of(const forward::AttachmentId& id) {
-  if (id.id == 0) return {};
-  return {static_cast<ipc::AttachmentKind>(id.kind), id.id};
-}
 
 HostPorts::HostPorts(forward::Tables& tables, PortIds& ids, std::shared_ptr<TunDevices> tuns,
                      std::vector<std::shared_ptr<forward::PacketIo>> ios, TapOpened tap_opened)

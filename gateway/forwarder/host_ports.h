@@ -15,8 +15,8 @@
 
 namespace simplon::forwarder {
 
-/// Host ports: TUN devices, and TAP devices for circuits, in the namespaces of the domains. A device outlives the forwarder, with its addresses and the
-/// sockets bound to them; it is deleted when the host port is removed. Threads: the control thread's.
+/// Host ports: TUN devices, and TAP devices for circuits, in the namespaces of the domains. A device outlives the forwarder,
+/// with its addresses and the sockets bound to them; it is deleted when the host port is removed. Threads: the control thread's.
 class HostPorts {
  public:
   /// `tap_opened`: the TAP of a circuit is there, or again.
@@ -74,9 +74,5 @@ class HostPorts {
   /// Deleted under us and not made again yet.
   std::map<ipc::AttachmentRef, ipc::HostPort> broken_;
 };
-
-/// The same attachment in the words of the data path, and back.
-[[nodiscard]] forward::AttachmentId attachment_of(const ipc::AttachmentRef& ref);
-[[nodiscard]] ipc::AttachmentRef ref_of(const forward::AttachmentId& id);
 
 }  // namespace simplon::forwarder

@@ -15,7 +15,7 @@
 
 #include "gateway/forward/capture.h"
 #include "gateway/forward/trace.h"
-#include "gateway/forwarder/host_ports.h"
+#include "gateway/forwarder/attachment_ref.h"
 
 namespace simplon::forwarder {
 namespace {
@@ -192,9 +192,8 @@ class Inspector::Feed final : public ipc::CaptureFeed {
     ++core->looking;
     core->watchers.add(capture_->watch());
     const auto real = std::chrono::system_clock::now().time_since_epoch();
-    const auto mono = core->clock.now().time_since_epoch();
     offset_ns_ = std::chrono::duration_cast<std::chrono::nanoseconds>(real).count() -
-                 std::chrono::duration_cast<std::chrono::nanoseconds>(mono).count();
+                 static_cast<std::int64_t>(to_ns(core->clock.now()));
   }
   ~Feed() override {
     const auto core = core_.lock();

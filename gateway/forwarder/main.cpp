@@ -37,7 +37,7 @@ asio::awaitable<void> keep_watchdog_quiet(asio::io_context& io, forwarder::Forwa
                                           std::chrono::milliseconds interval) {
   asio::steady_timer timer(io);
   for (;;) {
-    co_await forwarder.workers_passed();
+    co_await forwarder.writes_settled();
     sys::notify_alive();
     boost::system::error_code ignored;
     timer.expires_after(interval);

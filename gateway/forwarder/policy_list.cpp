@@ -73,10 +73,4 @@ std::vector<PolicyList::Use> PolicyList::uses() const {
   return all;
 }
 
-std::size_t PolicyList::users() const {
-  std::size_t count = 0;
-  for (const auto& [key, list] : policies_) count += list.size();
-  return count;
-}
-
 }  // namespace simplon::forwarder

@@ -30,7 +30,6 @@ class PolicyList {
   [[nodiscard]] std::vector<Spi> outbound(TunnelId tunnel, std::uint64_t session) const;
   /// Removes the tunnel's policies of other sessions.
   void forget_stale(TunnelId tunnel, std::uint64_t session);
-  [[nodiscard]] std::size_t users() const;
 
   /// All of them, oldest first: adding them again in this order, each with its session, makes an equal list.
   struct Use {

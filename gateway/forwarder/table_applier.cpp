@@ -8,7 +8,7 @@
 // mean to remove it.
 #include "gateway/forwarder/table_applier.h"
 
-#include "gateway/forwarder/host_ports.h"
+#include "gateway/forwarder/attachment_ref.h"
 
 namespace simplon::forwarder {
 

@@ -29,7 +29,7 @@ class TableApplier {
   /// Errors: if `epoch` is not that of the sync in progress; nothing is removed then.
   [[nodiscard]] std::vector<ipc::OperationError> sync_end(Epoch epoch);
 
-  /// Highest generation applied.
+  /// The last one applied.
   [[nodiscard]] Generation generation() const noexcept { return generation_; }
   void set_generation(Generation generation) noexcept { generation_ = generation; }
   /// Everything that was upserted and is there, as a stream of Updates (table_protocol.h) that makes the same of empty tables.

@@ -3,7 +3,7 @@
 // Access lists, policies and NAT: the table protocol's objects as those of the tables.
 #include <utility>
 
-#include "gateway/forwarder/host_ports.h"
+#include "gateway/forwarder/attachment_ref.h"
 #include "gateway/forwarder/table_applier.h"
 
 namespace simplon::forwarder {

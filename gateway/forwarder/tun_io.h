@@ -17,8 +17,9 @@
 
 namespace simplon::forwarder {
 
-/// The TUN devices of all host ports, behind an epoll descriptor for each worker, so that ten thousand silent ones cost nothing.
-/// The packets of a device are read by one worker and written by any.
+/// The TUN devices of all host ports, and the TAP devices of those of circuits, which carry frames; both are called TUN here.
+/// They lie behind an epoll descriptor for each worker, so that ten thousand silent ones cost nothing. A device is read by one
+/// worker and written by any.
 ///
 /// Threads: `add` and `remove` are the table writer's, the rest is the workers'. `remove` hands the descriptor back; its
 /// caller closes it after a grace period, because a worker may be inside a write.
@@ -41,7 +42,7 @@ class TunDevices {
   /// No longer watched; reported by `take_dead`.
   void give_up(forward::PortId port) noexcept;
 
-  /// Readable when a device that the worker reads has a packet.
+  /// Readable when a device that the worker reads has a packet or a frame.
   [[nodiscard]] int descriptor(unsigned worker) const noexcept { return epolls_[worker].get(); }
 
  private:

@@ -8,23 +8,18 @@
 // tables, which destroy each AfXdpIo when the workers have let go of it, and with the last one the sockets.
 #include "gateway/forwarder/uplinks.h"
 
-#include <linux/ethtool.h>
-#include <linux/sockios.h>
 #include <net/if.h>
 #include <spdlog/spdlog.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <string_view>
 #include <utility>
 
 #include "gateway/forwarder/grace.h"
 #include "gateway/forwarder/ring_sizes.h"
 #include "platform/netlink/xdp_features.h"
-#include "platform/sys/unique_fd.h"
+#include "platform/sys/ethtool.h"
 
 namespace simplon::forwarder {
 namespace {
@@ -43,17 +38,6 @@ static_assert(kLargestJumboMtu + kEthernetHeader + 8 <= forward::kLongestInSlot)
 /// ndo_xdp_xmit that depends on nothing else; veth's depends on its peer).
 constexpr std::array<std::string_view, 12> kRedirectTargets = {
     "bnxt_en", "ena", "enetc", "i40e", "ice", "igc", "ixgbe", "mlx5_core", "mvneta", "sfc", "virtio_net", "qede"};
-
-std::string driver_of(const std::string& interface) {
-  const sys::UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  struct ethtool_drvinfo info {};
-  info.cmd = ETHTOOL_GDRVINFO;
-  struct ifreq request {};
-  std::memcpy(request.ifr_name, interface.c_str(), std::min(interface.size(), sizeof request.ifr_name - 1));
-  request.ifr_data = reinterpret_cast<char*>(&info);
-  if (!fd.valid() || ::ioctl(fd.get(), SIOCETHTOOL, &request) != 0) return {};
-  return {info.driver, ::strnlen(info.driver, sizeof info.driver)};
-}
 
 xdp::XskSocket::Options socket_options(const std::string& name, const HandedQueue& queue, const forward::FramePool& pool) {
   xdp::XskSocket::Options options;
@@ -293,7 +277,7 @@ Result<void> Uplinks::open(const std::string& name, const netlink::Interface& li
   entry.id = port;
   entry.kind = forward::PortKind::kUplink;
   entry.mac = link.mac;
-  uplink.driver = driver_of(name);
+  uplink.driver = sys::Ethtool(name).driver();
   entry.fixup = uplink.driver == "veth" || uplink.driver == "virtio_net";
   entry.queues.assign(ios.begin(), ios.end());
   if (auto ok = tables_.upsert_port(entry); !ok) {

@@ -14,7 +14,7 @@ if(SIMPLON_SANITIZE)
   if(SIMPLON_FUZZ)
     set(SIMPLON_OPTIMIZE -O1)
   endif()
-  target_compile_options(simplon_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all
+  target_compile_options(simplon_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS
                          -fno-omit-frame-pointer ${SIMPLON_OPTIMIZE})
   target_link_options(simplon_flags INTERFACE -fsanitize=address,undefined)
 elseif(SIMPLON_TSAN)

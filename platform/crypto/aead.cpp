@@ -34,24 +34,24 @@ std::size_t key_bytes(AeadSuite suite) noexcept {
   return 32;
 }
 
-bool available(AeadBackend backend) noexcept {
-  return backend == AeadBackend::kOpenSsl || ipsec_mb_available();
+bool available(CryptoBackend backend) noexcept {
+  return backend == CryptoBackend::kOpenSsl || ipsec_mb_available();
 }
 
-AeadBackend default_aead_backend() noexcept {
-  return ipsec_mb_available() ? AeadBackend::kIpsecMb : AeadBackend::kOpenSsl;
+CryptoBackend default_crypto_backend() noexcept {
+  return ipsec_mb_available() ? CryptoBackend::kIpsecMb : CryptoBackend::kOpenSsl;
 }
 
 Result<std::unique_ptr<AeadKey>> AeadKey::create(AeadSuite suite, std::span<const std::uint8_t> key,
-                                                 AeadBackend backend) {
+                                                 CryptoBackend backend) {
   if (key.size() != key_bytes(suite)) {
     return fail(ErrorCode::kInvalidConfig, "a key of " + std::to_string(key.size()) + " bytes does not fit " +
                                                std::string(to_string(suite)) + ", which takes " +
                                                std::to_string(key_bytes(suite)));
   }
-  if (backend == AeadBackend::kOpenSsl) return make_openssl_key(suite, key);
+  if (backend == CryptoBackend::kOpenSsl) return make_openssl_key(suite, key);
   auto made = make_ipsec_mb_key(suite, key);
-  if (made == nullptr) return fail(ErrorCode::kUnavailable, "this build has no ipsec-mb");
+  if (made == nullptr) return fail(ErrorCode::kUnavailable, "ipsec-mb is not available here");
   return made;
 }
 

@@ -19,16 +19,16 @@ enum class AeadSuite : std::uint8_t { kAes128Gcm16, kAes192Gcm16, kAes256Gcm16, 
 [[nodiscard]] std::string_view to_string(AeadSuite suite) noexcept;
 [[nodiscard]] std::size_t key_bytes(AeadSuite suite) noexcept;
 
-inline constexpr std::size_t kAeadNonceBytes = 12;
 inline constexpr std::size_t kAeadTagBytes = 16;
 
-/// Who computes. Intel's ipsec-mb is four to nine times as fast on packets; OpenSSL is everywhere, and an independent
-/// implementation to test against.
-enum class AeadBackend : std::uint8_t { kIpsecMb, kOpenSsl };
+/// Who computes, AEADs and all others. Intel's ipsec-mb is four to nine times as fast on packets; OpenSSL is everywhere, and an
+/// independent implementation to test against.
+enum class CryptoBackend : std::uint8_t { kIpsecMb, kOpenSsl };
 
-/// The fastest one in this build.
-[[nodiscard]] AeadBackend default_aead_backend() noexcept;
-[[nodiscard]] bool available(AeadBackend backend) noexcept;
+/// The fastest one available here.
+[[nodiscard]] CryptoBackend default_crypto_backend() noexcept;
+/// In this build, and with the instructions of this processor.
+[[nodiscard]] bool available(CryptoBackend backend) noexcept;
 
 /// One expanded key. In place: ciphertext takes the place of plaintext and back.
 ///
@@ -36,16 +36,16 @@ enum class AeadBackend : std::uint8_t { kIpsecMb, kOpenSsl };
 /// overwritten on destruction and kept out of core dumps.
 class AeadKey {
  public:
-  /// Errors: kInvalidConfig for a key of the wrong length, kUnavailable if the build lacks the backend.
+  /// Errors: kInvalidConfig for a key of the wrong length, kUnavailable if the backend is not available here.
   [[nodiscard]] static Result<std::unique_ptr<AeadKey>> create(AeadSuite suite, std::span<const std::uint8_t> key,
-                                                               AeadBackend backend = default_aead_backend());
+                                                               CryptoBackend backend = default_crypto_backend());
   AeadKey(const AeadKey&) = delete;
   AeadKey& operator=(const AeadKey&) = delete;
   virtual ~AeadKey() = default;
 
   [[nodiscard]] AeadSuite suite() const noexcept { return suite_; }
 
-  /// Encrypts `data` and writes the tag. `nonce` has kAeadNonceBytes, `tag` kAeadTagBytes; it may follow `data`.
+  /// Encrypts `data` and writes the tag. `nonce` has 12 bytes, `tag` kAeadTagBytes; it may follow `data`.
   void seal(const std::uint8_t* nonce, std::span<const std::uint8_t> associated, std::span<std::uint8_t> data,
             std::uint8_t* tag) const noexcept {
     functions_.seal(*this, nonce, associated, data, tag);

@@ -9,8 +9,8 @@
 
 namespace simplon::crypto {
 
-EspBatch::EspBatch(AeadBackend backend)
-    : lanes_(backend == AeadBackend::kIpsecMb ? make_lanes() : nullptr, destroy_lanes) {}
+EspBatch::EspBatch(CryptoBackend backend)
+    : lanes_(backend == CryptoBackend::kIpsecMb ? make_lanes() : nullptr, destroy_lanes) {}
 
 EspBatch::~EspBatch() = default;
 

@@ -26,7 +26,7 @@ class EspBatch {
   static constexpr std::size_t kWorthIt = 3;
 
   /// `backend`: of the keys that will be added; kOpenSsl takes any.
-  explicit EspBatch(AeadBackend backend = default_aead_backend());
+  explicit EspBatch(CryptoBackend backend = default_crypto_backend());
   ~EspBatch();
   EspBatch(const EspBatch&) = delete;
   EspBatch& operator=(const EspBatch&) = delete;

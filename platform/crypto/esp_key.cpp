@@ -26,7 +26,7 @@ AeadSuite aead_of(EspSuite suite) noexcept {
 void EtmKeyDeleter::operator()(EtmKey* key) const noexcept { delete key; }
 
 Result<EspKey> EspKey::create(EspSuite suite, std::span<const std::uint8_t> cipher_key,
-                              std::span<const std::uint8_t> integrity_key, bool esn, AeadBackend backend) {
+                              std::span<const std::uint8_t> integrity_key, bool esn, CryptoBackend backend) {
   const EspSuiteFacts& facts = facts_of(suite);
   const std::size_t wanted = std::size_t{facts.cipher_key_bytes} + facts.salt_bytes;
   if (cipher_key.size() != wanted || integrity_key.size() != facts.integrity_key_bytes) {
@@ -36,7 +36,7 @@ Result<EspKey> EspKey::create(EspSuite suite, std::span<const std::uint8_t> ciph
                     (facts.salt_bytes != 0 ? " (with the salt)" : "") + " and " +
                     std::to_string(facts.integrity_key_bytes));
   }
-  if (!available(backend)) return fail(ErrorCode::kUnavailable, "this build has no ipsec-mb");
+  if (!available(backend)) return fail(ErrorCode::kUnavailable, "ipsec-mb is not available here");
   EspKey made(suite, esn);
   if (crypto::is_aead(suite)) {
     auto key = AeadKey::create(aead_of(suite), cipher_key.first(facts.cipher_key_bytes), backend);

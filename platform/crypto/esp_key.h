@@ -37,10 +37,10 @@ struct EtmKeyDeleter {
 class EspKey {
  public:
   /// `cipher_key`: with the salt behind it, as IKE derives it. `integrity_key`: empty for AEADs.
-  /// Errors: kInvalidConfig for a key of the wrong length, kUnavailable if the build lacks the backend.
+  /// Errors: kInvalidConfig for a key of the wrong length, kUnavailable if the backend is not available here.
   [[nodiscard]] static Result<EspKey> create(EspSuite suite, std::span<const std::uint8_t> cipher_key,
                                              std::span<const std::uint8_t> integrity_key, bool esn,
-                                             AeadBackend backend = default_aead_backend());
+                                             CryptoBackend backend = default_crypto_backend());
 
   [[nodiscard]] EspSuite suite() const noexcept { return suite_; }
   [[nodiscard]] bool esn() const noexcept { return esn_; }

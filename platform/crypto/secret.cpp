@@ -26,8 +26,4 @@ SecretKey& SecretKey::operator=(const SecretKey& other) noexcept {
 
 SecretKey::~SecretKey() { wipe(bytes_.data(), bytes_.size()); }
 
-bool SecretKey::same_as(const SecretKey& other) const noexcept {
-  return size_ == other.size_ && equal_in_constant_time(bytes_.data(), other.bytes_.data(), kMaxBytes);
-}
-
 }  // namespace simplon::crypto

@@ -27,8 +27,6 @@ class SecretKey {
 
   [[nodiscard]] std::span<const std::uint8_t> bytes() const noexcept { return {bytes_.data(), size_}; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  /// Constant time in the contents.
-  [[nodiscard]] bool same_as(const SecretKey& other) const noexcept;
 
  private:
   std::array<std::uint8_t, kMaxBytes> bytes_{};

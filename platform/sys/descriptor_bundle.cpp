@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <system_error>
 #include <utility>
 
 namespace simplon::sys {
@@ -79,7 +80,10 @@ Result<std::vector<UniqueFd>> unbundle_descriptors(int socket) {
     message.msg_control = control.bytes.data();
     message.msg_controllen = sizeof control;
     const ssize_t got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    if (got < 0) return fail_errno("the bundle of descriptors ends after " + std::to_string(all.size()), errno);
+    if (got < 0) {
+      return fail(ErrorCode::kPeer, "the bundle of descriptors ends after " + std::to_string(all.size()) + ": " +
+                                        std::generic_category().message(errno));
+    }
     for (struct cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr; head = CMSG_NXTHDR(&message, head)) {
       if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
       std::array<int, kPerMessage> fds;

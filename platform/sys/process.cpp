@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -54,32 +53,59 @@ void report_and_exit(int pipe, Step step, int number) {
   ::_exit(127);
 }
 
+/// What a new process needs. Its words are those of the ServiceSpec.
 struct Prepared {
   std::vector<char*> argv;
   std::vector<char*> environment;
-  int netns = -1;
-  int log = -1;
-  int null = -1;
-  int pipe = -1;
+  /// None: it stays in ours.
+  UniqueFd netns;
+  UniqueFd log;
+  UniqueFd null;
+  /// Of the pipe for reports.
+  UniqueFd reader;
+  UniqueFd writer;
 };
+
+Result<Prepared> prepare(const ServiceSpec& spec, const std::string& log_file) {
+  Prepared prepared;
+  if (spec.netns) {
+    if (!netns_exists(*spec.netns)) {
+      return fail(ErrorCode::kUnavailable, "network namespace '" + *spec.netns + "' of " + spec.name + " does not exist");
+    }
+    prepared.netns.reset(::open(netns_path(*spec.netns).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!prepared.netns.valid()) return fail_errno("cannot open " + netns_path(*spec.netns), errno);
+  }
+  prepared.log.reset(::open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
+  if (!prepared.log.valid()) return fail_errno("cannot open " + log_file, errno);
+  prepared.null.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno("cannot make a pipe", errno);
+  prepared.reader.reset(ends[0]);
+  prepared.writer.reset(ends[1]);
+  for (const auto& word : spec.argv) prepared.argv.push_back(const_cast<char*>(word.c_str()));
+  prepared.argv.push_back(nullptr);
+  for (char** entry = environ; *entry != nullptr; ++entry) prepared.environment.push_back(*entry);
+  for (const auto& entry : spec.environment) prepared.environment.push_back(const_cast<char*>(entry.c_str()));
+  prepared.environment.push_back(nullptr);
+  return prepared;
+}
 
 // Async-signal-safe from here to the exec.
 [[noreturn]] void become(const Prepared& prepared) {
-  if (prepared.netns >= 0 && ::setns(prepared.netns, CLONE_NEWNET) != 0) {
-    report_and_exit(prepared.pipe, Step::kNamespace, errno);
+  const int pipe = prepared.writer.get();
+  if (prepared.netns.valid() && ::setns(prepared.netns.get(), CLONE_NEWNET) != 0) {
+    report_and_exit(pipe, Step::kNamespace, errno);
   }
-  if (::dup2(prepared.null, 0) < 0 || ::dup2(prepared.log, 1) < 0 || ::dup2(prepared.log, 2) < 0) {
-    report_and_exit(prepared.pipe, Step::kDescriptors, errno);
+  if (::dup2(prepared.null.get(), 0) < 0 || ::dup2(prepared.log.get(), 1) < 0 || ::dup2(prepared.log.get(), 2) < 0) {
+    report_and_exit(pipe, Step::kDescriptors, errno);
   }
-  if (::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
-    report_and_exit(prepared.pipe, Step::kDescriptors, errno);
-  }
+  if (::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) != 0) report_and_exit(pipe, Step::kDescriptors, errno);
   for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::execve(prepared.argv[0], prepared.argv.data(), prepared.environment.data());
-  report_and_exit(prepared.pipe, Step::kExec, errno);
+  report_and_exit(pipe, Step::kExec, errno);
   ::_exit(127);
 }
 
@@ -90,6 +116,36 @@ bool read_report(int fd, Report& report) {
     if (got < 0 && errno == EINTR) continue;
     return false;
   }
+}
+
+/// The pid of the grandchild, which has executed `program`.
+Result<pid_t> fork_and_report(Prepared& prepared, const std::string& program) {
+  const pid_t child = ::fork();
+  if (child < 0) return fail_errno("cannot fork for " + program, errno);
+  if (child == 0) {
+    const int pipe = prepared.writer.get();
+    if (::setsid() < 0) report_and_exit(pipe, Step::kSession, errno);
+    const pid_t grandchild = ::fork();
+    if (grandchild < 0) report_and_exit(pipe, Step::kSession, errno);
+    if (grandchild == 0) become(prepared);
+    const Report report{Step::kStarted, grandchild};
+    static_cast<void>(!::write(pipe, &report, sizeof report));
+    ::_exit(0);
+  }
+  prepared.writer.reset();
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  pid_t pid = 0;
+  Report report{};
+  while (read_report(prepared.reader.get(), report)) {
+    if (report.step != Step::kStarted) {
+      return fail_errno("cannot start " + program + ": failed to " + to_string(report.step), report.number);
+    }
+    pid = report.number;
+  }
+  if (pid == 0) return fail(ErrorCode::kUnavailable, "cannot start " + program + ": it died before it ran");
+  return pid;
 }
 
 Result<std::uint64_t> start_ticks_of(pid_t pid, char* state) {
@@ -133,58 +189,11 @@ Result<ProcessId> spawn_detached(const ServiceSpec& spec, const std::string& log
     return fail(ErrorCode::kInvalidConfig, "service '" + spec.name + "' has no absolute program path");
   }
   const std::string& program = spec.argv[0];
-  UniqueFd netns;
-  if (spec.netns) {
-    if (!netns_exists(*spec.netns)) {
-      return fail(ErrorCode::kUnavailable, "network namespace '" + *spec.netns + "' of " + spec.name + " does not exist");
-    }
-    netns.reset(::open(netns_path(*spec.netns).c_str(), O_RDONLY | O_CLOEXEC));
-    if (!netns.valid()) return fail_errno("cannot open " + netns_path(*spec.netns), errno);
-  }
-  const UniqueFd log(::open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
-  if (!log.valid()) return fail_errno("cannot open " + log_file, errno);
-  const UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno("cannot make a pipe", errno);
-  const UniqueFd reader(ends[0]);
-  UniqueFd writer(ends[1]);
-
-  Prepared prepared;
-  for (const auto& word : spec.argv) prepared.argv.push_back(const_cast<char*>(word.c_str()));
-  prepared.argv.push_back(nullptr);
-  for (char** entry = environ; *entry != nullptr; ++entry) prepared.environment.push_back(*entry);
-  for (const auto& entry : spec.environment) prepared.environment.push_back(const_cast<char*>(entry.c_str()));
-  prepared.environment.push_back(nullptr);
-  prepared.netns = netns.get();
-  prepared.log = log.get();
-  prepared.null = null.get();
-  prepared.pipe = writer.get();
-
-  const pid_t child = ::fork();
-  if (child < 0) return fail_errno("cannot fork for " + program, errno);
-  if (child == 0) {
-    if (::setsid() < 0) report_and_exit(prepared.pipe, Step::kSession, errno);
-    const pid_t grandchild = ::fork();
-    if (grandchild < 0) report_and_exit(prepared.pipe, Step::kSession, errno);
-    if (grandchild == 0) become(prepared);
-    const Report report{Step::kStarted, grandchild};
-    static_cast<void>(!::write(prepared.pipe, &report, sizeof report));
-    ::_exit(0);
-  }
-  writer.reset();
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  pid_t pid = 0;
-  Report report{};
-  while (read_report(reader.get(), report)) {
-    if (report.step != Step::kStarted) {
-      return fail_errno("cannot start " + program + ": failed to " + to_string(report.step), report.number);
-    }
-    pid = report.number;
-  }
-  if (pid == 0) return fail(ErrorCode::kUnavailable, "cannot start " + program + ": it died before it ran");
-  auto identity = identify_process(pid);
+  auto prepared = prepare(spec, log_file);
+  if (!prepared) return Unexpected(prepared.error());
+  const auto pid = fork_and_report(*prepared, program);
+  if (!pid) return Unexpected(pid.error());
+  auto identity = identify_process(*pid);
   if (!identity) {
     return fail(ErrorCode::kUnavailable, program + " ended at once", "its last words are in " + log_file);
   }
@@ -203,25 +212,6 @@ Result<void> signal_process(const ProcessId& process, int signal) {
     return fail_errno("cannot signal process " + std::to_string(process.pid), errno);
   }
   return {};
-}
-
-Result<void> terminate_process(const ProcessId& process, std::chrono::milliseconds grace) {
-  if (!process_alive(process)) return {};
-  const UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
-  if (!fd.valid()) {
-    if (errno == ESRCH) return {};
-    return fail_errno("cannot open process " + std::to_string(process.pid), errno);
-  }
-  if (!process_alive(process)) return {};
-  struct pollfd waiter {fd.get(), POLLIN, 0};
-  for (const auto& [signal, wait] : {std::pair{SIGTERM, grace}, std::pair{SIGKILL, std::chrono::milliseconds(1000)}}) {
-    if (::syscall(SYS_pidfd_send_signal, fd.get(), signal, nullptr, 0) != 0) {
-      if (errno == ESRCH) return {};
-      return fail_errno("cannot signal process " + std::to_string(process.pid), errno);
-    }
-    if (::poll(&waiter, 1, static_cast<int>(wait.count())) > 0) return {};
-  }
-  return fail(ErrorCode::kUnavailable, "process " + std::to_string(process.pid) + " survives SIGKILL");
 }
 
 Result<void> write_pid_file(const std::string& path, const ProcessId& process) {

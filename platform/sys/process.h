@@ -3,7 +3,6 @@
 
 #include <sys/types.h>
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -41,8 +40,6 @@ struct ServiceSpec {
 [[nodiscard]] bool process_alive(const ProcessId& process);
 /// The process that has this pid now. Errors: kUnavailable if there is none.
 [[nodiscard]] Result<ProcessId> identify_process(pid_t pid);
-/// SIGTERM, then SIGKILL after `grace`; returns when it is gone. Blocks up to `grace` + 1 s. Idempotent.
-[[nodiscard]] Result<void> terminate_process(const ProcessId& process, std::chrono::milliseconds grace);
 /// Only sends `signal`; does not wait. Success if the process is already gone.
 [[nodiscard]] Result<void> signal_process(const ProcessId& process, int signal);
 

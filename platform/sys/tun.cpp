@@ -63,15 +63,4 @@ Result<UniqueFd> open(const std::string& netns, const std::string& interface, sh
 Result<UniqueFd> open_tun(const std::string& netns, const std::string& interface) { return open(netns, interface, IFF_TUN); }
 Result<UniqueFd> open_tap(const std::string& netns, const std::string& interface) { return open(netns, interface, IFF_TAP); }
 
-Result<void> delete_tun(const std::string& netns, const std::string& interface) {
-  if (!netns_exists(netns)) return {};
-  return run_in_netns(netns, [&]() -> Result<void> {
-    if (::if_nametoindex(interface.c_str()) == 0) return {};
-    auto fd = attach(interface, IFF_TUN);
-    if (!fd) return Unexpected(fd.error());
-    if (::ioctl(fd->get(), TUNSETPERSIST, 0) != 0) return fail_errno("cannot remove TUN device " + interface, errno);
-    return {};
-  });
-}
-
 }  // namespace simplon::sys

@@ -9,15 +9,13 @@
 namespace simplon::sys {
 
 /// Opens TUN device `interface` (IFF_TUN | IFF_NO_PI, non-blocking) in namespace `netns`, creating it if necessary.
-/// It is persistent: addresses, routes and sockets on it survive the close of the descriptor. Only `delete_tun` removes it.
+/// It is persistent: addresses, routes and sockets on it survive the close of the descriptor. It goes when its last descriptor is
+/// closed after TUNSETPERSIST 0.
 /// Errors: kConflict if the name belongs to another kind of device or another process holds it; kUnavailable if
 /// /dev/net/tun or the namespace is missing.
 [[nodiscard]] Result<UniqueFd> open_tun(const std::string& netns, const std::string& interface);
 
 /// The same for a TAP device (IFF_TAP), which carries Ethernet frames.
 [[nodiscard]] Result<UniqueFd> open_tap(const std::string& netns, const std::string& interface);
-
-/// Idempotent. Errors: kConflict if `interface` is not a TUN device or is held open.
-[[nodiscard]] Result<void> delete_tun(const std::string& netns, const std::string& interface);
 
 }  // namespace simplon::sys

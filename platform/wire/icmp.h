@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 
 #include "platform/wire/endian.h"
 
@@ -46,11 +45,6 @@ inline constexpr std::uint8_t kIcmpv6RejectRoute = 6;
 /// RFC 4443 section 2.4 (e.1) and (e.2).
 [[nodiscard]] constexpr bool is_icmpv6_error(std::uint8_t type) noexcept {
   return type < 128 || type == kIcmpv6Redirect;
-}
-
-[[nodiscard]] inline const IcmpHeader* parse_icmp(std::span<const std::uint8_t> bytes) noexcept {
-  if (bytes.size() < sizeof(IcmpHeader)) return nullptr;
-  return reinterpret_cast<const IcmpHeader*>(bytes.data());
 }
 
 }  // namespace simplon::wire

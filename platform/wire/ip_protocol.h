@@ -16,7 +16,6 @@ inline constexpr std::uint8_t kProtocolIpv6 = 41;
 inline constexpr std::uint8_t kProtocolRouting = 43;
 inline constexpr std::uint8_t kProtocolFragment = 44;
 inline constexpr std::uint8_t kProtocolEsp = 50;
-inline constexpr std::uint8_t kProtocolAh = 51;
 inline constexpr std::uint8_t kProtocolIcmpv6 = 58;
 inline constexpr std::uint8_t kProtocolNone = 59;
 inline constexpr std::uint8_t kProtocolDestinationOptions = 60;

@@ -26,7 +26,6 @@ static_assert(sizeof(UdpHeader) == 8 && alignof(UdpHeader) == 1);
   return header;
 }
 
-inline constexpr std::uint16_t kPortVxlan = 4789;       // RFC 7348 section 8
-inline constexpr std::uint16_t kPortEspInUdp = 4500;    // RFC 3948 section 2.1
+inline constexpr std::uint16_t kPortEspInUdp = 4500;  // RFC 3948 section 2.1
 
 }  // namespace simplon::wire

@@ -80,8 +80,8 @@ struct simplon_xdp_addresses6 {
   __u32 outer_destination[4];
 };
 
-/* By the top 8 bits of a packet's flow hash, which nexthop it takes; 0: one of the worker's. Never changed while a flow leads
-   here that a program may read. */
+/* By the bucket of a packet's flow hash (bucket_of in forward_other.bpf.h, the worker's EcmpGroup::bucket), which nexthop it
+   takes; 0: one of the worker's. Never changed while a flow leads here that a program may read. */
 struct simplon_xdp_spread {
   __u8 members[256];
 };

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -69,7 +70,8 @@ struct FlowTable::Maps {
   SharedArray<simplon_xdp_addresses6> addresses6;
   SharedArray<simplon_xdp_spread> spreads;
   sys::UniqueFd lanes;
-  sys::UniqueFd egresses;
+  /// By whether a program takes frames in pieces: the kernel lets no map of devices be used by programs that do and that do not.
+  std::array<sys::UniqueFd, 2> egresses;
   sys::UniqueFd samples;
   struct ring_buffer* ring = nullptr;
   const std::function<void(const simplon_xdp_sample&)>* visit = nullptr;
@@ -115,7 +117,9 @@ Result<std::unique_ptr<FlowTable>> FlowTable::create(Grace& grace) {
   if (!create(maps->lanes, BPF_MAP_TYPE_PERCPU_ARRAY, "lanes", 4, sizeof(simplon_xdp_lane), SIMPLON_XDP_LANES)) {
     return refused("lanes");
   }
-  if (!create(maps->egresses, BPF_MAP_TYPE_DEVMAP, "egresses", 4, 4, SIMPLON_XDP_EGRESSES)) return refused("egresses");
+  for (sys::UniqueFd& egresses : maps->egresses) {
+    if (!create(egresses, BPF_MAP_TYPE_DEVMAP, "egresses", 4, 4, SIMPLON_XDP_EGRESSES)) return refused("egresses");
+  }
   if (!create(maps->samples, BPF_MAP_TYPE_RINGBUF, "samples", 0, 0, SIMPLON_XDP_SAMPLE_RING)) return refused("samples");
   maps->ring = ring_buffer__new(maps->samples.get(), &Maps::on_sample, maps.get(), nullptr);
   if (maps->ring == nullptr) return refused("samples");
@@ -250,14 +254,14 @@ Result<void> FlowTable::set_egress(std::uint16_t egress, std::uint32_t interface
   if (key >= SIMPLON_XDP_EGRESSES) {
     return fail(ErrorCode::kExhausted, "more than " + std::to_string(SIMPLON_XDP_EGRESSES) + " uplinks");
   }
-  if (interface_index == 0) {
-    if (bpf_map_delete_elem(maps_->egresses.get(), &key) != 0 && errno != ENOENT) {
-      return fail_errno("cannot take an interface out of a BPF map", errno);
+  for (const sys::UniqueFd& egresses : maps_->egresses) {
+    if (interface_index == 0) {
+      if (bpf_map_delete_elem(egresses.get(), &key) != 0 && errno != ENOENT) {
+        return fail_errno("cannot take an interface out of a BPF map", errno);
+      }
+    } else if (bpf_map_update_elem(egresses.get(), &key, &interface_index, BPF_ANY) != 0) {
+      return fail_errno("cannot put an interface into a BPF map", errno);
     }
-    return {};
-  }
-  if (bpf_map_update_elem(maps_->egresses.get(), &key, &interface_index, BPF_ANY) != 0) {
-    return fail_errno("cannot put an interface into a BPF map", errno);
   }
   return {};
 }
@@ -283,9 +287,9 @@ std::size_t FlowTable::take_samples(std::size_t most, const std::function<void(c
 
 int FlowTable::sample_fd() const noexcept { return ring_buffer__epoll_fd(maps_->ring); }
 
-FlowTable::Fds FlowTable::fds() const noexcept {
-  return {maps_->generations.fd(), maps_->buckets.fd(),   maps_->flows.fd(),   maps_->addresses6.fd(),
-          maps_->spreads.fd(),     maps_->lanes.get(),      maps_->egresses.get(), maps_->samples.get()};
+FlowTable::Fds FlowTable::fds(bool multi_buffer) const noexcept {
+  return {maps_->generations.fd(), maps_->buckets.fd(), maps_->flows.fd(), maps_->addresses6.fd(),
+          maps_->spreads.fd(), maps_->lanes.get(), maps_->egresses[multi_buffer ? 1 : 0].get(), maps_->samples.get()};
 }
 
 }  // namespace simplon::xdp

@@ -55,8 +55,8 @@ class FlowTable {
   std::size_t take_samples(std::size_t most, const std::function<void(const simplon_xdp_sample&)>& visit);
   [[nodiscard]] int sample_fd() const noexcept;
 
-  /// The flow that a program would use for it, or nullptr. `bucket`: the top 8 bits of the packet's hash, if there are several
-  /// nexthops.
+  /// The flow that a program would use for it, or nullptr. `bucket`: that of the packet's flow hash
+  /// (simplon_xdp_spread), if there are several nexthops.
   [[nodiscard]] const simplon_xdp_flow* find(const simplon_xdp_flow_key& key, std::uint8_t bucket) const noexcept;
   [[nodiscard]] const simplon_xdp_flow* find(const simplon_xdp_flow_key& key) const noexcept;
   /// Something waits for a grace period.
@@ -76,7 +76,8 @@ class FlowTable {
   };
 
   FlowTable(Grace& grace, std::unique_ptr<Maps> maps);
-  [[nodiscard]] Fds fds() const noexcept;
+  /// For a program that takes frames in pieces, or for one that does not.
+  [[nodiscard]] Fds fds(bool multi_buffer) const noexcept;
   [[nodiscard]] bool good(const simplon_xdp_flow& flow) const noexcept;
   void clear(std::uint32_t place);
 

@@ -26,9 +26,9 @@
 #define OUTER_TTL 64
 
 enum verdict {
-  NOT_VXLAN,   /* nor of a circuit; or not plain: no flow can be made of it */
-  FORWARDED,   /* to be returned: XDP_REDIRECT */
-  UNKNOWN,     /* no flow for it, or none that fits: `key` says which it would be */
+  NO_FLOW_POSSIBLE, /* none in use, neither VXLAN nor of a circuit, not plain, or for a nexthop that is the worker's */
+  FORWARDED,        /* to be returned: XDP_REDIRECT */
+  UNKNOWN,          /* no flow for it, or none that fits: `key` says which it would be */
 };
 
 /* The VXLAN header and what surrounds it, at the UDP header; but for UDP's checksum. */
@@ -76,18 +76,18 @@ static __always_inline void count(struct simplon_xdp_lane* lane, __u32 inner_byt
 static __always_inline int forward_vxlan(struct xdp_md* context, struct simplon_xdp_flow_key* key) {
   void* data = (void*)(long)context->data;
   void* end = (void*)(long)context->data_end;
-  if (data + AT_INNER_IP + IPV4_HEADER > end) return NOT_VXLAN;
+  if (data + AT_INNER_IP + IPV4_HEADER > end) return NO_FLOW_POSSIBLE;
   __u32 frame_bytes = (__u32)(end - data);
   if (U8(data + AT_IP) != 0x45 || U8(data + AT_IP + 9) != IPPROTO_UDP ||
       (U16(data + AT_IP + 6) & bpf_htons(MORE_FRAGMENTS | FRAGMENT_OFFSET)) != 0 ||
       (U32(data + AT_VXLAN) & bpf_htonl(VXLAN_FLAG_VNI)) == 0) {
-    return NOT_VXLAN;
+    return NO_FLOW_POSSIBLE;
   }
   void* ip = data + AT_INNER_IP;
   __u32 vni = bpf_ntohl(U32(data + AT_VXLAN + 4)) >> 8;
   struct inner inner;
   key->outer_source = U32(data + AT_IP + 12);
-  if (!put_inner_key(ip, end, U16(data + AT_INNER_TYPE), vni, key, &inner)) return NOT_VXLAN;
+  if (!put_inner_key(ip, end, U16(data + AT_INNER_TYPE), vni, key, &inner)) return NO_FLOW_POSSIBLE;
   __u32 place;
   struct simplon_xdp_flow* flow = find_flow(key, simplon_xdp_slot(vni), &place);
   if (!flow) return UNKNOWN;

@@ -152,7 +152,7 @@ static __noinline int leave(struct xdp_md* context, struct simplon_xdp_flow_key*
   const struct inner inner = *packet;
   if (flow->action == SIMPLON_XDP_SPREAD) {
     __u32 member = choose_member(context, flow->lane, &inner);
-    if (member == 0) return NOT_VXLAN;
+    if (member == 0) return NO_FLOW_POSSIBLE;
     key->ingress |= member << SIMPLON_XDP_INGRESS_MEMBER;
     flow = find_flow(key, simplon_xdp_slot(key->ingress), &place);
     if (!flow || inner.bytes > flow->mtu) return UNKNOWN;
@@ -215,10 +215,10 @@ static __always_inline int same_address6(void* at, const __u32* address) {
 static __always_inline int forward_vxlan6(struct xdp_md* context, struct simplon_xdp_flow_key* key) {
   void* data = (void*)(long)context->data;
   void* end = (void*)(long)context->data_end;
-  if (data + AT_INNER6_IP + IPV4_HEADER > end) return NOT_VXLAN;
+  if (data + AT_INNER6_IP + IPV4_HEADER > end) return NO_FLOW_POSSIBLE;
   if (U8(data + AT_IP) >> 4 != 6 || U8(data + AT_IP + 6) != IPPROTO_UDP ||
       (U32(data + AT_VXLAN6) & bpf_htonl(VXLAN_FLAG_VNI)) == 0) {
-    return NOT_VXLAN;
+    return NO_FLOW_POSSIBLE;
   }
   void* ip = data + AT_INNER6_IP;
   __u32 outer_source[4];
@@ -226,7 +226,7 @@ static __always_inline int forward_vxlan6(struct xdp_md* context, struct simplon
   key->outer_source = simplon_xdp_fold(outer_source);
   __u32 ingress = bpf_ntohl(U32(data + AT_VXLAN6 + 4)) >> 8 | SIMPLON_XDP_VXLAN6 << SIMPLON_XDP_INGRESS_KIND;
   struct inner inner;
-  if (!put_inner_key(ip, end, U16(data + AT_INNER6_TYPE), ingress, key, &inner)) return NOT_VXLAN;
+  if (!put_inner_key(ip, end, U16(data + AT_INNER6_TYPE), ingress, key, &inner)) return NO_FLOW_POSSIBLE;
   __u32 place;
   struct simplon_xdp_flow* flow = find_flow(key, simplon_xdp_slot(ingress), &place);
   if (!flow) return UNKNOWN;
@@ -266,7 +266,7 @@ static __always_inline int forward_tagged(struct xdp_md* context, struct simplon
   void* ip = data + at;
   struct inner inner;
   __u32 ingress = tags | SIMPLON_XDP_TAGGED << SIMPLON_XDP_INGRESS_KIND;
-  if (data + LEAST_FRAME > end || !put_inner_key(ip, end, type, ingress, key, &inner)) return NOT_VXLAN;
+  if (data + LEAST_FRAME > end || !put_inner_key(ip, end, type, ingress, key, &inner)) return NO_FLOW_POSSIBLE;
   key->source[0] = key->source[1] = key->source[2] = key->source[3] = 0;
   __u32 place;
   struct simplon_xdp_flow* flow = find_flow(key, simplon_xdp_slot(ingress), &place);
@@ -283,14 +283,14 @@ static __always_inline int forward_tagged(struct xdp_md* context, struct simplon
 static __noinline int forward_other(struct xdp_md* context, struct simplon_xdp_flow_key* key) {
   void* data = (void*)(long)context->data;
   void* end = (void*)(long)context->data_end;
-  if (data + LEAST_FRAME > end) return NOT_VXLAN;
+  if (data + LEAST_FRAME > end) return NO_FLOW_POSSIBLE;
   __be16 type = U16(data + AT_TYPE);
   if (type == bpf_htons(ETH_P_IPV6)) return forward_vxlan6(context, key);
-  if (!is_tagged(type)) return NOT_VXLAN;
+  if (!is_tagged(type)) return NO_FLOW_POSSIBLE;
   __u32 tags = bpf_ntohs(U16(data + AT_FIRST_TAG + 2)) & VLAN_IDENTIFIER;
   type = U16(data + AT_FIRST_TAG + 4);
   /* VLAN 0 is none. */
-  if (tags == 0) return NOT_VXLAN;
+  if (tags == 0) return NO_FLOW_POSSIBLE;
   if (!is_tagged(type)) return forward_tagged(context, key, AT_TAGGED_IP, tags, type);
   tags = tags << 12 | (bpf_ntohs(U16(data + AT_FIRST_TAG + 6)) & VLAN_IDENTIFIER);
   return forward_tagged(context, key, AT_TWICE_TAGGED_IP, tags, U16(data + AT_FIRST_TAG + 8));

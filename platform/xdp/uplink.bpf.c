@@ -160,7 +160,7 @@ int simplon_uplink(struct xdp_md* context) {
   if (data + sizeof(struct ethhdr) > (void*)(long)context->data_end) return XDP_PASS;
 
   struct simplon_xdp_flow_key key = {};
-  int verdict = NOT_VXLAN;
+  int verdict = NO_FLOW_POSSIBLE;
   if (flows_in_use && !in_pieces(context)) {
     // What is expected decides which of them is laid out for speed.
     verdict = __builtin_expect(U16(data + AT_TYPE) == bpf_htons(ETH_P_IP), 1) ? forward_vxlan(context, &key)

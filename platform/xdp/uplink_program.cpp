@@ -138,78 +138,100 @@ struct UplinkProgram::Impl {
   sys::UniqueFd link;
   std::string without_flows;
 
+  /// With the maps of `steering`; to be loaded once.
+  [[nodiscard]] static Result<std::unique_ptr<Impl>> open(const Steering& steering, bool multi_buffer);
+  /// 0, or an error number below 0.
+  [[nodiscard]] int load_with_flows(const Steering& steering, std::uint32_t interface_index);
+  [[nodiscard]] Result<void> load_without_flows();
+
   [[nodiscard]] int program() const { return bpf_program__fd(skeleton->progs.simplon_uplink); }
   ~Impl() {
     link.reset();
     uplink_bpf__destroy(skeleton);
   }
+
+ private:
+  [[nodiscard]] bool share_maps(const Steering& steering);
 };
 
 UplinkProgram::UplinkProgram(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 UplinkProgram::~UplinkProgram() = default;
 
-Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering& steering,
-                                                                 std::uint32_t interface_index, bool multi_buffer) {
-  const auto open = [&steering, multi_buffer]() -> Result<std::unique_ptr<Impl>> {
-    auto impl = std::make_unique<Impl>();
-    impl->skeleton = uplink_bpf__open();
-    if (impl->skeleton == nullptr) return fail_errno("cannot open the XDP program", errno);
-    if (bpf_map__reuse_fd(impl->skeleton->maps.vteps, steering.vteps_fd_) != 0 ||
-        bpf_map__reuse_fd(impl->skeleton->maps.ipsec_addresses, steering.ipsec_fd_) != 0 ||
-        bpf_map__reuse_fd(impl->skeleton->maps.circuits, steering.circuits_fd_) != 0) {
-      return fail_errno("cannot share the maps of the XDP program", errno);
-    }
-    if (steering.too_big_ != nullptr) {
-      if (bpf_map__reuse_fd(impl->skeleton->maps.too_big, steering.too_big_->ring_fd()) != 0 ||
-          bpf_map__reuse_fd(impl->skeleton->maps.too_big_overrun, steering.too_big_->overrun_fd()) != 0) {
-        return fail_errno("cannot share the maps of the XDP program", errno);
-      }
-    } else {
-      // Then nobody reads it.
-      bpf_map__set_max_entries(impl->skeleton->maps.too_big, static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE)));
-    }
-    if (multi_buffer) {
-      impl->skeleton->rodata->multi_buffer = 1;
-      bpf_program__set_flags(impl->skeleton->progs.simplon_uplink, BPF_F_XDP_HAS_FRAGS);
-    }
-    return impl;
-  };
-  std::string without_flows;
-  if (steering.flows_ != nullptr) {
-    auto impl = open();
-    if (!impl) return impl;
-    auto& skeleton = *(*impl)->skeleton;
-    const FlowTable::Fds fds = steering.flows_->fds();
-    skeleton.rodata->flows_in_use = 1;
-    skeleton.rodata->flow_seed = steering.flows_->seed_;
-    skeleton.rodata->uplink = interface_index;
-    skeleton.rodata->sample_gap = steering.sample_gap_;
-    int error = 0;
-    for (const auto& [map, fd] : {std::pair{skeleton.maps.generations, fds.generations},
-                                  {skeleton.maps.buckets, fds.buckets},
-                                  {skeleton.maps.flows, fds.flows},
-                                  {skeleton.maps.addresses6, fds.addresses6},
-                                  {skeleton.maps.spreads, fds.spreads},
-                                  {skeleton.maps.lanes, fds.lanes},
-                                  {skeleton.maps.egresses, fds.egresses},
-                                  {skeleton.maps.samples, fds.samples}}) {
-      if (error == 0) error = bpf_map__reuse_fd(map, fd);
-    }
-    if (error == 0) error = uplink_bpf__load(&skeleton);
-    if (error == 0) return impl;
-    without_flows = "the kernel refuses its program (" + std::string(std::strerror(-error)) + ")";
+Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::Impl::open(const Steering& steering, bool multi_buffer) {
+  auto impl = std::make_unique<Impl>();
+  impl->skeleton = uplink_bpf__open();
+  if (impl->skeleton == nullptr) return fail_errno("cannot open the XDP program", errno);
+  if (!impl->share_maps(steering)) return fail_errno("cannot share the maps of the XDP program", errno);
+  if (multi_buffer) {
+    impl->skeleton->rodata->multi_buffer = 1;
+    bpf_program__set_flags(impl->skeleton->progs.simplon_uplink, BPF_F_XDP_HAS_FRAGS);
   }
-  auto impl = open();
-  if (!impl) return impl;
+  return impl;
+}
+
+/// False with errno.
+bool UplinkProgram::Impl::share_maps(const Steering& steering) {
+  auto& maps = skeleton->maps;
+  if (bpf_map__reuse_fd(maps.vteps, steering.vteps_fd_) != 0 ||
+      bpf_map__reuse_fd(maps.ipsec_addresses, steering.ipsec_fd_) != 0 ||
+      bpf_map__reuse_fd(maps.circuits, steering.circuits_fd_) != 0) {
+    return false;
+  }
+  if (steering.too_big_ == nullptr) {
+    // Then nobody reads it.
+    bpf_map__set_max_entries(maps.too_big, static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE)));
+    return true;
+  }
+  return bpf_map__reuse_fd(maps.too_big, steering.too_big_->ring_fd()) == 0 &&
+         bpf_map__reuse_fd(maps.too_big_overrun, steering.too_big_->overrun_fd()) == 0;
+}
+
+int UplinkProgram::Impl::load_with_flows(const Steering& steering, std::uint32_t interface_index) {
+  const FlowTable::Fds fds = steering.flows_->fds(skeleton->rodata->multi_buffer != 0);
+  skeleton->rodata->flows_in_use = 1;
+  skeleton->rodata->flow_seed = steering.flows_->seed_;
+  skeleton->rodata->uplink = interface_index;
+  skeleton->rodata->sample_gap = steering.sample_gap_;
+  auto& maps = skeleton->maps;
+  for (const auto& [map, fd] : {std::pair{maps.generations, fds.generations},
+                                {maps.buckets, fds.buckets},
+                                {maps.flows, fds.flows},
+                                {maps.addresses6, fds.addresses6},
+                                {maps.spreads, fds.spreads},
+                                {maps.lanes, fds.lanes},
+                                {maps.egresses, fds.egresses},
+                                {maps.samples, fds.samples}}) {
+    if (const int error = bpf_map__reuse_fd(map, fd); error != 0) return error;
+  }
+  return uplink_bpf__load(skeleton);
+}
+
+Result<void> UplinkProgram::Impl::load_without_flows() {
   // What forwards flows is dead code then; its maps need not cost anything.
-  auto& maps = (*impl)->skeleton->maps;
+  auto& maps = skeleton->maps;
   for (struct bpf_map* map : {maps.generations, maps.buckets, maps.flows, maps.addresses6, maps.spreads, maps.lanes, maps.egresses}) {
     bpf_map__set_max_entries(map, 1);
   }
   bpf_map__set_max_entries(maps.samples, static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE)));
-  if (const int error = uplink_bpf__load((*impl)->skeleton); error != 0) {
+  if (const int error = uplink_bpf__load(skeleton); error != 0) {
     return fail_errno("the kernel refuses the XDP program", -error, "Linux 5.15 or newer is needed");
   }
+  return {};
+}
+
+Result<std::unique_ptr<UplinkProgram::Impl>> UplinkProgram::load(const Steering& steering,
+                                                                 std::uint32_t interface_index, bool multi_buffer) {
+  std::string without_flows;
+  if (steering.flows_ != nullptr) {
+    auto impl = Impl::open(steering, multi_buffer);
+    if (!impl) return impl;
+    const int error = (*impl)->load_with_flows(steering, interface_index);
+    if (error == 0) return impl;
+    without_flows = "the kernel refuses its program (" + std::string(std::strerror(-error)) + ")";
+  }
+  auto impl = Impl::open(steering, multi_buffer);
+  if (!impl) return impl;
+  if (auto ok = (*impl)->load_without_flows(); !ok) return Unexpected(ok.error());
   (*impl)->without_flows = std::move(without_flows);
   return impl;
 }

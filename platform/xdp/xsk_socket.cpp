@@ -447,8 +447,7 @@ Result<XskStatistics> XskSocket::statistics() const {
   if (!read) return fail_errno("cannot read the statistics of an AF_XDP socket", errno);
   // The fill ring is common to both, and each tells of all of it. With both receive rings full it is empty, so a control packet
   // more is one without a frame.
-  return XskStatistics{raw.rx_dropped, raw.rx_invalid_descs, raw.tx_invalid_descs, raw.rx_ring_full,
-                       control.rx_ring_full + control.rx_dropped, raw.rx_fill_ring_empty_descs};
+  return XskStatistics{raw.rx_ring_full, control.rx_ring_full + control.rx_dropped, raw.rx_fill_ring_empty_descs};
 }
 
 }  // namespace simplon::xdp

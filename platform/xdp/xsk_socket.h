@@ -24,9 +24,6 @@ struct FrameRef {
 
 /// XDP_STATISTICS of one socket, since it was opened; packets but for the last.
 struct XskStatistics {
-  std::uint64_t rx_dropped = 0;
-  std::uint64_t rx_invalid = 0;
-  std::uint64_t tx_invalid = 0;
   /// Dropped because nobody took what was in the ring; the second also what found no frame to receive into.
   std::uint64_t rx_ring_full = 0;
   std::uint64_t control_ring_full = 0;

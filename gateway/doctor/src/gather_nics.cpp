@@ -5,7 +5,6 @@
 #include <linux/ethtool.h>
 #include <linux/if_vlan.h>
 #include <linux/sockios.h>
-#include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -15,69 +14,28 @@
 
 #include "gateway/doctor/src/sections.h"
 #include "platform/netlink/netlink.h"
+#include "platform/sys/ethtool.h"
 #include "platform/sys/unique_fd.h"
 
 namespace simplon::doctor {
 namespace {
 
-void copy_name(char (&to)[IFNAMSIZ], const std::string& name) {
-  std::memcpy(to, name.c_str(), std::min(name.size(), sizeof to - 1));
-}
-
-bool ask_ethtool(int fd, const std::string& interface, void* command) {
-  struct ifreq request {};
-  copy_name(request.ifr_name, interface);
-  request.ifr_data = static_cast<char*>(command);
-  return ::ioctl(fd, SIOCETHTOOL, &request) == 0;
-}
-
-std::string driver_of(int fd, const std::string& interface) {
-  struct ethtool_drvinfo info {};
-  info.cmd = ETHTOOL_GDRVINFO;
-  if (!ask_ethtool(fd, interface, &info)) return {};
-  return {info.driver, ::strnlen(info.driver, sizeof info.driver)};
-}
-
-std::optional<std::uint32_t> queues_of(int fd, const std::string& interface) {
+std::optional<std::uint32_t> queues_of(const sys::Ethtool& ethtool) {
   struct ethtool_channels channels {};
   channels.cmd = ETHTOOL_GCHANNELS;
-  if (!ask_ethtool(fd, interface, &channels)) return std::nullopt;
+  if (ethtool.ask(&channels) < 0) return std::nullopt;
   return channels.rx_count + channels.combined_count;
 }
 
-/// Structures of ethtool end in arrays; words keep them aligned.
-using Words = std::vector<std::uint32_t>;
-
-std::vector<std::string> feature_names(int fd, const std::string& interface) {
-  Words sets_words(sizeof(struct ethtool_sset_info) / 4 + 2);
-  auto* sets = reinterpret_cast<struct ethtool_sset_info*>(sets_words.data());
-  sets->cmd = ETHTOOL_GSSET_INFO;
-  sets->sset_mask = 1ULL << ETH_SS_FEATURES;
-  if (!ask_ethtool(fd, interface, sets) || sets->sset_mask == 0) return {};
-  const std::uint32_t count = sets->data[0];
-  if (count == 0 || count > 1024) return {};
-  Words strings_words((sizeof(struct ethtool_gstrings) + std::size_t{count} * ETH_GSTRING_LEN) / 4 + 1);
-  auto* strings = reinterpret_cast<struct ethtool_gstrings*>(strings_words.data());
-  strings->cmd = ETHTOOL_GSTRINGS;
-  strings->string_set = ETH_SS_FEATURES;
-  strings->len = count;
-  if (!ask_ethtool(fd, interface, strings)) return {};
-  std::vector<std::string> names;
-  for (std::uint32_t i = 0; i < std::min(count, strings->len); ++i) {
-    const char* name = reinterpret_cast<const char*>(strings->data) + std::size_t{i} * ETH_GSTRING_LEN;
-    names.emplace_back(name, ::strnlen(name, ETH_GSTRING_LEN));
-  }
-  return names;
-}
-
-std::map<std::string, bool> features_of(int fd, const std::string& interface) {
-  const auto names = feature_names(fd, interface);
+std::map<std::string, bool> features_of(const sys::Ethtool& ethtool) {
+  const auto names = ethtool.feature_names();
   const std::size_t blocks = (names.size() + 31) / 32;
-  Words words((sizeof(struct ethtool_gfeatures) + blocks * sizeof(struct ethtool_get_features_block)) / 4 + 1);
+  // The structure ends in an array; words keep it aligned.
+  std::vector<std::uint32_t> words((sizeof(struct ethtool_gfeatures) + blocks * sizeof(struct ethtool_get_features_block)) / 4 + 1);
   auto* features = reinterpret_cast<struct ethtool_gfeatures*>(words.data());
   features->cmd = ETHTOOL_GFEATURES;
   features->size = static_cast<std::uint32_t>(blocks);
-  if (names.empty() || !ask_ethtool(fd, interface, features)) return {};
+  if (names.empty() || ethtool.ask(features) < 0) return {};
   std::map<std::string, bool> found;
   for (std::size_t i = 0; i < names.size() && i / 32 < features->size; ++i) {
     found[names[i]] = (features->features[i / 32].active >> (i % 32) & 1U) != 0;
@@ -113,7 +71,7 @@ void gather_nics(const GatherOptions& options, Facts& facts) {
   }
   if (wanted.empty()) {
     for (const auto& link : links) {
-      if (link.running && looks_like_nic(driver_of(fd.get(), link.name))) wanted.push_back(link.name);
+      if (link.running && looks_like_nic(sys::Ethtool(link.name).driver())) wanted.push_back(link.name);
     }
   }
   for (const auto& name : wanted) {
@@ -125,9 +83,10 @@ void gather_nics(const GatherOptions& options, Facts& facts) {
       nic.present = true;
       nic.running = link->running;
       nic.mtu_bytes = link->mtu_bytes;
-      nic.driver = driver_of(fd.get(), name);
-      nic.queues = queues_of(fd.get(), name);
-      nic.features = features_of(fd.get(), name);
+      const sys::Ethtool ethtool(name);
+      nic.driver = ethtool.driver();
+      nic.queues = queues_of(ethtool);
+      nic.features = features_of(ethtool);
       for (const auto& other : links) {
         if (below_vlan(fd.get(), other.name) == name) nic.vlans.push_back(other.name);
       }

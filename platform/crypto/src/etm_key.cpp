@@ -63,7 +63,7 @@ void finish(const typename Hash::State& inner, const typename Hash::State& outer
 }  // namespace
 
 EtmKey::EtmKey(EspSuite suite, std::span<const std::uint8_t> cipher_key, std::span<const std::uint8_t> integrity_key,
-               bool esn, AeadBackend backend)
+               bool esn, CryptoBackend backend)
     : facts_(facts_of(suite)), secrets_(new (allocate_locked_block()) EtmSecrets{}), esn_(esn) {
   switch (integrity_key.size()) {
     case 32:
@@ -88,7 +88,7 @@ EtmKey::EtmKey(EspSuite suite, std::span<const std::uint8_t> cipher_key, std::sp
   // ESP has its own padding.
   SIMPLON_CHECK(::EVP_CIPHER_CTX_set_padding(encrypt_.get(), 0) == 1);
   SIMPLON_CHECK(::EVP_CIPHER_CTX_set_padding(decrypt_.get(), 0) == 1);
-  if (backend == AeadBackend::kIpsecMb) expand_for_lanes(cipher_key, *secrets_);
+  if (backend == CryptoBackend::kIpsecMb) expand_for_lanes(cipher_key, *secrets_);
 }
 
 EtmKey::~EtmKey() { release_locked_block(secrets_); }

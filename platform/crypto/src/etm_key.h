@@ -21,7 +21,7 @@ class EtmKey {
  public:
   /// Keys of the right length for the suite, which is no AEAD.
   EtmKey(EspSuite suite, std::span<const std::uint8_t> cipher_key, std::span<const std::uint8_t> integrity_key, bool esn,
-         AeadBackend backend);
+         CryptoBackend backend);
   ~EtmKey();
   EtmKey(const EtmKey&) = delete;
   EtmKey& operator=(const EtmKey&) = delete;

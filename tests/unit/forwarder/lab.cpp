@@ -21,6 +21,7 @@
 #include "platform/sys/file.h"
 #include "platform/sys/netns.h"
 #include "platform/sys/unix_socket.h"
+#include "tests/support/terminate_process.h"
 #include "tests/unit/ipc/sa_wire.h"
 
 namespace simplon::lab {
@@ -133,7 +134,7 @@ ForwarderProcess::ForwarderProcess(const Netns& underlay) : netns_(underlay.name
 ForwarderProcess::~ForwarderProcess() {
   if (::testing::Test::HasFailure()) std::fprintf(stderr, "--- %s\n%s", netns_.c_str(), log().c_str());
   if (process_) {
-    EXPECT_TRUE(sys::terminate_process(*process_, 2s));
+    EXPECT_TRUE(test::terminate_process(*process_, 2s));
   }
   client_.reset();
   io_.poll();

@@ -48,7 +48,7 @@ TEST(PolicyList, RemovalFallsBackToTheNextAndIsIdempotent) {
   EXPECT_THAT(list.outbound(kTunnel, kSession), ElementsAre(Spi(1)));
   list.remove(out(1));
   EXPECT_THAT(list.outbound(kTunnel, kSession), IsEmpty());
-  EXPECT_EQ(list.users(), 0U);
+  EXPECT_TRUE(list.uses().empty());
 }
 
 TEST(PolicyList, TrapsOtherTunnelsAndOtherDirectionsDoNotCount) {

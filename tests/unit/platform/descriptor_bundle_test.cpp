@@ -54,7 +54,9 @@ TEST(DescriptorBundle, GivesThemBackInOrderAndOnce) {
     ASSERT_EQ(::read(pipes[i].out.get(), &got, 1), 1);
     EXPECT_EQ(got, number);
   }
-  EXPECT_FALSE(unbundle_descriptors(bundle->get()));
+  const auto again = unbundle_descriptors(bundle->get());
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, ErrorCode::kPeer);
 }
 
 TEST(DescriptorBundle, HoldsAsManyAsAGatewayHasTunnelsAndMore) {
@@ -97,10 +99,15 @@ TEST(DescriptorBundle, ClosesWhatNobodyTookOut) {
 TEST(DescriptorBundle, RefusesWhatIsNone) {
   EXPECT_FALSE(bundle_descriptors({}));
   const Pipe pipe = make_pipe();
-  EXPECT_FALSE(unbundle_descriptors(pipe.out.get()));
+  const auto no_socket = unbundle_descriptors(pipe.out.get());
+  ASSERT_FALSE(no_socket);
+  EXPECT_EQ(no_socket.error().code, ErrorCode::kPeer);
   int pair[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
   const UniqueFd reader(pair[0]), writer(pair[1]);
+  const auto empty = unbundle_descriptors(reader.get());
+  ASSERT_FALSE(empty);
+  EXPECT_EQ(empty.error().code, ErrorCode::kPeer);
   ASSERT_EQ(::send(writer.get(), "something else", 14, 0), 14);
   const auto taken = unbundle_descriptors(reader.get());
   ASSERT_FALSE(taken);

@@ -8,7 +8,11 @@
 #include <array>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <random>
+#include <vector>
+
+#include "platform/xdp/uplink_program.h"
 
 namespace simplon::xdp {
 namespace {
@@ -130,6 +134,19 @@ TEST_F(FlowTableLab, APlaceIsNotUsedAgainWhileAProgramMayReadIt) {
     table_->advance();
   }
   EXPECT_EQ(std::memcmp(in_use, &before, sizeof before), 0);
+}
+
+TEST_F(FlowTableLab, JumboAndOtherUplinksForwardFromIt) {
+  auto steering = Steering::create();
+  ASSERT_TRUE(steering) << steering.error().message();
+  (*steering)->use_flows(table_.get());
+  std::vector<std::unique_ptr<UplinkProgram>> programs;
+  for (const bool multi_buffer : {false, true, false, true}) {
+    auto program = UplinkProgram::load_only(**steering, 1, multi_buffer);
+    ASSERT_TRUE(program) << program.error().message();
+    EXPECT_EQ((*program)->without_flows(), "");
+    programs.push_back(*std::move(program));
+  }
 }
 
 TEST_F(FlowTableLab, WhateverIsFoundIsWhatWasPutLast) {
