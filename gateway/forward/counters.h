@@ -50,8 +50,9 @@ struct TrafficTotals {
 
 /// What one worker did with its packets. Between two bursts, exactly:
 ///
-///     received + originated + taken_over = sent + punted + sum(drops) + handed_over
+///     received + originated + taken_over = sent + punted + sum(drops) + handed_over + what waits
 ///
+/// What waits: fragments for the rest of their packet (Reassembly) and ESP for its SA (EarlyEsp); they are in `received` only.
 /// `received`: from a port, host ports included. `originated`: ICMP errors and additional fragments. `sent`: taken by an
 /// uplink. `punted`: taken by a host port. `handed_over`: to another worker, which takes it over in its next turn; summed over
 /// workers that have ended, and `finish`ed, the two are equal.

@@ -60,8 +60,9 @@ class FramePool {
   static constexpr std::size_t kReserved = 128;
 
   /// Shared memory has a descriptor, with which another process can go on with it; for huge pages the host has to allow them
-  /// in shared memory. Errors: kExhausted if the memory cannot be mapped.
+  /// in shared memory.
   enum class Memory : std::uint8_t { kPrivate, kShared };
+  /// Errors: kExhausted if the memory cannot be mapped, kUnavailable if there is none to share.
   [[nodiscard]] static Result<FramePool> create(std::size_t frames, Memory memory = Memory::kPrivate,
                                                 std::size_t slots = 0);
   /// Goes on with the memory of a former process. `in_use` has a bit for each frame that is not free (frame n is bit n), those of

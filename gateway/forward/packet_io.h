@@ -10,12 +10,12 @@
 
 namespace simplon::forward {
 
-/// Packets in and out, a burst at a time: an AF_XDP socket, a set of TUN devices, or memory.
+/// Packets in and out, a burst at a time: an AF_XDP socket, a set of TUN and TAP devices, or memory.
 ///
-/// One PacketIo may serve many ports (all TUN devices behind one epoll): `Packet::port` says which, both ways. What an
-/// uplink receives and sends are Ethernet frames; what a host port receives and sends are bare IP packets.
+/// One PacketIo may serve many ports (all host ports behind one epoll): `Packet::port` says which, both ways. What an
+/// uplink receives and sends are Ethernet frames, as does the host port of a circuit (a TAP); that of a VPC or tunnel has bare IP packets.
 ///
-/// Threads: `receive`, `transmit` and `flush` are called by the one worker it was given to. It is destroyed by the
+/// Threads: all functions are called by the one worker it was given to. It is destroyed by the
 /// table writer after that worker can no longer see it; return frames with `FramePool::release_remote` there.
 class PacketIo {
  public:
@@ -47,7 +47,7 @@ class PacketIo {
   [[nodiscard]] std::size_t urgent() const noexcept { return urgent_; }
   /// What `fill` says of a full ring.
   static constexpr unsigned kFull = 256;
-  /// After the last `receive`: how full the fullest receive ring still is, from 0 to kFull.
+  /// After the last `receive`: how much still waits in the fullest receive ring, from 0 to kFull, which is the most that can.
   [[nodiscard]] unsigned fill() const noexcept { return fill_; }
 
   /// Takes packets from the front; returns how many. Those frames become the port's; the rest stay the worker's, which

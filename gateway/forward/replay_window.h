@@ -24,7 +24,7 @@ namespace simplon::forward {
 /// Units: `seq` is a full 64-bit extended sequence number (ESN) in host byte order; the sender starts at 1, so 0 is
 /// never accepted. Never allocates.
 /// Threads: one at a time for what changes the window, each of them after asking `would_accept` again
-/// (src/sa_sharing.h). Any number may ask meanwhile: they may take for fresh what was so a moment ago, but never the
+/// (src/workers/sa_sharing.h). Any number may ask meanwhile: they may take for fresh what was so a moment ago, but never the
 /// reverse, because `top_` moves after the words it moves over, and a word is given to newer numbers only when its old ones
 /// are too old.
 class ReplayWindow {

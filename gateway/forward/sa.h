@@ -126,7 +126,7 @@ class alignas(64) Sa : public InTableMemory {
   /// Of a mapping, from the workers to the writer.
   enum class Mailbox : std::uint8_t { kEmpty, kFilling, kFull };
 
-  /// The workers'; how several of them share it is in src/sa_sharing.h.
+  /// The workers'; how several of them share it is in src/workers/sa_sharing.h.
   struct Runtime {
     Counter packets;
     Counter bytes;

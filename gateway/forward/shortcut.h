@@ -34,7 +34,7 @@ struct Shortcut {
     /// Of several nexthops of the route, by its number in `spread`; 0: not chosen.
     std::uint8_t member = 0;
   };
-  /// By the top 8 bits of the flow hash, which nexthop a packet takes: 1 to kMembers, 0: one that is the worker's affair. The
+  /// By EcmpGroup::bucket of the flow hash, which nexthop a packet takes: 1 to kMembers, 0: one that is the worker's affair. The
   /// same as long as the shortcut holds.
   using Spread = std::array<std::uint8_t, 256>;
   static constexpr std::size_t kMembers = 31;

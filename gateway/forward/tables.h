@@ -150,7 +150,7 @@ class Tables {
   /// Empty if there is no such attachment.
   [[nodiscard]] std::optional<TrafficTotals> totals(AttachmentId attachment) const;
   [[nodiscard]] std::optional<TrafficTotals> totals(PortId port) const;
-  /// Inner IP bytes that fit through the attachment now; 0: unknown (a tunnel without outbound SA or adjacency).
+  /// Inner IP bytes that fit: through a tunnel now, into a VPC or circuit as configured; 0: unknown (a tunnel without outbound SA or adjacency).
   [[nodiscard]] std::uint16_t inner_mtu(AttachmentId attachment) const;
   [[nodiscard]] std::optional<AdjacencyEntry> adjacency(const IpAddress& destination) const;
   /// As upserted, but for the order of nexthops.

@@ -38,7 +38,7 @@ struct WorkerOptions {
   std::function<void()> wake = {};
 };
 
-/// One core's forwarding loop: receive, the stages in packet order (see worker.cpp), transmit.
+/// One core's forwarding loop: receive, the stages in packet order (src/path/pipeline.h), transmit.
 ///
 ///     worker.go_online();
 ///     while (!stop) {
@@ -49,7 +49,7 @@ struct WorkerOptions {
 ///     }
 ///     worker.go_offline();
 ///
-/// Threads: all functions but `counters` belong to one thread. Starts offline.
+/// Threads: all functions but `counters`, `watch` and `finish` belong to one thread. Starts offline.
 class Worker {
  public:
   static constexpr std::size_t kBurst = 64;

@@ -254,7 +254,7 @@ const char* Cloud::known_answer(Kind kind, std::size_t inner_bytes) {
   if (i >= tenants_.size()) return "an unknown SPI";
   const Bytes& key_bytes = tenants_[i].key_out;
   const auto oracle = crypto::AeadKey::create(crypto::AeadSuite::kAes256Gcm16, std::span(key_bytes).first(32),
-                                              crypto::AeadBackend::kOpenSsl);
+                                              crypto::CryptoBackend::kOpenSsl);
   Bytes nonce(key_bytes.end() - 4, key_bytes.end());
   nonce.insert(nonce.end(), out.begin() + 50, out.begin() + 58);
   Bytes associated(out.begin() + 42, out.begin() + 46);

@@ -32,7 +32,7 @@ struct Load {
   std::vector<Bytes> packets;
   std::size_t bytes;
 
-  Load(EspSuite suite, std::size_t inner, AeadBackend backend) {
+  Load(EspSuite suite, std::size_t inner, CryptoBackend backend) {
     std::mt19937 random(1);
     const EspSuiteFacts& facts = facts_of(suite);
     const auto draw = [&random](std::size_t count) {
@@ -44,7 +44,7 @@ struct Load {
       const Bytes cipher = draw(std::size_t{facts.cipher_key_bytes} + facts.salt_bytes);
       const Bytes integrity = draw(facts.integrity_key_bytes);
       keys.push_back(EspKey::create(suite, cipher, integrity, true, backend).value());
-      oracle.push_back(EspKey::create(suite, cipher, integrity, true, AeadBackend::kOpenSsl).value());
+      oracle.push_back(EspKey::create(suite, cipher, integrity, true, CryptoBackend::kOpenSsl).value());
     }
     const std::size_t unit = facts.layout.alignment;
     bytes = (inner + 2 + unit - 1) / unit * unit;
@@ -66,7 +66,7 @@ struct Load {
 
   [[nodiscard]] bool right() {
     std::vector<Bytes> copies = packets;
-    EspBatch check(AeadBackend::kOpenSsl);
+    EspBatch check(CryptoBackend::kOpenSsl);
     for (std::size_t i = 0; i < kPackets; ++i) check.add(oracle[i % kKeys], copies[i].data(), bytes, i);
     check.open();
     for (std::size_t i = 0; i < kPackets; ++i) {
@@ -76,7 +76,7 @@ struct Load {
   }
 };
 
-void suite(benchmark::State& state, EspSuite which, std::size_t inner, std::size_t burst, bool seal, AeadBackend backend) {
+void suite(benchmark::State& state, EspSuite which, std::size_t inner, std::size_t burst, bool seal, CryptoBackend backend) {
   Load load(which, inner, backend);
   EspBatch batch(backend);
   load.run(batch, burst, true);
@@ -96,11 +96,11 @@ void register_all() {
     for (const std::size_t inner : {std::size_t{64}, std::size_t{512}, std::size_t{1420}}) {
       for (const std::size_t burst : {std::size_t{1}, std::size_t{2}, std::size_t{4}, std::size_t{8}, std::size_t{32}, std::size_t{64}}) {
         for (const bool seal : {true, false}) {
-          for (const AeadBackend backend : {AeadBackend::kIpsecMb, AeadBackend::kOpenSsl}) {
+          for (const CryptoBackend backend : {CryptoBackend::kIpsecMb, CryptoBackend::kOpenSsl}) {
             if (!available(backend)) continue;
             const std::string name = std::string(seal ? "Seal/" : "Open/") + std::string(to_string(which)) + "/" +
                                      std::to_string(inner) + "/burst:" + std::to_string(burst) +
-                                     (backend == AeadBackend::kIpsecMb ? "/ipsec-mb" : "/OpenSSL");
+                                     (backend == CryptoBackend::kIpsecMb ? "/ipsec-mb" : "/OpenSSL");
             benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
               suite(state, which, inner, burst, seal, backend);
             })->UseManualTime()->Unit(benchmark::kNanosecond);

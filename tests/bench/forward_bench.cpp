@@ -24,8 +24,8 @@
 #include <span>
 #include <string>
 
-#include "gateway/forward/src/burst.h"
-#include "gateway/forward/src/stages.h"
+#include "gateway/forward/src/path/burst.h"
+#include "gateway/forward/src/path/stages.h"
 #include "tests/bench/cloud.h"
 #include "tests/bench/live_cases.h"
 #include "tests/bench/measure.h"
@@ -145,11 +145,11 @@ void stage(benchmark::State& state, Kind kind, std::size_t bytes, std::size_t me
   target.worker->go_online();
 }
 
-void cipher(benchmark::State& state, std::size_t bytes, bool seal, crypto::AeadBackend backend) {
+void cipher(benchmark::State& state, std::size_t bytes, bool seal, crypto::CryptoBackend backend) {
   std::mt19937 random(1);
   std::vector<std::unique_ptr<crypto::AeadKey>> keys;
   std::vector<std::unique_ptr<crypto::AeadKey>> oracles;
-  const auto other = backend == crypto::AeadBackend::kOpenSsl ? crypto::AeadBackend::kIpsecMb : crypto::AeadBackend::kOpenSsl;
+  const auto other = backend == crypto::CryptoBackend::kOpenSsl ? crypto::CryptoBackend::kIpsecMb : crypto::CryptoBackend::kOpenSsl;
   for (int i = 0; i < 64; ++i) {
     Bytes key(32);
     for (auto& byte : key) byte = static_cast<std::uint8_t>(random());
@@ -238,9 +238,9 @@ void register_all() {
   }
   for (const std::size_t bytes : kSizes) {
     for (const bool seal : {true, false}) {
-      for (const crypto::AeadBackend backend : {crypto::AeadBackend::kIpsecMb, crypto::AeadBackend::kOpenSsl}) {
+      for (const crypto::CryptoBackend backend : {crypto::CryptoBackend::kIpsecMb, crypto::CryptoBackend::kOpenSsl}) {
         if (!crypto::available(backend)) continue;
-        add(std::string("Cipher/") + (backend == crypto::AeadBackend::kIpsecMb ? "ipsec-mb" : "OpenSSL") +
+        add(std::string("Cipher/") + (backend == crypto::CryptoBackend::kIpsecMb ? "ipsec-mb" : "OpenSSL") +
                 (seal ? "/Seal/" : "/Open/") + std::to_string(bytes),
             kWarmIterations, [=](benchmark::State& state) { cipher(state, bytes, seal, backend); });
       }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // posted_bench [ROUNDS]: one SA, packets of 1,420 bytes of one worker in memory; alone, and with a second worker that has none
-// and helps (gateway/forward/src/esp_posts.h). Wall time, since that is what the helper is for; rounds of both in turn, their
+// and helps (gateway/forward/src/workers/esp_posts.h). Wall time, since that is what the helper is for; rounds of both in turn, their
 // median and range, and the median of the ratios of neighbors. Each round first proves itself on a packet with a known answer.
 #include <algorithm>
 #include <atomic>

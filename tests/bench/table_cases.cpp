@@ -20,7 +20,7 @@
 #include <random>
 #include <vector>
 
-#include "gateway/forward/src/fib.h"
+#include "gateway/forward/src/fib/fib.h"
 #include "gateway/forward/tables.h"
 #include "tests/bench/measure.h"
 #if SIMPLON_BENCH_DPDK

@@ -14,7 +14,7 @@
 namespace simplon::test {
 namespace {
 
-using crypto::AeadBackend;
+using crypto::CryptoBackend;
 using crypto::EspBatch;
 using crypto::EspKey;
 using crypto::EspSuite;
@@ -45,15 +45,15 @@ EspSuite suite_named(const std::string& name) {
   return {};
 }
 
-std::vector<AeadBackend> backends() {
-  std::vector<AeadBackend> list{AeadBackend::kOpenSsl};
-  if (crypto::available(AeadBackend::kIpsecMb)) list.push_back(AeadBackend::kIpsecMb);
+std::vector<CryptoBackend> backends() {
+  std::vector<CryptoBackend> list{CryptoBackend::kOpenSsl};
+  if (crypto::available(CryptoBackend::kIpsecMb)) list.push_back(CryptoBackend::kIpsecMb);
   return list;
 }
 
 /// Copies of `packet`, once few enough for OpenSSL and once enough for the lanes.
-void for_each_way(const std::function<void(AeadBackend, std::size_t)>& run) {
-  for (const AeadBackend backend : backends()) {
+void for_each_way(const std::function<void(CryptoBackend, std::size_t)>& run) {
+  for (const CryptoBackend backend : backends()) {
     for (const std::size_t copies : {std::size_t{1}, EspBatch::kWorthIt, std::size_t{17}}) run(backend, copies);
   }
 }
@@ -67,7 +67,7 @@ void check_example(const std::vector<std::string>& words) {
   const std::uint64_t sequence = std::stoull(words.at(4));
   const Bytes plain = hex(words.at(5)), packet = hex(words.at(6));
   const bool own_iv = is_aead(suite) && (be32(packet, 8) != sequence >> 32 || be32(packet, 12) != (sequence & 0xffffffff));
-  for_each_way([&](AeadBackend backend, std::size_t copies) {
+  for_each_way([&](CryptoBackend backend, std::size_t copies) {
     const EspKey key = EspKey::create(suite, hex(words.at(1)), hex(words.at(2)), words.at(3) == "1", backend).value();
     EspBatch batch(backend);
     std::vector<Bytes> opened(copies, packet);
@@ -102,7 +102,7 @@ TEST(Rfc7634, AppendixA_Example) { EXPECT_EQ(for_each_line("rfc7634.txt", check_
 TEST(Rfc3602, Section4_Examples) {
   const int lines = for_each_line("rfc3602.txt", [](const auto& words) {
     const Bytes key_bytes = hex(words.at(0)), plain = hex(words.at(2));
-    for_each_way([&](AeadBackend backend, std::size_t copies) {
+    for_each_way([&](CryptoBackend backend, std::size_t copies) {
       const EspKey key = EspKey::create(EspSuite::kAes128Sha256, key_bytes, Bytes(32, 1), true, backend).value();
       EspBatch batch(backend);
       std::vector<Bytes> packets(copies, Bytes(8) + hex(words.at(1)) + plain + Bytes(16));
@@ -120,7 +120,7 @@ TEST(Rfc4868, Section2_7_2_Examples) {
   const int lines = for_each_line("rfc4868.txt", [](const auto& words) {
     const EspSuite suite = suite_named("null-" + words.at(0));
     const Bytes data = hex(words.at(2));
-    for_each_way([&](AeadBackend backend, std::size_t copies) {
+    for_each_way([&](CryptoBackend backend, std::size_t copies) {
       const EspKey key = EspKey::create(suite, {}, hex(words.at(1)), false, backend).value();
       EspBatch batch(backend);
       std::vector<Bytes> packets(copies, data + Bytes(facts_of(suite).layout.icv_bytes));
@@ -151,7 +151,7 @@ class Tunnels {
       spec.key = crypto::SecretKey(key);
       spec.integrity_key = crypto::SecretKey(integrity);
       spec.esn = esn;
-      peers_.emplace(spi, EspKey::create(suite, key, integrity, esn, AeadBackend::kOpenSsl).value());
+      peers_.emplace(spi, EspKey::create(suite, key, integrity, esn, CryptoBackend::kOpenSsl).value());
       return forward::Sa::create(std::move(spec)).value();
     };
     using enum forward::SaDirection;
@@ -177,7 +177,7 @@ class Tunnels {
     const std::uint32_t words[] = {kSpiIn + tunnel, static_cast<std::uint32_t>(sequence)};
     for (std::size_t i = 0; i < 8; ++i) esp[i] = static_cast<std::uint8_t>(words[i / 4] >> (24 - 8 * (i % 4)));
     esp = esp + plain + Bytes(layout.icv_bytes);
-    EspBatch batch(AeadBackend::kOpenSsl);
+    EspBatch batch(CryptoBackend::kOpenSsl);
     batch.add(peers_.at(kSpiIn + tunnel), esp.data(), plain.size(), sequence);
     batch.seal();
     if (tunnel == 7) {
@@ -197,7 +197,7 @@ class Tunnels {
     EXPECT_EQ(be32(esp, 4), static_cast<std::uint32_t>(sequence));
     const std::size_t bytes = esp.size() - clear - layout.icv_bytes;
     EXPECT_EQ(bytes % layout.alignment, 0U);
-    EspBatch batch(AeadBackend::kOpenSsl);
+    EspBatch batch(CryptoBackend::kOpenSsl);
     batch.add(peers_.at(kSpiOut + tunnel), esp.data(), bytes, sequence);
     batch.open();
     if (!batch[0].authentic) return {};

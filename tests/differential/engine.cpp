@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/differential/engine.h"
 
-#include "gateway/forward/src/routing.h"
-#include "gateway/forward/src/table_state.h"
+#include "gateway/forward/src/path/routing.h"
+#include "gateway/forward/src/tables/table_state.h"
 #include "tests/differential/xdp_side.h"
 
 namespace simplon::differential {

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <string>
 
-#include "gateway/forward/src/routing.h"
+#include "gateway/forward/src/path/routing.h"
 
 namespace simplon::differential {
 namespace {

@@ -7,9 +7,9 @@
 #include <cstdlib>
 #include <vector>
 
-#include "gateway/forward/src/burst.h"
-#include "gateway/forward/src/flow.h"
-#include "gateway/forward/src/nat.h"
+#include "gateway/forward/src/path/burst.h"
+#include "gateway/forward/src/policy/flow.h"
+#include "gateway/forward/src/policy/nat.h"
 
 using namespace simplon::forward;
 

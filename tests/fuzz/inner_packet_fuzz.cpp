@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <vector>
 
-#include "gateway/forward/src/fixup.h"
-#include "gateway/forward/src/inner_packet.h"
+#include "gateway/forward/src/path/fixup.h"
+#include "gateway/forward/src/path/inner_packet.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size > 4096) return 0;

@@ -48,7 +48,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (const auto* esp = parse_esp(bytes, 48, 16)) static_cast<void>(esp->spi.host());
   const EspPayload payload = parse_esp_payload(bytes);
   must(!payload.padding_ok || payload.length + 2 <= size);
-  if (const auto* icmp = parse_icmp(bytes)) static_cast<void>(icmp->word.host());
   if (const auto* arp = parse_arp(bytes)) must(arp->hardware_bytes == 6);
   if (const auto asked = parse_neighbor_solicitation(bytes)) {
     must(is_neighbor_solicitation(bytes) && asked->target[0] != 0xff && !(asked->from_unspecified() && asked->source_mac));

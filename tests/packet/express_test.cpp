@@ -7,7 +7,7 @@
 #include <random>
 #include <vector>
 
-#include "gateway/forward/src/watch.h"
+#include "gateway/forward/src/watch/watch.h"
 #include "tests/packet/rig.h"
 
 namespace simplon::test {

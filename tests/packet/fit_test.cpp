@@ -237,6 +237,19 @@ TEST(Fragments, OfAFullBurstAllLeaveInOrder) {
   EXPECT_EQ(seen, wanted);
 }
 
+/// Plain packets leave without a number of the burst, so with all fragments more are ready to be sent than it has numbers.
+TEST(Fragments, LeaveBesidePlainPackets) {
+  Rig rig;
+  Topology::must(rig.tables.upsert_vpc({Vni{5001}, kRed, Topology::ip("192.0.2.1"), 4789, Topology::mac(kGatewayMac),
+                                        {Topology::prefix("10.1.0.0/16")}, {Topology::ip("192.0.2.11")}, 600}));
+  const auto packet = [](std::size_t bytes) { return Rig::from_vm(ipv4({"10.1.0.9", "10.1.0.5"}, udp({1, 2}, payload(bytes)))); };
+  std::vector<Bytes> frames(30, packet(64));
+  frames.resize(64, packet(3700));  // seven fragments each
+  const Outcome outcome = rig.send_all(kFabric, frames);
+  EXPECT_TRUE(outcome.drops.empty()) << outcome.summary();
+  EXPECT_EQ(outcome.sent.size(), 30U + 34 * 7U);
+}
+
 TEST(Fragments, OfTheLeastMtuAllLeave) {
   Rig rig;
   Topology::must(rig.tables.upsert_tunnel({TunnelId{7}, kRed, 68, false}));

@@ -16,21 +16,6 @@ using forward::AttachmentId;
 using forward::Drop;
 using forward::Packet;
 
-/// Uplinks on which more waits than is ever taken.
-class FullRings final : public forward::PacketIo {
- public:
-  explicit FullRings(forward::FramePool& pool) : memory(pool) {}
-  std::size_t receive(std::span<Packet> burst) noexcept override {
-    fill_ = kFull;
-    const std::size_t count = memory.receive(burst);
-    urgent_ = std::min(urgent_packets, count);
-    return count;
-  }
-  std::size_t transmit(std::span<const Packet> packets) noexcept override { return memory.transmit(packets); }
-  forward::MemoryIo memory;
-  std::size_t urgent_packets = 0;
-};
-
 /// More than anybody's share, but no more than a burst.
 constexpr unsigned kMany = 40;
 
@@ -38,6 +23,7 @@ class Overload : public ::testing::Test {
  protected:
   Overload() {
     worker_.go_online();
+    uplinks_->say(forward::PacketIo::kFull);  // more waits than is ever taken
     // Until the level is as low as it goes: a sender who was silent has one packet, and another one every four milliseconds.
     for (int i = 0; i < 3; ++i) turn({from_vm(5001)}, 1);  // what it carries, as it seems
     for (int i = 0; i < 60; ++i) turn({from_vm(5001)}, kMany);
@@ -68,10 +54,10 @@ class Overload : public ::testing::Test {
   void turn(const std::vector<Bytes>& frames, unsigned times, forward::PortId port = kFabric) {
     clock_.advance(std::chrono::milliseconds(1));
     for (const Bytes& frame : frames) {
-      for (unsigned i = 0; i < times; ++i) ASSERT_TRUE(uplinks_->memory.inject(port, frame));
+      for (unsigned i = 0; i < times; ++i) ASSERT_TRUE(uplinks_->inject(port, frame));
       worker_.poll_once();
     }
-    static_cast<void>(uplinks_->memory.take_sent());
+    static_cast<void>(uplinks_->take_sent());
   }
   /// How many were refused of kMany of each frame; all of them counted for the attachment, or for none.
   std::size_t dropped(std::optional<AttachmentId> sender, const std::vector<Bytes>& frames, forward::PortId port = kFabric) {
@@ -93,7 +79,7 @@ class Overload : public ::testing::Test {
   FakeClock clock_;
   forward::FramePool pool_ = forward::FramePool::create(512).value();
   forward::Tables tables_;
-  std::shared_ptr<FullRings> uplinks_ = std::make_shared<FullRings>(pool_);
+  std::shared_ptr<forward::MemoryIo> uplinks_ = std::make_shared<forward::MemoryIo>(pool_);
   std::shared_ptr<forward::MemoryIo> hosts_ = std::make_shared<forward::MemoryIo>(pool_);
   Topology topology_{tables_, uplinks_, hosts_};
   forward::Worker worker_{tables_, pool_, clock_};
@@ -118,14 +104,14 @@ TEST_F(Overload, StrangersHaveOneTogether) {
   const std::uint64_t before = worker_.counters().dropped(Drop::kOverShare);
   turn({strangers[0]}, kMany);
   const std::uint64_t refused = worker_.counters().dropped(Drop::kOverShare) - before;
-  ASSERT_TRUE(uplinks_->memory.inject(kFabric, from_vm(5002)));
+  ASSERT_TRUE(uplinks_->inject(kFabric, from_vm(5002)));
   worker_.poll_once();
-  EXPECT_EQ(uplinks_->memory.take_sent().size(), 1U);
+  EXPECT_EQ(uplinks_->take_sent().size(), 1U);
   EXPECT_EQ(worker_.counters().dropped(Drop::kOverShare) - before, refused);
 }
 
 TEST_F(Overload, WhatGoesBeforeOthersHasNoShareToKeep) {
-  uplinks_->urgent_packets = kMany;
+  uplinks_->say(forward::PacketIo::kFull, kMany);
   EXPECT_EQ(dropped(AttachmentId::vpc(Vni{5001}), {from_vm(5001)}), 0U);
 }
 
@@ -135,7 +121,7 @@ TEST_F(Overload, NorHasWhatTheKernelSends) {
   for (unsigned i = 0; i < kMany; ++i) ASSERT_TRUE(hosts_->inject(kHostRedTunnel, update));
   worker_.poll_once();
   EXPECT_EQ(worker_.counters().dropped(Drop::kOverShare), before);
-  EXPECT_EQ(uplinks_->memory.take_sent().size(), kMany);
+  EXPECT_EQ(uplinks_->take_sent().size(), kMany);
 }
 
 TEST_F(Overload, ACaptureOfDropsHasThemAsTheyCame) {

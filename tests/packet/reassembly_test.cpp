@@ -7,7 +7,7 @@
 #include <random>
 
 #include "gateway/forward/capture.h"
-#include "gateway/forward/src/reassembly.h"
+#include "gateway/forward/src/path/reassembly.h"
 #include "gateway/forward/watchers.h"
 #include "tests/packet/rig.h"
 

@@ -9,10 +9,10 @@
 #include <set>
 
 #include "gateway/forward/adopt_connections.h"
-#include "gateway/forward/src/hand_over_ring.h"
-#include "gateway/forward/src/policer.h"
-#include "gateway/forward/src/shard.h"
-#include "gateway/forward/src/table_state.h"
+#include "gateway/forward/src/policy/policer.h"
+#include "gateway/forward/src/tables/table_state.h"
+#include "gateway/forward/src/workers/hand_over_ring.h"
+#include "gateway/forward/src/workers/shard.h"
 #include "gateway/forward/trace.h"
 #include "tests/packet/workers_rig.h"
 
@@ -440,6 +440,39 @@ TEST(ShardedRates, AreThoseOfAllWorkersTogether) {
 }
 
 // The decision alone.
+
+TEST(ShardedOverload, WhatOthersHandOverPassesAgainWhenTheFloodIsOver) {
+  ShardedRig rig(2);
+  rig.stateful_list();
+  const auto refused = [&rig] { return rig.dropped(Drop::kOverShare); };
+  const auto turn = [&rig](unsigned worker, const Bytes& datagram, unsigned times) {
+    rig.clock.advance(1ms);
+    for (unsigned i = 0; i < times; ++i) rig.inject(worker, kFabric, Rig::from_vm(datagram));
+    for (auto& one : rig.workers) {
+      one->go_online();
+      static_cast<void>(one->poll_once());
+      one->go_offline();
+    }
+    static_cast<void>(rig.take_sent());
+  };
+  // A flow of worker 1 that reaches worker 0.
+  Bytes flow;
+  for (std::uint16_t port = 5000; rig.handed_over() == 0; ++port) {
+    flow = datagram("10.1.0.5", port, "172.16.0.9", 53);
+    turn(0, flow, 1);
+  }
+  rig.uplinks[1]->say(forward::PacketIo::kFull);
+  for (int i = 0; i < 60; ++i) turn(1, flow, 40);
+  EXPECT_GT(refused(), 0U);
+  rig.uplinks[1]->say(0);
+  for (int i = 0; i < 2000; ++i) turn(0, flow, 1);
+  const std::uint64_t before = refused();
+  for (int i = 0; i < 1000; ++i) turn(0, flow, 1);
+  EXPECT_EQ(refused(), before);
+  rig.settle();
+  static_cast<void>(rig.take_sent());
+  rig.expect_exact();
+}
 
 /// Small numbers, so that everything meets everything.
 struct Rules {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The compiled matcher against reading the rules one after the other.
-#include "gateway/forward/src/acl.h"
+#include "gateway/forward/src/policy/acl.h"
 
 #include <gtest/gtest.h>
 

@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "gateway/forward/memory_io.h"
-#include "gateway/forward/src/fib.h"
-#include "gateway/forward/src/table_state.h"
+#include "gateway/forward/src/fib/fib.h"
+#include "gateway/forward/src/tables/table_state.h"
 #include "gateway/forward/worker.h"
 
 namespace simplon::forward {

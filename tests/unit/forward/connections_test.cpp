@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "gateway/forward/src/connections.h"
+#include "gateway/forward/src/policy/connections.h"
 
 #include <gtest/gtest.h>
 

@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "gateway/forward/src/routing.h"
-#include "gateway/forward/src/table_state.h"
+#include "gateway/forward/src/path/routing.h"
+#include "gateway/forward/src/tables/table_state.h"
 
 namespace simplon::forward {
 namespace {

@@ -45,7 +45,7 @@ Pair make_keys(Random& random, EspSuite suite, bool esn) {
   const Bytes cipher = random.bytes(std::size_t{facts.cipher_key_bytes} + facts.salt_bytes);
   const Bytes integrity = random.bytes(facts.integrity_key_bytes);
   return {EspKey::create(suite, cipher, integrity, esn).value(),
-          EspKey::create(suite, cipher, integrity, esn, AeadBackend::kOpenSsl).value()};
+          EspKey::create(suite, cipher, integrity, esn, CryptoBackend::kOpenSsl).value()};
 }
 
 struct Packet {
@@ -92,7 +92,7 @@ TEST_P(EachSuite, BackendsAgreeOnEveryLengthUpTo1600) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   Random random(seed);
   const std::size_t unit = facts_of(suite).layout.alignment;
-  EspBatch fast, oracle(AeadBackend::kOpenSsl);
+  EspBatch fast, oracle(CryptoBackend::kOpenSsl);
   std::size_t bytes = unit;
   for (bool esn = false; bytes <= 1600 + unit; esn = !esn) {
     const Pair keys = make_keys(random, suite, esn);
@@ -136,7 +136,7 @@ TEST_P(EachSuite, ChangedBytesAreRefusedAndNeighborsAreNot) {
     const Pair keys = make_keys(random, suite, esn);
     for (const bool with_oracle : {false, true}) {
       const EspKey& key = with_oracle ? keys.oracle : keys.fast;
-      EspBatch batch(with_oracle ? AeadBackend::kOpenSsl : default_aead_backend());
+      EspBatch batch(with_oracle ? CryptoBackend::kOpenSsl : default_crypto_backend());
       std::vector<Packet> good;
       for (std::size_t i = 0; i < 15; ++i) {
         good.push_back(make_packet(random, suite, 20 + 30 * i));
@@ -197,7 +197,7 @@ TEST(EspBatch, TakesAnyMixtureOfSuitesUpToItsCapacity) {
       suites.push_back(suite);
     }
   }
-  EspBatch batch, oracle(AeadBackend::kOpenSsl);
+  EspBatch batch, oracle(CryptoBackend::kOpenSsl);
   for (const std::size_t count : {std::size_t{1}, EspBatch::kWorthIt - 1, EspBatch::kWorthIt, std::size_t{64}, EspBatch::kCapacity}) {
     std::vector<Packet> packets;
     std::vector<std::size_t> owner;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // What passes between workers, by threads that do nothing else; ThreadSanitizer does most of the checking.
-#include "gateway/forward/src/esp_posts.h"
+#include "gateway/forward/src/workers/esp_posts.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "gateway/forward/src/hand_over_ring.h"
+#include "gateway/forward/src/workers/hand_over_ring.h"
 
 namespace simplon::forward {
 namespace {

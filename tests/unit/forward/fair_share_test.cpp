@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // A worker, its receive ring, and those who send to it, in simulated time.
-#include "gateway/forward/src/fair_share.h"
+#include "gateway/forward/src/workers/fair_share.h"
 
 #include <gtest/gtest.h>
 
@@ -27,6 +27,8 @@ class Simulation {
  public:
   /// Packets a millisecond, by sender.
   std::map<std::uint32_t, std::uint64_t> rates;
+  /// Packets that a sender has under way at most, and always has.
+  std::map<std::uint32_t, std::uint64_t> windows;
   std::map<std::uint32_t, Counts> counts;
   std::size_t ring = 2048;
   /// So many come at once.
@@ -55,11 +57,12 @@ class Simulation {
     }
     std::deque<std::uint32_t> burst(ring_.begin(), ring_.begin() + static_cast<std::ptrdiff_t>(count));
     ring_.erase(ring_.begin(), ring_.begin() + static_cast<std::ptrdiff_t>(count));
-    const bool limited = share_.look(static_cast<unsigned>(ring_.size() * PacketIo::kFull / ring), now_);
+    const bool limited = share_.look(static_cast<unsigned>(ring_.size() * PacketIo::kFull / (ring - kBurst)), now_);
     std::uint64_t took = 0;
     for (const std::uint32_t sender : burst) {
       const bool kept = !limited || share_.admit(sender, kBytes);
       ++(kept ? counts[sender].forwarded : counts[sender].refused);
+      --under_way_[sender];
       took += kept ? forwarding : refusing;
     }
     pass(took);
@@ -76,6 +79,12 @@ class Simulation {
           for (std::uint64_t i = 0; i < batch; ++i) arrive(sender);
         }
       }
+      for (const auto& [sender, window] : windows) {
+        while (under_way_[sender] < window) {
+          ++under_way_[sender];
+          arrive(sender);
+        }
+      }
     }
   }
 
@@ -84,6 +93,7 @@ class Simulation {
     ++count.sent;
     if (ring_.size() == ring) {
       ++count.lost;
+      --under_way_[sender];
     } else {
       ring_.push_back(sender);
     }
@@ -93,6 +103,7 @@ class Simulation {
   std::uint64_t now_ = 1000 * kMillisecond;
   std::deque<std::uint32_t> ring_;
   std::map<std::uint32_t, std::uint64_t> due_;
+  std::map<std::uint32_t, std::uint64_t> under_way_;
 };
 
 TEST(FairShare, OneThatSendsTooMuchCostsOthersNothing) {
@@ -183,6 +194,15 @@ TEST(FairShare, NobodyIsRefusedBecauseOfBatches) {
     one.run(2000);
     EXPECT_EQ(one.counts[1].refused + one.counts[1].lost, 0U);
   }
+}
+
+TEST(FairShare, NorBecauseOfWindowsThatTheRingHasRoomFor) {
+  Simulation one;
+  one.windows = {{1, 1024}, {2, 400}};
+  one.rates = {{3, 1}};
+  one.run(3000);
+  for (const std::uint32_t sender : {1U, 2U, 3U}) EXPECT_EQ(one.counts[sender].refused + one.counts[sender].lost, 0U) << sender;
+  EXPECT_LT(one.idle, kMillisecond);
 }
 
 TEST(FairShare, NobodyIsRefusedByAWorkerThatKeepsUp) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "gateway/forward/src/fib.h"
+#include "gateway/forward/src/fib/fib.h"
 
 #include <gtest/gtest.h>
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "gateway/forward/src/policy_state.h"
+#include "gateway/forward/src/policy/fragment_ways.h"
 
 namespace simplon::forward {
 namespace {

@@ -10,7 +10,7 @@
 #include <set>
 
 #include "gateway/forward/memory_io.h"
-#include "gateway/forward/src/table_state.h"
+#include "gateway/forward/src/tables/table_state.h"
 
 namespace simplon::forward {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "gateway/forward/src/wait_free_map.h"
+#include "gateway/forward/src/tables/wait_free_map.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "gateway/forward/src/address_key.h"
+#include "gateway/forward/src/tables/address_key.h"
 
 namespace simplon::forward {
 namespace {
