@@ -97,7 +97,8 @@ class TunnelManager {
   /// loaded when it is back); kInvalidConfig if charon rejects a proposal, naming the tunnel.
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> reconcile(std::vector<TunnelSpec> wanted) = 0;
   /// `down` ends IKE_SA and CHILD_SAs and holds the tunnel down, also against the peer, until `up`, another configuration
-  /// of this tunnel, or the end of this manager; `up` starts a negotiation. Errors: kInvalidConfig for an unknown name, kUnavailable.
+  /// of this tunnel, or the end of this manager; `up` starts a negotiation, once also if the tunnel leaves that to its peer.
+  /// Errors: kInvalidConfig for an unknown name, kUnavailable (a `down` that gets it holds all the same).
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> up(std::string name) = 0;
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> down(std::string name) = 0;
   /// Rekeys the CHILD_SA (or the IKE_SA) now, make before break.

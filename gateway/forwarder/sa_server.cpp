@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstring>
 #include <deque>
+#include <iterator>
 #include <list>
 #include <optional>
 
@@ -35,6 +36,12 @@ constexpr std::size_t kMaxQueued = 20000;
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 /// Whom simplon-charon.service runs charon as.
 constexpr const char* kCharonUser = "simplon-charon";
+
+bool is_event(const std::vector<std::uint8_t>& message) {
+  simplon_sa_header header{};
+  std::memcpy(&header, message.data(), std::min(sizeof header, message.size()));
+  return header.type >= SIMPLON_SA_EXPIRE;
+}
 
 struct Connection {
   Connection(asio::io_context& io, int fd) : descriptor(io, fd) {}
@@ -68,18 +75,9 @@ class UnixSaServer final : public SaServer {
   Pending close() override {
     // Requests that are here already are answered: a lost one costs charon a negotiation.
     for (const auto& connection : std::list(connections_)) receive(connection);
-    Pending pending{session_, {}};
-    const auto keep = [&pending](std::vector<std::uint8_t>& message) {
-      simplon_sa_header header{};
-      std::memcpy(&header, message.data(), std::min(sizeof header, message.size()));
-      if (header.type >= SIMPLON_SA_EXPIRE) pending.events.push_back(std::move(message));
-    };
-    if (plugin_) {
-      for (auto& message : plugin_->outgoing) keep(message);
-    }
-    for (auto& message : waiting_) keep(message);
-    waiting_.clear();
     for (const auto& connection : std::list(connections_)) close(connection);
+    Pending pending{session_, {std::move_iterator(waiting_.begin()), std::move_iterator(waiting_.end())}};
+    waiting_.clear();
     error_code ignored;
     listener_.close(ignored);
     pause_.cancel();
@@ -199,12 +197,12 @@ class UnixSaServer final : public SaServer {
 
   void send(const Shared& connection, std::vector<std::uint8_t> message) {
     if (connection->closed) return;
-    if (connection->outgoing.size() >= kMaxQueued) {
+    connection->outgoing.push_back(std::move(message));
+    if (connection->outgoing.size() > kMaxQueued) {
       spdlog::warn("SA: the plugin does not read; its connection is closed");
       close(connection);
       return;
     }
-    connection->outgoing.push_back(std::move(message));
     if (!connection->writing) drain(connection);
   }
 
@@ -235,6 +233,10 @@ class UnixSaServer final : public SaServer {
     error_code ignored;
     connection->descriptor.close(ignored);
     if (plugin_ == connection) {
+      std::erase_if(connection->outgoing, [](const auto& message) { return !is_event(message); });
+      waiting_.insert(waiting_.begin(), std::move_iterator(connection->outgoing.begin()),
+                      std::move_iterator(connection->outgoing.end()));
+      connection->outgoing.clear();
       plugin_.reset();
       spdlog::info("SA: the plugin is gone; forwarding goes on");
     }

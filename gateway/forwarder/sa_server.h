@@ -18,8 +18,8 @@ namespace simplon::forwarder {
 
 /// Serves the SA protocol on a SOCK_SEQPACKET socket, to root and to our own user only.
 ///
-/// A connection becomes the plugin's with its HELLO and ends the one before. Events raised while no plugin is connected are
-/// kept for one of the same session. Threads: the io_context's.
+/// A connection becomes the plugin's with its HELLO and ends the one before. Events raised while no plugin is connected, and
+/// those that the last one did not take any more, are kept for one of the same session. Threads: the io_context's.
 class SaServer {
  public:
   /// `handle` returns the encoded reply.

@@ -12,12 +12,11 @@
 // better. They go on; as soon as the tunnel has an outbound SA of the new session they are given kStaleGrace and end.
 #include "gateway/forwarder/sa_store.h"
 
-#include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <limits>
+#include <span>
 
 #include "platform/crypto/secret.h"
 
@@ -87,6 +86,19 @@ std::optional<crypto::EspSuite> suite_of(const Add& add) {
   return std::nullopt;
 }
 
+bool is_same_key(std::span<const std::uint8_t> one, std::span<const std::uint8_t> other) {
+  return one.size() == other.size() && crypto::equal_in_constant_time(one.data(), other.data(), one.size());
+}
+
+/// Addresses and limits may have changed meanwhile.
+bool is_same_sa(const Add& one, const Add& other) {
+  return one.inbound == other.inbound && one.esn == other.esn && one.tunnel == other.tunnel &&
+         one.encryption == other.encryption && one.integrity == other.integrity &&
+         one.replay_window == other.replay_window &&
+         is_same_key(one.encryption_key.bytes(), other.encryption_key.bytes()) &&
+         is_same_key(one.integrity_key.bytes(), other.integrity_key.bytes());
+}
+
 std::vector<forward::Selector> selectors_of(const std::vector<ipc::sa::Selector>& from) {
   std::vector<forward::Selector> selectors;
   for (const auto& s : from) selectors.push_back({s.from, s.to, s.protocol, s.port_from, s.port_to});
@@ -108,9 +120,7 @@ bool used_within(const forward::Sa& sa, std::chrono::seconds time, MonoTime now)
 
 SaStore::SaStore(forward::Tables& tables, const Clock& clock, std::uint64_t instance,
                  std::function<void(std::vector<std::uint8_t>)> on_event)
-    : tables_(tables), clock_(clock), instance_(instance), on_event_(std::move(on_event)), random_(std::random_device{}()) {
-  SIMPLON_CHECK(RAND_bytes(salt_.data(), static_cast<int>(salt_.size())) == 1);
-}
+    : tables_(tables), clock_(clock), instance_(instance), on_event_(std::move(on_event)), random_(std::random_device{}()) {}
 
 std::vector<std::uint8_t> SaStore::handle(const Request& request) {
   if (const auto* query = std::get_if<Query>(&request.body)) {
@@ -163,31 +173,9 @@ SaStore::Answer SaStore::answer(const AllocSpi&) {
   return {SIMPLON_SA_FULL, 0};
 }
 
-std::array<std::uint8_t, 32> SaStore::fingerprint_of(const Add& add) const {
-  std::array<std::uint8_t, 32> digest{};
-  EVP_MD_CTX* context = EVP_MD_CTX_new();
-  SIMPLON_CHECK(context != nullptr && EVP_DigestInit_ex(context, EVP_sha256(), nullptr) == 1);
-  const auto feed = [context](const void* bytes, std::size_t size) {
-    SIMPLON_CHECK(EVP_DigestUpdate(context, bytes, size) == 1);
-  };
-  feed(salt_.data(), salt_.size());
-  const std::uint8_t flags[] = {add.inbound, add.esn};
-  feed(flags, sizeof flags);
-  // The suite says how long the keys are.
-  const std::uint32_t numbers[] = {add.tunnel.value(), add.encryption, add.integrity, add.replay_window};
-  feed(numbers, sizeof numbers);
-  for (const auto key : {add.encryption_key.bytes(), add.integrity_key.bytes()}) feed(key.data(), key.size());
-  SIMPLON_CHECK(EVP_DigestFinal_ex(context, digest.data(), nullptr) == 1);
-  EVP_MD_CTX_free(context);
-  return digest;
-}
-
 SaStore::Answer SaStore::answer(const Add& add) {
   if (const auto found = sas_.find(add.id); found != sas_.end()) {
-    const auto fingerprint = fingerprint_of(add);
-    if (!crypto::equal_in_constant_time(found->second.fingerprint.data(), fingerprint.data(), fingerprint.size())) {
-      return {SIMPLON_SA_EXISTS, 0};
-    }
+    if (!is_same_sa(found->second.add, add)) return {SIMPLON_SA_EXISTS, 0};
     found->second.session = session_;
     found->second.stale_until.reset();
     return {};
@@ -240,7 +228,6 @@ SaStore::Answer SaStore::install(const Add& add, const SavedSa* saved) {
   }
   Record record;
   record.sa = *std::move(sa);
-  record.fingerprint = fingerprint_of(add);
   record.inbound = add.inbound;
   record.tunnel = add.tunnel;
   record.add = add;
@@ -253,7 +240,8 @@ SaStore::Answer SaStore::install(const Add& add, const SavedSa* saved) {
     record.soft_raised = saved->soft_raised;
     record.stale_until = saved->stale_until;
   }
-  reserved_.erase(add.id.spi);
+  // An outbound SA has the peer's number, which may be one of ours by chance.
+  if (add.inbound) reserved_.erase(add.id.spi);
   insert(add.id, std::move(record));
   return {};
 }
@@ -331,7 +319,9 @@ SaStore::Answer SaStore::answer(const ipc::sa::Update& update) {
 }
 
 SaStore::Answer SaStore::answer(const Delete& request) {
-  if (reserved_.erase(request.id.spi) != 0) tables_.expect_no_longer(request.id.spi);
+  const auto found = sas_.find(request.id);
+  const bool outbound = found != sas_.end() && !found->second.inbound;
+  if (!outbound && reserved_.erase(request.id.spi) != 0) tables_.expect_no_longer(request.id.spi);
   remove(request.id);
   return {};
 }

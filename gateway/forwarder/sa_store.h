@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -71,8 +70,6 @@ class SaStore {
  private:
   struct Record {
     std::shared_ptr<forward::Sa> sa;
-    /// What a second ADD is compared with, in place of the key itself.
-    std::array<std::uint8_t, 32> fingerprint{};
     bool inbound = false;
     TunnelId tunnel;
     /// As asked for; its addresses may be older than those of `sa`.
@@ -98,7 +95,6 @@ class SaStore {
 
   /// Makes and installs an SA that is not there; `saved` is what it did in a former process.
   Answer install(const ipc::sa::Add& add, const SavedSa* saved);
-  [[nodiscard]] std::array<std::uint8_t, 32> fingerprint_of(const ipc::sa::Add& add) const;
   /// Points the tunnel at the outbound SA that its policies choose now.
   void activate(TunnelId tunnel);
   void insert(const ipc::sa::Id& id, Record record);
@@ -110,7 +106,6 @@ class SaStore {
   const Clock& clock_;
   std::uint64_t instance_;
   std::function<void(std::vector<std::uint8_t>)> on_event_;
-  std::array<std::uint8_t, 32> salt_{};
   std::mt19937_64 random_;
   std::uint64_t session_ = 0;
   std::uint64_t next_age_ = 1;

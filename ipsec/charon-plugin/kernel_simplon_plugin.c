@@ -13,7 +13,9 @@
  * What looks wrong and is not: an outbound SA that is added is not yet used (KERNEL_POLICY_SPI: the outbound policy's
  * SPI activates it, which gives make before break); deletions of what was never added succeed (charon
  * deletes both SAs after a refused add_sa); policies are not updated when addresses change
- * (KERNEL_NO_POLICY_UPDATES: the forwarder finds the SA by SPI, not by address).
+ * (KERNEL_NO_POLICY_UPDATES: the forwarder finds the SA by SPI, not by address); a policy that got no answer is installed
+ * (after a refusal charon, which has deleted the former SA already, would go on with one that is never used; sa_client sends it
+ * again, and if the forwarder has lost the SA too, that expires).
  */
 #include <errno.h>
 #include <unistd.h>
@@ -36,6 +38,10 @@
 
 #define DEFAULT_SOCKET "/run/simplon/sa.sock"
 
+/* Chosen by us: between two hard expiries of an SA that the forwarder has lost. */
+#define FIRST_PAUSE_S 2
+#define LAST_PAUSE_S 64
+
 typedef struct private_kernel_simplon_t private_kernel_simplon_t;
 typedef struct private_plugin_t private_plugin_t;
 
@@ -45,8 +51,9 @@ struct private_kernel_simplon_t {
   /* Runs sa_client_run; NULL until charon's own threads run (see start_thread). */
   thread_t* thread;
   mutex_t* mutex;
-  /* sa_t by itself: SAs that the forwarder has from us. Guarded by mutex. */
-  hashtable_t* sas;
+  /* Guarded by mutex: */
+  hashtable_t* sas; /* sa_t by itself: SAs that the forwarder has from us */
+  u_int losses;     /* how often a forwarder lost them all */
 };
 
 struct private_plugin_t {
@@ -56,8 +63,17 @@ struct private_plugin_t {
 typedef struct sa_t {
   uint32_t spi; /* network order, as charon has it */
   uint8_t protocol;
+  bool lost; /* the forwarder has it no more */
   host_t* destination;
 } sa_t;
+
+/* What expire_lost does about one loss. */
+typedef struct expiry_t {
+  private_kernel_simplon_t* plugin;
+  u_int losses;
+  u_int pause_s;
+  u_int since_s; /* it began */
+} expiry_t;
 
 static u_int sa_hash(const void* key) {
   const sa_t* sa = key;
@@ -130,26 +146,62 @@ static void hook_mapping(void* user, const struct simplon_sa_mapping* event) {
   DESTROY_IF(peer);
 }
 
-/* Never added again: an AES-GCM sequence number that starts again under the same key repeats a nonce. */
-static void hook_lost(void* user) {
-  private_kernel_simplon_t* this = user;
-  linked_list_t* all = linked_list_create();
+/*
+ * Raises the hard expiry of what is lost, until charon has deleted it: charon does not know a CHILD_SA that is being installed,
+ * and ignores what is said of it. Each time later than before: it needs half a minute to delete one whose peer is silent.
+ */
+static job_requeue_t expire_lost(expiry_t* expiry) {
+  private_kernel_simplon_t* this = expiry->plugin;
+  const u_int pause_s = expiry->pause_s;
+  linked_list_t* lost = linked_list_create();
   enumerator_t* enumerator;
+  bool done;
   sa_t* sa;
 
   this->mutex->lock(this->mutex);
+  done = this->losses != expiry->losses; /* another one began */
   enumerator = this->sas->create_enumerator(this->sas);
-  while (enumerator->enumerate(enumerator, NULL, &sa)) {
-    all->insert_last(all, sa_create(sa->spi, sa->protocol, sa->destination));
+  while (!done && enumerator->enumerate(enumerator, NULL, &sa)) {
+    if (sa->lost) {
+      lost->insert_last(lost, sa_create(sa->spi, sa->protocol, sa->destination));
+    }
   }
   enumerator->destroy(enumerator);
   this->mutex->unlock(this->mutex);
 
-  while (all->remove_first(all, (void**)&sa) == SUCCESS) {
+  /* One that is being added is remembered when its answer is there. */
+  done = done || (lost->get_count(lost) == 0 && expiry->since_s * 1000 > SA_CLIENT_ANSWER_MS);
+  while (lost->remove_first(lost, (void**)&sa) == SUCCESS) {
     charon->kernel->expire(charon->kernel, sa->protocol, sa->spi, sa->destination, TRUE);
     sa_destroy(sa);
   }
-  all->destroy(all);
+  lost->destroy(lost);
+  if (done) {
+    return JOB_REQUEUE_NONE;
+  }
+  expiry->since_s += pause_s;
+  expiry->pause_s = min(2 * pause_s, LAST_PAUSE_S);
+  return JOB_RESCHEDULE(pause_s);
+}
+
+/* Never added again: an AES-GCM sequence number that starts again under the same key repeats a nonce. */
+static void hook_lost(void* user) {
+  private_kernel_simplon_t* this = user;
+  enumerator_t* enumerator;
+  expiry_t* expiry;
+  sa_t* sa;
+
+  INIT(expiry, .plugin = this, .pause_s = FIRST_PAUSE_S, );
+  this->mutex->lock(this->mutex);
+  expiry->losses = ++this->losses;
+  enumerator = this->sas->create_enumerator(this->sas);
+  while (enumerator->enumerate(enumerator, NULL, &sa)) {
+    sa->lost = TRUE;
+  }
+  enumerator->destroy(enumerator);
+  this->mutex->unlock(this->mutex);
+  lib->processor->queue_job(lib->processor,
+                            (job_t*)callback_job_create((callback_job_cb_t)expire_lost, expiry, free, NULL));
 }
 
 static void* run_client(private_kernel_simplon_t* this) {
@@ -206,11 +258,15 @@ METHOD(kernel_ipsec_t, add_sa, status_t, private_kernel_simplon_t* this, kernel_
   const char* direction = data->inbound ? "inbound" : "outbound";
   struct simplon_sa_add add;
   sa_t *sa, *old;
+  u_int losses;
   int status;
 
   if (!sa_message_add(&add, id, data)) {
     return NOT_SUPPORTED;
   }
+  this->mutex->lock(this->mutex);
+  losses = this->losses;
+  this->mutex->unlock(this->mutex);
   status = sa_client_request(this->client, SIMPLON_SA_ADD, &add, sizeof(add), NULL);
   memwipe(&add, sizeof(add));
   if (status != SIMPLON_SA_OK) {
@@ -220,6 +276,7 @@ METHOD(kernel_ipsec_t, add_sa, status_t, private_kernel_simplon_t* this, kernel_
   }
   sa = sa_create(id->spi, id->proto, id->dst);
   this->mutex->lock(this->mutex);
+  sa->lost = losses != this->losses; /* then nobody knows whether this forwarder has it or the one before */
   old = this->sas->put(this->sas, sa, sa);
   this->mutex->unlock(this->mutex);
   sa_destroy(old);
@@ -238,7 +295,7 @@ static void forget(private_kernel_simplon_t* this, kernel_ipsec_sa_id_t* id) {
 METHOD(kernel_ipsec_t, update_sa, status_t, private_kernel_simplon_t* this, kernel_ipsec_sa_id_t* id,
        kernel_ipsec_update_sa_t* data) {
   struct simplon_sa_update update;
-  sa_t *sa, *old;
+  sa_t *sa, *old, *same, lookup = {.spi = id->spi, .protocol = id->proto, .destination = id->dst};
   int status;
 
   memset(&update, 0, sizeof(update));
@@ -250,15 +307,17 @@ METHOD(kernel_ipsec_t, update_sa, status_t, private_kernel_simplon_t* this, kern
   update.new_encap = data->new_encap;
   status = sa_client_request(this->client, SIMPLON_SA_UPDATE, &update, sizeof(update), NULL);
   if (status != SIMPLON_SA_OK) {
-    DBG1(DBG_KNL, "SA %.8x keeps its addresses: %s", ntohl(id->spi), sa_message_reason(status));
-    return sa_message_status(status);
+    DBG1(DBG_KNL, "SA %.8x keeps its addresses and is rekeyed: %s", ntohl(id->spi), sa_message_reason(status));
+    return NOT_SUPPORTED; /* after any other failure charon would take the new addresses for the SA's */
   }
-  forget(this, id);
   sa = sa_create(id->spi, id->proto, data->new_dst);
   this->mutex->lock(this->mutex);
-  old = this->sas->put(this->sas, sa, sa);
+  old = this->sas->remove(this->sas, &lookup);
+  sa->lost = old && old->lost;
+  same = this->sas->put(this->sas, sa, sa);
   this->mutex->unlock(this->mutex);
   sa_destroy(old);
+  sa_destroy(same);
   return SUCCESS;
 }
 
@@ -292,7 +351,7 @@ METHOD(kernel_ipsec_t, del_sa, status_t, private_kernel_simplon_t* this, kernel_
 
   forget(this, id);
   sa_message_id(&which, id->dst, id->spi, id->proto);
-  status = sa_client_delete(this->client, SIMPLON_SA_DELETE, &which, sizeof(which));
+  status = sa_client_deliver(this->client, SIMPLON_SA_DELETE, &which, sizeof(which));
   if (status != SIMPLON_SA_OK && status != SIMPLON_SA_NOT_FOUND) {
     DBG1(DBG_KNL, "SA %.8x not deleted: %s", ntohl(id->spi), sa_message_reason(status));
     return FAILED;
@@ -310,7 +369,12 @@ METHOD(kernel_ipsec_t, add_policy, status_t, private_kernel_simplon_t* this, ker
   if (!sa_message_policy(&policy, id, data)) {
     return NOT_SUPPORTED;
   }
-  status = sa_client_request(this->client, SIMPLON_SA_ADD_POLICY, &policy, sizeof(policy), NULL);
+  status = sa_client_deliver(this->client, SIMPLON_SA_ADD_POLICY, &policy, sizeof(policy));
+  if (status == SA_CLIENT_UNAVAILABLE) {
+    DBG1(DBG_KNL, "policy %R === %R of SA %.8x follows later: %s", id->src_ts, id->dst_ts, policy.spi,
+         sa_message_reason(status));
+    return SUCCESS;
+  }
   if (status != SIMPLON_SA_OK) {
     DBG1(DBG_KNL, "policy %R === %R of SA %.8x refused: %s", id->src_ts, id->dst_ts, policy.spi,
          sa_message_reason(status));
@@ -332,7 +396,7 @@ METHOD(kernel_ipsec_t, del_policy, status_t, private_kernel_simplon_t* this, ker
   if (!sa_message_policy(&policy, id, data)) {
     return NOT_SUPPORTED;
   }
-  status = sa_client_delete(this->client, SIMPLON_SA_DELETE_POLICY, &policy, sizeof(policy));
+  status = sa_client_deliver(this->client, SIMPLON_SA_DELETE_POLICY, &policy, sizeof(policy));
   if (status != SIMPLON_SA_OK && status != SIMPLON_SA_NOT_FOUND) {
     DBG1(DBG_KNL, "policy %R === %R of SA %.8x not deleted: %s", id->src_ts, id->dst_ts, policy.spi,
          sa_message_reason(status));

@@ -5,7 +5,7 @@
  * so that a late answer to a request given up hurts nobody.
  *
  * A request that got no answer breaks the connection on purpose: then both ends agree, at the next HELLO, on what was
- * delivered, and the deletions owed are repeated (they are idempotent; additions are not repeated, charon has
+ * delivered, and deletions and policies owed are repeated (they are idempotent; additions of SAs are not repeated, charon has
  * been told that they failed and deletes them itself).
  */
 #define _GNU_SOURCE
@@ -227,13 +227,16 @@ int sa_client_query(sa_client* client, const struct simplon_sa_id* id, struct si
   return (int)waiter.answer.usage.status;
 }
 
-int sa_client_delete(sa_client* client, uint16_t type, const void* body, size_t length) {
-  struct waiter waiter = {.answer_type = SIMPLON_SA_REPLY};
+int sa_client_deliver(sa_client* client, uint16_t type, const void* body, size_t length) {
+  struct waiter waiter;
   struct owed* owed;
   bool answered;
 
   pthread_mutex_lock(&client->mutex);
-  answered = exchange(client, &waiter, type, body, length);
+  do { /* again if the next connection is open before we wake up: what is owed then is not sent on it */
+    waiter = (struct waiter){.answer_type = SIMPLON_SA_REPLY};
+    answered = exchange(client, &waiter, type, body, length);
+  } while (waiter.lost && client->socket >= 0 && !client->stopped);
   if (!answered && !client->stopped) {
     owed = malloc(sizeof(*owed) + length);
     if (owed) {
@@ -446,21 +449,19 @@ static bool serve(sa_client* client, int fd) {
     return false;
   }
   lost = client->instance != 0 && client->instance != instance;
+  client->instance = instance;
   if (lost) {
+    say(client, "the forwarder was restarted and lost its SAs: all of ours are negotiated again");
     pthread_mutex_lock(&client->mutex);
     forget_owed(client);
     pthread_mutex_unlock(&client->mutex);
+    client->hooks.lost(client->hooks.user);
   }
   if (!settle(client, fd)) {
     return false;
   }
-  client->instance = instance;
   client->outage_logged = false;
   say(client, "connected to the forwarder at %s", client->path);
-  if (lost) {
-    say(client, "the forwarder was restarted and lost its SAs: all of ours are negotiated again");
-    client->hooks.lost(client->hooks.user);
-  }
   while (receive(client, fd, &message, -1) == RECEIVED) {
     dispatch(client, &message);
   }

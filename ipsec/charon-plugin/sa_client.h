@@ -4,7 +4,7 @@
  * thread, used by any number of threads. Knows nothing of strongSwan, so that it is tested without charon.
  *
  * Restarts
- *   The forwarder comes back with the same instance: deletions it may have missed are sent again before anything else.
+ *   The forwarder comes back with the same instance: what was owed to it (sa_client_deliver) is sent before anything else.
  *   With another instance, it lost its SAs: hook `lost` is called once, and nothing is sent again.
  */
 #ifndef SIMPLON_IPSEC_CHARON_PLUGIN_SA_CLIENT_H
@@ -28,6 +28,7 @@ typedef struct sa_client_hooks {
   void (*log)(void* user, const char* message);
   void (*expire)(void* user, const struct simplon_sa_expire* event);
   void (*mapping)(void* user, const struct simplon_sa_mapping* event);
+  /* Before any other thread can reach the new instance: what was installed until now is what was lost. */
   void (*lost)(void* user);
 } sa_client_hooks;
 
@@ -55,8 +56,8 @@ void sa_client_stop(sa_client* client);
  */
 int sa_client_request(sa_client* client, uint16_t type, const void* body, size_t length, uint64_t* value);
 int sa_client_query(sa_client* client, const struct simplon_sa_id* id, struct simplon_sa_usage* usage);
-/* Like sa_client_request for DELETE and DELETE_POLICY; unanswered ones are sent again as said above. */
-int sa_client_delete(sa_client* client, uint16_t type, const void* body, size_t length);
+/* Like sa_client_request, for DELETE, DELETE_POLICY and ADD_POLICY, which are idempotent: an unanswered one is owed, in order. */
+int sa_client_deliver(sa_client* client, uint16_t type, const void* body, size_t length);
 
 #ifdef __cplusplus
 }

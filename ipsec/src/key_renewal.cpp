@@ -19,12 +19,19 @@ constexpr std::chrono::milliseconds kOverlap{2000};
 }  // namespace
 
 void renew_key(Tunnel& tunnel, std::size_t key, MonoTime now) {
-  const std::size_t old_key = tunnel.is_renewing() ? tunnel.renewal->old_key : tunnel.loaded_key;
+  const std::optional<std::size_t> old_key = tunnel.is_renewing() ? tunnel.renewal->old_key : tunnel.given->key;
   tunnel.renewal.reset();
   if (old_key == key) return;  // gone back from a key that nobody was authenticated with
   tunnel.renewal.emplace().old_key = old_key;
   tunnel.next_try = now;
   tunnel.retry = kFirstRetry;
+}
+
+void forget_ike_sas(Renewal& renewal) {
+  if (renewal.succeeded) renewal.old_key.reset();
+  renewal.before.reset();
+  renewal.authenticated.clear();
+  renewal.succeeded.reset();
 }
 
 std::vector<std::uint32_t> follow_renewal(Tunnel& tunnel, const std::vector<ObservedIke>& sas, MonoTime looked) {
@@ -39,8 +46,10 @@ std::vector<std::uint32_t> follow_renewal(Tunnel& tunnel, const std::vector<Obse
   std::vector<std::uint32_t> old;
   bool succeeded = false;
   for (const ObservedIke& ike : sas) {
+    const TunnelState state = state_of(ike);
+    if (state == TunnelState::kDown) continue;
     if (renewal.authenticated.contains(ike.unique_id)) {
-      succeeded = succeeded || (fits(ike, tunnel.wanted) && ike.installed_child() != nullptr);
+      succeeded = succeeded || (state == TunnelState::kUp && fits(ike, tunnel.wanted));
     } else if (ike.is_established() || renewal.before->contains(ike.unique_id)) {
       old.push_back(ike.unique_id);
     }
@@ -52,7 +61,7 @@ std::vector<std::uint32_t> follow_renewal(Tunnel& tunnel, const std::vector<Obse
   }
   if (!renewal.succeeded) {
     renewal.succeeded = looked;
-    tunnel.diagnosis.reset();
+    tunnel.forget_diagnosis();
     spdlog::info("tunnel {}: up with its new key", tunnel.wanted.name);
   }
   if (looked - *renewal.succeeded < kOverlap) return {};

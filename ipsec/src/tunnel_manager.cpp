@@ -111,6 +111,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
                      "only the peer can initiate it");
     }
     tunnel->held = false;
+    tunnel->asked = true;
     tunnel->next_try = now();
     tunnel->retry = kFirstRetry;
     const bool loaded = co_await load_wanted();
@@ -124,17 +125,15 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     Tunnel* tunnel = find(name);
     if (tunnel == nullptr) co_return unknown(name);
     tunnel->held = true;
+    tunnel->asked = false;
     tunnel->up = false;
-    tunnel->loaded.reset();
+    tunnel->in_charon = InCharon::kUnknown;
     tunnel->renewal.reset();
-    tunnel->diagnosis.reset();
+    tunnel->forget_diagnosis();
     if (!connected()) co_return fail(ErrorCode::kUnavailable, unavailable_);
-    // Without its connection charon refuses the peer's attempts too.
-    Section connection;
-    connection.set("name", name);
     Section sas;
     sas.set("ike", name).set("timeout", "-1");
-    if (!co_await tell("unload-conn", std::move(connection)) || !co_await tell("terminate", std::move(sas))) {
+    if (!co_await unload_held(name) || !co_await tell("terminate", std::move(sas))) {
       co_return fail(ErrorCode::kUnavailable, unavailable_);
     }
     co_return Result<void>{};
@@ -181,8 +180,9 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       Tunnel& tunnel = tunnels_[spec.name];
       if (tunnel.wanted != spec) {
         tunnel.held = false;
+        tunnel.asked = false;
         tunnel.load_error.reset();
-        tunnel.diagnosis.reset();
+        tunnel.forget_diagnosis();
         negotiations_.forget_connection(spec.name);
         tunnel.next_try = now();
         tunnel.retry = kFirstRetry;
@@ -199,6 +199,12 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       removed_.insert(at->first);
       at = tunnels_.erase(at);
     }
+    identities_.clear();
+    by_remote_.clear();
+    for (const auto& [name, tunnel] : tunnels_) {
+      ++identities_[{tunnel.wanted.local_id, tunnel.wanted.remote_id}];
+      if (tunnel.wanted.remote) by_remote_.emplace(*tunnel.wanted.remote, name);
+    }
     have_wanted_ = true;
   }
 
@@ -213,10 +219,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
 
   /// True if another tunnel has the same pair of identities.
   [[nodiscard]] bool shares_identities(const TunnelSpec& spec) const {
-    return std::any_of(tunnels_.begin(), tunnels_.end(), [&](const auto& other) {
-      const TunnelSpec& theirs = other.second.wanted;
-      return theirs.name != spec.name && theirs.local_id == spec.local_id && theirs.remote_id == spec.remote_id;
-    });
+    return identities_.at({spec.local_id, spec.remote_id}) > 1;
   }
 
   /// False if charon did not take it all in time, or if there is none to connect to.
@@ -348,8 +351,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     fresh_ = true;
     negotiations_.clear();
     for (auto& [name, tunnel] : tunnels_) {
-      tunnel.loaded.reset();
-      tunnel.renewal.reset();
+      tunnel.in_charon = InCharon::kUnknown;
+      if (tunnel.renewal) forget_ike_sas(*tunnel.renewal);
       tunnel.outlived = tunnel.outlived || tunnel.up;
       tunnel.up = false;
       tunnel.childless_since.reset();
@@ -434,56 +437,71 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     co_return true;
   }
 
+  /// Without its connection charon refuses the peer's attempts too. False if the connection broke.
+  asio::awaitable<bool> unload_held(std::string name) {
+    Section connection;
+    connection.set("name", name);
+    if (!co_await tell("unload-conn", std::move(connection))) co_return false;
+    Tunnel* tunnel = find(name);
+    if (tunnel != nullptr && tunnel->held) tunnel->in_charon = InCharon::kUnloaded;
+    co_return true;
+  }
+
   asio::awaitable<bool> load_one(std::string name) {
     Tunnel* tunnel = find(name);
-    if (tunnel == nullptr || tunnel->held || tunnel->wanted.keep_as_is) co_return true;
+    if (tunnel == nullptr) co_return true;
+    if (tunnel->held) co_return tunnel->in_charon == InCharon::kUnloaded || co_await unload_held(name);
+    if (tunnel->wanted.keep_as_is) co_return true;
+    const auto commands = commands_;
+    if (!commands) co_return false;
     const std::uint64_t generation = wanted_generation_;
     const bool keeps_others = tunnel->outlived || shares_identities(tunnel->wanted);
     const std::size_t key = key_mark(tunnel->wanted.psk);
-    const bool new_key =
-        !tunnel->loaded || tunnel->loaded_key != key || tunnel->loaded->local_id != tunnel->wanted.local_id ||
-        tunnel->loaded->remote_id != tunnel->wanted.remote_id || tunnel->loaded->local != tunnel->wanted.local ||
-        tunnel->loaded->remote != tunnel->wanted.remote;
     TunnelSpec spec = tunnel->wanted;
     Section secret = load_shared_message(spec);
     sys::wipe(spec.psk);
-    const Reconfigure change = tunnel->loaded ? can_change(*tunnel->loaded, spec) : Reconfigure::kInPlace;
-    const bool new_connection =
-        change != Reconfigure::kNothing || tunnel->loaded_keeps_others != keeps_others;
+    const Given* known = tunnel->in_charon == InCharon::kLoaded ? &*tunnel->given : nullptr;
+    const bool new_key = known == nullptr || known->key != key || known->spec.local_id != spec.local_id ||
+                         known->spec.remote_id != spec.remote_id || known->spec.local != spec.local ||
+                         known->spec.remote != spec.remote;
+    const bool new_connection = known == nullptr || known->keeps_others != keeps_others ||
+                                can_change(known->spec, spec) != Reconfigure::kNothing;
+    if (!new_key) secret.wipe();
+    if (!new_key && !new_connection) co_return true;
+    tunnel->in_charon = InCharon::kUnknown;
+    // Whoever takes the tunnel down or wants something else meanwhile has told charon so, or makes `load` come again.
+    const auto is_still_wanted = [&] {
+      tunnel = find(name);
+      return tunnel != nullptr && !tunnel->held && generation == wanted_generation_;
+    };
     Result<void> result;
-    const auto commands = commands_;
-    if (!commands) co_return false;
     if (new_key) {
       auto reply = co_await commands->command("load-shared", std::move(secret));
       result = reply ? vici::require_success(*reply) : Result<void>(Unexpected(std::move(reply.error())));
-    } else {
-      secret.wipe();
     }
     if (result && new_connection) {
+      if (!is_still_wanted()) co_return true;
       auto reply = co_await commands->command("load-conn", load_conn_message(spec, keeps_others));
       result = reply ? vici::require_success(*reply) : Result<void>(Unexpected(std::move(reply.error())));
     }
     if (!result && result.error().code == ErrorCode::kUnavailable) co_return false;
 
-    tunnel = find(name);
-    if (tunnel == nullptr || tunnel->held || generation != wanted_generation_) co_return true;  // `load` comes again
+    if (!is_still_wanted()) co_return true;
     if (!result) {
-      tunnel->loaded.reset();
       tunnel->load_error = make_error(ErrorCode::kInvalidConfig,
                                       "charon refuses tunnel '" + name + "': " + refusal(spec, result.error()), {});
       spdlog::error("{}", tunnel->load_error->what);
       co_return true;
     }
     tunnel->load_error.reset();
-    if (change == Reconfigure::kReestablish) {
+    if (tunnel->given && can_change(tunnel->given->spec, spec) == Reconfigure::kReestablish) {
       tunnel->stale = true;
       tunnel->renewal.reset();
-    } else if (tunnel->loaded && tunnel->loaded_key != key) {
+    } else if (tunnel->given && tunnel->given->key != key) {
       renew_key(*tunnel, key, now());
     }
-    tunnel->loaded = std::move(spec);
-    tunnel->loaded_key = key;
-    tunnel->loaded_keeps_others = keeps_others;
+    tunnel->given = Given{std::move(spec), key, keeps_others};
+    tunnel->in_charon = InCharon::kLoaded;
     co_return true;
   }
 
@@ -522,23 +540,24 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     bool up = false;
     bool negotiating = false;
     for (const ObservedIke& ike : sas) {
+      const TunnelState state = state_of(ike);
       if (tunnel->stale || tunnel->held || !fits(ike, tunnel->wanted)) {
         unfit.push_back(ike.unique_id);
-      } else if (ike.installed_child() != nullptr) {
+      } else if (state == TunnelState::kUp) {
         up = true;
-      } else if (ike.is_established()) {
+      } else if (state == TunnelState::kIkeOnly) {
         childless.push_back(ike.unique_id);
-      } else if (ike.state == "CONNECTING" || ike.state == "CREATED") {
+      } else if (state == TunnelState::kConnecting) {
         negotiating = true;
       }
     }
-    tunnel->stale = false;
     note_state(*tunnel, up);
     if (!unfit.empty()) tunnel->next_try = looked;
     if (tunnel->renewal) {
-      const auto outlived = follow_renewal(*tunnel, sas, looked);
-      unfit.insert(unfit.end(), outlived.begin(), outlived.end());
+      const auto superseded = follow_renewal(*tunnel, sas, looked);
+      unfit.insert(unfit.end(), superseded.begin(), superseded.end());
     }
+    if (up && !tunnel->is_renewing()) tunnel->asked = false;
     if (childless.empty() || (up && !tunnel->is_renewing())) {
       tunnel->childless_since.reset();
     } else if (!tunnel->childless_since) {
@@ -560,17 +579,20 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       message.set("ike-id", std::to_string(unique_id)).set("timeout", "-1");
       if (!co_await tell("terminate", std::move(message))) co_return false;
     }
-    if (initiate_now) {
-      auto result = co_await initiate(name, child);
-      if (!result && result.error().code == ErrorCode::kUnavailable) co_return false;
-    }
+    tunnel = find(name);
+    if (tunnel != nullptr) tunnel->stale = false;
+    if (!initiate_now || tunnel == nullptr || !tunnel->should_initiate()) co_return true;
+    auto result = co_await initiate(name, child);
+    if (!result && result.error().code == ErrorCode::kUnavailable) co_return false;
+    tunnel = find(name);
+    if (tunnel != nullptr) tunnel->asked = false;
     co_return true;
   }
 
   void note_state(Tunnel& tunnel, bool up) {
     if (up && !tunnel.up) {
       tunnel.retry = kFirstRetry;
-      tunnel.diagnosis.reset();
+      tunnel.forget_diagnosis();
       if (std::exchange(tunnel.outlived, false)) ++wanted_generation_;  // loaded again, without the exception
       spdlog::info("tunnel {}: up", tunnel.wanted.name);
     } else if (!up && tunnel.up) {
@@ -619,31 +641,34 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   void observe_line(const Section& message) {
     const Negotiation* negotiation = negotiations_.add(message, now());
     if (negotiation == nullptr) return;
-    const bool named = !negotiation->name.empty();
-    const auto from_its_peer = [&](const auto& entry) {
-      const auto& remote = entry.second.wanted.remote;
-      return remote && remote->to_string() == negotiation->remote;
-    };
+    if (!negotiation->name.empty()) {
+      if (Tunnel* tunnel = find(negotiation->name)) judge(*tunnel, *negotiation, false);
+      return;
+    }
+    if (const auto remote = IpAddress::parse(negotiation->remote)) {
+      const auto [first, last] = by_remote_.equal_range(*remote);
+      for (auto at = first; at != last; ++at) judge(*find(at->second), *negotiation, false);
+      if (first != last) return;
+    }
     // Nobody's peer: perhaps a tunnel has a wrong remote address.
-    const bool stranger = !named && std::none_of(tunnels_.begin(), tunnels_.end(), from_its_peer);
-    for (auto& entry : tunnels_) {
-      auto& [name, tunnel] = entry;
-      const bool concerns = named      ? negotiation->name == name
-                            : stranger ? negotiation->local == tunnel.wanted.local.to_string()
-                                       : from_its_peer(entry);
-      if (!concerns || (tunnel.up && !tunnel.is_renewing()) || tunnel.held) continue;
-      IkeAttempt attempt = attempt_at(tunnel, *negotiation);
-      auto found = diagnose(attempt);
-      if (found && found->fault == IkeFault::kNoAnswer && tunnel.wanted.remote) {
-        attempt.send_error = why_unreachable(tunnel.wanted.local, *tunnel.wanted.remote);
-        found = diagnose(attempt);
-      }
-      if (!found) continue;
-      if (tunnel.diagnosis && is_explained_by(found->fault, tunnel.diagnosis->fault)) continue;
-      if (!tunnel.diagnosis || tunnel.diagnosis->problem != found->problem) {
-        spdlog::warn("tunnel {}: {} ({})", name, found->problem, found->hint);
-      }
-      tunnel.diagnosis = std::move(found);
+    const auto local = IpAddress::parse(negotiation->local);
+    if (!local) return;
+    for (auto& [name, tunnel] : tunnels_) {
+      if (tunnel.wanted.local == *local) judge(tunnel, *negotiation, true);
+    }
+  }
+
+  /// What a negotiation that concerns the tunnel says of why it is down.
+  static void judge(Tunnel& tunnel, const Negotiation& negotiation, bool stranger) {
+    if ((tunnel.up && !tunnel.is_renewing()) || tunnel.held) return;
+    IkeAttempt attempt = attempt_at(tunnel, negotiation);
+    auto found = diagnose(attempt);
+    if (found && found->fault == IkeFault::kNoAnswer && tunnel.wanted.remote) {
+      attempt.send_error = why_unreachable(tunnel.wanted.local, *tunnel.wanted.remote);
+      found = diagnose(attempt);
+    }
+    if (found && take_diagnosis(tunnel, *found, stranger)) {
+      spdlog::warn("tunnel {}: {} ({})", tunnel.wanted.name, found->problem, found->hint);
     }
   }
 
@@ -655,6 +680,9 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   std::vector<std::shared_ptr<asio::steady_timer>> waiters_;
 
   std::map<std::string, Tunnel> tunnels_;
+  /// Of `tunnels_`: how many have a pair of identities, and the names of those with a remote address.
+  std::map<std::pair<std::string, std::string>, std::size_t> identities_;
+  std::multimap<IpAddress, std::string> by_remote_;
   std::set<std::string> removed_;
   bool have_wanted_ = false;
   std::uint64_t wanted_generation_ = 0;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "ipsec/src/tunnel_state.h"
 
+#include <utility>
+
 namespace simplon::ipsec {
 namespace {
 
@@ -28,6 +30,38 @@ void explain(const Tunnel& tunnel, const std::string& unavailable, TunnelStatus&
 
 }  // namespace
 
+void Tunnel::forget_diagnosis() {
+  diagnosis.reset();
+  diagnosis_of_stranger = false;
+  warned.clear();
+  warned_of_stranger = false;
+}
+
+TunnelState state_of(const ObservedIke& ike) {
+  if (ike.state == "DELETING" || ike.state == "DESTROYING") return TunnelState::kDown;
+  if (ike.installed_child() != nullptr) return TunnelState::kUp;
+  if (ike.is_established()) return TunnelState::kIkeOnly;
+  // Else rekeyed: its children are the new one's.
+  return ike.state == "CONNECTING" || ike.state == "CREATED" ? TunnelState::kConnecting : TunnelState::kDown;
+}
+
+bool take_diagnosis(Tunnel& tunnel, IkeDiagnosis found, bool stranger) {
+  if (tunnel.diagnosis) {
+    const IkeFault known = tunnel.diagnosis->fault;
+    if (stranger && !tunnel.diagnosis_of_stranger && known != IkeFault::kNoAnswer) return false;
+    if (!tunnel.diagnosis_of_stranger && is_explained_by(found.fault, known)) return false;
+  }
+  const bool news = stranger ? !tunnel.warned_of_stranger : tunnel.warned != found.problem;
+  if (stranger) {
+    tunnel.warned_of_stranger = true;
+  } else {
+    tunnel.warned = found.problem;
+  }
+  tunnel.diagnosis = std::move(found);
+  tunnel.diagnosis_of_stranger = stranger;
+  return news;
+}
+
 TunnelStatus describe(const Tunnel& tunnel, const std::vector<ObservedIke>& sas, const std::string& unavailable) {
   TunnelStatus status;
   status.name = tunnel.wanted.name;
@@ -36,14 +70,7 @@ TunnelStatus describe(const Tunnel& tunnel, const std::vector<ObservedIke>& sas,
   status.established_in_ms = tunnel.established_in_ms;
   const ObservedIke* shown = nullptr;
   for (const ObservedIke& ike : sas) {
-    TunnelState state = TunnelState::kConnecting;
-    if (ike.installed_child() != nullptr) {
-      state = TunnelState::kUp;
-    } else if (ike.is_established()) {
-      state = TunnelState::kIkeOnly;
-    } else if (ike.state == "DELETING" || ike.state == "DESTROYING") {
-      state = TunnelState::kDown;
-    }
+    const TunnelState state = state_of(ike);
     if (shown == nullptr || state > status.state || (state == status.state && ike.age_seconds < shown->age_seconds)) {
       shown = &ike;
       status.state = state;

@@ -23,8 +23,8 @@ inline constexpr std::chrono::milliseconds kFirstRetry{1000};
 
 /// A key was replaced while the tunnel was up: SAs that were authenticated with the new one are wanted beside the old.
 struct Renewal {
-  /// Of the key that the old SAs were authenticated with.
-  std::size_t old_key = 0;
+  /// Of the key that the old SAs were authenticated with; nothing if it was not the same for all.
+  std::optional<std::size_t> old_key;
   /// IKE_SAs that were there when the key was loaded; nothing before the first look.
   std::optional<std::set<std::uint32_t>> before;
   /// IKE_SAs that were authenticated since. Rekeyed ones are not: nobody proves a key by it (RFC 7296 section 1.3.2).
@@ -33,19 +33,35 @@ struct Renewal {
   std::optional<MonoTime> succeeded;
 };
 
+/// What charon was given of a tunnel: what its SAs were negotiated with.
+struct Given {
+  /// Without the key.
+  TunnelSpec spec;
+  std::size_t key = 0;
+  bool keeps_others = false;
+};
+
+/// What charon has of a tunnel at present.
+enum class InCharon : std::uint8_t {
+  kUnknown,   ///< nobody has asked; all of it is told again
+  kLoaded,    ///< connection and key, as given
+  kUnloaded,  ///< no connection
+};
+
 /// What the tunnel manager knows of one wanted tunnel.
 struct Tunnel {
   TunnelSpec wanted;
-  /// What charon was given on this connection, without the key.
-  std::optional<TunnelSpec> loaded;
-  std::size_t loaded_key = 0;
-  bool loaded_keeps_others = false;
+  /// Outlives the connection to charon: SAs do.
+  std::optional<Given> given;
+  InCharon in_charon = InCharon::kUnknown;
   std::optional<Error> load_error;
 
   /// It was up when charon ended: forwarder and peer go on with SAs that the next charon knows nothing of.
   bool outlived = false;
   /// Taken down by the operator: not in charon until `up`, or another configuration.
   bool held = false;
+  /// The operator wants it now: initiated once, whoever else may do it.
+  bool asked = false;
   /// What exists does not fit the configuration any more.
   bool stale = false;
   std::optional<Renewal> renewal;
@@ -56,13 +72,27 @@ struct Tunnel {
   std::chrono::milliseconds retry = kFirstRetry;
 
   std::optional<IkeDiagnosis> diagnosis;
+  /// `diagnosis` is drawn from the attempt of nobody's peer: this tunnel's, if its remote address is wrong.
+  bool diagnosis_of_stranger = false;
+  /// What the log has been told of these failures.
+  std::string warned;
+  bool warned_of_stranger = false;
   std::optional<std::uint64_t> established_in_ms;
 
   [[nodiscard]] bool is_renewing() const { return renewal && !renewal->succeeded; }
   [[nodiscard]] bool should_initiate() const {
-    return wanted.initiate && wanted.remote.has_value() && !held && (loaded.has_value() || wanted.keep_as_is) && !load_error;
+    return (wanted.initiate || asked) && wanted.remote.has_value() && !held &&
+           (in_charon == InCharon::kLoaded || wanted.keep_as_is) && !load_error;
   }
+  void forget_diagnosis();
 };
+
+/// What one IKE_SA is to its tunnel; kDown for one that ends, also while it still has its CHILD_SA.
+[[nodiscard]] TunnelState state_of(const ObservedIke& ike);
+
+/// Takes a finding over unless a better one is known. True if the log has not been told of it yet. `stranger`: the attempt was
+/// that of nobody's peer, which anybody who can send to us may cause.
+[[nodiscard]] bool take_diagnosis(Tunnel& tunnel, IkeDiagnosis found, bool stranger);
 
 /// The tunnel as the operator sees it. `sas` are the IKE_SAs of its name; `unavailable` says why charon could not be
 /// asked, or is empty.

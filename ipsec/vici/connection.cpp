@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A request is a `Pending` in the order of sending; its timer is both its time limit and the way to wake its
 // coroutine (cancelled when the answer is there). One coroutine reads, one at a time writes. After a lost answer the
-// order of replies no longer tells whose they are, so a time-out closes the connection.
+// order of replies no longer tells whose they are, so a time-out closes the connection. The limit is on charon's silence, not
+// on the place in the queue: thousands of requests may be sent at once, or stand behind a list of thousands of SAs.
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
@@ -35,10 +36,12 @@ struct Reply {
   std::vector<Section> events;
 };
 
+using Timer = asio::steady_timer;
+
 struct Pending {
   explicit Pending(asio::io_context& io) : answered(io) {}
 
-  asio::steady_timer answered;
+  Timer answered;
   std::string event;  // collected in the reply, if not empty
   bool done = false;
   Reply reply;
@@ -85,25 +88,32 @@ class StreamConnection final : public Connection, public std::enable_shared_from
  private:
   asio::awaitable<Result<Reply>> exchange(Packet packet, std::string event) {
     const auto self = shared_from_this();
+    if (!is_open()) {
+      packet.message.wipe();
+      co_return fail(ErrorCode::kUnavailable, "not connected to charon");
+    }
     auto bytes = encode_packet(packet);
     packet.message.wipe();
     if (!bytes) co_return Unexpected(std::move(bytes.error()));
-    if (!is_open()) co_return fail(ErrorCode::kUnavailable, "not connected to charon");
 
     const auto pending = std::make_shared<Pending>(io_);
     pending->event = std::move(event);
-    pending->answered.expires_after(kAnswerLimit);
+    if (pending_.empty()) heard_ = Timer::clock_type::now();
     pending_.push_back(pending);
     outgoing_.push_back(std::move(*bytes));
     if (!writing_) {
       writing_ = true;
       asio::co_spawn(io_, write_loop(self), asio::detached);
     }
-    if (!pending->done) {
+    while (!pending->done) {
+      if (Timer::clock_type::now() >= heard_ + kAnswerLimit) {
+        close_because("charon did not answer " + packet.name + " within 5 s");
+        break;
+      }
+      pending->answered.expires_at(heard_ + kAnswerLimit);
       error_code ignored;
       co_await pending->answered.async_wait(redirect_error(use_awaitable, ignored));
     }
-    if (!pending->done) close_because("charon did not answer " + packet.name + " within 5 s");
     if (pending->error.what.empty()) co_return std::move(pending->reply);
     co_return Unexpected(pending->error);
   }
@@ -149,6 +159,7 @@ class StreamConnection final : public Connection, public std::enable_shared_from
   void dispatch(Packet packet) {
     if (packet.operation == Operation::kEvent) {
       if (!pending_.empty() && pending_.front()->event == packet.name) {
+        heard_ = Timer::clock_type::now();
         pending_.front()->reply.events.push_back(std::move(packet.message));
       } else if (on_event_) {
         on_event_(packet.name, packet.message);
@@ -159,6 +170,7 @@ class StreamConnection final : public Connection, public std::enable_shared_from
       close_because("charon answered without being asked");
       return;
     }
+    heard_ = Timer::clock_type::now();
     const auto pending = pending_.front();
     pending_.pop_front();
     switch (packet.operation) {
@@ -200,6 +212,8 @@ class StreamConnection final : public Connection, public std::enable_shared_from
   EventHandler on_event_;
   std::function<void()> on_close_;
   std::deque<std::shared_ptr<Pending>> pending_;
+  /// When charon last sent something of what is pending, or was asked while nothing was.
+  Timer::time_point heard_;
   std::deque<Bytes> outgoing_;
   bool writing_ = false;
 };

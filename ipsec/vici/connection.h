@@ -17,8 +17,8 @@ namespace simplon::ipsec::vici {
 
 /// One connection to charon's VICI socket.
 ///
-/// Any number of coroutines may use it at the same time; charon answers in the order of the requests. A request without
-/// an answer within 5 s, or anything broken, closes the connection: every request under way then fails and later ones
+/// Any number of coroutines may use it at the same time; charon answers in the order of the requests. 5 s in which nothing
+/// arrives of what was asked for, or anything broken, close the connection: every request under way then fails and later ones
 /// fail at once. A connection is not reopened; make a new one. Ownership: shared; its own coroutines keep it alive
 /// until it is closed. Threads: the io_context's.
 class Connection {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 #include <tuple>
+#include <utility>
 
 #include "gateway/config/src/judge.h"
 
@@ -10,6 +11,8 @@ namespace simplon::config {
 void Judge::judge_tunnels() {
   Names names;
   std::map<std::tuple<IpAddress, std::optional<IpAddress>, std::string, std::string>, std::string> ends;
+  // charon finds a key by the two identities, whichever of them is ours; of several keys it uses the one loaded last.
+  std::map<std::pair<std::string, std::string>, const TunnelConfig*> keys;
   for (std::size_t i = 0; i < config_.tunnels.size(); ++i) {
     const auto& tunnel = config_.tunnels[i];
     const std::string path = at("tunnels", i);
@@ -25,6 +28,16 @@ void Judge::judge_tunnels() {
                "IKE cannot tell them apart: give them different ids");
     }
     secret(tunnel.psk_file, path + ".psk-file");
+    if (tunnel.enabled) {
+      const TunnelConfig* owner = keys.emplace(std::minmax(tunnel.local_id, tunnel.remote_id), &tunnel).first->second;
+      if (owner->psk_file != tunnel.psk_file) {
+        // Only a warning: two files may have the same content.
+        warning(path + ".psk-file", tunnel.psk_file,
+                "tunnel " + quoted(owner->name) + " has the same identities " + quoted(tunnel.local_id) + " and " +
+                    quoted(tunnel.remote_id) + " and another key file, " + owner->psk_file,
+                "IKE finds the key by the identities: one file for both, or different ids");
+      }
+    }
     judge_proposals(tunnel, path);
     judge_inside(tunnel, path);
   }

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lib import charon
+from lib import charon, fake_sa_server as sa_protocol
 from lib.expect import expect
 from lib.fake_sa_server import FakeSaServer
 from lib.gateway import program
@@ -236,6 +236,46 @@ def test_other_suites_are_refused_by_name(tunnel):
     assert not tunnel.server.sas
     tunnel.charon.swanctl("--terminate", "--ike", "gw", check=False)
     tunnel.charon.load(connection())
+
+
+@pytest.mark.parametrize("who", ["we", "peer"])
+def test_a_policy_without_an_answer_is_sent_again(tunnel, who):
+    """charon has deleted the former SA by then: without the new policy nothing would leave."""
+    before = tunnel.outbound()
+    tunnel.server.trap(sa_protocol.ADD_POLICY, 2, "drop")
+    (tunnel.charon if who == "we" else tunnel.peer).rekey_child()
+    replaced(tunnel, before)
+    expect(tunnel.established, 15, "the former SAs are gone")
+    assert "follows later" in tunnel.log()
+    tunnel.ping()
+
+
+@pytest.mark.parametrize("kind,before", [(sa_protocol.ADD, 0), (sa_protocol.ADD, 1), (sa_protocol.ADD_POLICY, 2)],
+                         ids=["first-sa", "second-sa", "policy"])
+def test_a_forwarder_that_crashes_while_an_sa_is_installed(tunnel, kind, before):
+    """Whatever of it the new process has, nothing half installed stays."""
+    instance = tunnel.server.instance
+    tunnel.server.trap(kind, before, "restart")
+    tunnel.charon.rekey_child()
+    expect(lambda: tunnel.server.instance != instance, 10, "the forwarder crashed")
+
+    def whole():
+        listed = tunnel.charon.swanctl("--list-sas")
+        if not re.search(r"^ +net: ", listed, re.MULTILINE):
+            tunnel.initiate()
+        return tunnel.established() and all(sa["spi"] in listed for sa in tunnel.server.show()["sas"])
+
+    expect(whole, 60, "one CHILD_SA, with both its SAs")
+    tunnel.ping()
+
+
+def test_an_address_that_was_not_taken_is_a_rekeying(tunnel):
+    before = len(tunnel.server.requests)
+    tunnel.server.trap(sa_protocol.UPDATE, 0, "refuse")
+    tunnel.server.mapping(next(sa.spi for sa in tunnel.server.sas.values() if sa.inbound), RTR, 4501)
+    expect(lambda: "ALLOC_SPI" in tunnel.server.requests[before:], 10, "a rekeying began")
+    expect(tunnel.established, 20, "one CHILD_SA")
+    assert "is rekeyed" in tunnel.log()
 
 
 def test_charon_comes_back_as_a_new_session(tunnel):

@@ -161,6 +161,7 @@ class FakeSaServer:
         self.sessions = []
         self.requests = []
         self.refusals = []
+        self.trapped = None
         self.hang_until = 0.0
         self.connection = None
         self.stopping = False
@@ -209,6 +210,22 @@ class FakeSaServer:
     def refuse(self, count, status="NOT_SUPPORTED"):
         with self.lock:
             self.refusals = [STATUS[status]] * count
+
+    def trap(self, kind, before, action):
+        """What happens to a request of the kind, after `before` more of them: "drop" (the connection ends without an answer),
+        "refuse", or "restart" (the process begins anew when it has answered)."""
+        with self.lock:
+            self.trapped = [kind, before, action]
+
+    def _springs(self, kind):
+        """What is to be done with a request of the kind: nothing special, as a rule."""
+        if not self.trapped or self.trapped[0] != kind:
+            return None
+        self.trapped[1] -= 1
+        if self.trapped[1] >= 0:
+            return None
+        action, self.trapped = self.trapped[2], None
+        return action
 
     def hang(self, seconds):
         with self.lock:
@@ -280,8 +297,14 @@ class FakeSaServer:
                 usage = (STATUS["OK"], sa.bytes, sa.packets, sa.last_use) if sa else (STATUS["NOT_FOUND"], 0, 0, 0)
                 self._send(USAGE, sequence, USAGE_BODY.pack(*usage))
                 return
-            status, value = self._answer(kind, body)
+            action = self._springs(kind)
+            if action == "drop":
+                self._drop()
+                return
+            status, value = (STATUS["INVALID"], 0) if action == "refuse" else self._answer(kind, body)
             self._send(REPLY, sequence, REPLY_BODY.pack(status, value))
+            if action == "restart":
+                self.restart()
 
     def _answer(self, kind, body):
         ok = STATUS["OK"]

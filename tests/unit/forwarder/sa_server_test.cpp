@@ -148,6 +148,39 @@ TEST_F(SaServerTest, EventsWaitForAPluginOfTheSameSession) {
   EXPECT_EQ(next(plugin), SIMPLON_SA_EXPIRE);
 }
 
+TEST_F(SaServerTest, EventsThatAPluginLeftUnreadWaitForTheNext) {
+  auto plugin = connect();
+  send(plugin, hello(1));
+  EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
+  // More than the socket takes: the rest is queued in the server.
+  constexpr std::uint32_t kEvents = 2000;
+  for (std::uint32_t i = 0; i < kEvents; ++i) {
+    server_->send_event(ipc::sa::encode_expire({IpAddress::v4(1), Spi(i), 50}, false));
+  }
+  send(plugin, test::sa_message(SIMPLON_SA_ALLOC_SPI, 2));
+  std::uint32_t read = 0;
+  const auto read_all = [&] {
+    std::array<std::uint8_t, SIMPLON_SA_MAX_MESSAGE> buffer;
+    while (::recv(plugin.get(), buffer.data(), buffer.size(), MSG_DONTWAIT) > 0) ++read;
+  };
+  read_all();
+  ASSERT_GT(read, 0U);
+  ASSERT_LT(read, kEvents);
+  plugin.reset();
+  io_.run_for(20ms);
+  io_.restart();
+  plugin = connect();
+  send(plugin, hello(1));
+  EXPECT_EQ(next(plugin), SIMPLON_SA_REPLY);
+  for (int i = 0; i < 200 && read < kEvents; ++i) {
+    io_.run_for(5ms);
+    io_.restart();
+    read_all();
+  }
+  // Not the reply that the former connection was owed.
+  EXPECT_EQ(read, kEvents);
+}
+
 TEST_F(SaServerTest, ASecondServerIsToldOfTheFirst) {
   const auto second = SaServer::open(io_, path_, {});
   ASSERT_FALSE(second);

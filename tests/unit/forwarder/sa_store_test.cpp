@@ -514,6 +514,20 @@ TEST_F(SaStoreTest, AnotherProcessGoesOn) {
                           [&](const auto& entry) { return entry.first.value() == reserved; }));
 }
 
+TEST_F(SaStoreTest, AnOutboundSaWithTheSameNumberLeavesAReservationAlone) {
+  const auto spi = static_cast<std::uint32_t>(ask(sa::AllocSpi{}).value);
+  const auto is_reserved = [&] {
+    const auto snapshot = store_.snapshot();
+    return std::any_of(snapshot.reserved.begin(), snapshot.reserved.end(), [&](const auto& entry) { return entry.first.value() == spi; });
+  };
+  EXPECT_EQ(ask(sa_of(spi, false)).status, SIMPLON_SA_OK);
+  EXPECT_TRUE(is_reserved());
+  EXPECT_EQ(ask(sa::Delete{out_id(spi)}).status, SIMPLON_SA_OK);
+  EXPECT_TRUE(is_reserved());
+  EXPECT_EQ(ask(sa_of(spi, true)).status, SIMPLON_SA_OK);
+  EXPECT_FALSE(is_reserved());
+}
+
 TEST_F(SaStoreTest, AnSaThatWasNotLeftAsItMustBeIsRefused) {
   establish(0xc0000001, 0x1001);
   auto snapshot = store_.snapshot();

@@ -8,6 +8,7 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 
@@ -35,6 +36,7 @@ struct FakeCharon::Impl : std::enable_shared_from_this<Impl> {
     explicit Client(stream_protocol::socket accepted) : socket(std::move(accepted)) {}
     stream_protocol::socket socket;
     std::set<std::string> events;
+    bool hangs = false;
   };
 
   Impl(asio::io_context& context, std::string where, FakeCharon& fake)
@@ -79,6 +81,11 @@ struct FakeCharon::Impl : std::enable_shared_from_this<Impl> {
       if (error || self->charon == nullptr) co_return;
       const auto packet = vici::parse_packet(body);
       if (!packet) co_return;
+      if (self->charon->pace.count() != 0) {
+        asio::steady_timer rest(self->io, self->charon->pace);
+        co_await rest.async_wait(asio::redirect_error(asio::use_awaitable, error));
+        if (self->charon == nullptr) co_return;
+      }
       self->answer(*client, *packet);
     }
   }
@@ -109,7 +116,10 @@ struct FakeCharon::Impl : std::enable_shared_from_this<Impl> {
     if (subject.empty()) subject = message.text("id");
     if (packet.name == "load-conn" && !message.entries().empty()) subject = message.entries().front().name;
     if (packet.name != "list-sas") seen.push_back(packet.name + (subject.empty() ? "" : " " + subject));
-    if (charon->hangs.contains(packet.name)) return;
+    // charon serves the requests of a connection one after the other.
+    client.hangs = client.hangs || charon->hangs.contains(packet.name);
+    if (client.hangs) return;
+    if (const auto hook = charon->on_command) hook(packet.name);  // a copy: it may replace itself
 
     if (packet.name == "list-sas") {
       for (const Sa& sa : charon->sas) send(client, {Operation::kEvent, "list-sa", described(sa)});
@@ -266,6 +276,8 @@ void FakeCharon::die() {
   sas.clear();
 }
 
+void FakeCharon::hang_up() { impl_->close(); }
+
 void FakeCharon::listen() { impl_->listen(); }
 
 std::vector<std::string> FakeCharon::commands() const { return impl_->seen; }
@@ -285,6 +297,14 @@ void FakeCharon::peer_deletes_child(const std::string& name) {
     if (sa.name != name) continue;
     impl_->raise("child-updown", Impl::described(sa));
     sa.child.clear();
+  }
+}
+
+void FakeCharon::begins_to_delete(const std::string& name) {
+  for (Sa& sa : sas) {
+    if (sa.name != name) continue;
+    sa.state = "DELETING";
+    impl_->raise("ike-updown", Impl::described(sa));
   }
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -41,6 +43,8 @@ class FakeCharon {
   /// As after SIGKILL: connections closed, everything forgotten, nobody listens until `listen`.
   void die();
   void listen();
+  /// Only the connections are lost, and nobody listens until `listen`.
+  void hang_up();
 
   /// Every command's name, in order, without list-sas (it is polled). With its `ike` or section name: "initiate paris".
   [[nodiscard]] std::vector<std::string> commands() const;
@@ -50,6 +54,8 @@ class FakeCharon {
   /// The peer's acts.
   void peer_terminates(const std::string& name);
   void peer_deletes_child(const std::string& name);
+  /// charon gives the IKE_SA up, and waits for the peer's answer.
+  void begins_to_delete(const std::string& name);
   std::uint32_t peer_initiates(const std::string& name, const std::string& child);
   void log(std::uint32_t unique_id, const std::string& name, const std::string& line);
 
@@ -60,6 +66,10 @@ class FakeCharon {
   std::vector<Sa> sas;
   /// Commands that are read and never answered.
   std::set<std::string> hangs;
+  /// Before each answer.
+  std::chrono::milliseconds pace{0};
+  /// Called with a command, before it is answered.
+  std::function<void(const std::string& command)> on_command;
 
  private:
   struct Impl;

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "ipsec/vici/connection.h"
 #include "tests/unit/ipsec/fake_charon.h"
 
 namespace simplon::ipsec {
@@ -327,6 +328,68 @@ TEST_F(TunnelManagerTest, ARestartedCharonIsLoadedAgain) {
   EXPECT_EQ(charon_->count("initiate paris"), 1u);
 }
 
+TEST_F(TunnelManagerTest, ACharonThatLivedOnWithoutUsIsNotNegotiatedWithAgain) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  const auto before = charon_->sas.front().unique_id;
+  charon_->hang_up();
+  ASSERT_TRUE(until([&] { return !manager_->connected(); }));
+  charon_->listen();
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  io_.restart();
+  io_.run_for(milliseconds(300));
+  ASSERT_EQ(charon_->sas.size(), 1u);
+  EXPECT_EQ(charon_->sas.front().unique_id, before);
+}
+
+TEST_F(TunnelManagerTest, WhatChangedWhileACharonLivedOnWithoutUsIsNegotiated) {
+  ASSERT_TRUE(want({spec("paris", 3), spec("rome", 4, 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  ASSERT_TRUE(is("rome", TunnelState::kUp));
+  const auto before = charon_->sas;
+  charon_->hang_up();
+  ASSERT_TRUE(until([&] { return !manager_->connected(); }));
+  TunnelSpec paris = spec("paris", 3);
+  paris.esp_proposals = {"aes256gcm16-ecp384"};
+  TunnelSpec rome = spec("rome", 4, 3);
+  rome.psk = "another";
+  ASSERT_FALSE(want({paris, rome}));
+  charon_->listen();
+  const auto has = [&](const std::string& name) {
+    return std::any_of(charon_->sas.begin(), charon_->sas.end(), [&](const auto& sa) {
+      return sa.name == name && sa.unique_id > before.back().unique_id;
+    });
+  };
+  EXPECT_TRUE(until([&] { return charon_->sas.size() == 2 && has("paris") && has("rome"); }))
+      << "new ones, and the old ones ended";
+  EXPECT_FALSE(status("rome").outdated);
+}
+
+TEST_F(TunnelManagerTest, AKeyThatIsNotProvenYetIsProvenAfterALossOfTheConnection) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  charon_->peers["paris"] = FakeCharon::Peer::kRefusesAuth;
+  TunnelSpec changed = spec("paris", 3);
+  changed.psk = "another";
+  ASSERT_TRUE(want({changed}));
+  ASSERT_TRUE(until([&] { return charon_->count("initiate paris") == 2; }));
+  charon_->hang_up();
+  ASSERT_TRUE(until([&] { return !manager_->connected(); }));
+  charon_->listen();
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_TRUE(status("paris").outdated);
+  EXPECT_TRUE(until([&] { return charon_->count("initiate paris") == 3; }));
+}
+
+TEST_F(TunnelManagerTest, AnIkeSaThatIsBeingDeletedIsReplaced) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  charon_->begins_to_delete("paris");
+  EXPECT_TRUE(until([&] { return charon_->sas.size() == 2; }, seconds(4)))
+      << "the peer's answer to the deletion may take half a minute";
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+}
+
 TEST_F(TunnelManagerTest, ATunnelThatEndsIsInitiatedAgain) {
   ASSERT_TRUE(want({spec("paris", 3)}));
   ASSERT_TRUE(is("paris", TunnelState::kUp));
@@ -421,6 +484,78 @@ TEST_F(TunnelManagerTest, DownHoldsWhenCharonComesBack) {
   EXPECT_EQ(charon_->connections.count("paris"), 0u);
 }
 
+TEST_F(TunnelManagerTest, DownWithoutCharonIsToldToTheOneThatLivedOn) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  charon_->hang_up();
+  ASSERT_TRUE(until([&] { return !manager_->connected(); }));
+  EXPECT_FALSE(wait(manager_->down("paris")));
+  charon_->listen();
+  EXPECT_TRUE(until([&] { return charon_->connections.empty() && charon_->sas.empty(); }));
+}
+
+TEST_F(TunnelManagerTest, DownBetweenKeyAndConnectionHolds) {
+  bool taken_down = false;
+  charon_->on_command = [&](const std::string& command) {
+    if (command != "load-shared") return;
+    charon_->on_command = nullptr;
+    boost::asio::co_spawn(io_, manager_->down("paris"),
+                          [&](const std::exception_ptr&, Result<void>) { taken_down = true; });
+  };
+  boost::asio::co_spawn(io_, manager_->reconcile({spec("paris", 3)}), [](const std::exception_ptr&, Result<void>) {});
+  ASSERT_TRUE(until([&] { return taken_down; }));
+  io_.restart();
+  io_.run_for(milliseconds(500));
+  EXPECT_EQ(charon_->connections.count("paris"), 0u);
+  ASSERT_TRUE(wait(manager_->up("paris")));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_EQ(charon_->secrets["simplon-paris"], "key of paris");
+}
+
+TEST_F(TunnelManagerTest, AKeyThatWasReplacedWhileItWasLoadedIsLoadedAgain) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  TunnelSpec other = spec("paris", 3);
+  other.psk = "another";
+  other.dpd_delay = seconds(20);
+  bool back = false;
+  charon_->on_command = [&](const std::string& command) {
+    if (command != "load-shared") return;
+    charon_->on_command = nullptr;
+    boost::asio::co_spawn(io_, manager_->reconcile({spec("paris", 3)}),
+                          [&](const std::exception_ptr&, Result<void>) { back = true; });
+  };
+  boost::asio::co_spawn(io_, manager_->reconcile({other}), [](const std::exception_ptr&, Result<void>) {});
+  ASSERT_TRUE(until([&] { return back; }));
+  EXPECT_EQ(charon_->secrets["simplon-paris"], "key of paris");
+}
+
+TEST_F(TunnelManagerTest, UpInitiatesOnceWhatOnlyThePeerMay) {
+  TunnelSpec passive = spec("paris", 3);
+  passive.initiate = false;
+  ASSERT_TRUE(want({passive}));
+  ASSERT_TRUE(is("paris", TunnelState::kDown));
+  EXPECT_EQ(charon_->count("initiate paris"), 0u);
+  ASSERT_TRUE(wait(manager_->up("paris")));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_EQ(charon_->count("initiate paris"), 1u);
+  charon_->peer_terminates("paris");
+  ASSERT_TRUE(is("paris", TunnelState::kDown));
+  io_.restart();
+  io_.run_for(milliseconds(2500));
+  EXPECT_EQ(charon_->count("initiate paris"), 1u);
+}
+
+TEST_F(TunnelManagerTest, AStrangerDoesNotReplaceWhatThePeerSaid) {
+  charon_->peers["paris"] = FakeCharon::Peer::kRefusesAuth;
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(until([&] { return !status("paris").hint.empty(); }));
+  charon_->log(99, "(unnamed)", "no IKE config found for 127.0.0.1...192.0.2.200, sending NO_PROPOSAL_CHOSEN");
+  io_.restart();
+  io_.run_for(milliseconds(100));
+  EXPECT_THAT(status("paris").problem, HasSubstr("pre-shared keys differ"));
+}
+
 TEST_F(TunnelManagerTest, AStrangersAttemptIsShownWhereTheRemoteAddressMayBeWrong) {
   TunnelSpec passive = spec("paris", 3);
   passive.initiate = false;
@@ -447,6 +582,22 @@ TEST_F(TunnelManagerTest, RekeyAsksForTheChildOrTheIkeSa) {
   EXPECT_TRUE(wait(manager_->rekey("paris", false)));
   EXPECT_TRUE(wait(manager_->rekey("paris", true)));
   EXPECT_EQ(charon_->count("rekey paris"), 2u);
+}
+
+TEST_F(TunnelManagerTest, ManyRequestsMayTakeLongerThanTheLimitOfOne) {
+  ASSERT_TRUE(want({}));
+  charon_->pace = milliseconds(1900);
+  auto opened = wait(vici::Connection::open(io_, path_));
+  ASSERT_TRUE(opened);
+  const auto connection = *opened;
+  int answered = 0;
+  for (int i = 0; i < 3; ++i) {
+    boost::asio::co_spawn(io_, connection->command("rekey", vici::Section{}),
+                          [&](const std::exception_ptr&, Result<vici::Section> reply) { answered += reply ? 1 : -10; });
+  }
+  EXPECT_TRUE(until([&] { return answered == 3 || answered < 0; }));
+  EXPECT_EQ(answered, 3);
+  connection->close();
 }
 
 TEST_F(TunnelManagerTest, MayBeDestroyedAtAnyMoment) {
