@@ -72,8 +72,8 @@ bool same(const IpPrefix& left, const IpPrefix& right) noexcept {
   return a.first == b.first && a.second == b.second && a.third == b.third;
 }
 
-std::size_t hash_of(std::span<const FpmNextHop> nexthops, std::uint32_t metric) noexcept {
-  std::uint64_t hash = (std::uint64_t{metric} << 16) | nexthops.size();
+std::size_t hash_of(std::span<const FpmNextHop> nexthops) noexcept {
+  std::uint64_t hash = nexthops.size();
   for (const auto& nexthop : nexthops) {
     hash = mix(hash ^ ((std::uint64_t{nexthop.ifindex} << 16) | nexthop.weight));
     if (!nexthop.gateway) continue;
@@ -159,21 +159,21 @@ void Rib::release(SetId id) {
   }
 }
 
-Rib::SetId Rib::intern(std::span<const FpmNextHop> nexthops, std::uint32_t metric) {
-  const std::size_t wire_hash = hash_of(nexthops, metric);
+Rib::SetId Rib::intern(std::span<const FpmNextHop> nexthops) {
+  const std::size_t wire_hash = hash_of(nexthops);
   SetId& recent = recent_sets_[wire_hash % recent_sets_.size()];
-  if (recent != 0 && sets_[recent].metric == metric &&
+  if (recent != 0 &&
       std::equal(nexthops.begin(), nexthops.end(), sets_[recent].wire.begin(), sets_[recent].wire.end())) {
     return recent;
   }
   scratch_.assign(nexthops.begin(), nexthops.end());
   std::sort(scratch_.begin(), scratch_.end());
   scratch_.erase(std::unique(scratch_.begin(), scratch_.end()), scratch_.end());
-  const std::size_t hash = hash_of(scratch_, metric);
+  const std::size_t hash = hash_of(scratch_);
   auto [from, to] = set_by_hash_.equal_range(hash);
   for (auto it = from; it != to; ++it) {
     NextHopSet& set = sets_[it->second];
-    if (set.nexthops != scratch_ || set.metric != metric) continue;
+    if (set.nexthops != scratch_) continue;
     set.wire.assign(nexthops.begin(), nexthops.end());
     return recent = it->second;
   }
@@ -186,7 +186,6 @@ Rib::SetId Rib::intern(std::span<const FpmNextHop> nexthops, std::uint32_t metri
     free_sets_.pop_back();
   }
   sets_[id] = NextHopSet{.nexthops = scratch_,
-                         .metric = metric,
                          .wire = {nexthops.begin(), nexthops.end()},
                          .named = {},
                          .hash = hash,
@@ -202,8 +201,8 @@ void Rib::set_current(Slot& slot, SetId id) {
   release(std::exchange(slot.current, id));
 }
 
-void Rib::upsert(const IpPrefix& prefix, std::span<const FpmNextHop> nexthops, std::uint32_t metric) {
-  delay(prefix, nexthops.empty() ? 0 : intern(nexthops, metric));
+void Rib::upsert(const IpPrefix& prefix, std::span<const FpmNextHop> nexthops) {
+  delay(prefix, nexthops.empty() ? 0 : intern(nexthops));
 }
 
 void Rib::withdraw(const IpPrefix& prefix) { delay(prefix, 0); }
@@ -291,7 +290,7 @@ RouteChanges Rib::take_changes(std::size_t limit, InterfaceName interface_name, 
     if (id != 0 && sets_[id].named.empty()) id = 0;
     if (id != slot.taken) {
       if (id != 0) {
-        changes.upserts.push_back({.prefix = slot.prefix, .nexthops = sets_[id].named, .metric = sets_[id].metric});
+        changes.upserts.push_back({.prefix = slot.prefix, .nexthops = sets_[id].named});
       } else {
         changes.withdrawals.push_back(slot.prefix);
       }
@@ -305,16 +304,6 @@ RouteChanges Rib::take_changes(std::size_t limit, InterfaceName interface_name, 
     dirty_taken_ = 0;
   }
   return changes;
-}
-
-std::vector<LearnedRoute> Rib::taken() const {
-  std::vector<LearnedRoute> routes;
-  for (const auto& slot : slots_) {
-    if (slot.used && slot.taken != 0) {
-      routes.push_back({.prefix = slot.prefix, .nexthops = sets_[slot.taken].named, .metric = sets_[slot.taken].metric});
-    }
-  }
-  return routes;
 }
 
 }  // namespace simplon::bgp

@@ -48,7 +48,7 @@ class Rib {
     ++epoch_;
   }
   /// `nexthops` must not be empty (an empty set is a withdrawal).
-  void upsert(const IpPrefix& prefix, std::span<const FpmNextHop> nexthops, std::uint32_t metric);
+  void upsert(const IpPrefix& prefix, std::span<const FpmNextHop> nexthops);
   void withdraw(const IpPrefix& prefix);
   /// Withdraws what is stale; O(size). Returns how many routes that were.
   std::size_t sweep();
@@ -66,8 +66,6 @@ class Rib {
   /// left out; a route without nexthops is not reported (withdrawn, if it was).
   [[nodiscard]] RouteChanges take_changes(std::size_t limit, InterfaceName interface_name, const void* context);
 
-  /// Routes as they were last taken.
-  [[nodiscard]] std::vector<LearnedRoute> taken() const;
   /// Prefixes that have a route now.
   [[nodiscard]] std::size_t size() {
     apply_delayed();
@@ -114,12 +112,11 @@ class Rib {
     std::size_t count_;
   };
 
-  /// What a route says besides its prefix; shared by all routes that say the same.
+  /// Where a route leads; shared by all routes that lead there.
   struct NextHopSet {
     std::vector<FpmNextHop> nexthops;  // sorted
-    std::uint32_t metric = 0;
-    std::vector<FpmNextHop> wire;     // as zebra orders them
-    std::vector<RouteNextHop> named;  // those whose interface has a name
+    std::vector<FpmNextHop> wire;      // as zebra orders them
+    std::vector<RouteNextHop> named;   // those whose interface has a name
     std::size_t hash = 0;
     std::uint64_t references = 0;
   };
@@ -141,7 +138,7 @@ class Rib {
   void erase(std::size_t index) noexcept;
   void grow();
   void mark(Slot& slot);
-  [[nodiscard]] SetId intern(std::span<const FpmNextHop> nexthops, std::uint32_t metric);
+  [[nodiscard]] SetId intern(std::span<const FpmNextHop> nexthops);
   void resolve_names(NextHopSet& set, InterfaceName interface_name, const void* context);
   void retain(SetId id) noexcept;
   void release(SetId id);

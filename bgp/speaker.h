@@ -61,6 +61,7 @@ struct NeighborStatus {
   /// BGP FSM state as FRR says it ("Established", "Active", ...), or "Unknown" when FRR does not answer.
   std::string state;
   std::uint64_t uptime_seconds = 0;
+  /// Denied ones included. Only counted for `StatusDetail::kReceivedPrefixes`.
   std::uint64_t prefixes_received = 0;
   std::uint64_t prefixes_accepted = 0;
   std::uint64_t prefixes_sent = 0;
@@ -68,6 +69,12 @@ struct NeighborStatus {
   /// Why it is not established, and what to do; empty when it is.
   std::string problem;
   std::string hint;
+};
+
+enum class StatusDetail : std::uint8_t {
+  kSessions,
+  /// Also what neighbors announced: bgpd walks its whole table for each of them.
+  kReceivedPrefixes,
 };
 
 struct SpeakerStatus {
@@ -90,7 +97,6 @@ struct RouteNextHop {
 struct LearnedRoute {
   IpPrefix prefix;
   std::vector<RouteNextHop> nexthops;
-  std::uint32_t metric = 0;
   friend bool operator==(const LearnedRoute&, const LearnedRoute&) = default;
 };
 
@@ -132,12 +138,10 @@ class Speaker {
   /// Starts or adopts FRR and makes it hold exactly `wanted`. Idempotent. Errors: kUnavailable when FRR does not start or
   /// answer (retried by the caller), kInvalidConfig when FRR rejects a command, naming it.
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> reconcile(SpeakerSpec wanted) = 0;
-  [[nodiscard]] virtual boost::asio::awaitable<SpeakerStatus> status() = 0;
+  [[nodiscard]] virtual boost::asio::awaitable<SpeakerStatus> status(StatusDetail detail) = 0;
   /// Ends the instance and removes its files (the domain no longer speaks BGP).
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> stop() = 0;
 
-  /// Routes that are valid now (stale ones included).
-  [[nodiscard]] virtual std::vector<LearnedRoute> routes() const = 0;
   /// False until the first dump after construction went idle: until then, absent routes mean nothing.
   [[nodiscard]] virtual bool synchronized() const = 0;
 };

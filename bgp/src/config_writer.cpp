@@ -10,6 +10,7 @@
 
 #include "bgp/src/frr_config.h"
 #include "bgp/src/frr_config_diff.h"
+#include "bgp/src/frr_status.h"
 #include "platform/base/log.h"
 
 namespace simplon::bgp {
@@ -73,6 +74,29 @@ asio::awaitable<Result<ConfigChange>> difference(VtyClient& vty, const std::stri
   }
 }
 
+/// Resets those of the neighbors whose session a limit of prefixes ended; the others are left alone.
+asio::awaitable<Result<void>> restart_limited(VtyClient& bgpd, std::vector<std::string> addresses) {
+  if (addresses.empty()) co_return Result<void>();
+  const std::string question = "show bgp neighbors json";
+  auto reply = co_await bgpd.command(question);
+  if (!reply) co_return Unexpected(std::move(reply).error());
+  const auto sessions = parse_neighbors(reply->text);
+  if (!sessions) {
+    // They come back by themselves when their timer ends.
+    spdlog::warn("after a limit of prefixes was raised: {}", sessions.error().message());
+    co_return Result<void>();
+  }
+  for (const auto& text : addresses) {
+    const auto address = IpAddress::parse(text);
+    const auto session = address ? sessions->find(*address) : sessions->end();
+    if (session == sessions->end() || !session->second.prefix_limit_exceeded) continue;
+    const std::string reset = "clear bgp " + text;
+    auto done = co_await bgpd.command(reset);
+    if (!done) co_return Unexpected(std::move(done).error());
+  }
+  co_return Result<void>();
+}
+
 }  // namespace
 
 asio::awaitable<Result<void>> write_config(VtyClient& vty, std::string daemon, std::string wanted, bool just_started) {
@@ -118,6 +142,8 @@ asio::awaitable<Result<void>> write_config(VtyClient& vty, std::string daemon, s
     auto reply = co_await vty.command(reset);
     if (!reply) co_return Unexpected(std::move(reply).error());
   }
+  auto restarted = co_await restart_limited(vty, change->raised_limits);
+  if (!restarted) co_return restarted;
 
   auto rest = co_await difference(vty, daemon, wanted, kSettleTime);
   if (!rest) co_return Unexpected(std::move(rest).error());

@@ -152,7 +152,7 @@ void FpmFeed::on_route(const FpmRoute& route) {
   if (route.withdrawal) {
     rib_.withdraw(route.prefix);
   } else {
-    rib_.upsert(route.prefix, route.nexthops, route.metric);
+    rib_.upsert(route.prefix, route.nexthops);
   }
 }
 

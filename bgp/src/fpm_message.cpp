@@ -103,7 +103,6 @@ struct Fields {
   std::optional<IpAddress> gateway;
   std::uint32_t ifindex = 0;
   std::uint32_t table = 0;
-  std::uint32_t metric = 0;
 };
 
 /// False if an attribute is malformed.
@@ -127,10 +126,6 @@ bool read_fields(std::span<const std::uint8_t> bytes, Fields& fields) noexcept {
       case RTA_OIF:
         if (!is_u32) return false;
         fields.ifindex = load<std::uint32_t>(attribute.value, 0);
-        break;
-      case RTA_PRIORITY:
-        if (!is_u32) return false;
-        fields.metric = load<std::uint32_t>(attribute.value, 0);
         break;
       case RTA_TABLE:
         if (!is_u32) return false;
@@ -177,7 +172,6 @@ class Decoder {
 
     FpmRoute route{.withdrawal = type == RTM_DELROUTE,
                    .prefix = IpPrefix(address, header.rtm_dst_len),
-                   .metric = fields.metric,
                    .nexthops = {}};
     if (!route.withdrawal) {
       count_ = 0;

@@ -23,7 +23,6 @@ namespace simplon::bgp {
 struct FpmRoute {
   bool withdrawal = false;
   IpPrefix prefix;
-  std::uint32_t metric = 0;
   std::span<const FpmNextHop> nexthops;
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <map>
 #include <set>
 #include <utility>
@@ -139,6 +140,16 @@ std::string_view neighbor_of(std::string_view line) {
   return line.substr(0, line.find(' '));
 }
 
+/// N of "neighbor A maximum-prefix N ..."; 0: another line.
+std::uint64_t prefix_limit_of(std::string_view line) {
+  const auto words = words_of(line);
+  std::uint64_t limit = 0;
+  if (words.size() > 3 && words[0] == "neighbor" && words[2] == "maximum-prefix") {
+    std::from_chars(words[3].data(), words[3].data() + words[3].size(), limit);
+  }
+  return limit;
+}
+
 class Differ {
  public:
   ConfigChange run(Nodes running, Nodes wanted) {
@@ -232,6 +243,25 @@ class Differ {
       });
       if (existed && find_line(running.children, node.line) == nullptr) change_.resets.push_back(address);
     }
+    raised_limits(running, wanted);
+  }
+
+  void raised_limits(const ConfigNode& running, const ConfigNode& wanted) {
+    std::set<std::string> raised;
+    for (const auto& family : wanted.children) {
+      if (!has_prefix(family.line, "address-family ")) continue;
+      const ConfigNode* old = find_line(running.children, family.line);
+      if (old == nullptr) continue;
+      for (const auto& node : family.children) {
+        const auto limit = prefix_limit_of(node.line);
+        const auto same = std::find_if(old->children.begin(), old->children.end(), [&](const auto& line) {
+          return limit != 0 && prefix_limit_of(line.line) != 0 && neighbor_of(line.line) == neighbor_of(node.line);
+        });
+        if (same != old->children.end() && prefix_limit_of(same->line) < limit) raised.emplace(neighbor_of(node.line));
+      }
+    }
+    for (const auto& address : change_.resets) raised.erase(address);
+    change_.raised_limits.assign(raised.begin(), raised.end());
   }
 
   /// `no neighbor A` takes every line of A with it, also in the address families.

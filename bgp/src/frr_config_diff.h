@@ -25,6 +25,9 @@ struct ConfigChange {
   std::vector<std::string> commands;
   /// Addresses of neighbors whose session must be reset for a command to take effect (graceful restart).
   std::vector<std::string> resets;
+  /// Addresses of neighbors that may announce more than before. A session that the old limit ended stays down until the
+  /// restart timer ends (5 minutes), unless it is reset; one that is up needs nothing.
+  std::vector<std::string> raised_limits;
   [[nodiscard]] bool empty() const noexcept { return commands.empty(); }
 };
 

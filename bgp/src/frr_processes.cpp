@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "platform/sys/file.h"
+#include "platform/sys/netns.h"
 #include "platform/sys/unique_fd.h"
 
 // A daemon of FRR holds a POSIX lock on its pid file as long as it lives, so the kernel says who runs (F_GETLK), for
@@ -157,7 +158,7 @@ std::optional<sys::ProcessId> FrrProcesses::running(FrrDaemon daemon) const {
 
 Result<void> FrrProcesses::request_stop(FrrDaemon daemon, bool kill) {
   const auto process = running(daemon);
-  if (!process) return {};
+  if (!process) return units_ && !kill ? supervisor_->request_stop(service_name(daemon)) : Result<void>();
   if (kill) {
     // systemd kills what a unit does not end in time.
     if (units_) return {};
@@ -167,6 +168,16 @@ Result<void> FrrProcesses::request_stop(FrrDaemon daemon, bool kill) {
   const auto ours = supervisor_->running(service_name(daemon));
   if (ours && *ours) return supervisor_->request_stop(service_name(daemon));
   return sys::signal_process(*process, SIGTERM);
+}
+
+bool FrrProcesses::is_left_behind(FrrDaemon daemon) const {
+  const auto process = running(daemon);
+  if (!process || !sys::netns_exists(pathspace_)) return false;
+  struct stat its {};
+  struct stat named {};
+  const std::string path = "/proc/" + std::to_string(process->pid) + "/ns/net";
+  if (::stat(path.c_str(), &its) != 0 || ::stat(sys::netns_path(pathspace_).c_str(), &named) != 0) return false;
+  return its.st_dev != named.st_dev || its.st_ino != named.st_ino;
 }
 
 Result<void> FrrProcesses::remove_files() const {

@@ -36,10 +36,14 @@ class FrrProcesses {
   [[nodiscard]] Result<void> store(const FrrConfig& config) const;
   /// Starts the daemon with its stored configuration, if it does not run. Follow `vty_path` for it being ready.
   [[nodiscard]] Result<void> start(FrrDaemon daemon);
-  /// Asks it to end; `kill` (after a while) ends it, which systemd does by itself for its units.
+  /// Asks it to end; `kill` (after a while) ends it, which systemd does by itself for its units. A unit is stopped also while no
+  /// process of it runs: it may be about to be restarted.
   [[nodiscard]] Result<void> request_stop(FrrDaemon daemon, bool kill = false);
   /// The process that holds the daemon's pid file, whoever started it.
   [[nodiscard]] std::optional<sys::ProcessId> running(FrrDaemon daemon) const;
+  /// The daemon runs in a namespace that had the name before: that was deleted and made again without it. False if the kernel
+  /// does not tell us where it runs.
+  [[nodiscard]] bool is_left_behind(FrrDaemon daemon) const;
   /// Only when nothing runs any more.
   [[nodiscard]] Result<void> remove_files() const;
 

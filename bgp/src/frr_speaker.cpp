@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
 #include <map>
 #include <optional>
 
@@ -37,9 +38,10 @@
 // `watch` looks every second: a dead daemon is started again (it reads its stored file by itself, so its sessions
 // come back without us), with a pause that doubles up to 30 s. One that runs and does not answer any more is ended first:
 // stop it in a debugger for longer than `hung_after` and it is another process. It also answers the question FPM leaves open, whether
-// silence means "the dump is complete": only once bgpd is attached to zebra. When zebra was restarted under a running
-// bgpd, bgpd attaches again after 10 s and then announces nothing (FRR expects watchfrr to restart it as well); it is made
-// to announce again, which flaps no session. All that time the old routes stay valid.
+// silence means "the dump is complete": only once bgpd is attached to zebra, and a bgpd that was started lately had its sessions
+// again, because before that it has nothing to announce. When zebra was restarted under a running bgpd, bgpd attaches again after
+// 10 s and then announces nothing (FRR expects watchfrr to restart it as well); it is made to announce again, which flaps no
+// session. All that time the old routes stay valid.
 //
 // Lifetime: coroutines hold the implementation alive; `close` makes them end.
 
@@ -74,6 +76,13 @@ std::string read_again(int fd, std::size_t max_bytes) {
   const auto got = ::pread(fd, text.data(), text.size(), 0);
   text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
   return text;
+}
+
+std::chrono::seconds age_of(const sys::ProcessId& process) {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  const auto started = process.start_ticks / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
+  return std::chrono::seconds(now.tv_sec) - std::chrono::seconds(started);
 }
 
 /// Counts TCP-MD5 failures of a namespace: /proc/net is that of the thread that opened it, so the file stays open.
@@ -159,7 +168,7 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
     co_return Result<void>();
   }
 
-  asio::awaitable<SpeakerStatus> status() {
+  asio::awaitable<SpeakerStatus> status(StatusDetail detail) {
     const auto self = shared_from_this();
     SpeakerStatus status;
     status.fpm_connected = feed_->connected();
@@ -187,7 +196,7 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
       unknown.state = "Unknown";
       status.neighbors.push_back(std::move(unknown));
     }
-    auto observed = co_await observe(spec, status.neighbors);
+    auto observed = co_await observe(spec, detail, status.neighbors);
     if (!observed && status.problem.empty()) {
       status.problem = observed.error().what;
       status.hint = observed.error().hint;
@@ -224,6 +233,12 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
   asio::awaitable<Result<void>> apply() {
     const FrrConfig config = render(*wanted_, options_.fpm_port);
     if (auto stored = processes_.store(config); !stored) co_return stored;
+    for (auto it = kFrrDaemons.rbegin(); it != kFrrDaemons.rend(); ++it) {
+      if (!processes_.is_left_behind(*it)) continue;
+      spdlog::warn("{} of {} is in a namespace that had this name before; it is ended and started again", to_string(*it),
+                   netns_);
+      if (auto ended = co_await end(*it); !ended) co_return ended;
+    }
     for (const auto daemon : kFrrDaemons) {
       const bool starts = !processes_.running(daemon);
       auto vty = co_await ready(daemon);
@@ -258,7 +273,8 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
   asio::awaitable<Result<void>> end(FrrDaemon daemon) {
     // The lock goes before the process does, and a process that ends still removes its sockets.
     const auto process = processes_.running(daemon);
-    if (!process) co_return Result<void>();
+    // A unit whose daemon crashes again and again has none at this moment.
+    if (!process) co_return processes_.request_stop(daemon);
     for (const bool kill : {false, true}) {
       if (auto sent = processes_.request_stop(daemon, kill); !sent) co_return sent;
       const auto deadline = std::chrono::steady_clock::now() + kStopTimeout;
@@ -368,7 +384,22 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
       }
       announced_to_ = *zebra;
     }
+    const auto age = age_of(*bgpd);
+    if (!co_await bgpd_has_its_routes(age)) co_return;
     if (!closed_) feed_->source_ready();
+  }
+
+  /// Holds the mutex.
+  asio::awaitable<bool> bgpd_has_its_routes(std::chrono::seconds age) {
+    if (age >= kRestartTime || !wanted_ || wanted_->neighbors.empty()) co_return true;
+    const std::string path = processes_.vty_path(FrrDaemon::kBgpd);
+    auto bgpd = co_await VtyClient::connect(executor(), path, kStatusTimeout);
+    if (!bgpd) co_return false;
+    const std::string question = "show bgp neighbors json";
+    auto reply = co_await (*bgpd)->command(question);
+    if (!reply || !wanted_) co_return false;
+    const auto sessions = parse_neighbors(reply->text);
+    co_return sessions && has_its_routes(wanted_->neighbors, *sessions, age);
   }
 
   void shorten_log() {
@@ -391,7 +422,7 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
   }
 
   /// Asks the daemons about the neighbors of `spec`; `neighbors` stands in the same order.
-  asio::awaitable<Result<void>> observe(const SpeakerSpec& spec, std::vector<NeighborStatus>& neighbors) {
+  asio::awaitable<Result<void>> observe(const SpeakerSpec& spec, StatusDetail detail, std::vector<NeighborStatus>& neighbors) {
     const std::string bgpd_path = processes_.vty_path(FrrDaemon::kBgpd);
     const std::string bfdd_path = processes_.vty_path(FrrDaemon::kBfdd);
     const std::string zebra_path = processes_.vty_path(FrrDaemon::kZebra);
@@ -428,6 +459,7 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
       status.prefixes_sent = session->second.sent;
       if (const auto peer = bfd.find(status.address); peer != bfd.end()) status.bfd_state = peer->second;
       if (status.state == "Established") {
+        if (detail != StatusDetail::kReceivedPrefixes) continue;
         auto received = co_await count_received(**bgpd, neighbor);
         if (!received) co_return Unexpected(std::move(received).error());
         status.prefixes_received = *received;
@@ -502,9 +534,8 @@ class FrrSpeaker final : public Speaker {
   asio::awaitable<Result<void>> reconcile(SpeakerSpec wanted) override {
     return implementation_->reconcile(std::move(wanted));
   }
-  asio::awaitable<SpeakerStatus> status() override { return implementation_->status(); }
+  asio::awaitable<SpeakerStatus> status(StatusDetail detail) override { return implementation_->status(detail); }
   asio::awaitable<Result<void>> stop() override { return implementation_->stop(); }
-  std::vector<LearnedRoute> routes() const override { return implementation_->feed().routes(); }
   bool synchronized() const override { return implementation_->feed().synchronized(); }
 
  private:

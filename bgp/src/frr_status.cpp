@@ -174,6 +174,7 @@ Result<std::map<IpAddress, SessionView>> parse_neighbors(std::string_view json) 
     SessionView view;
     view.state = text(peer, "bgpState");
     view.uptime_seconds = view.state == "Established" ? number(peer, "bgpTimerUpMsec") / 1000 : 0;
+    view.was_established = number(peer, "connectionsEstablished") != 0;
     view.prefix_limit_exceeded = truth(peer, "prefixesConfigExceedMax");
     view.shut_down_here = truth(peer, "adminShutDown");
     view.restart_in_seconds = (number(peer, "restartInTimerMsec") + 999) / 1000;
@@ -222,6 +223,15 @@ Result<bool> parse_is_connected(std::string_view json) {
 
 bool bgp_is_attached(std::string_view client_summary) {
   return starts_with(client_summary, "bgp ") || client_summary.find("\nbgp ") != std::string_view::npos;
+}
+
+bool has_its_routes(const std::vector<NeighborSpec>& neighbors, const std::map<IpAddress, SessionView>& sessions,
+                    std::chrono::seconds age) {
+  if (age >= kRestartTime) return true;
+  return std::all_of(neighbors.begin(), neighbors.end(), [&](const NeighborSpec& neighbor) {
+    const auto session = sessions.find(neighbor.address);
+    return session != sessions.end() && session->second.was_established;
+  });
 }
 
 std::map<IpAddress, Notification> parse_notifications(std::string_view log) {

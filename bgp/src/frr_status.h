@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "bgp/speaker.h"
 
@@ -18,6 +19,8 @@ namespace simplon::bgp {
 struct SessionView {
   std::string state;
   std::uint64_t uptime_seconds = 0;
+  /// It was established since bgpd started, or is.
+  bool was_established = false;
   std::uint64_t accepted = 0;
   std::uint64_t sent = 0;
   bool prefix_limit_exceeded = false;
@@ -36,6 +39,14 @@ struct SessionView {
 [[nodiscard]] Result<bool> parse_is_connected(std::string_view json);
 /// True if `show zebra client summary` lists bgpd.
 [[nodiscard]] bool bgp_is_attached(std::string_view client_summary);
+
+/// So long after its start bgpd may still be without routes that it had before: FRR's default restart time, which it tells its
+/// neighbors (RFC 4724 section 3). After that they have forgotten its routes as well.
+inline constexpr std::chrono::seconds kRestartTime{120};
+/// Whether what a bgpd of this age announces to zebra is all there is: each neighbor's session was up (what was lost with one
+/// since then is lost), or it had its time.
+[[nodiscard]] bool has_its_routes(const std::vector<NeighborSpec>& neighbors, const std::map<IpAddress, SessionView>& sessions,
+                                  std::chrono::seconds age);
 
 /// The last NOTIFICATION (RFC 4271 section 4.5) of a neighbor since its session was last up.
 struct Notification {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -48,6 +49,7 @@ struct ConfiguredRoute {
   std::optional<IpAddress> gateway{};
   /// Of a static route: those of the shortest distance are used together, those of the next stand by.
   std::uint8_t distance = 0;
+  friend bool operator==(const ConfiguredRoute&, const ConfiguredRoute&) = default;
 };
 
 /// What the configuration says about the routes of one domain.
@@ -55,6 +57,7 @@ struct DomainLayout {
   struct Port {
     ipc::AttachmentRef attachment;
     std::string name;
+    friend bool operator==(const Port&, const Port&) = default;
   };
 
   DomainId id;
@@ -62,6 +65,7 @@ struct DomainLayout {
   /// Host ports by interface name ("tun3"): how nexthops of learned routes are recognized.
   std::map<std::string, Port, std::less<>> ports;
   std::vector<ConfiguredRoute> routes;
+  friend bool operator==(const DomainLayout&, const DomainLayout&) = default;
 };
 
 /// One route as an operator looks at it.
@@ -79,7 +83,6 @@ struct RouteView {
   IpPrefix prefix;
   RouteSource source = RouteSource::kConnected;
   std::vector<Hop> hops;
-  std::uint32_t metric = 0;
   /// 0 of local and connected ones.
   std::uint8_t distance = 0;
   /// At least one nexthop leads to an attachment.
@@ -92,14 +95,30 @@ struct RouteView {
   std::string reason;
 };
 
+/// Which routes an operator looks at.
+struct RouteQuery {
+  /// Those inside this prefix, and those that cover it; unset: all.
+  std::optional<IpPrefix> overlapping;
+  /// At most so many, the first ones.
+  std::size_t limit = std::numeric_limits<std::size_t>::max();
+};
+
+struct RouteList {
+  /// Ordered by prefix, then preference.
+  std::vector<RouteView> routes;
+  /// So many there are; more than listed if the limit was reached.
+  std::size_t total = 0;
+};
+
 /// All routes of one domain (the RIB), resolved or not, and which of them is forwarded on.
 ///
 /// A learned route that changes costs a look-up of its prefix, whatever else is there. Pure: no sockets, no time.
 /// Threads: none.
 class DomainRoutes {
  public:
-  /// Replaces what the configuration says. Learned routes stay and are resolved against the new ports.
-  void configure(DomainLayout layout);
+  /// Replaces what the configuration says. Learned routes stay and are resolved against the new ports. False if that changes
+  /// nothing: `resolve` answers as before.
+  bool configure(DomainLayout layout);
   /// The domain is not configured any more: nothing resolves. Learned routes stay, for a revert.
   void unconfigure();
   /// Returns the prefixes for which `resolve` may answer differently now.
@@ -110,11 +129,8 @@ class DomainRoutes {
   /// All that are forwarded on.
   [[nodiscard]] std::vector<ipc::Route> resolve_all() const;
 
-  /// Everything, ordered by prefix, then preference.
-  [[nodiscard]] std::vector<RouteView> view() const;
-  /// Learned routes with no nexthop that leads anywhere.
-  [[nodiscard]] std::size_t unresolved() const;
-  [[nodiscard]] std::size_t learned() const noexcept { return learned_.size(); }
+  /// Cost: a walk over the keys of all routes; only what is listed is made.
+  [[nodiscard]] RouteList view(const RouteQuery& query) const;
   [[nodiscard]] std::vector<IpPrefix> learned_prefixes() const;
   [[nodiscard]] const DomainLayout& layout() const noexcept { return layout_; }
 
@@ -132,6 +148,7 @@ class DomainRoutes {
   [[nodiscard]] std::vector<ipc::NextHop> hops_of(const bgp::LearnedRoute& route) const;
   [[nodiscard]] std::optional<ipc::Route> resolve_learned(const bgp::LearnedRoute& route) const;
   [[nodiscard]] RouteView::Hop resolve_hop(const bgp::RouteNextHop& nexthop) const;
+  [[nodiscard]] std::vector<RouteView> views_of(const IpPrefix& prefix) const;
 
   bool configured_ = false;
   DomainLayout layout_;

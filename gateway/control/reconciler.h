@@ -36,13 +36,22 @@
 
 namespace simplon::control {
 
+/// Which namespace a name stands for: another one after it was deleted and made again.
+struct NamespaceId {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  friend bool operator==(const NamespaceId&, const NamespaceId&) = default;
+};
+
 /// The network namespaces of domains.
 class Namespaces {
  public:
   virtual ~Namespaces() = default;
   /// Exists and is set up when it returns; idempotent.
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> ensure(std::string name) = 0;
-  [[nodiscard]] virtual bool exists(const std::string& name) = 0;
+  /// Nothing if it does not exist. While a socket of ours is in a namespace, no other has its id.
+  [[nodiscard]] virtual std::optional<NamespaceId> identity(const std::string& name) = 0;
+  [[nodiscard]] bool exists(const std::string& name) { return identity(name).has_value(); }
   /// May go on after it returned: follow `exists`.
   [[nodiscard]] virtual Result<void> remove(const std::string& name) = 0;
 };
@@ -186,7 +195,8 @@ class Reconciler {
   [[nodiscard]] const TableCompiler& compiler() const noexcept { return compiler_; }
   [[nodiscard]] TableProgrammer::Status programmed() const { return programmer_.status(); }
   /// Asks FRR; nothing for a domain that speaks no BGP.
-  [[nodiscard]] boost::asio::awaitable<std::optional<bgp::SpeakerStatus>> speaker_status(std::string domain);
+  [[nodiscard]] boost::asio::awaitable<std::optional<bgp::SpeakerStatus>> speaker_status(
+      std::string domain, bgp::StatusDetail detail = bgp::StatusDetail::kSessions);
   [[nodiscard]] bool speaker_synchronized(std::string_view domain) const;
   /// Of the version on probation, as of the latest look.
   [[nodiscard]] std::vector<GateState> gates() const { return gates_.states(); }
@@ -202,6 +212,8 @@ class Reconciler {
  private:
   struct DomainState {
     std::shared_ptr<bgp::Speaker> speaker;
+    /// The namespace that the speaker's sockets are in.
+    std::optional<NamespaceId> netns;
     std::optional<Error> problem;
     bool settled = false;
   };
@@ -237,6 +249,7 @@ class Reconciler {
   boost::asio::awaitable<std::vector<Error>> reconcile_peers(Mode mode, bool only_unsettled);
   boost::asio::awaitable<Result<void>> reconcile_speaker(std::string domain);
   boost::asio::awaitable<void> tidy();
+  void look_at_namespaces();
   Result<void> ensure_speaker(const std::string& domain);
 
   [[nodiscard]] const DomainConfig* find_domain(std::string_view name) const;
@@ -281,6 +294,7 @@ class Reconciler {
   bool was_current_ = false;
   bool had_charon_ = false;
   MonoTime retry_at_{};
+  MonoTime namespaces_seen_{};
   /// Not before this time if going back failed (the disk is full, say).
   MonoTime probation_retry_at_{};
   /// A version that is over, but the disk does not take the one that goes back from it.

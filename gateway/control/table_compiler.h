@@ -25,19 +25,11 @@ namespace simplon::control {
 /// Only our own packets (BGP, ping) see it; forwarded ones are measured against the computed MTU of the SA.
 inline constexpr std::uint16_t kTunnelHostPortMtu = 1400;
 
-/// Attachments, own addresses and static routes of each domain, by domain name. Names must have ids in `ids`.
-[[nodiscard]] std::map<std::string, DomainLayout> domain_layouts(const GatewayConfig& config,
-                                                                 const config::IdRegistry& ids);
-
-/// The forwarder's tables for `config`, except the routes.
-[[nodiscard]] TableSet compile_objects(const GatewayConfig& config, const config::IdRegistry& ids,
-                                       const std::string& netns_prefix);
-
 /// Keeps the wanted tables equal to configuration plus learned routes, and says what changed as operations.
 ///
 /// Invariant: `tables()` after any sequence of calls equals a compiler's that was given the latest configuration and
 /// all valid learned routes at once. A change of a learned route touches that route only; a change of the configuration
-/// compiles everything anew but returns only what differs.
+/// compiles all objects anew, and the routes of those domains whose layout changed, but returns only what differs.
 /// Pure: no sockets, no time. Threads: none.
 class TableCompiler {
  public:
@@ -53,7 +45,6 @@ class TableCompiler {
   [[nodiscard]] const TableSet& tables() const noexcept { return tables_; }
   /// nullptr for a domain that was never configured.
   [[nodiscard]] const DomainRoutes* domain(std::string_view name) const;
-  [[nodiscard]] std::size_t unresolved() const;
 
  private:
   std::string netns_prefix_;

@@ -209,8 +209,13 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
         co_return co_await backend.vpcs();
       case ipc::ApiCall::kCircuits:
         co_return co_await backend.circuits();
-      case ipc::ApiCall::kRoutes:
-        co_return co_await backend.routes(std::move(request.domain));
+      case ipc::ApiCall::kRoutes: {
+        RouteRequest routes;
+        routes.domain = std::move(request.domain);
+        routes.prefix = request.prefix;
+        routes.limit = static_cast<std::size_t>(request.limit.value_or(ipc::kApiRoutes));
+        co_return co_await backend.routes(std::move(routes));
+      }
       case ipc::ApiCall::kBgp:
         co_return co_await backend.bgp();
       case ipc::ApiCall::kDrops:
@@ -239,6 +244,9 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     if (!request) co_return refusal(request.error().http_status, request.error().error);
     if (request->history && !peer.admin) {
       co_return deny(peer, std::string_view(target.data(), target.size()), "you may look, but not at all versions at once");
+    }
+    if (request->limit.value_or(0) > ipc::kApiRoutes && !peer.admin) {
+      co_return deny(peer, std::string_view(target.data(), target.size()), "you may look, but not at so many routes at once");
     }
     std::string problem;
     try {

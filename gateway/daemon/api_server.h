@@ -22,6 +22,7 @@
 #include "gateway/ipc/api.h"
 #include "gateway/ipc/api_request.h"
 #include "platform/base/result.h"
+#include "platform/net/ip_prefix.h"
 
 namespace simplon::daemon {
 
@@ -69,6 +70,14 @@ struct ApplyRequest {
   std::optional<std::uint64_t> to;
 };
 
+struct RouteRequest {
+  /// Empty: all.
+  std::string domain;
+  /// Routes inside it and those that cover it; unset: all.
+  std::optional<IpPrefix> prefix;
+  std::size_t limit = static_cast<std::size_t>(ipc::kApiRoutes);
+};
+
 enum class TunnelAction : std::uint8_t { kUp, kDown, kRekeyChild, kRekeyIke };
 
 /// What simplond answers. Each function returns the object documented in gateway/ipc/api.h, without "api", which the
@@ -92,7 +101,7 @@ class ApiBackend {
   virtual boost::asio::awaitable<ApiResult> vpcs() = 0;
   virtual boost::asio::awaitable<ApiResult> circuits() = 0;
   /// `domain`: empty for all.
-  virtual boost::asio::awaitable<ApiResult> routes(std::string domain) = 0;
+  virtual boost::asio::awaitable<ApiResult> routes(RouteRequest request) = 0;
   virtual boost::asio::awaitable<ApiResult> bgp() = 0;
   virtual boost::asio::awaitable<ApiResult> drops() = 0;
   virtual boost::asio::awaitable<ApiResult> acls() = 0;

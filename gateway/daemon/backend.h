@@ -63,7 +63,7 @@ class Backend final : public ApiBackend {
   boost::asio::awaitable<ApiResult> tunnel_action(config::Author who, std::string name, TunnelAction action) override;
   boost::asio::awaitable<ApiResult> vpcs() override;
   boost::asio::awaitable<ApiResult> circuits() override;
-  boost::asio::awaitable<ApiResult> routes(std::string domain) override;
+  boost::asio::awaitable<ApiResult> routes(RouteRequest request) override;
   boost::asio::awaitable<ApiResult> bgp() override;
   boost::asio::awaitable<ApiResult> drops() override;
   boost::asio::awaitable<ApiResult> acls() override;

@@ -117,11 +117,13 @@
 //                   "neighbors": [{"address": str, "mac": str, "resolved": bool}, ...], "problem": str, "hint": str},
 //      "programmed": {... as of a VPC}?}, ...]}
 //
-// GET /v1/routes[?domain=NAME]
-//   {"generation": int?, "current": bool, "domains": [{
-//      "name": str, "id": int, "synchronized": bool,
+// GET /v1/routes[?domain=NAME&prefix=PREFIX&limit=N]
+//   The first `limit` routes (kApiRoutes unless said, at most kApiMostRoutes; more than kApiRoutes: administrators), of a
+//   prefix those inside it and those that cover it.
+//   {"generation": int?, "current": bool, "total": int, "more": bool (not all of them are listed), "domains": [{
+//      "name": str, "id": int, "synchronized": bool, "total": int,
 //      "routes": [{"prefix": str, "origin": "local" | "inside" | "vpc" | "static" | "bgp",
-//                  "action": "forward" | "local" | "unreachable", "metric": int,
+//                  "action": "forward" | "local" | "unreachable", "distance": int,
 //                  "nexthops": [{"kind": "tunnel" | "vpc" | "circuit" | "unresolved", "name": str, "gateway": str?, "weight": int,
 //                                "problem": str (unresolved)}, ...],
 //                  "resolved": bool, "selected": bool (the best one of its prefix), "programmed": bool,
@@ -180,5 +182,8 @@ inline constexpr std::size_t kApiMaxBody = 20U << 20;  // a document of 16 MiB, 
 inline constexpr std::size_t kApiMaxGetBody = 4096;    // it needs none
 inline constexpr std::size_t kApiMaxHeader = 16U << 10;
 inline constexpr std::size_t kApiMaxConnections = 64;
+// Chosen by us: more than a person reads and a few megabytes at most; and what an administrator may wait for.
+inline constexpr std::uint64_t kApiRoutes = 10'000;
+inline constexpr std::uint64_t kApiMostRoutes = 100'000;
 
 }  // namespace simplon::ipc

@@ -10,6 +10,8 @@
 #include <variant>
 #include <vector>
 
+#include "gateway/ipc/api.h"
+
 // A table names the paths, a second one the members of each call's body and query. The body is read with nlohmann's SAX
 // parser into at most a handful of scalars: a nested value ends the parse, so depth and size of a hostile body cost
 // nothing beyond its bytes.
@@ -73,6 +75,13 @@ std::optional<std::uint64_t> parse_number(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (text.empty() || error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
   return value;
+}
+
+/// An address is a prefix with all bits.
+std::optional<IpPrefix> parse_prefix(std::string_view text) {
+  if (const auto prefix = IpPrefix::parse(text)) return *prefix;
+  if (const auto address = IpAddress::parse(text)) return IpPrefix::host(*address);
+  return std::nullopt;
 }
 
 /// Collects the members of one flat object; `problem` says why it stopped.
@@ -354,9 +363,22 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
     case ApiCall::kTunnelRekey:
       reader.read("ike", request.ike);
       break;
-    case ApiCall::kRoutes:
+    case ApiCall::kRoutes: {
+      std::string prefix;
       reader.read("domain", request.domain);
+      reader.read("prefix", prefix);
+      reader.read("limit", request.limit);
+      if (!prefix.empty()) {
+        request.prefix = parse_prefix(prefix);
+        if (!request.prefix) {
+          return refuse(400, shown(prefix) + " is neither a prefix nor an address", "10.1.0.0/16, 10.1.2.3, 2001:db8::/32");
+        }
+      }
+      if (request.limit && (*request.limit == 0 || *request.limit > kApiMostRoutes)) {
+        return refuse(400, "limit is " + std::to_string(*request.limit), "1 to " + std::to_string(kApiMostRoutes));
+      }
       break;
+    }
     case ApiCall::kTrace:
       read_description(reader, request.packet);
       break;

@@ -9,6 +9,7 @@
 #include <tl/expected.hpp>
 
 #include "platform/base/result.h"
+#include "platform/net/ip_prefix.h"
 
 namespace simplon::ipc {
 
@@ -101,6 +102,9 @@ struct ApiRequest {
   std::string name;
   /// routes: empty for all.
   std::string domain;
+  /// routes: those inside it and those that cover it; and at most so many.
+  std::optional<IpPrefix> prefix;
+  std::optional<std::uint64_t> limit;
   PacketQuery packet;
 
   friend bool operator==(const ApiRequest&, const ApiRequest&) = default;

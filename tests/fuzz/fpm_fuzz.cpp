@@ -12,7 +12,7 @@ class IntoRib final : public simplon::bgp::FpmRouteSink {
     if (route.withdrawal) {
       rib.withdraw(route.prefix);
     } else {
-      rib.upsert(route.prefix, route.nexthops, route.metric);
+      rib.upsert(route.prefix, route.nexthops);
     }
   }
   simplon::bgp::Rib rib;

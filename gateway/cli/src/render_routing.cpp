@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <algorithm>
+#include <cstdint>
+
 #include "gateway/cli/src/json_view.h"
 #include "gateway/cli/src/render.h"
 #include "gateway/cli/src/table.h"
@@ -34,16 +37,25 @@ Page render_routes(const json& reply, Style style) {
         note = "not programmed yet";
       table.add({text(route, "prefix"), text(route, "origin"), or_dash(to), note});
     }
-    body += "domain " + text(domain, "name") + ": " + plural(list(domain, "routes").size(), "route") +
+    const auto total = std::max<std::uint64_t>(number(domain, "total"), list(domain, "routes").size());
+    body += "domain " + text(domain, "name") + ": " + plural(total, "route") +
             (flag(domain, "synchronized") ? "" : " (learned routes are not complete yet)") + "\n" + table.render();
   }
   const bool current = flag(reply, "current");
-  page.text = plural(count, "route") + "   forwarder: " +
+  const bool more = flag(reply, "more");
+  page.text = (more ? "the first " + format_count(count) + " of " + plural(number(reply, "total"), "route")
+                    : plural(count, "route")) +
+              "   forwarder: " +
               colored(has(reply, "generation") ? "generation " + number_or_dash(reply, "generation") +
                                                      (current ? " (current)" : " (catching up)")
                                                : "not connected",
                       current ? Mood::kGood : Mood::kBad, style) +
               "\n" + body;
+  if (more) {
+    page.text += paragraph("hint: not all routes are shown: simplon route show --prefix PREFIX shows those inside a prefix and "
+                           "those that cover it; --limit N shows more",
+                           kIndent, kIndent + 6);
+  }
   return page;
 }
 

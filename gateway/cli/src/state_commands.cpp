@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <algorithm>
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
 
 #include "gateway/cli/src/commands.h"
 #include "gateway/cli/src/json_view.h"
@@ -11,6 +16,26 @@ using nlohmann::json;
 
 struct RouteOptions {
   std::string domain;
+  std::string prefix;
+  std::optional<std::uint64_t> limit;
+
+  /// What a query cannot carry is replaced, and refused by simplond.
+  [[nodiscard]] std::string target() const {
+    std::string query;
+    const auto add = [&](const std::string& key, std::string word) {
+      if (word.empty()) return;
+      const auto is_odd = [](char c) {
+        return !((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                 std::string_view(":./-").find(c) != std::string_view::npos);
+      };
+      std::replace_if(word.begin(), word.end(), is_odd, '_');
+      query += (query.empty() ? "?" : "&") + key + "=" + word;
+    };
+    add("domain", domain);
+    add("prefix", prefix);
+    add("limit", limit ? std::to_string(*limit) : "");
+    return "/v1/routes" + query;
+  }
 };
 
 struct DropOptions {
@@ -20,13 +45,17 @@ struct DropOptions {
 
 void declare_route(Commands& commands) {
   const auto options = std::make_shared<RouteOptions>();
-  CLI::App* route = commands.noun("route", "where each prefix goes, and why", "simplon route show --domain prod");
+  CLI::App* route = commands.noun("route", "where each prefix goes, and why", "simplon route show --domain prod\nsimplon route show --prefix 10.1.2.3");
   CLI::App* show =
-      commands.command(*route, "show", "all routes, or those of a domain", "simplon route show --domain prod");
+      commands.command(*route, "show", "all routes, or those of a domain or a prefix",
+                       "simplon route show --domain prod\nsimplon route show --prefix 10.1.2.3");
   for (CLI::App* one : {route, show}) {
     commands.values(one->add_option("--domain", options->domain, "only this domain")->type_name("NAME"),
                     Values::kDomains);
-    commands.on(one, [&session = commands.session(), options] { return session.show_objects({"/v1/routes", "domains", "domain"}, options->domain, render_routes); });
+    one->add_option("--prefix", options->prefix, "only routes inside PREFIX, and those that cover it; also an address")
+        ->type_name("PREFIX");
+    one->add_option("--limit", options->limit, "at most N routes; default 10000, more as administrator only")->type_name("N");
+    commands.on(one, [&session = commands.session(), options] { return session.show(options->target(), render_routes); });
   }
 }
 

@@ -46,6 +46,7 @@ class Judge : private Judgements {
   void judge_bgp(const DomainConfig& domain, const BgpConfig& bgp, const std::string& path);
   void asn(std::uint32_t asn, const std::string& path);
   void judge_neighbor_address(const DomainConfig& domain, const IpAddress& address, const std::string& path);
+  void judge_neighbor_families(const DomainConfig& domain, const BgpNeighborConfig& neighbor, const std::string& path);
   void judge_static_routes(const DomainConfig& domain, const std::string& path);
   void judge_route_via(const DomainConfig& domain, const StaticRouteConfig& route, const std::string& path);
   void judge_route_gateway(const CircuitConfig& circuit, const StaticRouteConfig& route, const std::string& path);

@@ -8,6 +8,7 @@
 
 #include "gateway/config/src/judge.h"
 #include "gateway/config/src/object_reader.h"
+#include "gateway/config/src/parsed_document.h"
 
 namespace simplon::config {
 namespace {
@@ -74,6 +75,7 @@ void Judge::judge_bgp(const DomainConfig& domain, const BgpConfig& bgp, const st
     }
     asn(neighbor.remote_asn, where + ".asn");
     judge_neighbor_address(domain, neighbor.address, where + ".address");
+    judge_neighbor_families(domain, neighbor, where);
     if (neighbor.keepalive >= neighbor.hold) {
       error(where + ".keepalive", format_duration(neighbor.keepalive),
             "is not shorter than hold (" + format_duration(neighbor.hold) + ")", "a third of hold is usual");
@@ -124,6 +126,27 @@ void Judge::judge_neighbor_address(const DomainConfig& domain, const IpAddress& 
   error(path, address.to_string(), address.to_string() + " is in no inside link of domain " + quoted(domain.name),
         links.empty() ? "give a tunnel of this domain an 'inside' address, or add a circuit" : "the links are " + links)
       .premise = Judgement::Premise::kInsideLinks;
+}
+
+/// zebra 8.4 hides the router of an IPv4 route that came from an IPv6 neighbor (RFC 8950): it says "169.254.0.1, on link". In a
+/// tunnel there is one peer; on a circuit nobody could tell which router it is. Only a warning: the rest of the configuration works.
+void Judge::judge_neighbor_families(const DomainConfig& domain, const BgpNeighborConfig& neighbor, const std::string& path) {
+  if (!neighbor.address.is_v6()) return;
+  const auto on_circuit = [&](const CircuitConfig& circuit) {
+    return circuit.domain == domain.name &&
+           std::any_of(circuit.addresses.begin(), circuit.addresses.end(),
+                       [&](const InterfaceAddress& ours) { return ours.network().contains(neighbor.address); });
+  };
+  const auto circuit = std::find_if(config_.circuits.begin(), config_.circuits.end(), on_circuit);
+  if (circuit == config_.circuits.end()) return;
+  for (std::size_t i = 0; i < neighbor.import.size(); ++i) {
+    if (!neighbor.import[i].prefix.address().is_v4()) continue;
+    const std::string rule = format_prefix_rule(neighbor.import[i]);
+    warning(at(path + ".import", i), rule,
+            "IPv4 routes of " + neighbor.address.to_string() + ", an IPv6 neighbor on circuit " + quoted(circuit->name) +
+                ", lead nowhere: FRR does not tell which router they lead to",
+            "give the IPv4 rules to a neighbor with an IPv4 address");
+  }
 }
 
 void Judge::judge_static_routes(const DomainConfig& domain, const std::string& path) {

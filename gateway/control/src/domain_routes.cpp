@@ -2,7 +2,8 @@
 //
 // Resolution is deliberately flat. zebra has already followed recursive nexthops to an interface of the domain's
 // namespace, and each interface there is the host port of exactly one attachment, so "which attachment" is one map
-// look-up by interface name. The gateway matters on a circuit only, where many neighbors are behind one interface.
+// look-up by interface name. The gateway matters on a circuit only, where many neighbors are behind one interface; a learned
+// nexthop without one leads nowhere there, or the forwarder would look for the destination itself on the circuit.
 // Nothing here depends on another learned route; that is why one changed route costs one look-up.
 //
 // A prefix may have a route from each source, and static ones of several distances. The most preferred with a nexthop that
@@ -46,6 +47,11 @@ void normalize(std::vector<ipc::NextHop>& hops) {
   }
 }
 
+/// A learned nexthop on a circuit whose router FRR did not tell (RFC 8950, fpm_message.cpp).
+bool is_routerless(const DomainLayout::Port& port, const bgp::RouteNextHop& nexthop) {
+  return port.attachment.kind == ipc::AttachmentKind::kCircuit && !nexthop.gateway;
+}
+
 /// Where else could packets for an address of ours or on a link of ours go?
 bool may_have_backup(RouteSource source) { return source == RouteSource::kStatic || source == RouteSource::kBgp; }
 
@@ -62,7 +68,7 @@ void judge(RouteView& view, const RouteView* selected, bool& has_backup) {
     view.reason = view.hops.empty() ? "it has no nexthop" : view.hops.front().problem;
     return;
   }
-  if (selected == nullptr || selected->prefix != view.prefix) {
+  if (selected == nullptr) {
     view.selected = true;
     return;
   }
@@ -74,6 +80,11 @@ void judge(RouteView& view, const RouteView* selected, bool& has_backup) {
   view.backup = !has_backup && elsewhere;
   has_backup = has_backup || view.backup;
   view.reason = view.backup ? "backup of " + other : other + " is preferred";
+}
+
+/// Static routes of one prefix and distance are one route with several nexthops.
+bool are_shown_as_one(RouteSource source, std::uint8_t distance, const ConfiguredRoute& next) {
+  return source == RouteSource::kStatic && next.source == RouteSource::kStatic && next.distance == distance;
 }
 
 bool same_exit(const ipc::NextHop& a, const ipc::NextHop& b) {
@@ -96,7 +107,8 @@ std::string_view to_string(RouteSource source) noexcept {
   return "unknown";
 }
 
-void DomainRoutes::configure(DomainLayout layout) {
+bool DomainRoutes::configure(DomainLayout layout) {
+  if (configured_ && layout_ == layout) return false;
   layout_ = std::move(layout);
   configured_ = true;
   by_prefix_.clear();
@@ -106,6 +118,7 @@ void DomainRoutes::configure(DomainLayout layout) {
       return a.source != b.source ? a.source < b.source : a.distance < b.distance;
     });
   }
+  return true;
 }
 
 void DomainRoutes::unconfigure() {
@@ -205,7 +218,11 @@ RouteView::Hop DomainRoutes::resolve_hop(const bgp::RouteNextHop& nexthop) const
   hop.gateway = nexthop.gateway;
   hop.interface = nexthop.interface;
   hop.weight = std::max<std::uint16_t>(nexthop.weight, 1);
-  if (const auto port = layout_.ports.find(nexthop.interface); port != layout_.ports.end()) {
+  const auto port = layout_.ports.find(nexthop.interface);
+  if (port != layout_.ports.end() && is_routerless(port->second, nexthop)) {
+    hop.attachment_name = port->second.name;
+    hop.problem = "FRR does not tell which router on circuit " + port->second.name + " it leads to";
+  } else if (port != layout_.ports.end()) {
     hop.attachment = port->second.attachment;
     hop.attachment_name = port->second.name;
   } else if (nexthop.interface.empty()) {
@@ -220,7 +237,7 @@ std::vector<ipc::NextHop> DomainRoutes::hops_of(const bgp::LearnedRoute& route) 
   std::vector<ipc::NextHop> hops;
   for (const auto& nexthop : route.nexthops) {
     const auto port = layout_.ports.find(nexthop.interface);
-    if (port != layout_.ports.end()) {
+    if (port != layout_.ports.end() && !is_routerless(port->second, nexthop)) {
       add_hop(hops, port->second.attachment, std::max<std::uint16_t>(nexthop.weight, 1), nexthop.gateway);
     }
   }
@@ -238,14 +255,11 @@ std::optional<ipc::Route> DomainRoutes::resolve_learned(const bgp::LearnedRoute&
   return resolved;
 }
 
-std::vector<RouteView> DomainRoutes::view() const {
+std::vector<RouteView> DomainRoutes::views_of(const IpPrefix& prefix) const {
   std::vector<RouteView> views;
-  views.reserve(by_prefix_.size() + learned_.size());
-  for (const auto& [prefix, routes] : by_prefix_) {
-    for (const auto& route : routes) {
-      const bool same = !views.empty() && views.back().prefix == prefix && views.back().source == route.source &&
-                        views.back().distance == route.distance && route.source == RouteSource::kStatic;
-      if (!same) {
+  if (const auto configured = by_prefix_.find(prefix); configured != by_prefix_.end()) {
+    for (const auto& route : configured->second) {
+      if (views.empty() || !are_shown_as_one(views.back().source, views.back().distance, route)) {
         RouteView view;
         view.prefix = prefix;
         view.source = route.source;
@@ -260,17 +274,16 @@ std::vector<RouteView> DomainRoutes::view() const {
       views.back().hops.push_back(std::move(hop));
     }
   }
-  for (const auto& [prefix, learned] : learned_) {
+  if (const auto learned = learned_.find(prefix); learned != learned_.end()) {
     RouteView view;
     view.prefix = prefix;
     view.source = RouteSource::kBgp;
     view.distance = kBgpDistance;
-    view.metric = learned.metric;
-    for (const auto& nexthop : learned.nexthops) view.hops.push_back(resolve_hop(nexthop));
+    for (const auto& nexthop : learned->second.nexthops) view.hops.push_back(resolve_hop(nexthop));
     views.push_back(std::move(view));
   }
   std::stable_sort(views.begin(), views.end(), [](const RouteView& a, const RouteView& b) {
-    return std::tie(a.prefix, a.distance, a.source) < std::tie(b.prefix, b.distance, b.source);
+    return std::tie(a.distance, a.source) < std::tie(b.distance, b.source);
   });
   const RouteView* selected = nullptr;
   bool has_backup = false;
@@ -283,16 +296,49 @@ std::vector<RouteView> DomainRoutes::view() const {
   return views;
 }
 
+RouteList DomainRoutes::view(const RouteQuery& query) const {
+  const auto asked = [&](const IpPrefix& prefix) { return !query.overlapping || query.overlapping->overlaps(prefix); };
+  RouteList list;
+  // A heap, the last one on top: a prefix has a route at least, so more than `limit` of them are never needed.
+  std::vector<IpPrefix> first;
+  const auto keep = [&](const IpPrefix& prefix) {
+    if (first.size() >= query.limit) {
+      if (first.empty() || !(prefix < first.front())) return;
+      std::pop_heap(first.begin(), first.end());
+      first.pop_back();
+    }
+    first.push_back(prefix);
+    std::push_heap(first.begin(), first.end());
+  };
+  for (const auto& [prefix, routes] : by_prefix_) {
+    if (!asked(prefix)) continue;
+    keep(prefix);
+    const ConfiguredRoute* before = nullptr;
+    for (const auto& route : routes) {
+      if (before == nullptr || !are_shown_as_one(before->source, before->distance, route)) ++list.total;
+      before = &route;
+    }
+  }
+  for (const auto& [prefix, learned] : learned_) {
+    if (!asked(prefix)) continue;
+    ++list.total;
+    if (!by_prefix_.contains(prefix)) keep(prefix);
+  }
+  std::sort_heap(first.begin(), first.end());
+  for (const auto& prefix : first) {
+    for (auto& view : views_of(prefix)) {
+      if (list.routes.size() == query.limit) return list;
+      list.routes.push_back(std::move(view));
+    }
+  }
+  return list;
+}
+
 std::vector<IpPrefix> DomainRoutes::learned_prefixes() const {
   std::vector<IpPrefix> prefixes;
   prefixes.reserve(learned_.size());
   for (const auto& [prefix, route] : learned_) prefixes.push_back(prefix);
   return prefixes;
-}
-
-std::size_t DomainRoutes::unresolved() const {
-  return static_cast<std::size_t>(std::count_if(
-      learned_.begin(), learned_.end(), [&](const auto& entry) { return !resolve_learned(entry.second).has_value(); }));
 }
 
 }  // namespace simplon::control

@@ -7,11 +7,9 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include "gateway/config/validate.h"
+#include "gateway/control/wait_group.h"
 
 namespace simplon::control {
 
@@ -289,27 +287,22 @@ std::string GateWatch::complaint(bool held) const {
 asio::awaitable<void> GateWatch::look() { return look_at(state_, state_->round); }
 
 asio::awaitable<void> GateWatch::look_at(std::shared_ptr<State> state, std::uint64_t round) {
-  struct Pings {
-    explicit Pings(asio::io_context& io) : done(io, asio::steady_timer::time_point::max()) {}
-    asio::steady_timer done;
-    std::size_t running = 0;
-    std::map<std::size_t, std::string> problems;
-  };
   const std::vector<GateState> gates = state->states;
   const MonoTime begun = state->begun;
 
   // All echo requests at once, while charon and FRR are asked.
-  auto pings = std::make_shared<Pings>(state->parts.io);
+  const WaitGroup pings(state->parts.io);
+  const auto unanswered = std::make_shared<std::map<std::size_t, std::string>>();
   for (std::size_t i = 0; i < gates.size(); ++i) {
     if (gates[i].gate.kind != Gate::Kind::kPing) continue;
-    ++pings->running;
+    pings.add();
     const std::string netns = state->parts.netns(gates[i].gate.domain);
     asio::co_spawn(
         state->parts.io,
-        [state, pings, i, netns, to = gates[i].gate.address]() -> asio::awaitable<void> {
+        [state, pings, unanswered, i, netns, to = gates[i].gate.address]() -> asio::awaitable<void> {
           const auto answered = co_await state->parts.pinger.ping(netns, to, kPingTimeout);
-          pings->problems[i] = answered ? std::string() : answered.error().what;
-          if (--pings->running == 0) pings->done.cancel();
+          if (!answered) (*unanswered)[i] = answered.error().what;
+          pings.done();
         },
         asio::detached);
   }
@@ -330,11 +323,12 @@ asio::awaitable<void> GateWatch::look_at(std::shared_ptr<State> state, std::uint
     if (one.gate.kind != Gate::Kind::kBgp || speakers.contains(one.gate.domain)) continue;
     bgp::SpeakerStatus status;
     status.problem = "FRR does not run";
-    if (const auto speaker = state->parts.speaker(one.gate.domain)) status = co_await speaker->status();
+    if (const auto speaker = state->parts.speaker(one.gate.domain)) {
+      status = co_await speaker->status(bgp::StatusDetail::kSessions);
+    }
     speakers.emplace(one.gate.domain, std::move(status));
   }
-  boost::system::error_code cancelled;
-  while (pings->running != 0) co_await pings->done.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+  co_await pings.wait();
 
   if (state->round != round) co_return;
   for (std::size_t i = 0; i < gates.size(); ++i) {
@@ -342,7 +336,7 @@ asio::awaitable<void> GateWatch::look_at(std::shared_ptr<State> state, std::uint
     std::string problem;
     std::chrono::seconds needed = kGateHold;
     if (gate.kind == Gate::Kind::kPing) {
-      problem = pings->problems[i];
+      problem = (*unanswered)[i];
     } else if (gate.kind == Gate::Kind::kTunnel) {
       const auto found =
           std::find_if(tunnels.begin(), tunnels.end(), [&](const auto& tunnel) { return tunnel.name == gate.name; });

@@ -45,19 +45,16 @@ ipc::Policy compile(const PolicyConfig& policy, ipc::AttachmentRef attachment, D
   return compiled;
 }
 
-std::optional<ipc::AttachmentRef> find_attachment(const GatewayConfig& config, const config::IdRegistry& ids,
+std::optional<ipc::AttachmentRef> find_attachment(const AttachmentIndex& attachments, const config::IdRegistry& ids,
                                                   const std::string& domain, const std::string& name) {
-  for (const auto& tunnel : config.tunnels) {
-    const auto id = ids.tunnel(name);
-    if (tunnel.name == name && tunnel.domain == domain && id) return ipc::AttachmentRef::tunnel(*id);
+  const auto named = attachments.find(name);
+  if (named.tunnel != nullptr && named.tunnel->domain == domain) {
+    if (const auto id = ids.tunnel(name)) return ipc::AttachmentRef::tunnel(*id);
   }
-  for (const auto& circuit : config.circuits) {
-    const auto id = ids.circuit(name);
-    if (circuit.name == name && circuit.domain == domain && id) return ipc::AttachmentRef::circuit(*id);
+  if (named.circuit != nullptr && named.circuit->domain == domain) {
+    if (const auto id = ids.circuit(name)) return ipc::AttachmentRef::circuit(*id);
   }
-  for (const auto& vpc : config.vpcs) {
-    if (vpc.name == name && vpc.domain == domain) return ipc::AttachmentRef::vpc(vpc.vni);
-  }
+  if (named.vpc != nullptr && named.vpc->domain == domain) return ipc::AttachmentRef::vpc(named.vpc->vni);
   return std::nullopt;
 }
 
@@ -77,7 +74,8 @@ ipc::NatRule compile(const NatRuleConfig& rule) {
 
 }  // namespace
 
-void compile_policies(const GatewayConfig& config, const config::IdRegistry& ids, TableSet& tables) {
+void compile_policies(const GatewayConfig& config, const config::IdRegistry& ids, const AttachmentIndex& attachments,
+                      TableSet& tables) {
   std::set<std::string> used;
   for (const auto& domain : config.domains) {
     const auto id = ids.domain(domain.name);
@@ -86,7 +84,7 @@ void compile_policies(const GatewayConfig& config, const config::IdRegistry& ids
     for (const auto& rule : domain.nat) {
       ipc::NatRule compiled = compile(rule);
       if (rule.type != NatType::kDestination) {
-        const auto attachment = find_attachment(config, ids, domain.name, rule.attachment);
+        const auto attachment = find_attachment(attachments, ids, domain.name, rule.attachment);
         if (!attachment) continue;
         compiled.attachment = *attachment;
       }

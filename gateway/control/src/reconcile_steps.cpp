@@ -9,36 +9,14 @@
 #include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include "gateway/control/reconciler.h"
 #include "gateway/control/spec_builder.h"
+#include "gateway/control/wait_group.h"
 
 namespace simplon::control {
 
 namespace asio = boost::asio;
-
-namespace {
-
-/// Waits for coroutines that run at once, and keeps their errors by name.
-struct Join {
-  explicit Join(asio::io_context& io) : done(io, asio::steady_timer::time_point::max()) {}
-  asio::steady_timer done;
-  std::size_t running = 0;
-  std::map<std::string, Error> errors;
-
-  void finished(const std::string& name, const Result<void>& result) {
-    if (!result) errors.emplace(name, result.error());
-    if (--running == 0) done.cancel();
-  }
-  static asio::awaitable<void> all(std::shared_ptr<Join> join) {
-    boost::system::error_code cancelled;
-    while (join->running != 0) co_await join->done.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
-  }
-};
-
-}  // namespace
 
 asio::awaitable<Result<void>> Reconciler::ensure_namespaces(Mode mode) {
   namespace_problems_.clear();
@@ -92,7 +70,15 @@ asio::awaitable<Result<void>> Reconciler::reconcile_tunnels(Mode mode) {
 
 Result<void> Reconciler::ensure_speaker(const std::string& domain) {
   auto& state = domains_[domain];
-  if (state.speaker) return {};
+  const auto netns = parts_.namespaces.identity(netns_of(domain));
+  if (state.speaker) {
+    if (!netns || netns == state.netns) return {};
+    // Its sockets stayed in the namespace that had the name before, where nobody connects any more.
+    spdlog::warn("namespace {} was made again: what was learned in the old one is forgotten", netns_of(domain));
+    state.speaker.reset();
+    state.settled = false;
+    programmer_.enqueue(compiler_.forget(domain));
+  }
   auto made = parts_.make_speaker(netns_of(domain), [this, domain](const bgp::RouteChanges& changes) {
     programmer_.enqueue(compiler_.learn(domain, changes));
   });
@@ -102,6 +88,7 @@ Result<void> Reconciler::ensure_speaker(const std::string& domain) {
     return Unexpected(made.error());
   }
   state.speaker = *std::move(made);
+  state.netns = netns;
   return {};
 }
 
@@ -115,29 +102,33 @@ asio::awaitable<std::vector<Error>> Reconciler::reconcile_peers(Mode mode, bool 
   }
   // All at once: starting an FRR instance takes a second or more, waiting for a charon that is away takes longer, and
   // none of them depends on another. By domain; charon's error under the empty name, which comes first.
-  auto join = std::make_shared<Join>(parts_.io);
-  join->running = names.size() + (with_tunnels ? 1U : 0U);
+  const WaitGroup group(parts_.io);
+  const auto failed = std::make_shared<std::map<std::string, Error>>();
   if (with_tunnels) {
+    group.add();
     asio::co_spawn(
         parts_.io,
-        [this, mode, join]() -> asio::awaitable<void> {
+        [this, mode, group, failed]() -> asio::awaitable<void> {
           const auto reconciled = co_await reconcile_tunnels(mode);
-          join->finished({}, reconciled);
+          if (!reconciled) failed->emplace(std::string(), reconciled.error());
+          group.done();
         },
         asio::detached);
   }
   for (const auto& name : names) {
+    group.add();
     asio::co_spawn(
         parts_.io,
-        [this, name, join]() -> asio::awaitable<void> {
+        [this, name, group, failed]() -> asio::awaitable<void> {
           const auto reconciled = co_await reconcile_speaker(name);
-          join->finished(name, reconciled);
+          if (!reconciled) failed->emplace(name, reconciled.error());
+          group.done();
         },
         asio::detached);
   }
-  co_await Join::all(join);
+  co_await group.wait();
   std::vector<Error> errors;
-  for (auto& [name, error] : join->errors) errors.push_back(error);
+  for (auto& [name, error] : *failed) errors.push_back(error);
   co_return errors;
 }
 
@@ -176,24 +167,26 @@ asio::awaitable<void> Reconciler::tidy() {
     if (!wants_bgp(name)) unwanted.push_back(name);
   }
   // All at once: each takes seconds, and a deadline may run meanwhile.
-  auto join = std::make_shared<Join>(parts_.io);
+  const WaitGroup group(parts_.io);
+  const auto failed = std::make_shared<std::map<std::string, Error>>();
   for (const auto& name : unwanted) {
     const auto speaker = domains_[name].speaker;
     if (!speaker) continue;
-    ++join->running;
+    group.add();
     asio::co_spawn(
         parts_.io,
-        [join, name, speaker]() -> asio::awaitable<void> {
+        [group, failed, name, speaker]() -> asio::awaitable<void> {
           const auto stopped = co_await speaker->stop();
-          join->finished(name, stopped);
+          if (!stopped) failed->emplace(name, stopped.error());
+          group.done();
         },
         asio::detached);
   }
-  co_await Join::all(join);
+  co_await group.wait();
   for (const auto& name : unwanted) {
-    if (const auto failed = join->errors.find(name); failed != join->errors.end()) {
-      spdlog::warn("stopping FRR of domain {}: {}", name, failed->second.message());
-      domains_[name].problem = failed->second;
+    if (const auto failure = failed->find(name); failure != failed->end()) {
+      spdlog::warn("stopping FRR of domain {}: {}", name, failure->second.message());
+      domains_[name].problem = failure->second;
       schedule_retry();
       continue;
     }

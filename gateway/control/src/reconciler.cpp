@@ -40,6 +40,12 @@ namespace simplon::control {
 
 namespace asio = boost::asio;
 
+namespace {
+
+constexpr std::chrono::seconds kNamespaceTick{1};
+
+}  // namespace
+
 Reconciler::Reconciler(Parts parts, Options options)
     : parts_(std::move(parts)),
       options_(std::move(options)),
@@ -110,6 +116,7 @@ asio::awaitable<void> Reconciler::background() {
     was_current_ = programmed.current();
     had_charon_ = charon;
     if (turns_.taken()) continue;
+    look_at_namespaces();
     if (parts_.store.expired() && parts_.clock.now() >= probation_retry_at_) {
       probation_retry_at_ = parts_.clock.now() + options_.last_retry;
       co_await end_probation();
@@ -137,6 +144,20 @@ void Reconciler::doom_unknown() {
     if (!wants_bgp(name) && parts_.namespaces.exists(netns_of(name))) {
       if (auto made = ensure_speaker(name); !made) domains_.erase(name);
     }
+  }
+}
+
+/// A namespace may be made again by somebody else: the restart of its unit takes FRR along, but not our sockets.
+void Reconciler::look_at_namespaces() {
+  const auto now = parts_.clock.now();
+  if (now - namespaces_seen_ < kNamespaceTick) return;
+  namespaces_seen_ = now;
+  for (auto& [name, state] : domains_) {
+    if (!state.speaker) continue;
+    const auto netns = parts_.namespaces.identity(netns_of(name));
+    if (!netns || netns == state.netns) continue;
+    state.settled = false;
+    retry_at_ = now;
   }
 }
 
@@ -206,7 +227,8 @@ bool Reconciler::speaker_synchronized(std::string_view domain) const {
   return state != domains_.end() && state->second.speaker && state->second.speaker->synchronized();
 }
 
-asio::awaitable<std::optional<bgp::SpeakerStatus>> Reconciler::speaker_status(std::string domain) {
+asio::awaitable<std::optional<bgp::SpeakerStatus>> Reconciler::speaker_status(std::string domain,
+                                                                             bgp::StatusDetail detail) {
   if (!wants_bgp(domain)) co_return std::nullopt;
   std::shared_ptr<bgp::Speaker> speaker;
   std::optional<Error> problem;
@@ -215,7 +237,7 @@ asio::awaitable<std::optional<bgp::SpeakerStatus>> Reconciler::speaker_status(st
     problem = state->second.problem;
   }
   bgp::SpeakerStatus status;
-  if (speaker) status = co_await speaker->status();
+  if (speaker) status = co_await speaker->status(detail);
   if (problem && status.problem.empty()) {
     status.problem = problem->what;
     status.hint = problem->hint;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // From names to ids. Two kinds of change reach the tables: the operator's (rare, may touch everything) and the
-// neighbors' (frequent, one route at a time). The first compiles a whole TableSet and compares it with the one that was
-// sent; the second looks up one prefix. Both end as the same operations, and a test keeps the two ways equal.
+// neighbors' (frequent, one route at a time). The first compiles a whole TableSet, except the routes of domains that look as
+// before, and compares it with the one that was sent; the second looks up one prefix. Both end as the same operations, and a
+// test keeps the two ways equal.
 //
 // A disabled tunnel or circuit is not in the tables at all: no host port, so its BGP session ends by itself; its id is
 // kept.
@@ -14,6 +15,7 @@
 #include <utility>
 
 #include "gateway/config/document.h"
+#include "gateway/control/src/attachment_index.h"
 #include "gateway/control/src/policy_compiler.h"
 
 namespace simplon::control {
@@ -58,13 +60,6 @@ void add_circuit(DomainLayout& layout, const CircuitConfig& circuit, CircuitId i
   }
 }
 
-template <class Attachment>
-const Attachment* find_named(const std::vector<Attachment>& attachments, const std::string& name) {
-  const auto found = std::find_if(attachments.begin(), attachments.end(),
-                                  [&](const Attachment& candidate) { return candidate.name == name; });
-  return found == attachments.end() ? nullptr : &*found;
-}
-
 /// Why an attachment cannot carry a static route of a domain; empty: it can.
 template <class Attachment>
 std::string why_not(const Attachment& attachment, const std::string& kind, const std::string& domain) {
@@ -72,16 +67,16 @@ std::string why_not(const Attachment& attachment, const std::string& kind, const
   return attachment.enabled ? "" : kind + " " + attachment.name + " is disabled";
 }
 
-void add_static_route(DomainLayout& layout, const StaticRouteConfig& route, const GatewayConfig& config,
+void add_static_route(DomainLayout& layout, const StaticRouteConfig& route, const AttachmentIndex& attachments,
                       const config::IdRegistry& ids) {
   ConfiguredRoute configured{route.prefix, RouteSource::kStatic, {}, route.via, {}, route.gateway, route.distance};
-  if (const auto* tunnel = find_named(config.tunnels, route.via); tunnel != nullptr && ids.tunnel(route.via)) {
-    configured.problem = why_not(*tunnel, "tunnel", layout.name);
-    if (configured.problem.empty()) configured.attachment = ipc::AttachmentRef::tunnel(*ids.tunnel(route.via));
-  } else if (const auto* circuit = find_named(config.circuits, route.via);
-             circuit != nullptr && ids.circuit(route.via)) {
-    configured.problem = why_not(*circuit, "circuit", layout.name);
-    if (configured.problem.empty()) configured.attachment = ipc::AttachmentRef::circuit(*ids.circuit(route.via));
+  const auto named = attachments.find(route.via);
+  if (const auto tunnel = ids.tunnel(route.via); named.tunnel != nullptr && tunnel) {
+    configured.problem = why_not(*named.tunnel, "tunnel", layout.name);
+    if (configured.problem.empty()) configured.attachment = ipc::AttachmentRef::tunnel(*tunnel);
+  } else if (const auto circuit = ids.circuit(route.via); named.circuit != nullptr && circuit) {
+    configured.problem = why_not(*named.circuit, "circuit", layout.name);
+    if (configured.problem.empty()) configured.attachment = ipc::AttachmentRef::circuit(*circuit);
   } else {
     configured.problem = "there is no tunnel or circuit " + route.via;
   }
@@ -122,7 +117,11 @@ std::string tunnel_interface(TunnelId id) { return "tun" + std::to_string(id.val
 std::string vpc_interface(Vni vni) { return "vpc" + std::to_string(vni.value()); }
 std::string circuit_interface(CircuitId id) { return "cir" + std::to_string(id.value()); }
 
-std::map<std::string, DomainLayout> domain_layouts(const GatewayConfig& config, const config::IdRegistry& ids) {
+namespace {
+
+/// Attachments, own addresses and static routes of each domain, by domain name. Names must have ids in `ids`.
+std::map<std::string, DomainLayout> domain_layouts(const GatewayConfig& config, const config::IdRegistry& ids,
+                                                   const AttachmentIndex& attachments) {
   std::map<std::string, DomainLayout> layouts;
   for (const auto& domain : config.domains) {
     const auto id = ids.domain(domain.name);
@@ -130,7 +129,7 @@ std::map<std::string, DomainLayout> domain_layouts(const GatewayConfig& config, 
     auto& layout = layouts[domain.name];
     layout.id = *id;
     layout.name = domain.name;
-    for (const auto& route : domain.static_routes) add_static_route(layout, route, config, ids);
+    for (const auto& route : domain.static_routes) add_static_route(layout, route, attachments, ids);
   }
   for (const auto& tunnel : config.tunnels) {
     const auto layout = layouts.find(tunnel.domain);
@@ -149,7 +148,9 @@ std::map<std::string, DomainLayout> domain_layouts(const GatewayConfig& config, 
   return layouts;
 }
 
-TableSet compile_objects(const GatewayConfig& config, const config::IdRegistry& ids, const std::string& netns_prefix) {
+/// The forwarder's tables for `config`, except the routes.
+TableSet compile_objects(const GatewayConfig& config, const config::IdRegistry& ids, const AttachmentIndex& attachments,
+                         const std::string& netns_prefix) {
   TableSet tables;
   for (const auto& domain : config.domains) {
     if (const auto id = ids.domain(domain.name)) tables.domains[*id] = {*id, domain.name};
@@ -187,7 +188,7 @@ TableSet compile_objects(const GatewayConfig& config, const config::IdRegistry& 
         compile_host_port(attachment, tunnel_interface(*id), netns_prefix + tunnel.domain, tunnel.inside,
                           std::min(tunnel.mtu_bytes.value_or(kTunnelHostPortMtu), kTunnelHostPortMtu));
   }
-  compile_policies(config, ids, tables);
+  compile_policies(config, ids, attachments, tables);
 
   for (const auto& circuit : config.circuits) {
     const auto domain = ids.domain(circuit.domain);
@@ -211,19 +212,28 @@ TableSet compile_objects(const GatewayConfig& config, const config::IdRegistry& 
   return tables;
 }
 
+}  // namespace
+
 std::vector<ipc::Operation> TableCompiler::configure(const GatewayConfig& config, const config::IdRegistry& ids) {
-  TableSet wanted = compile_objects(config, ids, netns_prefix_);
-  auto layouts = domain_layouts(config, ids);
+  const AttachmentIndex attachments(config);
+  TableSet wanted = compile_objects(config, ids, attachments, netns_prefix_);
+  auto layouts = domain_layouts(config, ids, attachments);
   for (auto& [name, routes] : domains_) {
     if (!layouts.contains(name)) routes.unconfigure();
   }
+  // Of a domain whose layout stays the routes are the same: they are neither resolved nor compared.
+  decltype(tables_.routes) unchanged;
   for (auto& [name, layout] : layouts) {
     auto& routes = domains_[name];
-    routes.configure(std::move(layout));
-    const auto id = routes.layout().id;
+    const auto id = layout.id;
+    if (!routes.configure(std::move(layout))) {
+      unchanged.insert(tables_.routes.extract(id));
+      continue;
+    }
     for (auto& route : routes.resolve_all()) wanted.set_route(id, IpPrefix(route.prefix), std::move(route));
   }
   auto operations = difference(tables_, wanted);
+  wanted.routes.merge(unchanged);
   tables_ = std::move(wanted);
   return operations;
 }
@@ -249,12 +259,6 @@ std::vector<ipc::Operation> TableCompiler::forget(const std::string& domain) {
 const DomainRoutes* TableCompiler::domain(std::string_view name) const {
   const auto found = domains_.find(name);
   return found == domains_.end() ? nullptr : &found->second;
-}
-
-std::size_t TableCompiler::unresolved() const {
-  std::size_t count = 0;
-  for (const auto& [name, routes] : domains_) count += routes.unresolved();
-  return count;
 }
 
 }  // namespace simplon::control

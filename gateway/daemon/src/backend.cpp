@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string_view>
+#include <tuple>
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
@@ -34,10 +37,12 @@ json problems_json(const std::vector<control::Problem>& problems) {
   return list;
 }
 
-const ipsec::TunnelStatus* find_status(const std::vector<ipsec::TunnelStatus>& statuses, const std::string& name) {
-  const auto found =
-      std::find_if(statuses.begin(), statuses.end(), [&](const auto& status) { return status.name == name; });
-  return found == statuses.end() ? nullptr : &*found;
+Error no_such_domain(const std::string& name, const GatewayConfig& config) {
+  std::vector<std::string> known;
+  for (const auto& domain : config.domains) known.push_back(domain.name);
+  const std::string guess = config::closest_match(name, known);
+  return make_error(ErrorCode::kInvalidConfig, "there is no domain '" + name + "'",
+                    guess.empty() ? "simplon route show lists all domains" : "did you mean '" + guess + "'?");
 }
 
 void merge(json& into, const json& from) { into.update(from); }
@@ -65,7 +70,8 @@ Result<GatewayConfig> Backend::load(std::uint64_t version) const {
 
 asio::awaitable<ApiResult> Backend::status() {
   const auto stats = co_await ask_forwarder();
-  const auto statuses = co_await parts_.tunnels.status();
+  const auto told = co_await parts_.tunnels.status();
+  const TunnelStatuses statuses(told);
   // Copied: an apply may go on while FRR is asked.
   const GatewayConfig config = parts_.reconciler.config();
   const auto programmed = parts_.reconciler.programmed();
@@ -109,14 +115,15 @@ asio::awaitable<ApiResult> Backend::status() {
   if (const auto& problem = parts_.audit.problem()) problems.push_back({"audit log", problem->what, problem->hint});
   // The same fact may have been noted by the reconciler and observed by the part itself.
   std::vector<control::Problem> once;
+  std::set<std::tuple<std::string_view, std::string_view, std::string_view>> seen;
   for (const auto& problem : problems) {
-    if (std::find(once.begin(), once.end(), problem) == once.end()) once.push_back(problem);
+    if (seen.emplace(problem.object, problem.what, problem.hint).second) once.push_back(problem);
   }
 
   std::size_t endpoints = 0;
   for (const auto& vpc : config.vpcs) endpoints += vpc.endpoints.size();
   const auto tunnels_up = std::count_if(config.tunnels.begin(), config.tunnels.end(), [&](const auto& tunnel) {
-    return tunnel_state(tunnel, find_status(statuses, tunnel.name)) == "up";
+    return tunnel_state(tunnel, statuses.find(tunnel.name)) == "up";
   });
   json confirmed = nullptr;
   if (programmed.connected) {
@@ -204,69 +211,80 @@ asio::awaitable<ApiResult> Backend::check(std::string document) {
 
 asio::awaitable<ApiResult> Backend::tunnels() {
   auto stats = co_await ask_forwarder();
-  const auto statuses = co_await parts_.tunnels.status();
+  const auto told = co_await parts_.tunnels.status();
+  const TunnelStatuses statuses(told);
   std::optional<Programmed> programmed;
-  if (stats) programmed = Programmed{*std::move(stats), parts_.reconciler.programmed()};
+  if (stats) programmed.emplace(*std::move(stats), parts_.reconciler.programmed());
   json list = json::array();
   for (const auto& tunnel : parts_.reconciler.config().tunnels) {
     const auto id = parts_.ids.tunnel(tunnel.name);
-    list.push_back(tunnel_json(tunnel, id ? id->value() : 0, find_status(statuses, tunnel.name), programmed));
+    list.push_back(tunnel_json(tunnel, id ? id->value() : 0, statuses.find(tunnel.name), programmed));
     // The tunnel may be up all the same: with the key that charon still has.
     if (const auto* problem = parts_.reconciler.secret_problem(tunnel.name)) {
       list.back()["observed"]["problem"] = problem->what;
       list.back()["observed"]["hint"] = problem->hint;
     }
   }
-  co_return json{{"generation", programmed ? json(programmed->stats.generation.value()) : json(nullptr)},
+  co_return json{{"generation", programmed ? json(programmed->stats().generation.value()) : json(nullptr)},
                  {"tunnels", std::move(list)}};
 }
 
 asio::awaitable<ApiResult> Backend::vpcs() {
   auto stats = co_await ask_forwarder();
   std::optional<Programmed> programmed;
-  if (stats) programmed = Programmed{*std::move(stats), parts_.reconciler.programmed()};
+  if (stats) programmed.emplace(*std::move(stats), parts_.reconciler.programmed());
   json list = json::array();
   for (const auto& vpc : parts_.reconciler.config().vpcs) list.push_back(vpc_json(vpc, programmed));
-  co_return json{{"generation", programmed ? json(programmed->stats.generation.value()) : json(nullptr)},
+  co_return json{{"generation", programmed ? json(programmed->stats().generation.value()) : json(nullptr)},
                  {"vpcs", std::move(list)}};
 }
 
 asio::awaitable<ApiResult> Backend::circuits() {
   auto stats = co_await ask_forwarder();
   std::optional<Programmed> programmed;
-  if (stats) programmed = Programmed{*std::move(stats), parts_.reconciler.programmed()};
+  if (stats) programmed.emplace(*std::move(stats), parts_.reconciler.programmed());
   const auto& config = parts_.reconciler.config();
   json list = json::array();
   for (const auto& circuit : config.circuits) {
     const auto id = parts_.ids.circuit(circuit.name).value_or(CircuitId{0});
     list.push_back(circuit_json(circuit, id, config, programmed, parts_.reconciler.netns_prefix()));
   }
-  co_return json{{"generation", programmed ? json(programmed->stats.generation.value()) : json(nullptr)},
+  co_return json{{"generation", programmed ? json(programmed->stats().generation.value()) : json(nullptr)},
                  {"circuits", std::move(list)}};
 }
 
-asio::awaitable<ApiResult> Backend::routes(std::string domain) {
+asio::awaitable<ApiResult> Backend::routes(RouteRequest request) {
   const auto status = parts_.reconciler.programmed();
   json domains = json::array();
-  bool found = domain.empty();
+  bool found = request.domain.empty();
+  control::RouteQuery query;
+  query.overlapping = request.prefix;
+  std::size_t listed = 0;
+  std::size_t total = 0;
   for (const auto& configured : parts_.reconciler.config().domains) {
-    if (!domain.empty() && configured.name != domain) continue;
+    if (!request.domain.empty() && configured.name != request.domain) continue;
     found = true;
     const auto* routes = parts_.reconciler.compiler().domain(configured.name);
     if (routes == nullptr) continue;
+    query.limit = request.limit - listed;
+    const auto chosen = routes->view(query);
+    listed += chosen.routes.size();
+    total += chosen.total;
     json list = json::array();
-    for (const auto& route : routes->view()) list.push_back(route_json(route, routes->layout().id, status));
+    for (const auto& route : chosen.routes) list.push_back(route_json(route, routes->layout().id, status));
     domains.push_back({{"name", configured.name},
                        {"id", routes->layout().id.value()},
                        {"synchronized", !configured.bgp || parts_.reconciler.speaker_synchronized(configured.name)},
+                       {"total", chosen.total},
                        {"routes", std::move(list)}});
   }
   if (!found) {
-    co_return tl::unexpected(ApiFailure(
-        make_error(ErrorCode::kInvalidConfig, "there is no domain " + domain, "simplon route show lists all domains")));
+    co_return tl::unexpected(ApiFailure(no_such_domain(request.domain, parts_.reconciler.config())));
   }
   co_return json{{"generation", status.connected ? json(status.confirmed) : json(nullptr)},
                  {"current", status.current()},
+                 {"total", total},
+                 {"more", listed < total},
                  {"domains", std::move(domains)}};
 }
 
@@ -275,7 +293,7 @@ asio::awaitable<ApiResult> Backend::bgp() {
   json domains = json::array();
   for (const auto& domain : config.domains) {
     if (!domain.bgp) continue;
-    const auto speaker = co_await parts_.reconciler.speaker_status(domain.name);
+    const auto speaker = co_await parts_.reconciler.speaker_status(domain.name, bgp::StatusDetail::kReceivedPrefixes);
     if (speaker) domains.push_back(domain_bgp_json(domain, *speaker));
   }
   co_return json{{"domains", std::move(domains)}};

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include <boost/asio/io_context.hpp>
 
@@ -13,8 +16,15 @@ namespace simplon::daemon {
 /// Makes and deletes namespaces itself. For a process that shares the mount namespace of the host.
 [[nodiscard]] std::unique_ptr<control::Namespaces> make_own_namespaces();
 
+/// What /run/netns has under this name.
+[[nodiscard]] std::optional<control::NamespaceId> netns_identity(const std::string& name);
+
 /// Asks for unit simplon-netns@NAME, because a mount made inside the sandbox of a unit stays inside (docs/adr/0008).
-[[nodiscard]] std::unique_ptr<control::Namespaces> make_unit_namespaces(boost::asio::io_context& io,
-                                                                        std::shared_ptr<sys::ServiceSupervisor> units);
+///
+/// A namespace that was there once in our life is not asked for again as long as it stays the same one. A service manager
+/// that did not answer is not asked again for a second, so many namespaces cost one timeout.
+[[nodiscard]] std::unique_ptr<control::Namespaces> make_unit_namespaces(
+    boost::asio::io_context& io, std::shared_ptr<sys::ServiceSupervisor> units,
+    std::function<std::optional<control::NamespaceId>(const std::string&)> identity = netns_identity);
 
 }  // namespace simplon::daemon

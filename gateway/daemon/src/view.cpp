@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "gateway/config/json.h"
 #include "gateway/control/table_compiler.h"
@@ -20,20 +21,6 @@ std::string spi_text(std::uint32_t spi) {
   std::string text(8, '0');
   for (std::size_t i = 0; i < 8; ++i) text[i] = kDigits[(spi >> (28U - 4U * i)) & 0xfU];
   return text;
-}
-
-const ipc::AttachmentStats* find_attachment(const ipc::Stats& stats, ipc::AttachmentRef attachment) {
-  const auto found = std::find_if(stats.attachments.begin(), stats.attachments.end(),
-                                  [&](const auto& candidate) { return candidate.attachment == attachment; });
-  return found == stats.attachments.end() ? nullptr : &*found;
-}
-
-const ipc::NeighborStats* find_neighbor(const ipc::Stats& stats, const IpAddress& destination) {
-  const auto found = std::find_if(stats.neighbors.begin(), stats.neighbors.end(),
-                                  [&](const auto& candidate) {
-                                    return candidate.circuit.value() == 0 && candidate.destination == destination;
-                                  });
-  return found == stats.neighbors.end() ? nullptr : &*found;
 }
 
 /// What is to be known of a circuit besides its counters.
@@ -101,8 +88,8 @@ CircuitObservation observe(const CircuitConfig& circuit, CircuitId id, const Gat
 }
 
 json attachment_json(const ipc::AttachmentStats& attachment, const Programmed& programmed) {
-  return {{"generation", programmed.stats.generation.value()},
-          {"current", programmed.status.current()},
+  return {{"generation", programmed.stats().generation.value()},
+          {"current", programmed.status().current()},
           {"mtu", attachment.mtu},
           {"host_port_up", attachment.host_port_up},
           {"rx_packets", attachment.rx_packets},
@@ -120,11 +107,11 @@ json path_json(const ipc::NeighborStats& neighbor) {
           {"learned_for_seconds", neighbor.learned_for_seconds}};
 }
 
-/// Of the packets that leave through the tunnel.
-json path_of(TunnelId tunnel, const ipc::Stats& stats) {
-  for (const auto& sa : stats.sas) {
-    if (sa.tunnel != tunnel || sa.inbound || !sa.active) continue;
-    const auto* neighbor = find_neighbor(stats, sa.destination);
+/// Of the packets that leave with one of these.
+json path_of(const std::vector<const ipc::SaStats*>& sas, const Programmed& programmed) {
+  for (const auto* sa : sas) {
+    if (sa->inbound || !sa->active) continue;
+    const auto* neighbor = programmed.neighbor(sa->destination);
     return neighbor == nullptr ? json(nullptr) : path_json(*neighbor);
   }
   return nullptr;
@@ -171,6 +158,31 @@ std::string origin_of(const control::RouteView& route) {
 }
 
 }  // namespace
+
+Programmed::Programmed(ipc::Stats stats, control::TableProgrammer::Status status)
+    : stats_(std::move(stats)), status_(std::move(status)) {
+  for (std::size_t i = 0; i < stats_.attachments.size(); ++i) attachments_.emplace(stats_.attachments[i].attachment, i);
+  for (std::size_t i = 0; i < stats_.neighbors.size(); ++i) {
+    if (stats_.neighbors[i].circuit.value() == 0) neighbors_.emplace(stats_.neighbors[i].destination, i);
+  }
+  for (std::size_t i = 0; i < stats_.sas.size(); ++i) sas_.emplace(stats_.sas[i].tunnel, i);
+}
+
+const ipc::AttachmentStats* Programmed::attachment(ipc::AttachmentRef attachment) const {
+  const auto found = attachments_.find(attachment);
+  return found == attachments_.end() ? nullptr : &stats_.attachments[found->second];
+}
+
+const ipc::NeighborStats* Programmed::neighbor(const IpAddress& destination) const {
+  const auto found = neighbors_.find(destination);
+  return found == neighbors_.end() ? nullptr : &stats_.neighbors[found->second];
+}
+
+std::vector<const ipc::SaStats*> Programmed::sas_of(TunnelId tunnel) const {
+  std::vector<const ipc::SaStats*> sas;
+  for (auto [it, end] = sas_.equal_range(tunnel); it != end; ++it) sas.push_back(&stats_.sas[it->second]);
+  return sas;
+}
 
 json accounting_json(const ipc::Accounting& accounting) {
   return {{"received", accounting.received},
@@ -264,13 +276,12 @@ json tunnel_json(const TunnelConfig& tunnel, std::uint32_t id, const ipsec::Tunn
 
   json confirmed = nullptr;
   if (programmed) {
-    if (const auto* attachment = find_attachment(programmed->stats, {ipc::AttachmentKind::kTunnel, id})) {
+    if (const auto* attachment = programmed->attachment(ipc::AttachmentRef::tunnel(TunnelId(id)))) {
+      const auto sas = programmed->sas_of(TunnelId(id));
       confirmed = attachment_json(*attachment, *programmed);
-      confirmed["path"] = path_of(TunnelId(id), programmed->stats);
+      confirmed["path"] = path_of(sas, *programmed);
       confirmed["sas"] = json::array();
-      for (const auto& sa : programmed->stats.sas) {
-        if (sa.tunnel.value() == id) confirmed["sas"].push_back(sa_json(sa));
-      }
+      for (const auto* sa : sas) confirmed["sas"].push_back(sa_json(*sa));
     }
   }
   return {{"name", tunnel.name},
@@ -287,7 +298,7 @@ json vpc_json(const VpcConfig& vpc, const std::optional<Programmed>& programmed)
     std::size_t unresolved = 0;
     for (const auto& vtep : vteps_of(vpc)) {
       json entry = {{"address", vtep.to_string()}, {"resolved", false}};
-      if (const auto* neighbor = find_neighbor(programmed->stats, vtep)) {
+      if (const auto* neighbor = programmed->neighbor(vtep)) {
         entry["interface"] = neighbor->interface;
         entry["mac"] = neighbor->mac.to_string();
         entry["resolved"] = neighbor->resolved;
@@ -301,7 +312,7 @@ json vpc_json(const VpcConfig& vpc, const std::optional<Programmed>& programmed)
       observed["problem"] = std::to_string(unresolved) + " of its VTEPs have no resolved neighbor";
       observed["hint"] = "is the compute host up, and is there a route to it? (ip neigh; ip route get VTEP)";
     }
-    if (const auto* attachment = find_attachment(programmed->stats, ipc::AttachmentRef::vpc(vpc.vni))) {
+    if (const auto* attachment = programmed->attachment(ipc::AttachmentRef::vpc(vpc.vni))) {
       confirmed = attachment_json(*attachment, *programmed);
     }
   }
@@ -314,10 +325,10 @@ json vpc_json(const VpcConfig& vpc, const std::optional<Programmed>& programmed)
 
 json circuit_json(const CircuitConfig& circuit, CircuitId id, const GatewayConfig& config,
                   const std::optional<Programmed>& programmed, const std::string& netns_prefix) {
-  auto seen = observe(circuit, id, config, programmed ? &programmed->stats : nullptr, netns_prefix);
+  auto seen = observe(circuit, id, config, programmed ? &programmed->stats() : nullptr, netns_prefix);
   json confirmed = nullptr;
   if (programmed) {
-    if (const auto* attachment = find_attachment(programmed->stats, ipc::AttachmentRef::circuit(id))) {
+    if (const auto* attachment = programmed->attachment(ipc::AttachmentRef::circuit(id))) {
       confirmed = attachment_json(*attachment, *programmed);
     }
   }
@@ -361,7 +372,6 @@ json route_json(const control::RouteView& route, DomainId domain, const control:
   return {{"prefix", route.prefix.to_string()},
           {"origin", origin_of(route)},
           {"action", route.source == control::RouteSource::kLocal ? "local" : "forward"},
-          {"metric", route.metric},
           {"distance", route.distance},
           {"nexthops", std::move(nexthops)},
           {"resolved", route.resolved},
@@ -400,12 +410,10 @@ json domain_bgp_json(const DomainConfig& domain, const bgp::SpeakerStatus& statu
           {"neighbors", std::move(neighbors)}};
 }
 
-void add_tunnel_problems(const GatewayConfig& config, const std::vector<ipsec::TunnelStatus>& statuses,
+void add_tunnel_problems(const GatewayConfig& config, const TunnelStatuses& statuses,
                          std::vector<control::Problem>& problems) {
   for (const auto& tunnel : config.tunnels) {
-    const auto status = std::find_if(statuses.begin(), statuses.end(),
-                                     [&](const auto& candidate) { return candidate.name == tunnel.name; });
-    const auto* found = status == statuses.end() ? nullptr : &*status;
+    const auto* found = statuses.find(tunnel.name);
     const auto state = tunnel_state(tunnel, found);
     if (state == "up" || state == "disabled") continue;
     control::Problem problem{"tunnel " + tunnel.name, state, {}};
@@ -437,11 +445,14 @@ void add_forwarder_problems(const GatewayConfig& config, const ipc::Stats& stats
       problems.push_back({"uplink " + uplink.interface, "the link is down", "ip link show " + uplink.interface});
     }
   }
+  std::set<IpAddress> lost;
+  for (const auto& neighbor : stats.neighbors) {
+    if (neighbor.circuit.value() == 0 && !neighbor.resolved) lost.insert(neighbor.destination);
+  }
   std::set<IpAddress> unresolved;
   for (const auto& vpc : config.vpcs) {
     for (const auto& vtep : vteps_of(vpc)) {
-      const auto* neighbor = find_neighbor(stats, vtep);
-      if (neighbor != nullptr && !neighbor->resolved) unresolved.insert(vtep);
+      if (lost.contains(vtep)) unresolved.insert(vtep);
     }
   }
   for (const auto& vtep : unresolved) {

@@ -63,12 +63,11 @@ class FpmBuilder {
     return message;
   }
 
-  static Bytes body(const rtmsg& header, const IpPrefix& prefix, std::span<const FpmNextHop> nexthops,
-                    std::uint32_t metric = 20) {
+  static Bytes body(const rtmsg& header, const IpPrefix& prefix, std::span<const FpmNextHop> nexthops) {
     Bytes bytes;
     append(bytes, &header, sizeof header);
     attribute(bytes, RTA_DST, prefix.address());
-    attribute(bytes, RTA_PRIORITY, metric);
+    attribute(bytes, RTA_PRIORITY, 20U);  // zebra's, of every route
     const bool v4 = prefix.address().is_v4();
     if (nexthops.size() == 1 && nexthops[0].weight == 1) {
       if (nexthops[0].gateway) gateway(bytes, v4, *nexthops[0].gateway);
@@ -90,8 +89,8 @@ class FpmBuilder {
     return bytes;
   }
 
-  static Bytes add(const IpPrefix& prefix, std::span<const FpmNextHop> nexthops, std::uint32_t metric = 20) {
-    return netlink(RTM_NEWROUTE, body(route_header(prefix), prefix, nexthops, metric));
+  static Bytes add(const IpPrefix& prefix, std::span<const FpmNextHop> nexthops) {
+    return netlink(RTM_NEWROUTE, body(route_header(prefix), prefix, nexthops));
   }
   static Bytes remove(const IpPrefix& prefix) {
     return netlink(RTM_DELROUTE, body(route_header(prefix), prefix, {}));

@@ -19,14 +19,13 @@ struct Seen {
   bool withdrawal;
   IpPrefix prefix;
   std::vector<FpmNextHop> nexthops;
-  std::uint32_t metric;
   friend bool operator==(const Seen&, const Seen&) = default;
 };
 
 class Collector final : public FpmRouteSink {
  public:
   void on_route(const FpmRoute& route) override {
-    seen.push_back({route.withdrawal, route.prefix, {route.nexthops.begin(), route.nexthops.end()}, route.metric});
+    seen.push_back({route.withdrawal, route.prefix, {route.nexthops.begin(), route.nexthops.end()}});
   }
   std::vector<Seen> seen;
 };
@@ -57,13 +56,13 @@ TEST(FpmMessage, RouteWithOneNexthop) {
   const auto frame = FpmBuilder::frame(FpmBuilder::add(prefix("10.1.0.0/16"), nexthops));
   const auto decoded = decode(frame);
   EXPECT_EQ(decoded.consumed, frame.size());
-  EXPECT_THAT(decoded.seen, ElementsAre(Seen{false, prefix("10.1.0.0/16"), nexthops, 20}));
+  EXPECT_THAT(decoded.seen, ElementsAre(Seen{false, prefix("10.1.0.0/16"), nexthops}));
 }
 
 TEST(FpmMessage, EqualCostNexthopsWithWeights) {
   const std::vector<FpmNextHop> nexthops = {via(7, "169.254.10.2"), via(8, "169.254.20.2", 3), via(9)};
   const auto decoded = decode(FpmBuilder::frame(FpmBuilder::add(prefix("10.1.0.0/16"), nexthops)));
-  EXPECT_THAT(decoded.seen, ElementsAre(Seen{false, prefix("10.1.0.0/16"), nexthops, 20}));
+  EXPECT_THAT(decoded.seen, ElementsAre(Seen{false, prefix("10.1.0.0/16"), nexthops}));
 }
 
 TEST(FpmMessage, Ipv6AndIpv4ViaIpv6) {
@@ -72,9 +71,9 @@ TEST(FpmMessage, Ipv6AndIpv4ViaIpv6) {
   const auto decoded = decode(FpmBuilder::frame(FpmBuilder::add(prefix("2001:db8::/32"), nexthops)) +
                               FpmBuilder::frame(FpmBuilder::add(prefix("10.0.0.0/8"), nexthops)) +
                               FpmBuilder::frame(FpmBuilder::add(prefix("10.0.0.0/9"), two)));
-  EXPECT_THAT(decoded.seen, ElementsAre(Seen{false, prefix("2001:db8::/32"), nexthops, 20},
-                                        Seen{false, prefix("10.0.0.0/8"), nexthops, 20},
-                                        Seen{false, prefix("10.0.0.0/9"), two, 20}));
+  EXPECT_THAT(decoded.seen, ElementsAre(Seen{false, prefix("2001:db8::/32"), nexthops},
+                                        Seen{false, prefix("10.0.0.0/8"), nexthops},
+                                        Seen{false, prefix("10.0.0.0/9"), two}));
 }
 
 TEST(FpmMessage, UpdateIsDeleteAndAddInOneFrame) {
@@ -82,8 +81,8 @@ TEST(FpmMessage, UpdateIsDeleteAndAddInOneFrame) {
   const auto decoded =
       decode(FpmBuilder::frame(FpmBuilder::remove(prefix("10.1.0.0/16")) + FpmBuilder::add(prefix("10.1.0.0/16"), nexthops)));
   EXPECT_EQ(decoded.statistics.frames, 1U);
-  EXPECT_THAT(decoded.seen, ElementsAre(Seen{true, prefix("10.1.0.0/16"), {}, 20},
-                                        Seen{false, prefix("10.1.0.0/16"), nexthops, 20}));
+  EXPECT_THAT(decoded.seen, ElementsAre(Seen{true, prefix("10.1.0.0/16"), {}},
+                                        Seen{false, prefix("10.1.0.0/16"), nexthops}));
 }
 
 TEST(FpmMessage, InventedGatewayOfLinkLocalNexthopIsLeftOut) {
@@ -102,7 +101,7 @@ TEST(FpmMessage, DefaultRouteMayLackADestination) {
   FpmBuilder::append(body, &header, sizeof header);
   FpmBuilder::attribute(body, RTA_OIF, 5U);
   const auto decoded = decode(FpmBuilder::frame(FpmBuilder::netlink(RTM_NEWROUTE, body)));
-  EXPECT_THAT(decoded.seen, ElementsAre(Seen{false, prefix("0.0.0.0/0"), {via(5)}, 0}));
+  EXPECT_THAT(decoded.seen, ElementsAre(Seen{false, prefix("0.0.0.0/0"), {via(5)}}));
 }
 
 TEST(FpmMessage, OtherProtocolsTablesFamiliesAndMessagesAreIgnored) {

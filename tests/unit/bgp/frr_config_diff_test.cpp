@@ -118,6 +118,22 @@ TEST(FrrConfigDiff, BfdChangesGracefulRestartAndResetsOnlyThatNeighbor) {
   EXPECT_THAT(changed.resets, ElementsAre("169.254.10.2"));
 }
 
+TEST(FrrConfigDiff, AHigherPrefixLimitIsToldAndALowerOneIsNot) {
+  auto wanted = two_sites();
+  wanted.neighbors[0].max_prefixes += 1;
+  auto changed = change(two_sites(), wanted);
+  EXPECT_THAT(changed.raised_limits, ElementsAre("169.254.10.2"));
+  EXPECT_THAT(changed.resets, IsEmpty());
+  EXPECT_THAT(change(wanted, two_sites()).raised_limits, IsEmpty());
+  EXPECT_THAT(change(wanted, wanted).raised_limits, IsEmpty());
+  // A reset is enough; and a neighbor that was not there has no session that a limit ended.
+  wanted.neighbors[0].bfd = !wanted.neighbors[0].bfd;
+  changed = change(two_sites(), wanted);
+  EXPECT_THAT(changed.resets, ElementsAre("169.254.10.2"));
+  EXPECT_THAT(changed.raised_limits, IsEmpty());
+  EXPECT_THAT(diff_config("hostname x\n", render(wanted, 2620).bgpd).value().raised_limits, IsEmpty());
+}
+
 TEST(FrrConfigDiff, NewNeighborIsNotReset) {
   auto from = two_sites();
   from.neighbors.pop_back();

@@ -183,7 +183,7 @@ Result<void> FrrLab::reconcile(SpeakerSpec wanted) {
   return done;
 }
 
-SpeakerStatus FrrLab::status() { return run(io, speaker->status()); }
+SpeakerStatus FrrLab::status() { return run(io, speaker->status(StatusDetail::kReceivedPrefixes)); }
 
 NeighborStatus FrrLab::status_of(const std::string& name) {
   for (auto& neighbor : status().neighbors) {

@@ -18,6 +18,7 @@ TEST(FrrStatus, EstablishedNeighbor) {
   const auto& session = sessions.at(address("10.0.0.2"));
   EXPECT_EQ(session.state, "Established");
   EXPECT_EQ(session.accepted, 3U);
+  EXPECT_TRUE(session.was_established);
   EXPECT_EQ(session.sent, 1U);
   EXPECT_FALSE(session.prefix_limit_exceeded);
 }
@@ -43,6 +44,20 @@ TEST(FrrStatus, CountsAndRoutes) {
   EXPECT_EQ(parse_is_connected("{\"0.0.0.0/0\":[\n]}"), false);
   EXPECT_TRUE(bgp_is_attached("Name Connect Time\n-----\nbgp           00:00:43\nvnc  00:00:43\n"));
   EXPECT_FALSE(bgp_is_attached("Name Connect Time\n-----\nvnc           00:00:43\n"));
+}
+
+TEST(FrrStatus, ABgpdThatWasJustStartedHasItsRoutesWhenItsSessionsWereUp) {
+  using namespace std::chrono_literals;
+  const auto neighbors = two_sites().neighbors;
+  std::map<IpAddress, SessionView> sessions;
+  EXPECT_TRUE(has_its_routes({}, sessions, 0s));
+  EXPECT_FALSE(has_its_routes(neighbors, sessions, 0s));
+  sessions[neighbors[0].address].was_established = true;
+  sessions[neighbors[1].address].state = "Active";
+  EXPECT_FALSE(has_its_routes(neighbors, sessions, 119s));
+  EXPECT_TRUE(has_its_routes(neighbors, sessions, 120s)) << "its neighbors have forgotten its routes as well";
+  sessions[neighbors[1].address].was_established = true;
+  EXPECT_TRUE(has_its_routes(neighbors, sessions, 0s)) << "a session that ended since then took its routes along";
 }
 
 TEST(FrrStatus, NonsenseIsAnErrorOrEmptyNeverACrash) {

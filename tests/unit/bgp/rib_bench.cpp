@@ -14,7 +14,7 @@ class IntoRib final : public FpmRouteSink {
     if (route.withdrawal) {
       rib.withdraw(route.prefix);
     } else {
-      rib.upsert(route.prefix, route.nexthops, route.metric);
+      rib.upsert(route.prefix, route.nexthops);
     }
   }
   Rib rib;

@@ -190,5 +190,24 @@ TEST_F(WriterTest, ChangeOfBfdResetsTheNeighbor) {
   EXPECT_THAT(commands, Contains("clear bgp 169.254.10.2"));
 }
 
+TEST_F(WriterTest, AHigherPrefixLimitRestartsOnlyTheSessionThatTheOldOneEnded) {
+  auto wanted = two_sites();
+  for (auto& neighbor : wanted.neighbors) neighbor.max_prefixes += 10;
+  refusals = {{"show bgp neighbors json",
+               {VtyReply::kSuccess, R"({"169.254.10.2": {"bgpState": "Idle", "prefixesConfigExceedMax": true},
+                                        "fd00:1::2": {"bgpState": "Established"}})"}}};
+  ASSERT_TRUE(write(complete, render(wanted, 2620).bgpd, wanted));
+  EXPECT_THAT(commands, Contains("clear bgp 169.254.10.2"));
+  EXPECT_THAT(commands, Not(Contains("clear bgp fd00:1::2")));
+}
+
+TEST_F(WriterTest, WithoutAHigherPrefixLimitNobodyIsAsked) {
+  auto wanted = two_sites();
+  for (auto& neighbor : wanted.neighbors) neighbor.max_prefixes -= 10;
+  ASSERT_TRUE(write(complete, render(wanted, 2620).bgpd, wanted));
+  EXPECT_THAT(commands, Not(Contains(HasSubstr("show bgp"))));
+  EXPECT_THAT(commands, Not(Contains(HasSubstr("clear"))));
+}
+
 }  // namespace
 }  // namespace simplon::bgp

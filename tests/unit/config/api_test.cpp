@@ -76,7 +76,15 @@ TEST(ApiRequest, ParametersArriveWhereTheyBelong) {
   request = parse_api_request("POST", "/v1/tunnels/paris/rekey", R"({"ike":true})");
   EXPECT_EQ(request->name, "paris");
   EXPECT_TRUE(request->ike);
-  EXPECT_EQ(parse_api_request("GET", "/v1/routes?domain=prod", "")->domain, "prod");
+  request = parse_api_request("GET", "/v1/routes?domain=prod&prefix=fd00::/8&limit=7", "");
+  ASSERT_TRUE(request);
+  EXPECT_EQ(request->domain, "prod");
+  EXPECT_EQ(request->prefix, IpPrefix::parse("fd00::/8").value());
+  EXPECT_EQ(request->limit, 7U);
+  EXPECT_EQ(parse_api_request("GET", "/v1/routes?prefix=10.1.2.3", "")->prefix, IpPrefix::parse("10.1.2.3/32").value());
+  for (const char* wrong : {"prefix=10.1.2.3/8", "prefix=ten", "limit=0", "limit=100001", "limit=all"}) {
+    EXPECT_FALSE(parse_api_request("GET", std::string("/v1/routes?") + wrong, "")) << wrong;
+  }
   EXPECT_EQ(parse_api_request("GET", "/v1/config?version=4", "")->version, 4U);
 }
 
@@ -250,6 +258,21 @@ TEST(ApiServer, WhoMayOnlyLookCannotChange) {
   ASSERT_TRUE(refused->contains("errors")) << *refused;
   EXPECT_THAT((*refused)["errors"][0]["what"].get<std::string>(), HasSubstr("you may look"));
   EXPECT_EQ(served.backend.version, 12U);
+}
+
+TEST(ApiServer, OnlyAnAdministratorSeesVeryManyRoutesAtOnce) {
+  for (const bool admin : {false, true}) {
+    ApiServer::Options options;
+    options.every_peer_is_admin = admin;
+    ServedBackend served(options);
+    const cli::ApiClient client(served.socket());
+    EXPECT_TRUE((*client.get("/v1/routes?limit=10000")).contains("domains"));
+    EXPECT_EQ(served.backend.routes_asked.limit, 10000U);
+    EXPECT_EQ((*client.get("/v1/routes?limit=10001")).contains("domains"), admin);
+    EXPECT_EQ(served.backend.denials.size(), admin ? 0U : 1U);
+    EXPECT_TRUE((*client.get("/v1/routes")).contains("domains"));
+    EXPECT_EQ(served.backend.routes_asked.limit, ipc::kApiRoutes);
+  }
 }
 
 TEST(ApiServer, OurOwnUserIsAdministrator) {

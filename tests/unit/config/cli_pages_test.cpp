@@ -126,7 +126,14 @@ TEST(Pages, OtherNouns) {
   page = render_routes(replies::routes(), {});
   EXPECT_THAT(page.text, AllOf(StartsWith("2 routes   forwarder: generation 412 (current)\ndomain prod: 2 routes\n"),
                                HasSubstr("tunnel paris via 169.254.10.2, tunnel berlin x3"),
-                               HasSubstr("our own address (tunnel paris)")));
+                               HasSubstr("our own address (tunnel paris)"), Not(HasSubstr("not all"))));
+  expect_fits(page.text);
+  auto many = replies::routes();
+  many["more"] = true;
+  many["total"] = many["domains"][0]["total"] = 1000000;
+  page = render_routes(many, {});
+  EXPECT_THAT(page.text, AllOf(StartsWith("the first 2 of 1,000,000 routes"), HasSubstr("domain prod: 1,000,000 routes\n"),
+                               HasSubstr("hint: not all routes are shown: simplon route show --prefix PREFIX")));
   expect_fits(page.text);
   page = render_bgp(replies::bgp(), {});
   EXPECT_TRUE(page.degraded);

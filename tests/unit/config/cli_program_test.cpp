@@ -316,6 +316,18 @@ TEST(Program, AnUnknownNameIsGuessed) {
   EXPECT_THAT(done.err, HasSubstr("did you mean 'prod'?"));
 }
 
+TEST(Program, RoutesAreAskedForByDomainAndPrefix) {
+  const ServedBackend served;
+  const Done done = run(&served, {"route", "show", "--domain", "prod", "--prefix", "10.1.0.0/16", "--limit", "5"});
+  EXPECT_EQ(done.code, kExitDone) << done.err;
+  EXPECT_EQ(served.backend.routes_asked.domain, "prod");
+  EXPECT_EQ(served.backend.routes_asked.prefix, IpPrefix::parse("10.1.0.0/16").value());
+  EXPECT_EQ(served.backend.routes_asked.limit, 5U);
+  const Done wrong = run(&served, {"route", "--prefix", "10.1.0.0/16&limit=1"});
+  EXPECT_EQ(wrong.code, kExitFailed);
+  EXPECT_THAT(wrong.err, HasSubstr("is neither a prefix nor an address"));
+}
+
 TEST(Program, ARefusalFromTheApiIsExit1) {
   const ServedBackend served;
   const Done done = run(&served, {"drop", "show"});

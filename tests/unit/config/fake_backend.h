@@ -121,7 +121,13 @@ class FakeBackend final : public ApiBackend {
   }
   Reply vpcs() override { co_return cli::replies::vpcs(); }
   Reply circuits() override { co_return cli::replies::circuits(); }
-  Reply routes(std::string) override { co_return cli::replies::routes(); }
+  Reply routes(RouteRequest request) override {
+    routes_asked = request;
+    if (!request.domain.empty() && request.domain != "prod") {
+      co_return fail(ErrorCode::kInvalidConfig, "there is no domain '" + request.domain + "'", "did you mean 'prod'?");
+    }
+    co_return cli::replies::routes();
+  }
   Reply bgp() override { co_return cli::replies::bgp(); }
   Reply drops() override {
     co_return fail(ErrorCode::kUnavailable, "the forwarder is away", "systemctl status simplon-forwarder");
@@ -208,6 +214,7 @@ class FakeBackend final : public ApiBackend {
   std::size_t imported_history = 0;
   std::vector<std::string> denials;
   ipc::PacketQuery asked;
+  RouteRequest routes_asked;
   boost::asio::io_context* io = nullptr;
   std::atomic<int> streams{0};
 

@@ -91,11 +91,11 @@ inline json circuits() {
 
 inline json routes() {
   return json::parse(
-      R"({"generation": 412, "current": true, "domains": [{"name": "prod", "id": 1, "synchronized": true, "routes": [
-    {"prefix": "10.1.0.0/24", "origin": "bgp", "action": "forward", "metric": 0, "nexthops": [
+      R"({"generation": 412, "current": true, "total": 2, "more": false, "domains": [{"name": "prod", "id": 1, "synchronized": true, "total": 2, "routes": [
+    {"prefix": "10.1.0.0/24", "origin": "bgp", "action": "forward", "distance": 20, "nexthops": [
       {"kind": "tunnel", "name": "paris", "gateway": "169.254.10.2", "weight": 1}, {"kind": "tunnel", "name": "berlin", "gateway": null, "weight": 3}],
      "selected": true, "programmed": true, "reason": ""},
-    {"prefix": "169.254.10.1/32", "origin": "local", "action": "local", "metric": 0, "nexthops": [{"kind": "tunnel", "name": "paris", "weight": 1}]}]}]})");
+    {"prefix": "169.254.10.1/32", "origin": "local", "action": "local", "distance": 0, "nexthops": [{"kind": "tunnel", "name": "paris", "weight": 1}]}]}]})");
 }
 
 inline json bgp() {

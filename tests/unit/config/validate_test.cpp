@@ -127,6 +127,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"NoRemoteNoId", [](auto& c) { c.tunnels[1].remote_id.clear(); }, "tunnels[1].remote-id", "missing"},
         Mistake{"NoRemoteButInitiate", [](auto& c) { c.tunnels[1].initiate = true; }, "tunnels[1].initiate", "wait"},
         Mistake{"SameEnds", [](auto& c) { c.tunnels[1].remote = c.tunnels[0].remote; c.tunnels[1].local_id = "gw"; c.tunnels[1].remote_id = c.tunnels[0].remote_id; }, "tunnels[1].remote", "'paris' has the same ends", kError, kConflict},
+        Mistake{"SameIdsOtherKey", [](auto& c) { c.tunnels[0].enabled = true; c.tunnels[1].local_id = c.tunnels[0].local_id; c.tunnels[1].remote_id = c.tunnels[0].remote_id; }, "tunnels[1].psk-file", "'paris' has the same identities 'gw' and 'CN=paris, O=x' and another key file, /secrets/paris", kWarning},
+        Mistake{"SameIdsTheOtherWayRound", [](auto& c) { c.tunnels[0].enabled = true; c.tunnels[1].local_id = c.tunnels[0].remote_id; c.tunnels[1].remote_id = c.tunnels[0].local_id; }, "tunnels[1].psk-file", "one file for both, or different ids", kWarning},
         Mistake{"WeakIke", [](auto& c) { c.tunnels[0].ike_proposals = {"des-sha1-modp2048"}; }, "tunnels[0].ike-proposals[0]", "DES"},
         Mistake{"WeakEsp", [](auto& c) { c.tunnels[0].esp_proposals = {"aes128gcm16-modp768"}; }, "tunnels[0].esp-proposals[0]", "DH group 1"},
         Mistake{"ProposalTwice", [](auto& c) { c.tunnels[0].esp_proposals = {"aes128gcm16", "aes128gcm16"}; }, "tunnels[0].esp-proposals[1]", "twice", kError, kConflict},
@@ -176,11 +178,27 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"CircuitOverlapsVpc", [](auto& c) { circuit(c).addresses[0] = addr("10.20.0.129/30"); }, "circuits[0].addresses[0]", "overlaps 10.20.0.0/24 of VPC 'red'", kError, kConflict},
         Mistake{"CircuitOverlapsInside", [](auto& c) { circuit(c).addresses[0] = addr("169.254.10.2/30"); }, "circuits[0].addresses[0]", "inside link of tunnel 'paris'", kError, kConflict},
         Mistake{"CircuitsOverlap", [](auto& c) { another(c).addresses = {addr("192.168.15.2/30")}; }, "circuits[1].addresses[0]", "circuit 'dallas'", kError, kConflict},
+        Mistake{"Ipv4RuleOfAnIpv6NeighborOnACircuit", [](auto& c) { neighbor(c).address = ip("fd00:15::2"); }, "domains[0].bgp.neighbors[0].import[0]", "IPv4 routes of fd00:15::2, an IPv6 neighbor on circuit 'dallas', lead nowhere", kWarning},
         Mistake{"NeighborIsOurselfOnACircuit", [](auto& c) { neighbor(c).address = ip("192.168.15.1"); }, "domains[0].bgp.neighbors[0].address", "our own address in circuit 'dallas'", kError, kConflict},
         Mistake{"OnlyPathOfALine", [](auto&) {}, "circuits[0].service-key", "the only path of its line", kWarning},
         Mistake{"SamePathTwice", [](auto& c) { another(c).path = CircuitPath::kSecondary; }, "circuits[1].path", "'dallas' is this path of the line already", kError, kConflict},
         Mistake{"LineInTwoDomains", [](auto& c) { another(c).domain = "test"; }, "circuits[1].domain", "in domain 'prod'", kError, kConflict}),
     [](const auto& parameter) { return parameter.param.name; });
+
+TEST(Validate, AnIpv6NeighborMayHaveIpv4RulesInATunnelOnly) {
+  GatewayConfig config = full();
+  const auto warned = [&config] {
+    const auto issues = validate(config, {.check_files = false});
+    EXPECT_FALSE(has_errors(issues)) << told(issues);
+    return std::any_of(issues.begin(), issues.end(), [](const Issue& issue) { return issue.path == "domains[0].bgp.neighbors[0].import[0]"; });
+  };
+  neighbor(config).address = ip("fd00:10::2");
+  EXPECT_FALSE(warned());
+  neighbor(config).address = ip("fd00:15::2");
+  EXPECT_TRUE(warned());
+  neighbor(config).import = {{net("2001:db8:1::/48"), 64}};
+  EXPECT_FALSE(warned());
+}
 
 TEST(Validate, BothPathsOfALineAreFine) {
   GatewayConfig config = full();
@@ -325,6 +343,24 @@ TEST(Validate, AllowWeakIsAWarningWhereItIsUsed) {
   config.tunnels[0].allow_weak = false;
   ASSERT_EQ(about().size(), 1U);
   EXPECT_EQ(about()[0].severity, Severity::kError);
+}
+
+TEST(Validate, TunnelsOfOnePairOfIdentitiesShareTheirKey) {
+  GatewayConfig config = full();
+  config.tunnels[0].enabled = true;
+  config.tunnels[1].local_id = config.tunnels[0].local_id;
+  config.tunnels[1].remote_id = config.tunnels[0].remote_id;
+  const auto warned = [&config] {
+    const auto issues = validate(config, {.check_files = false});
+    return std::any_of(issues.begin(), issues.end(), [](const Issue& issue) { return issue.path == "tunnels[1].psk-file"; });
+  };
+  EXPECT_TRUE(warned());
+  config.tunnels[1].psk_file = config.tunnels[0].psk_file;
+  EXPECT_FALSE(warned());
+  // charon has no key of a tunnel that is not enabled.
+  config.tunnels[1].psk_file = "/secrets/berlin";
+  config.tunnels[0].enabled = false;
+  EXPECT_FALSE(warned());
 }
 
 TEST(ClosestMatch, FindsTypingMistakesAndNothingElse) {

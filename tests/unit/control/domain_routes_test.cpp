@@ -30,6 +30,8 @@ DomainRoutes routes_of(const DomainLayout& layout) {
   return routes;
 }
 
+std::vector<RouteView> everything(const DomainRoutes& routes) { return routes.view({}).routes; }
+
 TEST(DomainRoutes, AnInterfaceNameLeadsToItsAttachment) {
   auto routes = routes_of(layout_with_two_tunnels());
   EXPECT_EQ(routes.learn({{learned("10.1.0.0/16", {"tun2"})}, {}}), std::vector<IpPrefix>{prefix("10.1.0.0/16")});
@@ -57,12 +59,45 @@ TEST(DomainRoutes, OnACircuitTheGatewayMatters) {
             (std::vector<ipc::NextHop>{{AttachmentRef::tunnel(TunnelId(1)), 1}, {circuit, 1, one}, {circuit, 2, two}}));
 }
 
+TEST(DomainRoutes, OnACircuitALearnedRouteWithoutARouterLeadsNowhere) {
+  auto layout = layout_with_two_tunnels();
+  layout.ports["cir3"] = {AttachmentRef::circuit(CircuitId(3)), "dallas"};
+  auto routes = routes_of(layout);
+  bgp::LearnedRoute route;
+  route.prefix = prefix("10.1.0.0/16");
+  route.nexthops = {{std::nullopt, "cir3", 1}};
+  routes.learn({{route}, {}});
+  EXPECT_FALSE(routes.resolve(route.prefix)) << "the forwarder would look for 10.1.x.y itself on the circuit";
+  EXPECT_TRUE(routes.resolve_all().empty());
+  const auto view = everything(routes);
+  ASSERT_EQ(view.size(), 1U);
+  EXPECT_FALSE(view[0].resolved);
+  EXPECT_EQ(view[0].reason, "FRR does not tell which router on circuit dallas it leads to");
+
+  // A tunnel has one peer; and a nexthop that says where it leads is used.
+  route.nexthops = {{std::nullopt, "cir3", 1}, {std::nullopt, "tun1", 1}};
+  routes.learn({{route}, {}});
+  EXPECT_EQ(routes.resolve(route.prefix)->nexthops, (std::vector<ipc::NextHop>{{AttachmentRef::tunnel(TunnelId(1)), 1}}));
+}
+
+TEST(DomainRoutes, TheSameLayoutAgainIsNoChange) {
+  auto routes = routes_of(layout_with_two_tunnels());
+  EXPECT_FALSE(routes.configure(layout_with_two_tunnels()));
+  auto layout = layout_with_two_tunnels();
+  layout.routes = {configured("10.1.0.0/24", RouteSource::kStatic, AttachmentRef::tunnel(TunnelId(1)), "paris")};
+  EXPECT_TRUE(routes.configure(layout));
+  layout.ports.erase("tun2");
+  EXPECT_TRUE(routes.configure(layout));
+  EXPECT_FALSE(routes.configure(layout));
+  routes.unconfigure();
+  EXPECT_TRUE(routes.configure(layout));
+}
+
 TEST(DomainRoutes, AnUnknownInterfaceIsKeptAndShownWithTheReason) {
   auto routes = routes_of(layout_with_two_tunnels());
   routes.learn({{learned("10.1.0.0/16", {"tun9"})}, {}});
   EXPECT_FALSE(routes.resolve(prefix("10.1.0.0/16")));
-  EXPECT_EQ(routes.unresolved(), 1U);
-  const auto view = routes.view();
+  const auto view = everything(routes);
   ASSERT_EQ(view.size(), 1U);
   EXPECT_FALSE(view[0].resolved);
   EXPECT_FALSE(view[0].selected);
@@ -89,7 +124,7 @@ TEST(DomainRoutes, TheOrderOfPreferenceIsLocalConnectedStaticBgp) {
   EXPECT_EQ(routes.resolve(prefix("10.2.0.0/24"))->nexthops[0].attachment, paris);
   EXPECT_EQ(routes.resolve(prefix("10.3.0.0/24"))->nexthops[0].attachment, AttachmentRef::tunnel(TunnelId(2)));
 
-  const auto view = routes.view();
+  const auto view = everything(routes);
   ASSERT_EQ(view.size(), 6U);
   EXPECT_TRUE(view[0].selected);
   EXPECT_EQ(view[0].source, RouteSource::kConnected);
@@ -105,7 +140,7 @@ TEST(DomainRoutes, AStaticRouteThatCannotBeUsedLeavesTheLearnedOne) {
   layout.routes = {broken};
   auto routes = routes_of(layout);
   EXPECT_FALSE(routes.resolve(prefix("10.1.0.0/24")));
-  EXPECT_EQ(routes.view()[0].reason, "tunnel oslo is disabled");
+  EXPECT_EQ(everything(routes)[0].reason, "tunnel oslo is disabled");
   routes.learn({{learned("10.1.0.0/24", {"tun1"})}, {}});
   EXPECT_EQ(routes.resolve(prefix("10.1.0.0/24"))->nexthops[0].attachment, AttachmentRef::tunnel(TunnelId(1)));
 }
@@ -121,7 +156,7 @@ TEST(DomainRoutes, AStaticRouteNamesTheRouterOfACircuit) {
   const auto routes = routes_of(layout);
   EXPECT_EQ(routes.resolve(prefix("10.9.0.0/16"))->nexthops,
             (std::vector<ipc::NextHop>{{circuit, 1, one}, {circuit, 1, two}}));
-  EXPECT_EQ(routes.view()[0].hops[0].gateway, two);
+  EXPECT_EQ(everything(routes)[0].hops[0].gateway, two);
 }
 
 TEST(DomainRoutes, SeveralTunnelsForOnePrefixAreOneEcmpSetInOneOrder) {
@@ -156,7 +191,7 @@ TEST(DomainRoutes, TheNextDistanceStandsBy) {
                    static_route("10.9.0.0/16", 4, 10)};
   auto routes = routes_of(layout);
   EXPECT_EQ(routes.resolve(prefix("10.9.0.0/16"))->nexthops, (std::vector<ipc::NextHop>{hop(1), hop(2, true), hop(4, true)}));
-  const auto view = routes.view();
+  const auto view = everything(routes);
   ASSERT_EQ(view.size(), 3U);
   EXPECT_TRUE(view[0].selected && !view[0].backup);
   EXPECT_TRUE(view[1].backup && !view[1].selected);
@@ -173,7 +208,7 @@ TEST(DomainRoutes, ALearnedRouteIsBackupOrHasOne) {
   routes.learn({{learned("10.8.0.0/16", {"tun2"}), learned("10.9.0.0/16", {"tun2"})}, {}});
   EXPECT_EQ(routes.resolve(prefix("10.8.0.0/16"))->nexthops, (std::vector<ipc::NextHop>{hop(1), hop(2, true)}));
   EXPECT_EQ(routes.resolve(prefix("10.9.0.0/16"))->nexthops, (std::vector<ipc::NextHop>{hop(2), hop(1, true)}));
-  const auto view = routes.view();
+  const auto view = everything(routes);
   ASSERT_EQ(view.size(), 4U);
   EXPECT_EQ(view[2].source, RouteSource::kBgp);
   EXPECT_TRUE(view[2].selected);
@@ -191,9 +226,49 @@ TEST(DomainRoutes, WhatLeadsNowhereElseIsNoBackup) {
   routes.learn({{learned("10.9.0.0/16", {"tun2"})}, {}});
   EXPECT_EQ(routes.resolve(prefix("10.9.0.0/16"))->nexthops, (std::vector<ipc::NextHop>{hop(2), hop(1, true)}));
   EXPECT_EQ(routes.resolve(prefix("10.7.0.0/16"))->nexthops.size(), 1U) << "a link of ours has no backup";
-  for (const auto& view : routes.view()) {
+  for (const auto& view : everything(routes)) {
     EXPECT_EQ(view.backup, view.prefix == prefix("10.9.0.0/16") && view.distance == 30) << view.reason;
   }
+}
+
+TEST(DomainRoutes, AViewHasALimitAndAPrefix) {
+  auto layout = layout_with_two_tunnels();
+  layout.routes = {static_route("10.2.0.0/16", 1, 1), static_route("10.2.0.0/16", 2, 1), static_route("10.2.0.0/16", 2, 30),
+                   static_route("0.0.0.0/0", 1, 1)};
+  auto routes = routes_of(layout);
+  bgp::RouteChanges changes;
+  for (std::uint32_t i = 0; i < 100; ++i) {
+    auto route = learned("10.0.0.0/8", {"tun2"});
+    route.prefix = IpPrefix(IpAddress::v4(0x0a020000U + (99 - i) * 256), 24);
+    changes.upserts.push_back(route);
+  }
+  changes.upserts.push_back(learned("10.2.0.0/16", {"tun2"}));
+  changes.upserts.push_back(learned("2001:db8::/32", {"tun2"}));
+  routes.learn(changes);
+
+  const auto all = routes.view({});
+  EXPECT_EQ(all.total, 105U) << "1 default, 2 static and 1 learned of the /16, 100 learned, 1 of IPv6";
+  ASSERT_EQ(all.routes.size(), all.total);
+  const auto order = [](const RouteView& a, const RouteView& b) { return a.prefix < b.prefix; };
+  EXPECT_TRUE(std::is_sorted(all.routes.begin(), all.routes.end(), order));
+  for (std::size_t limit = 0; limit <= 106; ++limit) {
+    const auto some = routes.view({{}, limit});
+    EXPECT_EQ(some.total, all.total);
+    ASSERT_EQ(some.routes.size(), std::min(limit, all.total));
+    for (std::size_t i = 0; i < some.routes.size(); ++i) {
+      EXPECT_EQ(some.routes[i].prefix, all.routes[i].prefix);
+      EXPECT_EQ(some.routes[i].source, all.routes[i].source);
+      EXPECT_EQ(some.routes[i].reason, all.routes[i].reason);
+    }
+  }
+
+  // What is inside, and what covers it.
+  const auto host = routes.view({prefix("10.2.7.9/32")});
+  EXPECT_EQ(host.total, 5U);
+  EXPECT_EQ(host.routes.back().prefix, prefix("10.2.7.0/24"));
+  EXPECT_EQ(routes.view({prefix("10.2.8.0/21")}).total, 8U + 4U);
+  EXPECT_EQ(routes.view({prefix("2001:db8:1::/48")}).total, 1U);
+  EXPECT_EQ(routes.view({prefix("10.2.8.0/21"), 2}).routes.size(), 2U);
 }
 
 TEST(DomainRoutes, AnEcmpSetIsBounded) {

@@ -22,6 +22,10 @@ struct FakeFrr {
   /// What reconciliations answer, by namespace.
   std::map<std::string, Error> answer;
   bool synchronize_at_once = true;
+  /// How often received prefixes were counted.
+  int counted = 0;
+  /// Speakers made so far.
+  int speakers = 0;
   /// State and uptime of neighbors, by name.
   std::map<std::string, std::pair<std::string, std::uint64_t>> neighbors;
 };
@@ -34,6 +38,7 @@ class FakeSpeaker final : public bgp::Speaker {
     instance.deliver = std::move(changed);
     instance.synchronized = frr_.synchronize_at_once;
     instance.speaking = true;
+    ++frr_.speakers;
   }
   ~FakeSpeaker() override {
     if (const auto found = frr_.instances.find(netns_); found != frr_.instances.end()) found->second.speaking = false;
@@ -45,7 +50,8 @@ class FakeSpeaker final : public bgp::Speaker {
     frr_.instances[netns_].spec = std::move(wanted);
     co_return Result<void>{};
   }
-  boost::asio::awaitable<bgp::SpeakerStatus> status() override {
+  boost::asio::awaitable<bgp::SpeakerStatus> status(bgp::StatusDetail detail) override {
+    if (detail == bgp::StatusDetail::kReceivedPrefixes) ++frr_.counted;
     bgp::SpeakerStatus status;
     status.running = true;
     for (const auto& [name, state] : frr_.neighbors) {
@@ -64,7 +70,6 @@ class FakeSpeaker final : public bgp::Speaker {
     frr_.instances.erase(netns_);
     co_return Result<void>{};
   }
-  std::vector<bgp::LearnedRoute> routes() const override { return {}; }
   bool synchronized() const override {
     const auto found = frr_.instances.find(netns_);
     return found != frr_.instances.end() && found->second.synchronized;

@@ -11,7 +11,11 @@ namespace {
 class PolicyCompilerTest : public ::testing::Test {
  protected:
   PolicyCompilerTest() : ids_(config::IdRegistry::open(folder_.path()).value()) { EXPECT_TRUE(ids_.assign(config_)); }
-  TableSet compile() { return compile_objects(config_, ids_, "simplon-"); }
+  TableSet compile() {
+    TableCompiler compiler("simplon-");
+    compiler.configure(config_, ids_);
+    return compiler.tables();
+  }
 
   config::TemporaryFolder folder_;
   GatewayConfig config_ = config::parse_document(config::kFullDocument).config;

@@ -65,6 +65,44 @@ TEST_F(ReconcilerTest, LearnedRoutesReachTheForwarder) {
   ASSERT_TRUE(until([&] { return !forwarder().holds(route_key("red", "10.1.0.0/16")); }));
 }
 
+TEST_F(ReconcilerTest, ANamespaceThatIsMadeAgainGetsASpeakerOfItsOwn) {
+  ASSERT_TRUE(apply(config_));
+  const auto port = tunnel_port("site-a");
+  world_->frr.instances["gw-red"].deliver({{learned("10.1.0.0/16", {port}), learned("10.2.0.0/16", {port})}, {}});
+  ASSERT_TRUE(until([&] { return forwarder().holds(route_key("red", "10.2.0.0/16")); }));
+  ASSERT_TRUE(settled());
+  ASSERT_EQ(world_->frr.speakers, 1);
+
+  // Somebody restarts its unit: nobody applies anything.
+  world_->namespaces.make_again("gw-red");
+  world_->clock.advance(std::chrono::seconds(1));
+  ASSERT_TRUE(until([&] { return world_->frr.speakers == 2; }));
+  ASSERT_TRUE(until([&] { return !forwarder().holds(route_key("red", "10.1.0.0/16")); })) << "what was learned in the old one";
+  EXPECT_TRUE(forwarder().holds(route_key("red", "172.16.1.0/24")));
+  ASSERT_TRUE(settled());
+  world_->frr.instances["gw-red"].deliver({{learned("10.2.0.0/16", {port})}, {}});
+  ASSERT_TRUE(until([&] { return forwarder().holds(route_key("red", "10.2.0.0/16")); }));
+
+  // And at an apply, before any look.
+  world_->namespaces.make_again("gw-red");
+  ASSERT_TRUE(apply(config_));
+  EXPECT_EQ(world_->frr.speakers, 3);
+  ASSERT_TRUE(settled());
+  // The same namespace keeps its speaker.
+  world_->clock.advance(std::chrono::seconds(5));
+  ASSERT_TRUE(apply(config_));
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(world_->frr.speakers, 3);
+}
+
+TEST_F(ReconcilerTest, ReceivedPrefixesAreCountedOnlyForWhoAsksForThem) {
+  ASSERT_TRUE(apply(config_));
+  ASSERT_TRUE(finish(world_->io, reconciler().speaker_status("red")));
+  EXPECT_EQ(world_->frr.counted, 0);
+  ASSERT_TRUE(finish(world_->io, reconciler().speaker_status("red", bgp::StatusDetail::kReceivedPrefixes)));
+  EXPECT_EQ(world_->frr.counted, 1);
+}
+
 TEST_F(ReconcilerTest, ARestartRemovesNothingBeforeBgpIsSynchronized) {
   ASSERT_TRUE(apply(config_));
   const auto port = tunnel_port("site-a");

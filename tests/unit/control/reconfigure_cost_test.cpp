@@ -117,6 +117,8 @@ TEST(ReconfigureCost, OfANeighborIsWhatFrrDoes) {
     if (std::find(difference.commands.begin(), difference.commands.end(), "no neighbor " + address) != difference.commands.end()) {
       done = Reconfigure::kReplace;
     }
+    // A session that is up does not notice a higher limit, and the one that the old limit ended is no session.
+    EXPECT_EQ(difference.raised_limits.empty(), key != "max-prefixes") << key;
     EXPECT_EQ(told(config, changed, "neighbor", key), done) << key;
   }
 }

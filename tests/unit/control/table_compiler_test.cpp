@@ -198,9 +198,54 @@ TEST_F(TableCompilerTest, ALearnedRouteIsOneOperation) {
   ASSERT_EQ(withdrawn.size(), 1U);
   EXPECT_TRUE(withdrawn[0].delete_it);
   EXPECT_TRUE(compiler.learn("red", {{learned("10.201.0.0/16", {"eth0"})}, {}}).empty()) << "does not resolve";
-  EXPECT_EQ(compiler.unresolved(), 1U);
   EXPECT_EQ(compiler.forget("red").size(), 10000U);
-  EXPECT_EQ(compiler.unresolved(), 0U);
+}
+
+TEST_F(TableCompilerTest, RoutesOfADomainThatDoesNotChangeAreKept) {
+  TableCompiler compiler("gw-");
+  compiler.configure(config_, ids_);
+  compiler.learn("red", {{learned("10.1.0.0/16", {tunnel_interface(*ids_.tunnel("site-a"))}), learned("10.2.0.0/16", {"tun99"})}, {}});
+  compiler.learn("blue", {{learned("10.1.0.0/16", {tunnel_interface(*ids_.tunnel("site-b"))})}, {}});
+  const ipc::Route* const red = route(compiler, "red", "10.1.0.0/16");
+  const ipc::Route* const blue = route(compiler, "blue", "10.1.0.0/16");
+  TableSet forwarder = compiler.tables();
+
+  // What only blue has, and what is no route: the routes of red are not even made again.
+  auto changed = config_;
+  changed.domains[1].static_routes.pop_back();
+  changed.vpcs[0].mtu_bytes = 1300;
+  carry_out(forwarder, compiler.configure(changed, ids_));
+  EXPECT_EQ(route(compiler, "red", "10.1.0.0/16"), red);
+  EXPECT_NE(route(compiler, "blue", "10.1.0.0/16"), blue);
+  EXPECT_EQ(forwarder, compiler.tables());
+  TableCompiler full("gw-");
+  full.learn("red", {{learned("10.1.0.0/16", {tunnel_interface(*ids_.tunnel("site-a"))})}, {}});
+  full.learn("blue", {{learned("10.1.0.0/16", {tunnel_interface(*ids_.tunnel("site-b"))})}, {}});
+  full.configure(changed, ids_);
+  EXPECT_EQ(compiler.tables(), full.tables());
+
+  // They still change when they are learned again.
+  EXPECT_EQ(compiler.learn("red", {{}, {prefix("10.1.0.0/16")}}).size(), 1U);
+  EXPECT_EQ(route(compiler, "red", "10.1.0.0/16"), nullptr);
+}
+
+TEST_F(TableCompilerTest, AStaticRouteFindsItsAttachmentByName) {
+  auto& routes = config_.domains[1].static_routes;
+  routes = {{prefix("10.9.0.0/16"), "site-b2"}, {prefix("10.10.0.0/16"), "site-a"}, {prefix("10.11.0.0/16"), "nobody"},
+            {prefix("10.12.0.0/16"), "blue-vpc"}};
+  config_.tunnels[1].enabled = false;
+  routes.push_back({prefix("10.13.0.0/16"), "site-b"});
+  ASSERT_TRUE(ids_.assign(config_));
+  TableCompiler compiler("gw-");
+  compiler.configure(config_, ids_);
+  ASSERT_NE(route(compiler, "blue", "10.9.0.0/16"), nullptr);
+  EXPECT_EQ(route(compiler, "blue", "10.9.0.0/16")->nexthops[0].attachment, ipc::AttachmentRef::tunnel(*ids_.tunnel("site-b2")));
+  std::map<IpPrefix, std::string> reasons;
+  for (const auto& view : compiler.domain("blue")->view({}).routes) reasons[view.prefix] = view.reason;
+  EXPECT_EQ(reasons[prefix("10.10.0.0/16")], "tunnel site-a belongs to domain red");
+  EXPECT_EQ(reasons[prefix("10.11.0.0/16")], "there is no tunnel or circuit nobody");
+  EXPECT_EQ(reasons[prefix("10.12.0.0/16")], "there is no tunnel or circuit blue-vpc");
+  EXPECT_EQ(reasons[prefix("10.13.0.0/16")], "tunnel site-b is disabled");
 }
 
 TEST_F(TableCompilerTest, GoingBackToTheConfigurationBeforeRestoresEverything) {

@@ -16,14 +16,13 @@ using control::prefix;
 class ViewTest : public ::testing::Test {
  protected:
   ViewTest() : config_(control::two_domains(directory_)) {
-    Programmed programmed;
-    programmed.stats.generation = Generation(12);
+    stats_.generation = Generation(12);
     ipc::AttachmentStats tunnel;
     tunnel.attachment = ipc::AttachmentRef::tunnel(TunnelId(3));
     tunnel.mtu = 1438;
     tunnel.host_port_up = true;
     tunnel.rx_packets = 5;
-    programmed.stats.attachments = {tunnel};
+    stats_.attachments = {tunnel};
     ipc::SaStats sa;
     sa.spi = Spi(0xc1a0f3e2);
     sa.tunnel = TunnelId(3);
@@ -31,20 +30,22 @@ class ViewTest : public ::testing::Test {
     sa.sequence = 17;
     ipc::SaStats foreign = sa;
     foreign.tunnel = TunnelId(4);
-    programmed.stats.sas = {sa, foreign};
+    stats_.sas = {sa, foreign};
     ipc::NeighborStats neighbor;
     neighbor.destination = ip("10.0.0.11");
     neighbor.interface = "fabric";
     neighbor.resolved = true;
-    programmed.stats.neighbors = {neighbor};
-    programmed.status.connected = programmed.status.synchronized = programmed.status.swept = true;
-    programmed.status.wanted = programmed.status.confirmed = 12;
-    programmed_ = programmed;
+    stats_.neighbors = {neighbor};
+    status_.connected = status_.synchronized = status_.swept = true;
+    status_.wanted = status_.confirmed = 12;
   }
+
+  [[nodiscard]] std::optional<Programmed> programmed() const { return Programmed(stats_, status_); }
 
   control::TemporaryDirectory directory_;
   GatewayConfig config_;
-  std::optional<Programmed> programmed_;
+  ipc::Stats stats_;
+  control::TableProgrammer::Status status_;
 };
 
 TEST_F(ViewTest, ACircuitIsAsGoodAsItsUplinkAndItsNeighbors) {
@@ -56,13 +57,13 @@ TEST_F(ViewTest, ACircuitIsAsGoodAsItsUplinkAndItsNeighbors) {
   circuit.addresses = {InterfaceAddress::parse("192.168.15.1/30").value()};
   ASSERT_TRUE(config_.domains[0].bgp.has_value());
   config_.domains[0].bgp->neighbors[0].address = ip("192.168.15.2");
-  const auto state = [&] { return circuit_json(circuit, CircuitId(3), config_, programmed_, "gw-")["observed"]; };
+  const auto state = [&] { return circuit_json(circuit, CircuitId(3), config_, programmed(), "gw-")["observed"]; };
   EXPECT_EQ(state()["state"], "down");
   EXPECT_EQ(state()["problem"], "its uplink wan0 is down");
   ipc::UplinkStats uplink;
   uplink.interface = "wan0";
   uplink.up = true;
-  programmed_->stats.uplinks = {uplink};
+  stats_.uplinks = {uplink};
   EXPECT_EQ(state()["state"], "no-neighbor");
   EXPECT_EQ(state()["problem"], "192.168.15.2 does not answer ARP");
   EXPECT_EQ(state()["hint"], "has the other end the same VLAN? ip netns exec gw-" + circuit.domain + " tcpdump -i cir3");
@@ -70,9 +71,9 @@ TEST_F(ViewTest, ACircuitIsAsGoodAsItsUplinkAndItsNeighbors) {
   neighbor.destination = ip("192.168.15.2");
   neighbor.circuit = CircuitId(4);
   neighbor.resolved = true;
-  programmed_->stats.neighbors.push_back(neighbor);
+  stats_.neighbors.push_back(neighbor);
   EXPECT_EQ(state()["state"], "no-neighbor") << "that of another circuit";
-  programmed_->stats.neighbors.back().circuit = CircuitId(3);
+  stats_.neighbors.back().circuit = CircuitId(3);
   EXPECT_EQ(state()["state"], "up");
   EXPECT_EQ(state()["neighbors"].size(), 1U);
   circuit.enabled = false;
@@ -88,7 +89,7 @@ TEST_F(ViewTest, ATunnelShowsWantedObservedAndProgrammed) {
   child.spi_in = 0xc1a0f3e2;
   child.spi_out = 0x0000000a;
   status.children = {child};
-  const auto json = tunnel_json(config_.tunnels[0], 3, &status, programmed_);
+  const auto json = tunnel_json(config_.tunnels[0], 3, &status, programmed());
   EXPECT_EQ(json["name"], "site-a");
   EXPECT_EQ(json["id"], 3);
   EXPECT_EQ(json["config"]["remote"], "198.51.100.1");
@@ -104,39 +105,39 @@ TEST_F(ViewTest, ATunnelShowsWantedObservedAndProgrammed) {
 }
 
 TEST_F(ViewTest, ATunnelShowsThePathThatItsPacketsTake) {
-  const auto path = [&] { return tunnel_json(config_.tunnels[0], 3, nullptr, programmed_)["programmed"]["path"]; };
+  const auto path = [&] { return tunnel_json(config_.tunnels[0], 3, nullptr, programmed())["programmed"]["path"]; };
   EXPECT_TRUE(path().is_null()) << "nothing leaves";
   ipc::SaStats out;
   out.tunnel = TunnelId(3);
   out.active = true;
   out.destination = ip("198.51.100.1");
-  programmed_->stats.sas.push_back(out);
+  stats_.sas.push_back(out);
   EXPECT_TRUE(path().is_null()) << "the underlay does not know the peer yet";
   ipc::NeighborStats neighbor;
   neighbor.destination = ip("198.51.100.1");
   neighbor.mtu = neighbor.learned_mtu = 1400;
   neighbor.learned_for_seconds = 599;
-  programmed_->stats.neighbors.push_back(neighbor);
+  stats_.neighbors.push_back(neighbor);
   EXPECT_EQ(path()["destination"], "198.51.100.1");
   EXPECT_EQ(path()["mtu"], 1400);
   EXPECT_EQ(path()["learned_mtu"], 1400);
   EXPECT_EQ(path()["learned_for_seconds"], 599);
-  programmed_->stats.too_big = {{"learned", 1}, {"never_sent", 2}};
-  EXPECT_EQ(drops_json(programmed_->stats)["packet_too_big"]["never_sent"], 2);
+  stats_.too_big = {{"learned", 1}, {"never_sent", 2}};
+  EXPECT_EQ(drops_json(stats_)["packet_too_big"]["never_sent"], 2);
 }
 
 TEST_F(ViewTest, WhatIsNotKnownIsNull) {
   const auto json = tunnel_json(config_.tunnels[0], 3, nullptr, std::nullopt);
   EXPECT_EQ(json["observed"]["state"], "down");
   EXPECT_TRUE(json["programmed"].is_null());
-  EXPECT_TRUE(tunnel_json(config_.tunnels[0], 99, nullptr, programmed_)["programmed"].is_null());
+  EXPECT_TRUE(tunnel_json(config_.tunnels[0], 99, nullptr, programmed())["programmed"].is_null());
   EXPECT_TRUE(vpc_json(config_.vpcs[0], std::nullopt)["programmed"].is_null());
   config_.tunnels[0].enabled = false;
-  EXPECT_EQ(tunnel_json(config_.tunnels[0], 3, nullptr, programmed_)["observed"]["state"], "disabled");
+  EXPECT_EQ(tunnel_json(config_.tunnels[0], 3, nullptr, programmed())["observed"]["state"], "disabled");
 }
 
 TEST_F(ViewTest, AVpcShowsWhichVtepsAreReachable) {
-  const auto json = vpc_json(config_.vpcs[0], programmed_);
+  const auto json = vpc_json(config_.vpcs[0], programmed());
   ASSERT_EQ(json["observed"]["vteps"].size(), 2U) << "each once";
   EXPECT_EQ(json["observed"]["vteps"][0]["address"], "10.0.0.11");
   EXPECT_EQ(json["observed"]["vteps"][0]["resolved"], true);
@@ -149,7 +150,6 @@ TEST_F(ViewTest, ARouteSaysWhereItComesFromAndWhyItIsNotUsed) {
   control::RouteView route;
   route.prefix = prefix("10.1.0.0/16");
   route.source = control::RouteSource::kBgp;
-  route.metric = 20;
   control::RouteView::Hop good;
   good.gateway = ip("169.254.10.2");
   good.interface = "tun3";
@@ -160,7 +160,7 @@ TEST_F(ViewTest, ARouteSaysWhereItComesFromAndWhyItIsNotUsed) {
   bad.problem = "no attachment has the interface eth0";
   route.hops = {good, bad};
   route.resolved = route.selected = true;
-  auto json = route_json(route, DomainId(1), programmed_->status);
+  auto json = route_json(route, DomainId(1), status_);
   EXPECT_EQ(json["origin"], "bgp");
   EXPECT_EQ(json["action"], "forward");
   EXPECT_EQ(json["nexthops"][0]["kind"], "tunnel");
@@ -170,13 +170,13 @@ TEST_F(ViewTest, ARouteSaysWhereItComesFromAndWhyItIsNotUsed) {
   EXPECT_EQ(json["nexthops"][1]["problem"], "no attachment has the interface eth0");
   EXPECT_EQ(json["programmed"], true);
 
-  programmed_->status.refused["route 10.1.0.0/16 in domain 1"] = "no room";
-  EXPECT_EQ(route_json(route, DomainId(1), programmed_->status)["programmed"], false);
+  status_.refused["route 10.1.0.0/16 in domain 1"] = "no room";
+  EXPECT_EQ(route_json(route, DomainId(1), status_)["programmed"], false);
 
   route.source = control::RouteSource::kConnected;
-  EXPECT_EQ(route_json(route, DomainId(1), programmed_->status)["origin"], "inside");
+  EXPECT_EQ(route_json(route, DomainId(1), status_)["origin"], "inside");
   route.hops[0].attachment = ipc::AttachmentRef::vpc(Vni(101));
-  EXPECT_EQ(route_json(route, DomainId(1), programmed_->status)["origin"], "vpc");
+  EXPECT_EQ(route_json(route, DomainId(1), status_)["origin"], "vpc");
 }
 
 TEST_F(ViewTest, BgpShowsEveryWantedNeighborEvenIfFrrSaysNothing) {
@@ -205,7 +205,8 @@ TEST_F(ViewTest, ProblemsHaveAnObjectAndTheWordsOfWhoKnows) {
   up.name = "site-b";
   up.state = ipsec::TunnelState::kUp;
   config_.tunnels[2].enabled = false;
-  add_tunnel_problems(config_, {down, up}, problems);
+  const std::vector<ipsec::TunnelStatus> statuses{down, up};
+  add_tunnel_problems(config_, TunnelStatuses(statuses), problems);
   ASSERT_EQ(problems.size(), 1U);
   EXPECT_EQ(problems[0],
             (control::Problem{"tunnel site-a", "down: peer answered NO_PROPOSAL_CHOSEN", "compare the proposals"}));
@@ -214,9 +215,9 @@ TEST_F(ViewTest, ProblemsHaveAnObjectAndTheWordsOfWhoKnows) {
   ipc::UplinkStats uplink;
   uplink.interface = "wan";
   uplink.error = "there is no interface wan";
-  programmed_->stats.uplinks = {uplink};
-  programmed_->stats.neighbors[0].resolved = false;
-  add_forwarder_problems(config_, programmed_->stats, problems);
+  stats_.uplinks = {uplink};
+  stats_.neighbors[0].resolved = false;
+  add_forwarder_problems(config_, stats_, problems);
   ASSERT_EQ(problems.size(), 2U);
   EXPECT_EQ(problems[0].object, "uplink wan");
   EXPECT_EQ(problems[1].object, "vtep 10.0.0.11") << "once, although both VPCs use it";

@@ -134,6 +134,37 @@ TEST_F(WritersTest, AttemptsAreInTheAuditLog) {
                                            "tunnel down done", "tunnel up refused", "undo done"));
 }
 
+TEST_F(WritersTest, RoutesAreListedUpToALimitOverAllDomains) {
+  post("/v1/config/apply", {{"document", document(1400)}});
+  const json all = get("/v1/routes");
+  const auto total = all["total"].get<std::size_t>();
+  EXPECT_FALSE(all["more"].get<bool>());
+  ASSERT_EQ(all["domains"].size(), 2U);
+  const auto of_red = all["domains"][0]["total"].get<std::size_t>();
+  EXPECT_EQ(all["domains"][0]["routes"].size(), of_red);
+  EXPECT_EQ(of_red + all["domains"][1]["routes"].size(), total);
+
+  const json some = get("/v1/routes?limit=" + std::to_string(of_red + 1));
+  EXPECT_TRUE(some["more"].get<bool>());
+  EXPECT_EQ(some["total"], total);
+  EXPECT_EQ(some["domains"][0]["routes"].size(), of_red);
+  EXPECT_EQ(some["domains"][1]["routes"].size(), 1U);
+  EXPECT_EQ(some["domains"][1]["total"], all["domains"][1]["total"]);
+
+  const json one = get("/v1/routes?domain=blue&prefix=10.9.1.1");
+  ASSERT_EQ(one["domains"].size(), 1U);
+  ASSERT_EQ(one["total"], 1) << one;
+  EXPECT_EQ(one["domains"][0]["routes"][0]["prefix"], "10.9.0.0/16");
+  const json wrong = get("/v1/routes?domain=blu");
+  EXPECT_EQ(wrong["errors"][0]["hint"], "did you mean 'blue'?");
+
+  // Only the page about BGP makes bgpd count.
+  get("/v1/status");
+  EXPECT_EQ(world_.frr.counted, 0);
+  get("/v1/bgp");
+  EXPECT_EQ(world_.frr.counted, 1);
+}
+
 TEST_F(WritersTest, TheWholeBoxComesBackFromItsExport) {
   post("/v1/config/apply", {{"document", document(1400)}, {"comment", "first"}});
   post("/v1/config/apply", {{"document", document(1410)}, {"comment", "second"}});

@@ -198,7 +198,7 @@ TEST(FairShare, NobodyIsRefusedBecauseOfBatches) {
 
 TEST(FairShare, NorBecauseOfWindowsThatTheRingHasRoomFor) {
   Simulation one;
-  one.windows = {{1, 1024}, {2, 400}};
+  one.windows = {{1, 1024}, {2, 100}};
   one.rates = {{3, 1}};
   one.run(3000);
   for (const std::uint32_t sender : {1U, 2U, 3U}) EXPECT_EQ(one.counts[sender].refused + one.counts[sender].lost, 0U) << sender;

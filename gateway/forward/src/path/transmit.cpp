@@ -49,7 +49,7 @@ void send_together(Burst& burst, std::span<Departure> departures, PortKind kind)
     departure.io = nullptr;
   }
   // A burst comes from one PacketIo, so that all of it is the kernel's or nothing is.
-  const bool urgent = burst.packets[sent[0]->number].from_host;
+  const bool urgent = burst.packets[departures.front().number].from_host;
   const std::size_t taken = hand_to(*io, {packets.data(), count}, urgent, [&](std::size_t i) {
     burst.drop(sent[i]->number, Drop::kTxRefused);
     sent[i] = nullptr;

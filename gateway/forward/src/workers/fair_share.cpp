@@ -79,7 +79,7 @@ void FairShare::end_turn(unsigned fill) noexcept {
     for (std::int64_t left = change > 0 ? std::min<std::int64_t>(took / kOneTurn, kDepth) : 1; left > 0; --left) {
       level_ = std::clamp(level_ + level_ / kFull * change, least, kMostLevel);
     }
-  } else if (lowest >= kFull / 2 && fill >= first_fill_) {
+  } else if (lowest >= kFull * 3 / 8 && fill >= first_fill_) {
     capacity_ = carried_ * kOneTurn / took;
     level_ = std::max(capacity_, kLeastLevel);
   }

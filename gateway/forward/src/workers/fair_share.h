@@ -30,7 +30,7 @@ class FairShare {
   /// For each burst: `fill` is the highest that PacketIo::fill says of the worker's inputs, `now` in nanoseconds of a clock that
   /// does not go back. True: ask `admit` about each packet of it.
   [[nodiscard]] bool look(unsigned fill, std::uint64_t now) noexcept {
-    if (!on_ && fill < PacketIo::kFull * 3 / 4) [[likely]] return false;
+    if (!on_ && fill < PacketIo::kFull * 5 / 8) [[likely]] return false;
     return look_closer(fill, now);
   }
   /// The worker has nothing to do.
