@@ -16,6 +16,7 @@ As a program: `fake_sa_server.py SOCKET`, commands on standard input, one JSON d
     quit
 """
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -350,7 +351,9 @@ class FakeSaServer:
 
     def _send(self, kind, sequence, body):
         if self.connection:
-            self.connection.send(HEADER.pack(MAGIC, VERSION, kind, HEADER.size + len(body), sequence) + body)
+            # The plugin may have closed its end already: then it comes back with a new connection.
+            with contextlib.suppress(OSError):
+                self.connection.send(HEADER.pack(MAGIC, VERSION, kind, HEADER.size + len(body), sequence) + body)
 
 
 def main():
