@@ -520,7 +520,11 @@ std::string Duel::leak_in(const forward::MemoryIo::Sent& sent) {
   std::optional<DomainId> receiver;
   std::optional<oracle::AttachmentId> egress;
   Bytes plain;
-  View inside = sent.bytes;
+  // The kernel's frames on a circuit may end where another tag would be.
+  constexpr std::size_t kTwoTags = 22;
+  Bytes frame = sent.bytes;
+  frame.resize(std::max(frame.size(), kTwoTags));
+  View inside = frame;
   const auto tied = world_.tied.find(sent.port);
   const bool to_host = tied != world_.tied.end();
   if (to_host) {
