@@ -59,7 +59,18 @@ std::uint8_t* AfXdpIo::gather(std::span<const xdp::FrameRef> pieces, std::size_t
   return packet;
 }
 
+void AfXdpIo::stock() noexcept {
+  for (const auto& queue : receives_) restock(queue->socket());
+}
+
+/// Packets that arrive now wait in the rings meanwhile.
+std::size_t AfXdpIo::receive_backlog(std::span<forward::Packet> burst) noexcept {
+  stock();
+  return backlog_->receive(pool_, port_, burst);
+}
+
 std::size_t AfXdpIo::receive(std::span<forward::Packet> burst) noexcept {
+  if (backlog_ != nullptr && !backlog_->finished()) [[unlikely]] return receive_backlog(burst);
   std::size_t total = 0;
   std::array<xdp::FrameRef, kChunk> refs;
   // A different queue is first each time, so that a busy one cannot starve the others.

@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "gateway/forward/packet_io.h"
+#include "gateway/forwarder/backlog.h"
 #include "gateway/forwarder/uplink_queue.h"
 
 namespace simplon::forwarder {
@@ -36,6 +38,12 @@ class AfXdpIo final : public forward::PacketIo {
   [[nodiscard]] std::size_t transmit_urgent(std::span<const forward::Packet> packets) noexcept override;
   void flush() noexcept override;
 
+  /// Fills the fill rings, as the first `receive` does. While no worker uses the pool.
+  void stock() noexcept;
+  /// What waits there is received before anything else, and nothing of the uplink until it is finished. Before the first
+  /// `receive`.
+  void receive_first(std::shared_ptr<Backlog> backlog) { backlog_ = std::move(backlog); }
+
   /// Descriptors that become readable when packets arrive.
   [[nodiscard]] std::vector<int> descriptors() const;
 
@@ -45,6 +53,7 @@ class AfXdpIo final : public forward::PacketIo {
   [[nodiscard]] bool can_leave(const forward::Packet& packet) const noexcept;
   [[gnu::cold]] std::size_t send_from_slot(const forward::Packet& packet, std::uint32_t spared) noexcept;
   [[nodiscard]] std::size_t send(std::span<const forward::Packet> packets, std::uint32_t spared) noexcept;
+  [[gnu::cold]] std::size_t receive_backlog(std::span<forward::Packet> burst) noexcept;
   void restock(xdp::XskSocket& socket) noexcept;
   void reap(xdp::XskSocket& socket) noexcept;
   void push(xdp::XskSocket& socket) noexcept;
@@ -55,6 +64,7 @@ class AfXdpIo final : public forward::PacketIo {
   std::vector<std::shared_ptr<UplinkQueue>> receives_;
   std::shared_ptr<UplinkQueue> sends_;
   std::size_t next_ = 0;
+  std::shared_ptr<Backlog> backlog_;
 };
 
 }  // namespace simplon::forwarder

@@ -116,6 +116,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
 
   /// `former`: what it handed over, or nullptr.
   Result<void> begin(const ForwarderOptions& options, TakenHandover* former) {
+    wait_in_devices_ = options.wait_in_devices;
     uplinks_.allow_jumbo(options.jumbo);
     if (auto ok = open_host_ports(); !ok) return ok;
     if (options.xdp_forwarding) open_tier();
@@ -145,6 +146,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     handover.generation = applier_.generation();
     // The tables change no more, so the workers may go on while they are written down.
     handover.tables = applier_.encode();
+    uplinks_.divert(wait_in_devices_);
     workers_->stop();
     append_connections(tables_, to_seconds(clock_.now()), handover.tables);
     // Mappings that the workers noticed become events.
@@ -512,6 +514,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   bool asking_ = false;
   /// The tables of a former process are being applied.
   bool replaying_ = false;
+  bool wait_in_devices_ = false;
 };
 
 /// `former`: what it handed over, or nullptr.

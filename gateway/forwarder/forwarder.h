@@ -22,6 +22,8 @@ struct ForwarderOptions {
   WorkerPlacement workers;
   /// The XDP programs forward by themselves what needs no more (XdpTier), where they can.
   bool xdp_forwarding = true;
+  /// In a planned restart packets wait in devices on all uplinks, not only where the kernel hands no socket over.
+  bool wait_in_devices = false;
   /// Uplinks may have an MTU that one frame has no room for, where the kernel can.
   bool jumbo = true;
 };

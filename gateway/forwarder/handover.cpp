@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // A planned restart. The forwarder that ends has stopped its workers between two bursts; from then on packets wait in the
-// rings of its sockets and in the queues of its TUN devices. It writes down what it knows (this file's format), puts that and all
+// rings of its sockets, or in a device (backlog.h), and in the queues of its TUN devices. It writes down what it knows (this file's format), puts that and all
 // descriptors into one bundle (descriptor_bundle.h), and the bundle into the descriptor store of the service manager, which
 // gives it to the next process.
 //
@@ -38,7 +38,7 @@ namespace simplon::forwarder {
 namespace {
 
 constexpr std::array<char, 8> kMagic = {'S', 'P', 'L', 'N', 'H', 'A', 'N', 'D'};
-constexpr std::uint32_t kVersion = 3;
+constexpr std::uint32_t kVersion = 4;
 constexpr const char* kStoreName = "simplon-handover";
 
 // Chosen by us: what the forwarder itself can have.
@@ -188,6 +188,7 @@ void write(Writer& to, const HandedUplink& uplink) {
   to.number(uplink.index);
   to.bytes(uplink.mac.bytes);
   to.number(static_cast<std::uint8_t>(uplink.mode));
+  to.number(static_cast<std::uint8_t>(uplink.has_backlog));
   to.count(uplink.queues.size());
   for (const HandedQueue& queue : uplink.queues) {
     to.number(queue.queue);
@@ -214,6 +215,7 @@ HandedUplink read_uplink(Reader& from, std::uint64_t frames, std::vector<std::ui
     from.refuse("a MAC address of " + std::to_string(mac.size()) + " bytes");
   }
   uplink.mode = from.flag("mode") ? xdp::AttachMode::kGeneric : xdp::AttachMode::kNative;
+  uplink.has_backlog = from.flag("backlog");
   const auto ring = [&from](const char* field) {
     const auto size = from.number<std::uint32_t>(field);
     if (!std::has_single_bit(size) || size > kMaxRing) from.refuse(std::string(field) + " of " + std::to_string(size));
@@ -247,7 +249,9 @@ HandedUplink read_uplink(Reader& from, std::uint64_t frames, std::vector<std::ui
   }
   // Bits behind the last frame.
   if (from.good() && (used.back() >> (frames % 64)) != 0) from.refuse("frames that do not exist");
-  if (from.good() && uplink.queues.empty()) from.refuse("an uplink without queues");
+  if (from.good() && uplink.queues.empty() != uplink.has_backlog) {
+    from.refuse(uplink.has_backlog ? "an uplink with queues and a backlog" : "an uplink without queues");
+  }
   return uplink;
 }
 
@@ -334,7 +338,7 @@ Result<SecretBytes> read_once(int memory) {
 std::size_t Handover::descriptors() const noexcept {
   std::size_t count = 1 + host_ports.size();
   for (const auto& uplink : uplinks) {
-    count += 1 + uplink.queues.size();
+    count += 1 + uplink.queues.size() + (uplink.has_backlog ? 1 : 0);
     for (const auto& queue : uplink.queues) count += queue.has_control ? 1 : 0;
   }
   return count;

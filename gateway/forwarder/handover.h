@@ -56,12 +56,14 @@ struct HandedUplink {
   std::uint32_t index = 0;
   MacAddress mac;
   xdp::AttachMode mode = xdp::AttachMode::kNative;
+  /// Frames wait in a device (Backlog), not in sockets: there are no queues then.
+  bool has_backlog = false;
   std::vector<HandedQueue> queues;
   friend bool operator==(const HandedUplink&, const HandedUplink&) = default;
 };
 
-/// Its descriptors, in this order: the packet memory; of each uplink the link of its XDP program and, of each queue, the socket
-/// and that of its control ring; the TUN device of each host port.
+/// Its descriptors, in this order: the packet memory; of each uplink the link of its XDP program and the device of its backlog or, of
+/// each queue, the socket and that of its control ring; the TUN device of each host port.
 struct Handover {
   std::uint64_t instance = 0;
   /// Of the packet memory, and the slots behind them.

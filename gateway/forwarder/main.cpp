@@ -96,6 +96,7 @@ int main(int argc, char** argv) {
   std::string level = "info";
   std::string workers = "1";
   std::string cpus;
+  std::string handover = "auto";
   CLI::App app{"Simplon's data path: forwards between VXLAN, ESP and host ports with the tables simplond gives it.\n"
                "Runs in the network namespace of the underlay.",
                "simplon-forwarder"};
@@ -117,6 +118,12 @@ int main(int argc, char** argv) {
   app.add_option("--jumbo", options.jumbo, "Whether uplinks may have an MTU over 3698, up to 9216: on or off")
       ->default_str("on")
       ->type_name("on|off");
+  app.add_option("--handover", handover,
+                 "Where packets wait in a planned restart: in the sockets where the kernel gives them to the next process, else in a "
+                 "device (auto); or always in a device")
+      ->capture_default_str()
+      ->type_name("auto|device")
+      ->check(CLI::IsMember({"auto", "device"}));
   add_manual_flag(app, forwarder::manual_text(SIMPLON_VERSION));
   try {
     app.parse(argc, argv);
@@ -130,6 +137,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   options.workers = *placed;
+  options.wait_in_devices = handover == "device";
   if (auto ok = init_logging("simplon-forwarder", level); !ok) {
     std::fprintf(stderr, "simplon-forwarder: %s\n", ok.error().message().c_str());
     return 2;

@@ -26,6 +26,7 @@ void inherit_devices(TakenHandover& former, Uplinks& uplinks, HostPorts& host_po
   for (auto& state : former.state.uplinks) {
     Uplinks::Inherited inherited;
     inherited.link = std::move(*descriptor++);
+    if (state.has_backlog) inherited.backlog = std::move(*descriptor++);
     for (const HandedQueue& queue : state.queues) {
       auto& sockets = inherited.sockets.emplace_back(std::move(*descriptor++), sys::UniqueFd());
       if (queue.has_control) sockets.second = std::move(*descriptor++);

@@ -13,7 +13,9 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "gateway/forwarder/grace.h"
@@ -24,6 +26,8 @@
 namespace simplon::forwarder {
 namespace {
 
+using namespace std::chrono_literals;
+
 constexpr std::uint32_t kEthernetHeader = 14;
 // Given by the kernel: a UMEM chunk of one page less XDP's 256 bytes and our headroom.
 constexpr std::uint32_t kLargestMtu = forward::kFrameBytes - 256 - forward::kMinHeadroom - kEthernetHeader;
@@ -32,7 +36,13 @@ constexpr std::uint32_t kLargestMtu = forward::kFrameBytes - 256 - forward::kMin
 constexpr std::uint32_t kLargestJumboMtu = 9216;
 static_assert(kLargestJumboMtu + kEthernetHeader + 8 <= forward::kLongestInSlot);
 
+// Chosen by us, for a restart during which packets wait in a device.
+constexpr auto kDivertWithin = 100ms;
+constexpr auto kSendWithin = 20ms;
+constexpr auto kLookAgain = 200us;
+
 [[nodiscard]] bool needs_jumbo(const netlink::Interface& link) { return link.mtu_bytes > kLargestMtu; }
+[[nodiscard]] bool is_jumbo(const HandedUplink& uplink) { return !uplink.queues.empty() && uplink.queues.front().multi_buffer; }
 
 /// Drivers that send what XDP redirects to them while a program is attached, as ours is (Linux 5.15 to 6.2: those with
 /// ndo_xdp_xmit that depends on nothing else; veth's depends on its peer).
@@ -51,6 +61,16 @@ xdp::XskSocket::Options socket_options(const std::string& name, const HandedQueu
   options.tx_ring = queue.tx_ring;
   options.control_ring = queue.control_ring;
   return options;
+}
+
+/// What the kernel has not sent when a socket is closed may be lost.
+void send_out(xdp::XskSocket& socket) {
+  std::array<std::uint64_t, 64> done;
+  const auto deadline = std::chrono::steady_clock::now() + kSendWithin;
+  while (socket.in_flight() > 0 && std::chrono::steady_clock::now() < deadline) {
+    socket.wake_sender();
+    if (socket.complete(done) == 0) std::this_thread::sleep_for(kLookAgain);
+  }
 }
 
 /// The frames of sockets that are closed.
@@ -131,6 +151,7 @@ bool Uplinks::refresh() {
   if (changed) warn_of_frames();
   for (auto& [name, uplink] : uplinks_) {
     if (uplink.index != 0) look_at_target(uplink);
+    end_backlog(name, uplink);
   }
   for (auto& [name, adoption] : std::exchange(inherited_, {})) drop(std::move(adoption));
   return changed;
@@ -191,6 +212,11 @@ Result<Uplinks::Opened> Uplinks::open_fresh(const std::string& name, const netli
   if (!program) return Unexpected(program.error());
   Opened opened;
   opened.program = *std::move(program);
+  if (auto ok = open_sockets(name, link, opened); !ok) return Unexpected(ok.error());
+  return opened;
+}
+
+Result<void> Uplinks::open_sockets(const std::string& name, const netlink::Interface& link, Opened& opened) {
   const std::uint32_t queues = std::max<std::uint32_t>(link.rx_queues, 1);
   const RingSizes rings = ring_sizes(queues);
   for (std::uint32_t queue = 0; queue < queues; ++queue) {
@@ -209,13 +235,13 @@ Result<Uplinks::Opened> Uplinks::open_fresh(const std::string& name, const netli
       return Unexpected(socket.error());
     }
     const int control = (*socket)->control_fd();
-    if (auto ok = opened.program->set_socket(queue, (*socket)->fd(), control); !ok) return Unexpected(ok.error());
+    if (auto ok = opened.program->set_socket(queue, (*socket)->fd(), control); !ok) return ok;
     described.zero_copy = (*socket)->zero_copy();
     described.has_control = control >= 0;
     opened.queues.push_back(std::move(described));
     opened.sockets.push_back(*std::move(socket));
   }
-  return opened;
+  return {};
 }
 
 Result<Uplinks::Opened> Uplinks::adopt(const std::string& name, const netlink::Interface& link, Adoption adoption) {
@@ -224,12 +250,20 @@ Result<Uplinks::Opened> Uplinks::adopt(const std::string& name, const netlink::I
   if (state.index != link.index || state.mac != link.mac) {
     return fail(ErrorCode::kPeer, name + " is another interface than the one handed over");
   }
-  const bool jumbo = state.queues.front().multi_buffer;
-  if (needs_jumbo(link) && !jumbo) return fail(ErrorCode::kPeer, "the sockets of " + name + " are not for jumbo frames");
+  if (needs_jumbo(link) && !is_jumbo(state)) return fail(ErrorCode::kPeer, "the sockets of " + name + " are not for jumbo frames");
   auto program = adoption.program.get();
   if (!program) return Unexpected(program.error());
   Opened opened;
   opened.program = *std::move(program);
+  if (state.has_backlog) opened.backlog = std::make_shared<Backlog>(std::move(inherited.backlog));
+  const auto ready = state.has_backlog ? open_sockets(name, link, opened) : adopt_sockets(name, inherited, opened);
+  if (!ready) return Unexpected(ready.error());
+  opened.takes_over = true;
+  return opened;
+}
+
+Result<void> Uplinks::adopt_sockets(const std::string& name, Inherited& inherited, Opened& opened) {
+  const HandedUplink& state = inherited.state;
   for (std::size_t i = 0; i < state.queues.size(); ++i) {
     const HandedQueue& queue = state.queues[i];
     auto& [data, control] = inherited.sockets[i];
@@ -245,8 +279,7 @@ Result<Uplinks::Opened> Uplinks::adopt(const std::string& name, const netlink::I
     opened.queues.push_back(std::move(described));
     opened.sockets.push_back(*std::move(socket));
   }
-  if (auto ok = opened.program->take_over(); !ok) return Unexpected(ok.error());
-  return opened;
+  return {};
 }
 
 Result<void> Uplinks::open(const std::string& name, const netlink::Interface& link, Uplink& uplink) {
@@ -273,6 +306,15 @@ Result<void> Uplinks::open(const std::string& name, const netlink::Interface& li
                 (opened->sockets.front()->multi_buffer() ? ", jumbo" : "");
   const auto port = ids_.take();
   auto ios = share_out(port, std::move(opened->sockets), uplink);
+  if (opened->takes_over) {
+    // No worker runs yet: what arrives before they do needs frames.
+    for (const auto& io : ios) io->stock();
+    if (opened->backlog != nullptr) ios.front()->receive_first(opened->backlog);
+    if (auto ok = opened->program->take_over(); !ok) {
+      ids_.give_back(port);
+      return ok;
+    }
+  }
   forward::PortEntry entry;
   entry.id = port;
   entry.kind = forward::PortKind::kUplink;
@@ -284,6 +326,7 @@ Result<void> Uplinks::open(const std::string& name, const netlink::Interface& li
     ids_.give_back(port);
     return ok;
   }
+  uplink.backlog = std::move(opened->backlog);
   tables_.set_carrier(port, link.running);
   uplink.descriptors.clear();
   for (const auto& io : ios) uplink.descriptors.push_back(io->descriptors());
@@ -315,11 +358,18 @@ std::vector<std::shared_ptr<AfXdpIo>> Uplinks::share_out(forward::PortId port,
 void Uplinks::inherit(Inherited inherited) {
   const HandedUplink& state = inherited.state;
   auto program = std::async(std::launch::async, [this, link = std::move(inherited.link), index = state.index, mode = state.mode,
-                                                 jumbo = state.queues.front().multi_buffer]() mutable {
+                                                 jumbo = is_jumbo(state)]() mutable {
     return xdp::UplinkProgram::adopt(steering_, std::move(link), index, mode, jumbo);
   });
   const std::string name = state.interface;
   inherited_.insert_or_assign(name, Adoption{std::move(inherited), std::move(program)});
+}
+
+void Uplinks::end_backlog(const std::string& name, Uplink& uplink) {
+  if (uplink.backlog == nullptr || !uplink.backlog->finished()) return;
+  spdlog::info("uplink {}: {} packets had waited for this process", name, uplink.backlog->received());
+  uplink.backlog->close();
+  uplink.backlog.reset();
 }
 
 void Uplinks::drop(Adoption adoption) {
@@ -330,12 +380,41 @@ void Uplinks::drop(Adoption adoption) {
   give_back(state, pools_.front());
 }
 
+void Uplinks::divert(bool all) {
+  std::vector<std::shared_ptr<UplinkQueue>> diverted;
+  for (auto& [name, uplink] : uplinks_) {
+    if (uplink.index == 0 || uplink.jumbo()) continue;
+    const auto first = uplink.sockets.front().lock();
+    if (!all && first->socket().can_be_handed_over()) continue;
+    auto backlog = Backlog::open(netlink_);
+    auto done = backlog ? uplink.program->divert((*backlog)->interface_index()) : Result<void>(Unexpected(backlog.error()));
+    if (!done) {
+      spdlog::warn("uplink {}: what arrives until the next process runs is lost: {}", name, done.error().message());
+      continue;
+    }
+    uplink.backlog = *std::move(backlog);
+    for (const auto& socket : uplink.sockets) diverted.push_back(socket.lock());
+  }
+  const auto received = [](const auto& queue) { return queue->socket().received_all(); };
+  const auto deadline = std::chrono::steady_clock::now() + kDivertWithin;
+  while (!std::all_of(diverted.begin(), diverted.end(), received) && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kLookAgain);
+  }
+}
+
 std::vector<HandedUplink> Uplinks::hand_over(std::vector<int>& descriptors) const {
   std::vector<HandedUplink> all;
   for (const auto& [name, uplink] : uplinks_) {
     if (uplink.index == 0) continue;
-    HandedUplink handed{name, uplink.index, uplink.mac, uplink.program->mode(), uplink.queues};
+    HandedUplink handed{name, uplink.index, uplink.mac, uplink.program->mode(), uplink.diverted(), {}};
     descriptors.push_back(uplink.program->link_fd());
+    if (handed.has_backlog) {
+      for (const auto& queue : uplink.sockets) send_out(queue.lock()->socket());
+      descriptors.push_back(uplink.backlog->fd());
+      all.push_back(std::move(handed));
+      continue;
+    }
+    handed.queues = uplink.queues;
     for (std::size_t i = 0; i < handed.queues.size(); ++i) {
       const auto queue = uplink.sockets[i].lock();
       SIMPLON_CHECK(queue != nullptr);
@@ -367,6 +446,7 @@ void Uplinks::close(Uplink& uplink) {
   uplink.descriptors.clear();
   uplink.queues.clear();
   uplink.sockets.clear();
+  uplink.backlog.reset();
 }
 
 std::optional<Uplinks::Open> Uplinks::find(std::uint32_t interface_index) const {

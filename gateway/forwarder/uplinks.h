@@ -14,6 +14,7 @@
 
 #include "gateway/forward/tables.h"
 #include "gateway/forwarder/af_xdp_io.h"
+#include "gateway/forwarder/backlog.h"
 #include "gateway/forwarder/handover.h"
 #include "gateway/forwarder/port_ids.h"
 #include "gateway/forwarder/xdp_tier.h"
@@ -47,12 +48,18 @@ class Uplinks {
   struct Inherited {
     HandedUplink state;
     sys::UniqueFd link;
+    /// Of its Backlog, if it has one.
+    sys::UniqueFd backlog;
     /// In the order of `state.queues`; the second of those without control ring is none.
     std::vector<std::pair<sys::UniqueFd, sys::UniqueFd>> sockets;
   };
   void inherit(Inherited inherited);
-  /// The same of all open uplinks, with descriptors appended in the order of `Handover`; they stay ours. No worker uses the
-  /// sockets any more.
+  /// Makes packets wait in devices from now on, not in sockets, on uplinks whose sockets no other process can use; on all with
+  /// `all`. The workers still run, and have received what was in the sockets when this returns, unless that is more than they can
+  /// in a tenth of a second. An uplink for which it fails loses what arrives until the next process has its sockets.
+  void divert(bool all);
+  /// The same as inherited of all open uplinks, with descriptors appended in the order of `Handover`; they stay ours. No worker
+  /// uses the sockets any more.
   [[nodiscard]] std::vector<HandedUplink> hand_over(std::vector<int>& descriptors) const;
 
   /// The port of an interface, if it is open.
@@ -95,9 +102,13 @@ class Uplinks {
     std::vector<std::vector<int>> descriptors;
     /// How the sockets were opened; their frames are not filled in.
     std::vector<HandedQueue> queues;
+    /// That of a former process until it is finished, or that for the next one.
+    std::shared_ptr<Backlog> backlog;
 
     /// Frames may be longer than a page.
     [[nodiscard]] bool jumbo() const { return !queues.empty() && queues.front().multi_buffer; }
+    /// Its packets wait for the next process.
+    [[nodiscard]] bool diverted() const { return backlog != nullptr && backlog->interface_index() != 0; }
   };
 
   /// To load a program takes the kernel longer than all else of a planned restart: of all uplinks at once, beside the tables.
@@ -111,6 +122,9 @@ class Uplinks {
     std::unique_ptr<xdp::UplinkProgram> program;
     std::vector<std::unique_ptr<xdp::XskSocket>> sockets;
     std::vector<HandedQueue> queues;
+    std::shared_ptr<Backlog> backlog;
+    /// The program of a former process is still at work: `take_over` when everything is in place.
+    bool takes_over = false;
   };
 
   [[nodiscard]] unsigned workers() const noexcept { return static_cast<unsigned>(pools_.size()); }
@@ -126,8 +140,11 @@ class Uplinks {
   static void describe_rings(const Uplink& uplink, ipc::UplinkStats& stats);
   Result<void> open(const std::string& name, const netlink::Interface& link, Uplink& uplink);
   [[nodiscard]] Result<Opened> open_fresh(const std::string& name, const netlink::Interface& link);
+  [[nodiscard]] Result<void> open_sockets(const std::string& name, const netlink::Interface& link, Opened& opened);
   [[nodiscard]] Result<Opened> adopt(const std::string& name, const netlink::Interface& link, Adoption adoption);
+  [[nodiscard]] Result<void> adopt_sockets(const std::string& name, Inherited& inherited, Opened& opened);
   void drop(Adoption adoption);
+  static void end_backlog(const std::string& name, Uplink& uplink);
   void close(Uplink& uplink);
 
   forward::Tables& tables_;

@@ -309,6 +309,15 @@ Result<void> Netlink::set_mtu(std::uint32_t interface, std::uint32_t mtu_bytes) 
   return {};
 }
 
+Result<void> Netlink::set_queue_length(std::uint32_t interface, std::uint32_t packets) {
+  auto message = link_request(interface, 0, 0);
+  SIMPLON_CHECK(nla_put_u32(message.get(), IFLA_TXQLEN, packets) == 0);
+  if (const int error = impl_->exchange(std::move(message)); error != 0) {
+    return fail_errno("cannot give interface " + std::to_string(interface) + " a queue of " + std::to_string(packets), error);
+  }
+  return {};
+}
+
 Result<void> configure_interface(Netlink& netlink, const std::string& name,
                                  const std::vector<InterfaceAddress>& addresses, std::uint32_t mtu_bytes) {
   auto link = netlink.interface(name);

@@ -90,6 +90,8 @@ class Netlink {
   [[nodiscard]] Result<void> set_up(std::uint32_t interface, bool up);
   [[nodiscard]] Result<void> set_mac(std::uint32_t interface, const MacAddress& mac);
   [[nodiscard]] Result<void> set_mtu(std::uint32_t interface, std::uint32_t mtu_bytes);
+  /// How many packets its transmit queue holds.
+  [[nodiscard]] Result<void> set_queue_length(std::uint32_t interface, std::uint32_t packets);
 
  private:
   struct Impl;

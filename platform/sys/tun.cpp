@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include "platform/sys/netns.h"
 
@@ -22,8 +23,8 @@ const char* remedy_for(int error) {
 }
 
 // Runs inside the namespace: the kernel creates or looks up the device in the namespace of the calling thread at TUNSETIFF.
-// `kind`: IFF_TUN or IFF_TAP.
-Result<UniqueFd> attach(const std::string& interface, short kind) {
+// `kind`: IFF_TUN or IFF_TAP. `named`, if given, becomes the name that the kernel made of a pattern.
+Result<UniqueFd> attach(const std::string& interface, short kind, std::string* named = nullptr) {
   const std::string name = kind == IFF_TAP ? "TAP device " : "TUN device ";
   if (interface.empty() || interface.size() >= IFNAMSIZ) {
     return fail(ErrorCode::kInvalidConfig, "'" + interface + "' cannot be an interface name", "use 1 to 15 characters");
@@ -44,6 +45,7 @@ Result<UniqueFd> attach(const std::string& interface, short kind) {
     return fail_errno("cannot create " + name + interface, error,
                       error == EPERM ? "CAP_NET_ADMIN is needed" : "");
   }
+  if (named != nullptr) *named = request.ifr_name;
   return fd;
 }
 
@@ -62,5 +64,15 @@ Result<UniqueFd> open(const std::string& netns, const std::string& interface, sh
 
 Result<UniqueFd> open_tun(const std::string& netns, const std::string& interface) { return open(netns, interface, IFF_TUN); }
 Result<UniqueFd> open_tap(const std::string& netns, const std::string& interface) { return open(netns, interface, IFF_TAP); }
+
+Result<PassingTap> open_passing_tap(const std::string& pattern) {
+  PassingTap tap;
+  auto fd = attach(pattern, IFF_TAP, &tap.interface);
+  if (!fd) return Unexpected(fd.error());
+  tap.fd = *std::move(fd);
+  // Fails without IPv6, which is as good.
+  std::ofstream("/proc/sys/net/ipv6/conf/" + tap.interface + "/disable_ipv6") << '1';
+  return tap;
+}
 
 }  // namespace simplon::sys

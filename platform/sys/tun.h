@@ -18,4 +18,13 @@ namespace simplon::sys {
 /// The same for a TAP device (IFF_TAP), which carries Ethernet frames.
 [[nodiscard]] Result<UniqueFd> open_tap(const std::string& netns, const std::string& interface);
 
+/// A TAP device of our own namespace that lives as long as its descriptor.
+struct PassingTap {
+  UniqueFd fd;
+  std::string interface;
+};
+/// `pattern`: its name, with a "%d" that becomes the first free number. The kernel sends nothing through it by itself. It is
+/// down. Errors: those of open_tap.
+[[nodiscard]] Result<PassingTap> open_passing_tap(const std::string& pattern);
+
 }  // namespace simplon::sys

@@ -14,6 +14,8 @@ long membarrier(int command) { return ::syscall(SYS_membarrier, command, 0, 0); 
 
 }  // namespace
 
+bool wait_for_programs() noexcept { return membarrier(MEMBARRIER_CMD_GLOBAL) == 0; }
+
 Result<std::unique_ptr<KernelGrace>> KernelGrace::start() {
   const long offered = membarrier(MEMBARRIER_CMD_QUERY);
   if (offered < 0) return fail_errno("the kernel has no membarrier", errno);
@@ -52,7 +54,7 @@ void KernelGrace::run() {
     const Ticket upto = wanted_;
     lock.unlock();
     // It was offered, so it does not fail; if it did, nothing would be called passed that is not.
-    const bool done = membarrier(MEMBARRIER_CMD_GLOBAL) == 0;
+    const bool done = wait_for_programs();
     lock.lock();
     SIMPLON_CHECK(done);
     passed_.store(upto, std::memory_order_release);

@@ -25,6 +25,10 @@ class Grace {
   [[nodiscard]] virtual bool passed(Ticket ticket) const noexcept = 0;
 };
 
+/// Returns when every XDP program that is running now has ended, and what it redirected is where it goes; some 10 ms. False if
+/// the kernel does not offer it.
+bool wait_for_programs() noexcept;
+
 /// Of the running kernel: programs run inside RCU read-side sections, and membarrier(MEMBARRIER_CMD_GLOBAL) waits for
 /// an RCU grace period, some 10 ms. A thread of its own waits; periods asked for meanwhile are one. Threads: `begin`
 /// one.

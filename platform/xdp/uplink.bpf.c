@@ -38,6 +38,14 @@ struct {
   __type(value, __u32);
 } sockets SEC(".maps");
 
+/* Where frames wait that find no socket: between two processes (docs/adr/0029). */
+struct {
+  __uint(type, BPF_MAP_TYPE_DEVMAP);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, __u32);
+} backlog SEC(".maps");
+
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, SIMPLON_XDP_MAX_ADDRESSES);
@@ -177,8 +185,9 @@ int simplon_uplink(struct xdp_md* context) {
   if (ours == OUR_CONTROL && bpf_redirect_map(&control_sockets, context->rx_queue_index, XDP_ABORTED) == XDP_REDIRECT) {
     return XDP_REDIRECT;
   }
-  // Without a socket on this queue the kernel gets it, and answers as for a closed port.
-  return bpf_redirect_map(&sockets, context->rx_queue_index, XDP_PASS);
+  if (bpf_redirect_map(&sockets, context->rx_queue_index, XDP_ABORTED) == XDP_REDIRECT) return XDP_REDIRECT;
+  // Without a socket on this queue and without a place to wait the kernel gets it, and answers as for a closed port.
+  return bpf_redirect_map(&backlog, 0, XDP_PASS);
 }
 
 char program_license[] SEC("license") = "GPL";

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "platform/xdp/flow_table.h"
+#include "platform/xdp/kernel_grace.h"
 #include "platform/xdp/steering_keys.h"
 #include "platform/xdp/too_big_ring.h"
 #include "uplink.skel.h"
@@ -318,6 +319,21 @@ Result<void> UplinkProgram::take_over() {
   if (bpf_link_update(impl_->link.get(), impl_->program(), nullptr) != 0) {
     return fail_errno("cannot replace the XDP program", errno);
   }
+  return {};
+}
+
+Result<void> UplinkProgram::divert(std::uint32_t interface_index) {
+  const std::uint32_t first = 0;
+  if (bpf_map_update_elem(bpf_map__fd(impl_->skeleton->maps.backlog), &first, &interface_index, BPF_ANY) != 0) {
+    return fail_errno("cannot redirect to interface " + std::to_string(interface_index), errno);
+  }
+  for (const struct bpf_map* map : {impl_->skeleton->maps.control_sockets, impl_->skeleton->maps.sockets}) {
+    for (std::uint32_t queue = 0; queue < SIMPLON_XDP_MAX_QUEUES; ++queue) {
+      static_cast<void>(bpf_map_delete_elem(bpf_map__fd(map), &queue));  // most have none
+    }
+  }
+  // Where the kernel does not offer it (nohz_full) a packet may come later that was on its way.
+  static_cast<void>(wait_for_programs());
   return {};
 }
 

@@ -105,6 +105,9 @@ class UplinkProgram {
   [[nodiscard]] const std::string& without_flows() const noexcept;
   /// Sends what is ours and arrives on `queue` to the AF_XDP socket; what keeps routing alive to `control_fd`, unless that is -1.
   [[nodiscard]] Result<void> set_socket(std::uint32_t queue, int socket_fd, int control_fd = -1);
+  /// What is for the sockets waits in that device from now on, whose driver takes redirected frames; the sockets
+  /// get nothing any more after this has returned. Takes some 10 ms.
+  [[nodiscard]] Result<void> divert(std::uint32_t interface_index);
   /// After `adopt`: packets meet this program from now on, without one that meets none.
   [[nodiscard]] Result<void> take_over();
   /// What keeps the program attached.

@@ -358,6 +358,19 @@ std::size_t XskSocket::receive_control(std::span<FrameRef> out, std::size_t pack
 std::uint32_t XskSocket::waiting() const noexcept {
   return __atomic_load_n(impl_->rx.producer, __ATOMIC_RELAXED) - impl_->rx.cached_cons;
 }
+
+bool XskSocket::can_be_handed_over() const {
+  Mapping again;
+  return again.map(fd(), static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)), XDP_PGOFF_RX_RING) == 0;
+}
+
+bool XskSocket::received_all() const noexcept {
+  const auto empty = [](const xsk_ring_cons& ring) {
+    return __atomic_load_n(ring.producer, __ATOMIC_ACQUIRE) == __atomic_load_n(ring.consumer, __ATOMIC_ACQUIRE);
+  };
+  return empty(impl_->rx) && (!impl_->control.valid() || empty(impl_->control_rx));
+}
+
 std::uint32_t XskSocket::rx_ring() const noexcept { return impl_->options.rx_ring; }
 
 std::size_t XskSocket::fill_space() noexcept {

@@ -109,6 +109,10 @@ class XskSocket {
   std::size_t fill(std::span<const std::uint64_t> offsets) noexcept;
   /// Returns how many were taken, from the front, never a part of a packet; `spared` places of the ring stay free.
   [[nodiscard]] std::size_t transmit(std::span<const FrameRef> frames, std::uint32_t spared = 0) noexcept;
+  /// Whether `adopt` in another process can work: whether this kernel maps the rings of a bound socket once more (Linux 6.4).
+  [[nodiscard]] bool can_be_handed_over() const;
+  /// Whether nothing waits in the receive rings. Threads: any.
+  [[nodiscard]] bool received_all() const noexcept;
   /// Frames whose transmission has ended.
   [[nodiscard]] std::size_t complete(std::span<std::uint64_t> out) noexcept;
   /// Wake the kernel where it asked for it (XDP_USE_NEED_WAKEUP).

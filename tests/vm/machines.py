@@ -131,9 +131,9 @@ class Machines:
             return f"stream,server={'on' if server else 'off'},addr.type=unix,addr.path={path}"
 
         self.edge = Guest("edge-1", self.folder / "edge-1", gateway_image, disks=[packages], memory=1536, cpus=2, nics=[
-            ("52:54:00:00:01:01", backend(links[0], True)), ("52:54:00:00:01:02", backend(links[1], True))])
+            ("52:54:00:00:01:01", backend(links[0], False)), ("52:54:00:00:01:02", backend(links[1], False))])
         self.site = Guest("site-a", self.folder / "site-a", peer_image, nics=[
-            ("52:54:00:00:02:01", backend(links[0], False)), ("52:54:00:00:02:02", backend(links[1], False))])
+            ("52:54:00:00:02:01", backend(links[0], True)), ("52:54:00:00:02:02", backend(links[1], True))])
         self.links = links
         self.spaces = {"edge-1": Space(self, self.edge, "edge-1"), "site-a": Space(self, self.site, "site-a")}
         for name in ("internet", "host-a", "compute-1", "vm1"):
@@ -144,9 +144,10 @@ class Machines:
 
     def power_on(self):
         """Boots both; returns when both are up."""
-        self.edge.power_on()
-        expect(lambda: all(link.exists() for link in self.links), 20, "QEMU of edge-1 has made its cables")
+        # It keeps its end of the cables while the other one is rebooted.
         self.site.power_on()
+        expect(lambda: all(link.exists() for link in self.links), 20, "QEMU of site-a has made its cables")
+        self.edge.power_on()
         together(self.edge.wait_booted, self.site.wait_booted)
 
     def lay_cables(self):

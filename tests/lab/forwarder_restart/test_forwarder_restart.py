@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import contextlib
+import re
 
 import pytest
 
@@ -93,14 +94,24 @@ def managed(sites):
     return sites
 
 
+def waited(gateway):
+    """How many packets had waited in a device for the present process, of each uplink."""
+    return [int(count) for count in re.findall(r"uplink \S+: (\d+) packets had waited", gateway.forwarder.text())]
+
+
 def sent_numbers(wires):
     """{(destination, SPI): ESP sequence numbers in order} of what the gateway sent."""
     return {flow: numbers for wire in wires for flow, numbers in capture.esp_numbers(wire).items()
             if flow[0] in (t.A_WAN, t.B_WAN)}
 
 
-def test_a_planned_restart_loses_nothing(managed):
+@pytest.mark.parametrize("handover", ["auto", "device"])
+def test_a_planned_restart_loses_nothing(managed, handover):
+    """Packets wait in the sockets, or, as on kernels that give a socket to no other process, in a device."""
     gateway = managed.simplon
+    gateway.forwarder_options = ["--handover", handover]
+    gateway.restart_forwarder()  # with the options of the one before
+    expect(gateway.current, 20, "simplond is content")
     sessions, before = bgp_sessions(managed), programmed_sas(gateway)
     # A ring of 2,048 holds for a second what four streams send: with its sanitizers the next process takes up to half of that.
     with traffic_everywhere(managed, rate=500) as (streams, wires):
@@ -110,6 +121,11 @@ def test_a_planned_restart_loses_nothing(managed):
                 traffic.carried(stream, 200)
             assert gateway.manager.names() == [], "what was taken over is still in the store"
             expect(gateway.current, 20, "simplond is content")
+            if handover == "device":
+                expect(lambda: len(waited(gateway)) >= 2, 10, "both uplinks had packets waiting")
+            else:
+                assert not waited(gateway)
+            assert "simplon-wait" not in managed.gw.ip("-o link").stdout
             now = programmed_sas(gateway)
             assert set(now) == set(before), "an SA was negotiated again"
             for spi, sa in now.items():

@@ -43,15 +43,16 @@ SaStore::SavedSa saved_sa(std::uint32_t spi, bool inbound) {
   return saved;
 }
 
-/// 128 frames, two slots, two uplinks, two SAs, one of everything else.
+/// 128 frames, two slots, three uplinks, the third with a backlog, two SAs, one of everything else.
 Handover handover() {
   Handover h;
   h.instance = 0x1122334455667788;
   h.frames = 128;
   h.slots = 2;
   h.generation = Generation(5);
-  h.uplinks = {{"wan0", 4, MacAddress{{2, 0, 0, 0, 0, 1}}, xdp::AttachMode::kNative, {queue(0, 0x0f), queue(1, 0xf00)}},
-               {"fab0", 9, MacAddress{{2, 0, 0, 0, 0, 2}}, xdp::AttachMode::kGeneric, {queue(0, 0xf0000)}}};
+  h.uplinks = {{"wan0", 4, MacAddress{{2, 0, 0, 0, 0, 1}}, xdp::AttachMode::kNative, false, {queue(0, 0x0f), queue(1, 0xf00)}},
+               {"fab0", 9, MacAddress{{2, 0, 0, 0, 0, 2}}, xdp::AttachMode::kGeneric, false, {queue(0, 0xf0000)}},
+               {"fab1", 12, MacAddress{{2, 0, 0, 0, 0, 3}}, xdp::AttachMode::kNative, true, {}}};
   h.host_ports = {ipc::AttachmentRef::vpc(Vni(100)), ipc::AttachmentRef::tunnel(TunnelId(7))};
   h.tables = {1, 2, 3};
   h.sas.session = 99;
@@ -75,8 +76,8 @@ SecretBytes resealed(std::span<const std::uint8_t> bytes) {
 
 TEST(HandoverState, SurvivesTheRoundTrip) {
   const Handover before = handover();
-  // Control rings of two queues.
-  EXPECT_EQ(before.descriptors(), 1U + 3U + 2U + 2U + 2U);
+  // The links, the sockets, control rings of two queues, a backlog, the host ports.
+  EXPECT_EQ(before.descriptors(), 1U + 3U + 3U + 2U + 1U + 2U);
   const auto bytes = encode_handover(before);
   const auto after = decode_handover(bytes);
   ASSERT_TRUE(after) << after.error().message();
@@ -140,6 +141,8 @@ TEST(HandoverState, NeverGivesAFrameTwoOwners) {
   EXPECT_THAT(refused([](Handover& h) { h.frames = 0; }), HasSubstr("0 frames"));
   EXPECT_THAT(refused([](Handover& h) { h.slots = 1 << 17; }), HasSubstr("131072 slots"));
   EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues.clear(); }), HasSubstr("without queues"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].has_backlog = true; }), HasSubstr("queues and a backlog"));
+  EXPECT_THAT(refused([](Handover& h) { h.uplinks[2].has_backlog = false; }), HasSubstr("without queues"));
   EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].rx_ring = 1000; }), HasSubstr("ring of 1000"));
   EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[0].control_ring = 100; }), HasSubstr("control ring of 100"));
   EXPECT_THAT(refused([](Handover& h) { h.uplinks[0].queues[1].has_control = true; }), HasSubstr("without places"));
