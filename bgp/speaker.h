@@ -120,7 +120,8 @@ class Speaker {
   struct Options {
     /// FPM listener port on 127.0.0.1 inside the namespace.
     std::uint16_t fpm_port = 2620;
-    /// How long FPM must be silent after a (re)connect before stale routes are swept.
+    /// How long FPM must be silent after a (re)connect, from when bgpd is attached to zebra and its neighbors have announced their
+    /// routes, before stale routes are swept.
     std::chrono::milliseconds sweep_idle{1500};
     /// A daemon that runs but has not answered on its vty socket for so long is ended and started again. Chosen as FRR's own
     /// watchfrr does: a bgpd that works off a large table is silent for seconds.

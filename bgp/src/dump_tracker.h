@@ -11,8 +11,8 @@ namespace simplon::bgp {
 /// Decides when the dump after an FPM connection is complete, which FPM itself does not say.
 ///
 /// Two conditions: bgpd is attached to zebra and has its routes (`source_ready`: after a restart of zebra that takes bgpd
-/// 10 s, after one of bgpd the sessions have to be made again; FPM is silent for another reason then), and then nothing came
-/// for `idle`. A feed that never becomes idle is taken as complete `cap` after the source was ready.
+/// 10 s, after one of bgpd its neighbors have to announce theirs again; FPM is silent for another reason then), and then
+/// nothing came for `idle`. A feed that never becomes idle is taken as complete `cap` after the source was ready.
 /// Threads: one.
 class DumpTracker {
  public:

@@ -46,7 +46,7 @@ class FpmFeed : public std::enable_shared_from_this<FpmFeed>, private FpmRouteSi
   [[nodiscard]] bool connected() const noexcept { return tracker_.is_connected(); }
   /// A connection is there whose dump counts from `source_ready` on.
   [[nodiscard]] bool waits_for_source() const noexcept { return tracker_.waits_for_source(); }
-  /// bgpd is attached to zebra, its sessions were up or are given up, and it has announced what it has or will do so at once.
+  /// bgpd is attached to zebra, has what its neighbors announce, and has announced that to zebra or will do so at once.
   void source_ready();
   [[nodiscard]] bool synchronized() const noexcept { return synchronized_; }
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <filesystem>
@@ -34,6 +35,7 @@ constexpr const char* kConfigRoot = "/run/simplon-frr";
 constexpr const char* kUser = "frr";
 constexpr const char* kGroup = "frr";
 constexpr mode_t kFileMode = 0640;
+constexpr std::size_t kMaxSocketList = 1 << 20;
 
 // A killed zebra leaves its routes in the kernel. The next one reads them, and its sweep (FRR 8.4.4, rib_sweep_table) runs
 // on a timer that races with the queue they wait in: what it misses is a route for ever. So they are not there to be read.
@@ -93,6 +95,20 @@ const char* to_string(FrrDaemon daemon) noexcept {
       return "bfdd";
   }
   return "";
+}
+
+bool listens_at(std::string_view sockets, std::string_view path) {
+  // "Num RefCount Protocol Flags Type St Inode Path"; connections that a listener accepted have its path, but not the flag.
+  constexpr std::string_view kListens = " 00010000 ";
+  while (!sockets.empty()) {
+    const auto end = std::min(sockets.find('\n'), sockets.size());
+    const auto line = sockets.substr(0, end);
+    sockets.remove_prefix(std::min(end + 1, sockets.size()));
+    const auto space = line.rfind(' ');
+    if (space == std::string_view::npos || line.substr(space + 1) != path) continue;
+    if (line.find(kListens) != std::string_view::npos) return true;
+  }
+  return false;
 }
 
 FrrProcesses::FrrProcesses(std::string pathspace, std::shared_ptr<sys::ServiceSupervisor> supervisor)
@@ -171,13 +187,15 @@ Result<void> FrrProcesses::request_stop(FrrDaemon daemon, bool kill) {
 }
 
 bool FrrProcesses::is_left_behind(FrrDaemon daemon) const {
-  const auto process = running(daemon);
-  if (!process || !sys::netns_exists(pathspace_)) return false;
-  struct stat its {};
-  struct stat named {};
-  const std::string path = "/proc/" + std::to_string(process->pid) + "/ns/net";
-  if (::stat(path.c_str(), &its) != 0 || ::stat(sys::netns_path(pathspace_).c_str(), &named) != 0) return false;
-  return its.st_dev != named.st_dev || its.st_ino != named.st_ino;
+  if (!running(daemon)) return false;
+  // A Unix socket belongs to the namespace that it was made in, though it can be reached by its path from any other, and
+  // /proc/net/unix lists those of the reader's. /proc/PID/ns/net would need rights over a process of user frr.
+  const auto here = sys::call_in_netns<bool>(pathspace_, [&]() -> Result<bool> {
+    auto sockets = sys::read_file("/proc/thread-self/net/unix", kMaxSocketList);
+    if (!sockets) return Unexpected(std::move(sockets).error());
+    return listens_at(*sockets, vty_path(daemon));
+  });
+  return here && !*here;
 }
 
 Result<void> FrrProcesses::remove_files() const {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "bgp/src/frr_config.h"
 #include "platform/base/result.h"
@@ -18,6 +19,9 @@ enum class FrrDaemon : std::uint8_t { kZebra, kBgpd, kBfdd };
 inline constexpr std::array<FrrDaemon, 3> kFrrDaemons = {FrrDaemon::kZebra, FrrDaemon::kBfdd, FrrDaemon::kBgpd};
 
 [[nodiscard]] const char* to_string(FrrDaemon daemon) noexcept;
+
+/// Whether a Unix socket listens at `path`, by the text of /proc/net/unix.
+[[nodiscard]] bool listens_at(std::string_view sockets, std::string_view path);
 
 /// Processes and files of one FRR instance (`-N PATHSPACE`). Everything here returns within milliseconds.
 ///
@@ -41,8 +45,8 @@ class FrrProcesses {
   [[nodiscard]] Result<void> request_stop(FrrDaemon daemon, bool kill = false);
   /// The process that holds the daemon's pid file, whoever started it.
   [[nodiscard]] std::optional<sys::ProcessId> running(FrrDaemon daemon) const;
-  /// The daemon runs in a namespace that had the name before: that was deleted and made again without it. False if the kernel
-  /// does not tell us where it runs.
+  /// The daemon, which must answer on its vty socket, runs in a namespace that had the name before: that was deleted and made again
+  /// without it. Needs no right over its process. False if the kernel does not tell us what listens in the namespace.
   [[nodiscard]] bool is_left_behind(FrrDaemon daemon) const;
   /// Only when nothing runs any more.
   [[nodiscard]] Result<void> remove_files() const;

@@ -38,8 +38,8 @@
 // `watch` looks every second: a dead daemon is started again (it reads its stored file by itself, so its sessions
 // come back without us), with a pause that doubles up to 30 s. One that runs and does not answer any more is ended first:
 // stop it in a debugger for longer than `hung_after` and it is another process. It also answers the question FPM leaves open, whether
-// silence means "the dump is complete": only once bgpd is attached to zebra, and a bgpd that was started lately had its sessions
-// again, because before that it has nothing to announce. When zebra was restarted under a running bgpd, bgpd attaches again after
+// silence means "the dump is complete": only once bgpd is attached to zebra, and the neighbors of a bgpd that was started lately
+// have announced their routes again, because before that it has nothing to announce. When zebra was restarted under a running bgpd, bgpd attaches again after
 // 10 s and then announces nothing (FRR expects watchfrr to restart it as well); it is made to announce again, which flaps no
 // session. All that time the old routes stay valid.
 //
@@ -59,7 +59,8 @@ constexpr auto kStartTimeout = 10s;
 constexpr auto kStopTimeout = 6s;
 constexpr auto kPoll = 20ms;
 constexpr auto kWatchInterval = 1s;
-constexpr auto kWatchIntervalWaiting = 250ms;
+// Until bgpd is attached to zebra.
+constexpr auto kWatchIntervalDetached = 250ms;
 constexpr auto kMaxRestartPause = 30s;
 // So often in `hung_after` a daemon is asked for a sign of life; so many in a row it has to miss: we may have been stopped
 // ourselves.
@@ -148,6 +149,7 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
       co_return fail(ErrorCode::kUnavailable, "network namespace " + netns_ + " does not exist");
     }
     auto guard = co_await mutex_.lock();
+    if (closed_) co_return closed();
     wanted_ = std::move(wanted);
     if (!watching_) {
       watching_ = true;
@@ -203,7 +205,7 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
     }
     if (status.problem.empty() && !status.fpm_connected) {
       status.problem = "zebra of " + netns_ + " is not connected to FPM port " + std::to_string(options_.fpm_port);
-      status.hint = "it tries every 3 s; learned routes stay as they are until then";
+      status.hint = "zebra tries every 3 s; until then no change of a learned route is seen";
     }
     co_return status;
   }
@@ -229,23 +231,35 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
     return config.bfdd;
   }
 
-  /// Brings the instance to `wanted_`. Holds the mutex.
+  [[nodiscard]] Unexpected closed() const {
+    return fail(ErrorCode::kUnavailable, "the speaker of " + netns_ + " is closed");
+  }
+
+  /// Brings the instance to `wanted_`. Holds the mutex. After `close` another speaker may be at work: nothing is changed any more.
   asio::awaitable<Result<void>> apply() {
     const FrrConfig config = render(*wanted_, options_.fpm_port);
     if (auto stored = processes_.store(config); !stored) co_return stored;
     for (auto it = kFrrDaemons.rbegin(); it != kFrrDaemons.rend(); ++it) {
-      if (!processes_.is_left_behind(*it)) continue;
+      if (!processes_.running(*it)) continue;
+      const std::string path = processes_.vty_path(*it);
+      const auto vty = co_await VtyClient::connect(executor(), path, kStatusTimeout);
+      if (closed_) co_return closed();
+      if (!vty || !processes_.is_left_behind(*it)) continue;
       spdlog::warn("{} of {} is in a namespace that had this name before; it is ended and started again", to_string(*it),
                    netns_);
-      if (auto ended = co_await end(*it); !ended) co_return ended;
+      auto ended = co_await end(*it);
+      if (closed_) co_return closed();
+      if (!ended) co_return ended;
     }
     for (const auto daemon : kFrrDaemons) {
       const bool starts = !processes_.running(daemon);
       auto vty = co_await ready(daemon);
+      if (closed_) co_return closed();
       if (!vty) co_return Unexpected(std::move(vty).error());
       const std::string name = to_string(daemon);
       const std::string& part = part_of(config, daemon);
       auto written = co_await write_config(**vty, name, part, starts);
+      if (closed_) co_return closed();
       if (!written) co_return written;
     }
     co_return Result<void>();
@@ -292,10 +306,10 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
       pause_after_failure = failed ? std::min<std::chrono::milliseconds>(pause_after_failure * 2, kMaxRestartPause)
                                    : std::chrono::milliseconds(kWatchInterval);
       if (closed_) break;
-      const bool waiting = wanted_ && feed_->waits_for_source();
-      watch_timer_.expires_after(failed    ? pause_after_failure
-                                 : waiting ? std::chrono::milliseconds(kWatchIntervalWaiting)
-                                           : std::chrono::milliseconds(kWatchInterval));
+      const bool detached = wanted_ && feed_->waits_for_source() && !bgpd_attached_;
+      watch_timer_.expires_after(failed     ? pause_after_failure
+                                 : detached ? std::chrono::milliseconds(kWatchIntervalDetached)
+                                            : std::chrono::milliseconds(kWatchInterval));
       error_code ignored;
       co_await watch_timer_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
     }
@@ -314,13 +328,17 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
       for (const auto daemon : kFrrDaemons) {
         if (!processes_.running(daemon)) spdlog::warn("{} of {} is not running; starting it", to_string(daemon), netns_);
       }
-      if (auto applied = co_await apply(); !applied) {
+      auto applied = co_await apply();
+      if (closed_) co_return true;
+      if (!applied) {
         spdlog::warn("FRR of {}: {}", netns_, applied.error().message());
         co_return false;
       }
     }
     co_await end_hung();
-    if (feed_->waits_for_source()) {
+    if (!feed_->waits_for_source()) {
+      bgpd_attached_ = false;  // of the next connection that is not known yet
+    } else {
       auto guard = co_await mutex_.lock();
       if (!wanted_ || closed_) co_return true;
       co_await check_source();
@@ -371,12 +389,13 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
     if (!zebra_vty) co_return;
     const std::string question = "show zebra client summary";
     auto clients = co_await (*zebra_vty)->command(question);
-    if (!clients || !bgp_is_attached(clients->text)) co_return;
+    bgpd_attached_ = clients && bgp_is_attached(clients->text);
+    if (!bgpd_attached_) co_return;
 
     if (zebra->start_ticks > bgpd->start_ticks && announced_to_ != *zebra) {
       const std::string bgpd_path = processes_.vty_path(FrrDaemon::kBgpd);
       auto bgpd_vty = co_await VtyClient::connect(executor(), bgpd_path, kCommandTimeout);
-      if (!bgpd_vty || !wanted_) co_return;
+      if (!bgpd_vty || !wanted_ || closed_) co_return;
       auto announced = co_await announce_again(**bgpd_vty, wanted_->asn);
       if (!announced) {
         spdlog::warn("FRR of {}: {}", netns_, announced.error().message());
@@ -391,7 +410,7 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
 
   /// Holds the mutex.
   asio::awaitable<bool> bgpd_has_its_routes(std::chrono::seconds age) {
-    if (age >= kRestartTime || !wanted_ || wanted_->neighbors.empty()) co_return true;
+    if (!wanted_ || wanted_->neighbors.empty()) co_return true;
     const std::string path = processes_.vty_path(FrrDaemon::kBgpd);
     auto bgpd = co_await VtyClient::connect(executor(), path, kStatusTimeout);
     if (!bgpd) co_return false;
@@ -520,6 +539,8 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
   };
   std::map<FrrDaemon, Answers> answers_;
   MonoTime next_probe_{};
+  /// To the zebra of a connection that waits for its source.
+  bool bgpd_attached_ = false;
   bool watching_ = false;
   bool closed_ = false;
 };

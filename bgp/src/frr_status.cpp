@@ -42,6 +42,33 @@ bool truth(const Json& object, const char* key) {
   return it != object.end() && it->is_boolean() && it->get<bool>();
 }
 
+/// "advertised", "received", "advertisedAndReceived": of a capability.
+bool is_received(std::string_view who) { return who.find("eceived") != std::string_view::npos; }
+
+/// For each family that both sides have; IPv4 alone if the neighbor names none (RFC 4760 section 8).
+bool has_end_of_rib(const Json& peer) {
+  static const Json kNone = Json::object();
+  const auto object = [](const Json& parent, const char* key) -> const Json& {
+    const auto it = parent.find(key);
+    return it != parent.end() && it->is_object() ? *it : kNone;
+  };
+  const Json& received = object(object(peer, "gracefulRestartInfo"), "endOfRibRecv");
+  const Json& families = object(object(peer, "neighborCapabilities"), "multiprotocolExtensions");
+  bool negotiated = false;
+  for (const auto& [family, capability] : families.items()) {
+    if (!capability.is_object() || !truth(capability, "advertisedAndReceived")) continue;
+    if (!truth(received, family.c_str())) return false;
+    negotiated = true;
+  }
+  return negotiated || truth(received, "ipv4Unicast");
+}
+
+bool announced_its_routes(const SessionView& session) {
+  if (session.state != "Established") return session.was_established;
+  const std::chrono::seconds age(static_cast<std::int64_t>(session.uptime_seconds));
+  return session.end_of_rib || (!session.graceful_restart && age >= kWithoutEndOfRib);
+}
+
 Json parse_json(std::string_view json) { return Json::parse(json.begin(), json.end(), nullptr, false); }
 
 bool starts_with(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
@@ -175,6 +202,10 @@ Result<std::map<IpAddress, SessionView>> parse_neighbors(std::string_view json) 
     view.state = text(peer, "bgpState");
     view.uptime_seconds = view.state == "Established" ? number(peer, "bgpTimerUpMsec") / 1000 : 0;
     view.was_established = number(peer, "connectionsEstablished") != 0;
+    if (const auto capabilities = peer.find("neighborCapabilities"); capabilities != peer.end() && capabilities->is_object()) {
+      view.graceful_restart = is_received(text(*capabilities, "gracefulRestartCapability"));
+    }
+    view.end_of_rib = has_end_of_rib(peer);
     view.prefix_limit_exceeded = truth(peer, "prefixesConfigExceedMax");
     view.shut_down_here = truth(peer, "adminShutDown");
     view.restart_in_seconds = (number(peer, "restartInTimerMsec") + 999) / 1000;
@@ -230,7 +261,7 @@ bool has_its_routes(const std::vector<NeighborSpec>& neighbors, const std::map<I
   if (age >= kRestartTime) return true;
   return std::all_of(neighbors.begin(), neighbors.end(), [&](const NeighborSpec& neighbor) {
     const auto session = sessions.find(neighbor.address);
-    return session != sessions.end() && session->second.was_established;
+    return session != sessions.end() && announced_its_routes(session->second);
   });
 }
 

@@ -21,6 +21,10 @@ struct SessionView {
   std::uint64_t uptime_seconds = 0;
   /// It was established since bgpd started, or is.
   bool was_established = false;
+  /// The neighbor announced that it can restart gracefully, so it sends End-of-RIB (RFC 4724 section 3).
+  bool graceful_restart = false;
+  /// End-of-RIB (RFC 4724 section 2) came for each negotiated family since the session is up.
+  bool end_of_rib = false;
   std::uint64_t accepted = 0;
   std::uint64_t sent = 0;
   bool prefix_limit_exceeded = false;
@@ -43,8 +47,12 @@ struct SessionView {
 /// So long after its start bgpd may still be without routes that it had before: FRR's default restart time, which it tells its
 /// neighbors (RFC 4724 section 3). After that they have forgotten its routes as well.
 inline constexpr std::chrono::seconds kRestartTime{120};
-/// Whether what a bgpd of this age announces to zebra is all there is: each neighbor's session was up (what was lost with one
-/// since then is lost), or it had its time.
+/// A neighbor that sends no End-of-RIB is taken to have announced its routes when its session is so old. Chosen by us.
+inline constexpr std::chrono::seconds kWithoutEndOfRib{30};
+/// Whether what a bgpd of this age announces to zebra is all there is: each neighbor sent End-of-RIB (which bgpd, while it restarts
+/// gracefully, waits for itself: RFC 4724 section 4.1), has been up for `kWithoutEndOfRib` and sends none, or is lost since it was
+/// up, and its routes with it; or bgpd is `kRestartTime` old.
+/// Not checked: whether bgpd has selected from these routes, and zebra sent what it was told: that shows in FPM only.
 [[nodiscard]] bool has_its_routes(const std::vector<NeighborSpec>& neighbors, const std::map<IpAddress, SessionView>& sessions,
                                   std::chrono::seconds age);
 

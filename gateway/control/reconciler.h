@@ -160,8 +160,9 @@ class Reconciler {
     /// Different in each life of the daemon, growing.
     std::uint64_t first_epoch = 1;
     /// Longest wait for learned routes after a start before what nobody wants is removed from the forwarder. Chosen by
-    /// us: zebra connects again within a few seconds; until then nothing but leftovers depends on it.
-    std::chrono::milliseconds sweep_cap{30000};
+    /// us: zebra connects again within a few seconds, a bgpd that was started lately has its routes after 120 s at the
+    /// latest, and the dump of a large table takes a minute.
+    std::chrono::milliseconds sweep_cap{200000};
     /// Looks after retries and probations this often.
     std::chrono::milliseconds tick{250};
     std::chrono::milliseconds first_retry{1000};
@@ -242,7 +243,7 @@ class Reconciler {
   boost::asio::awaitable<void> revert_to(GatewayConfig config);
   /// After a transaction that failed: to the configuration before if there is one.
   boost::asio::awaitable<void> take_back(GatewayConfig before);
-  void doom_unknown();
+  boost::asio::awaitable<void> doom_unknown();
   boost::asio::awaitable<Result<void>> ensure_namespaces(Mode mode);
   boost::asio::awaitable<Result<void>> reconcile_forwarder(std::vector<ipc::Operation> operations);
   boost::asio::awaitable<Result<void>> reconcile_tunnels(Mode mode);
@@ -250,7 +251,9 @@ class Reconciler {
   boost::asio::awaitable<Result<void>> reconcile_speaker(std::string domain);
   boost::asio::awaitable<void> tidy();
   void look_at_namespaces();
-  Result<void> ensure_speaker(const std::string& domain);
+  /// After it the speaker's sockets are in the namespace that has the domain's name now. What was learned in another one is
+  /// forgotten, and FRR of it has ended: two speakers never write to one FRR. Errors: kUnavailable, retried.
+  boost::asio::awaitable<Result<void>> ensure_speaker(std::string domain);
 
   [[nodiscard]] const DomainConfig* find_domain(std::string_view name) const;
   [[nodiscard]] bool wants_bgp(std::string_view domain) const;

@@ -100,7 +100,6 @@ class ApiBackend {
                                                        TunnelAction action) = 0;
   virtual boost::asio::awaitable<ApiResult> vpcs() = 0;
   virtual boost::asio::awaitable<ApiResult> circuits() = 0;
-  /// `domain`: empty for all.
   virtual boost::asio::awaitable<ApiResult> routes(RouteRequest request) = 0;
   virtual boost::asio::awaitable<ApiResult> bgp() = 0;
   virtual boost::asio::awaitable<ApiResult> drops() = 0;

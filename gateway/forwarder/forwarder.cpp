@@ -137,8 +137,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
 
   Result<void> hand_over() override {
     table_server_.reset();
-    // The former tables are not forwarded by while nobody can change them. Packets wait in the sockets.
-    if (tier_) tier_->pause();
+    // From here on nobody changes the tables, so the XDP programs may go on forwarding by them until the successor has its own.
     Handover handover;
     handover.instance = instance_;
     handover.frames = pools_.front().frames();

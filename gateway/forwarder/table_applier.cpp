@@ -8,9 +8,26 @@
 // mean to remove it.
 #include "gateway/forwarder/table_applier.h"
 
+#include <algorithm>
+
 #include "gateway/forwarder/attachment_ref.h"
 
 namespace simplon::forwarder {
+namespace {
+
+/// The keys of a map, ascending: neighbors in the tables, so that most of what one needs is in the cache from the one before.
+template <class Map>
+[[nodiscard]] std::vector<const typename Map::key_type*> in_order(const Map& map) {
+  std::vector<const typename Map::key_type*> keys;
+  keys.reserve(map.size());
+  for (const auto& [key, mark] : map) keys.push_back(&key);
+  std::sort(keys.begin(), keys.end(), [](const auto* a, const auto* b) { return *a < *b; });
+  return keys;
+}
+
+LocalVtep vtep_of(const ipc::Vpc& vpc) { return {vpc.vtep, vpc.udp_port}; }
+
+}  // namespace
 
 TableApplier::TableApplier(forward::Tables& tables, PortControl& ports) : tables_(tables), ports_(ports) {}
 
@@ -109,23 +126,25 @@ Result<void> TableApplier::upsert(const ipc::Vpc& vpc) {
   entry.accepted_vteps = vpc.accepted_vteps;
   entry.mtu = vpc.mtu;
   if (auto ok = tables_.upsert_vpc(entry); !ok) return ok;
+  use(local_vteps_, vtep_of(vpc));
+  if (found != vpcs_.end()) release(local_vteps_, vtep_of(found->second.object));
   vpcs_[vpc.vni] = {vpc, mark_};
-  local_addresses_changed_ = true;
   return {};
 }
 
 void TableApplier::remove(const ipc::Vpc& vpc) {
-  if (vpcs_.erase(vpc.vni) == 0) return;
+  const auto found = vpcs_.find(vpc.vni);
+  if (found == vpcs_.end()) return;
+  release(local_vteps_, vtep_of(found->second.object));
+  vpcs_.erase(found);
   tables_.remove_vpc(vpc.vni);
-  local_addresses_changed_ = true;
 }
 
 Result<void> TableApplier::upsert(const ipc::Endpoint& endpoint) {
-  const auto found = endpoints_.find({endpoint.vni, endpoint.address});
-  if (found != endpoints_.end()) found->second = mark_;
-  if (auto ok = tables_.upsert_endpoint({endpoint.vni, endpoint.address, endpoint.mac, endpoint.vtep}); !ok) return ok;
-  if (found == endpoints_.end()) endpoints_.emplace(EndpointKey{endpoint.vni, endpoint.address}, mark_);
-  return {};
+  const auto [mark, fresh] = endpoints_.insert_or_assign({endpoint.vni, endpoint.address}, mark_);
+  auto done = tables_.upsert_endpoint({endpoint.vni, endpoint.address, endpoint.mac, endpoint.vtep});
+  if (!done && fresh) endpoints_.erase(mark);
+  return done;
 }
 
 void TableApplier::remove(const ipc::Endpoint& endpoint) {
@@ -140,15 +159,18 @@ Result<void> TableApplier::upsert(const ipc::Tunnel& tunnel) {
   }
   if (auto ok = tables_.upsert_tunnel({tunnel.id, tunnel.domain, tunnel.mtu, tunnel.clamp_mss,
                                        static_cast<forward::OuterDf>(tunnel.outer_df), tunnel.ignores_df}); !ok) return ok;
+  use(local_ipsec_, tunnel.local);
+  if (found != tunnels_.end()) release(local_ipsec_, found->second.object.local);
   tunnels_[tunnel.id] = {tunnel, mark_};
-  local_addresses_changed_ = true;
   return {};
 }
 
 void TableApplier::remove(const ipc::Tunnel& tunnel) {
-  if (tunnels_.erase(tunnel.id) == 0) return;
+  const auto found = tunnels_.find(tunnel.id);
+  if (found == tunnels_.end()) return;
+  release(local_ipsec_, found->second.object.local);
+  tunnels_.erase(found);
   tables_.remove_tunnel(tunnel.id);
-  local_addresses_changed_ = true;
 }
 
 Result<void> TableApplier::upsert(const ipc::Circuit& circuit) {
@@ -178,8 +200,6 @@ void TableApplier::remove(const ipc::HostPort& port) {
 }
 
 Result<void> TableApplier::upsert(const ipc::Route& route) {
-  const auto found = routes_.find({route.domain, route.prefix});
-  if (found != routes_.end()) found->second = mark_;
   forward::RouteEntry entry;
   entry.domain = route.domain;
   entry.prefix = route.prefix;
@@ -187,13 +207,27 @@ Result<void> TableApplier::upsert(const ipc::Route& route) {
   for (const auto& hop : route.nexthops) {
     entry.nexthops.push_back({attachment_of(hop.attachment), hop.weight, hop.gateway, hop.backup});
   }
-  if (auto ok = tables_.upsert_route(entry); !ok) return ok;
-  if (found == routes_.end()) routes_.emplace(RouteKey{route.domain, route.prefix}, mark_);
-  return {};
+  const auto [mark, fresh] = routes_.insert_or_assign({route.domain, route.prefix}, mark_);
+  auto done = tables_.upsert_route(entry);
+  if (!done && fresh) routes_.erase(mark);
+  return done;
 }
 
 void TableApplier::remove(const ipc::Route& route) {
   if (routes_.erase({route.domain, route.prefix}) != 0) tables_.remove_route(route.domain, route.prefix);
+}
+
+template <class Address>
+void TableApplier::use(std::map<Address, std::size_t>& addresses, const Address& address) {
+  if (++addresses[address] == 1) local_addresses_changed_ = true;
+}
+
+template <class Address>
+void TableApplier::release(std::map<Address, std::size_t>& addresses, const Address& address) {
+  const auto found = addresses.find(address);
+  if (--found->second > 0) return;
+  addresses.erase(found);
+  local_addresses_changed_ = true;
 }
 
 void TableApplier::publish_local_addresses() {
@@ -201,8 +235,8 @@ void TableApplier::publish_local_addresses() {
   local_addresses_changed_ = false;
   std::set<LocalVtep> vteps;
   std::set<IpAddress> ipsec;
-  for (const auto& [vni, vpc] : vpcs_) vteps.insert({vpc.object.vtep, vpc.object.udp_port});
-  for (const auto& [id, tunnel] : tunnels_) ipsec.insert(tunnel.object.local);
+  for (const auto& [vtep, users] : local_vteps_) vteps.insert(vtep);
+  for (const auto& [address, users] : local_ipsec_) ipsec.insert(address);
   ports_.set_local_addresses(vteps, ipsec);
 }
 
@@ -230,15 +264,15 @@ std::vector<std::uint8_t> TableApplier::encode() const {
   for (const auto& [id, tunnel] : tunnels_) add(tunnel.object, kMany);
   for (const auto& [id, circuit] : circuits_) add(circuit.object, kMany);
   for (const auto& [attachment, port] : host_ports_) add(port.object, kMany);
-  for (const auto& [key, mark] : endpoints_) {
-    if (const auto entry = tables_.endpoint(key.vni, key.address)) {
-      add(ipc::Endpoint{key.vni, key.address, entry->mac, entry->vtep}, kMany);
+  for (const EndpointKey* key : in_order(endpoints_)) {
+    if (const auto entry = tables_.endpoint(key->vni, key->address)) {
+      add(ipc::Endpoint{key->vni, key->address, entry->mac, entry->vtep}, kMany);
     }
   }
-  for (const auto& [key, mark] : routes_) {
-    const auto entry = tables_.route(key.domain, key.prefix);
+  for (const RouteKey* key : in_order(routes_)) {
+    const auto entry = tables_.route(key->domain, key->prefix);
     if (!entry) continue;
-    ipc::Route route{key.domain, key.prefix, static_cast<ipc::RouteAction>(entry->action), {}};
+    ipc::Route route{key->domain, key->prefix, static_cast<ipc::RouteAction>(entry->action), {}};
     for (const auto& hop : entry->nexthops) {
       // The two enumerations have the same values.
       const auto kind = static_cast<ipc::AttachmentKind>(hop.attachment.kind);

@@ -49,12 +49,12 @@ class TableApplier {
   struct EndpointKey {
     Vni vni;
     IpAddress address;
-    friend bool operator==(const EndpointKey&, const EndpointKey&) = default;
+    friend auto operator<=>(const EndpointKey&, const EndpointKey&) = default;
   };
   struct RouteKey {
     DomainId domain;
     IpPrefix prefix;
-    friend bool operator==(const RouteKey&, const RouteKey&) = default;
+    friend auto operator<=>(const RouteKey&, const RouteKey&) = default;
   };
   struct Hash {
     std::size_t operator()(const EndpointKey& key) const noexcept {
@@ -87,6 +87,11 @@ class TableApplier {
   void remove(const ipc::Acl& acl);
   void remove(const ipc::Policy& policy);
   void remove(const ipc::Nat& nat);
+  /// Counts users of an address.
+  template <class Address>
+  void use(std::map<Address, std::size_t>& addresses, const Address& address);
+  template <class Address>
+  void release(std::map<Address, std::size_t>& addresses, const Address& address);
   void publish_local_addresses();
 
   forward::Tables& tables_;
@@ -95,6 +100,9 @@ class TableApplier {
   std::uint64_t mark_ = 0;
   std::optional<Epoch> syncing_;
   Generation generation_{0};
+  /// Ours, and by how many VPCs or tunnels each is used.
+  std::map<LocalVtep, std::size_t> local_vteps_;
+  std::map<IpAddress, std::size_t> local_ipsec_;
   bool local_addresses_changed_ = false;
 
   std::map<DomainId, std::uint64_t> domains_;

@@ -13,9 +13,7 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <string_view>
-#include <thread>
 #include <utility>
 
 #include "gateway/forwarder/grace.h"
@@ -26,8 +24,6 @@
 namespace simplon::forwarder {
 namespace {
 
-using namespace std::chrono_literals;
-
 constexpr std::uint32_t kEthernetHeader = 14;
 // Given by the kernel: a UMEM chunk of one page less XDP's 256 bytes and our headroom.
 constexpr std::uint32_t kLargestMtu = forward::kFrameBytes - 256 - forward::kMinHeadroom - kEthernetHeader;
@@ -36,52 +32,10 @@ constexpr std::uint32_t kLargestMtu = forward::kFrameBytes - 256 - forward::kMin
 constexpr std::uint32_t kLargestJumboMtu = 9216;
 static_assert(kLargestJumboMtu + kEthernetHeader + 8 <= forward::kLongestInSlot);
 
-// Chosen by us, for a restart during which packets wait in a device.
-constexpr auto kDivertWithin = 100ms;
-constexpr auto kSendWithin = 20ms;
-constexpr auto kLookAgain = 200us;
-
-[[nodiscard]] bool needs_jumbo(const netlink::Interface& link) { return link.mtu_bytes > kLargestMtu; }
-[[nodiscard]] bool is_jumbo(const HandedUplink& uplink) { return !uplink.queues.empty() && uplink.queues.front().multi_buffer; }
-
 /// Drivers that send what XDP redirects to them while a program is attached, as ours is (Linux 5.15 to 6.2: those with
 /// ndo_xdp_xmit that depends on nothing else; veth's depends on its peer).
 constexpr std::array<std::string_view, 12> kRedirectTargets = {
     "bnxt_en", "ena", "enetc", "i40e", "ice", "igc", "ixgbe", "mlx5_core", "mvneta", "sfc", "virtio_net", "qede"};
-
-xdp::XskSocket::Options socket_options(const std::string& name, const HandedQueue& queue, const forward::FramePool& pool) {
-  xdp::XskSocket::Options options;
-  options.interface = name;
-  options.queue = queue.queue;
-  options.memory = queue.multi_buffer ? pool.memory_with_slots() : pool.memory();
-  options.multi_buffer = queue.multi_buffer;
-  options.frame_bytes = forward::kFrameBytes;
-  options.headroom_bytes = forward::kMinHeadroom;
-  options.rx_ring = queue.rx_ring;
-  options.tx_ring = queue.tx_ring;
-  options.control_ring = queue.control_ring;
-  return options;
-}
-
-/// What the kernel has not sent when a socket is closed may be lost.
-void send_out(xdp::XskSocket& socket) {
-  std::array<std::uint64_t, 64> done;
-  const auto deadline = std::chrono::steady_clock::now() + kSendWithin;
-  while (socket.in_flight() > 0 && std::chrono::steady_clock::now() < deadline) {
-    socket.wake_sender();
-    if (socket.complete(done) == 0) std::this_thread::sleep_for(kLookAgain);
-  }
-}
-
-/// The frames of sockets that are closed.
-void give_back(const HandedUplink& uplink, forward::FramePool& pool) {
-  for (const HandedQueue& queue : uplink.queues) {
-    for (std::size_t frame = 0; frame < pool.all_frames(); ++frame) {
-      const std::uint64_t owned = queue.receiving[frame / 64] | queue.sending[frame / 64];
-      if ((owned >> (frame % 64) & 1) != 0) pool.release_remote(pool.at(frame * forward::kFrameBytes));
-    }
-  }
-}
 
 }  // namespace
 
@@ -206,6 +160,22 @@ void Uplinks::look_at_target(Uplink& uplink) {
   }
 }
 
+bool Uplinks::needs_jumbo(const netlink::Interface& link) { return link.mtu_bytes > kLargestMtu; }
+
+xdp::XskSocket::Options Uplinks::socket_options(const std::string& name, const HandedQueue& queue, const forward::FramePool& pool) {
+  xdp::XskSocket::Options options;
+  options.interface = name;
+  options.queue = queue.queue;
+  options.memory = queue.multi_buffer ? pool.memory_with_slots() : pool.memory();
+  options.multi_buffer = queue.multi_buffer;
+  options.frame_bytes = forward::kFrameBytes;
+  options.headroom_bytes = forward::kMinHeadroom;
+  options.rx_ring = queue.rx_ring;
+  options.tx_ring = queue.tx_ring;
+  options.control_ring = queue.control_ring;
+  return options;
+}
+
 Result<Uplinks::Opened> Uplinks::open_fresh(const std::string& name, const netlink::Interface& link) {
   // Programs before sockets: without a socket in its map the program passes everything to the kernel.
   auto program = xdp::UplinkProgram::attach(steering_, name, link.index, needs_jumbo(link));
@@ -244,44 +214,6 @@ Result<void> Uplinks::open_sockets(const std::string& name, const netlink::Inter
   return {};
 }
 
-Result<Uplinks::Opened> Uplinks::adopt(const std::string& name, const netlink::Interface& link, Adoption adoption) {
-  Inherited& inherited = adoption.inherited;
-  const HandedUplink& state = inherited.state;
-  if (state.index != link.index || state.mac != link.mac) {
-    return fail(ErrorCode::kPeer, name + " is another interface than the one handed over");
-  }
-  if (needs_jumbo(link) && !is_jumbo(state)) return fail(ErrorCode::kPeer, "the sockets of " + name + " are not for jumbo frames");
-  auto program = adoption.program.get();
-  if (!program) return Unexpected(program.error());
-  Opened opened;
-  opened.program = *std::move(program);
-  if (state.has_backlog) opened.backlog = std::make_shared<Backlog>(std::move(inherited.backlog));
-  const auto ready = state.has_backlog ? open_sockets(name, link, opened) : adopt_sockets(name, inherited, opened);
-  if (!ready) return Unexpected(ready.error());
-  opened.takes_over = true;
-  return opened;
-}
-
-Result<void> Uplinks::adopt_sockets(const std::string& name, Inherited& inherited, Opened& opened) {
-  const HandedUplink& state = inherited.state;
-  for (std::size_t i = 0; i < state.queues.size(); ++i) {
-    const HandedQueue& queue = state.queues[i];
-    auto& [data, control] = inherited.sockets[i];
-    xdp::XskSocket::Handed handed{std::move(data), std::move(control), queue.zero_copy, queue.receiving, queue.sending};
-    auto socket = xdp::XskSocket::adopt(socket_options(name, queue, pools_.front()), std::move(handed));
-    if (!socket) return Unexpected(socket.error());
-    if (auto ok = opened.program->set_socket(queue.queue, (*socket)->fd(), (*socket)->control_fd()); !ok) {
-      return Unexpected(ok.error());
-    }
-    HandedQueue described = queue;
-    described.receiving.clear();
-    described.sending.clear();
-    opened.queues.push_back(std::move(described));
-    opened.sockets.push_back(*std::move(socket));
-  }
-  return {};
-}
-
 Result<void> Uplinks::open(const std::string& name, const netlink::Interface& link, Uplink& uplink) {
   if (const std::uint32_t limit = takes_jumbo() ? kLargestJumboMtu : kLargestMtu; link.mtu_bytes > limit) {
     return fail(ErrorCode::kInvalidConfig,
@@ -296,7 +228,7 @@ Result<void> Uplinks::open(const std::string& name, const netlink::Interface& li
     opened = adopt(name, link, std::move(inherited.mapped()));
     if (!opened) {
       spdlog::warn("uplink {} is opened anew: {}", name, opened.error().message());
-      give_back(frames, pools_.front());
+      give_back(frames);
     }
   }
   if (!opened) opened = open_fresh(name, link);
@@ -353,84 +285,6 @@ std::vector<std::shared_ptr<AfXdpIo>> Uplinks::share_out(forward::PortId port,
     ios.push_back(std::make_shared<AfXdpIo>(pools_[worker], port, own, sends));
   }
   return ios;
-}
-
-void Uplinks::inherit(Inherited inherited) {
-  const HandedUplink& state = inherited.state;
-  auto program = std::async(std::launch::async, [this, link = std::move(inherited.link), index = state.index, mode = state.mode,
-                                                 jumbo = is_jumbo(state)]() mutable {
-    return xdp::UplinkProgram::adopt(steering_, std::move(link), index, mode, jumbo);
-  });
-  const std::string name = state.interface;
-  inherited_.insert_or_assign(name, Adoption{std::move(inherited), std::move(program)});
-}
-
-void Uplinks::end_backlog(const std::string& name, Uplink& uplink) {
-  if (uplink.backlog == nullptr || !uplink.backlog->finished()) return;
-  spdlog::info("uplink {}: {} packets had waited for this process", name, uplink.backlog->received());
-  uplink.backlog->close();
-  uplink.backlog.reset();
-}
-
-void Uplinks::drop(Adoption adoption) {
-  const HandedUplink state = std::move(adoption.inherited.state);
-  spdlog::warn("uplink {}: handed over, but not there any more", state.interface);
-  static_cast<void>(adoption.program.get());
-  adoption.inherited.sockets.clear();
-  give_back(state, pools_.front());
-}
-
-void Uplinks::divert(bool all) {
-  std::vector<std::shared_ptr<UplinkQueue>> diverted;
-  for (auto& [name, uplink] : uplinks_) {
-    if (uplink.index == 0 || uplink.jumbo()) continue;
-    const auto first = uplink.sockets.front().lock();
-    if (!all && first->socket().can_be_handed_over()) continue;
-    auto backlog = Backlog::open(netlink_);
-    auto done = backlog ? uplink.program->divert((*backlog)->interface_index()) : Result<void>(Unexpected(backlog.error()));
-    if (!done) {
-      spdlog::warn("uplink {}: what arrives until the next process runs is lost: {}", name, done.error().message());
-      continue;
-    }
-    uplink.backlog = *std::move(backlog);
-    for (const auto& socket : uplink.sockets) diverted.push_back(socket.lock());
-  }
-  const auto received = [](const auto& queue) { return queue->socket().received_all(); };
-  const auto deadline = std::chrono::steady_clock::now() + kDivertWithin;
-  while (!std::all_of(diverted.begin(), diverted.end(), received) && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(kLookAgain);
-  }
-}
-
-std::vector<HandedUplink> Uplinks::hand_over(std::vector<int>& descriptors) const {
-  std::vector<HandedUplink> all;
-  for (const auto& [name, uplink] : uplinks_) {
-    if (uplink.index == 0) continue;
-    HandedUplink handed{name, uplink.index, uplink.mac, uplink.program->mode(), uplink.diverted(), {}};
-    descriptors.push_back(uplink.program->link_fd());
-    if (handed.has_backlog) {
-      for (const auto& queue : uplink.sockets) send_out(queue.lock()->socket());
-      descriptors.push_back(uplink.backlog->fd());
-      all.push_back(std::move(handed));
-      continue;
-    }
-    handed.queues = uplink.queues;
-    for (std::size_t i = 0; i < handed.queues.size(); ++i) {
-      const auto queue = uplink.sockets[i].lock();
-      SIMPLON_CHECK(queue != nullptr);
-      const auto owned = queue->socket().owned_bits();
-      handed.queues[i].receiving.assign(owned.receiving.begin(), owned.receiving.end());
-      handed.queues[i].sending.assign(owned.sending.begin(), owned.sending.end());
-      // A socket that does not know the slots has none of them.
-      const std::size_t words = pools_.front().all_frames() / 64 + 1;
-      handed.queues[i].receiving.resize(words);
-      handed.queues[i].sending.resize(words);
-      descriptors.push_back(queue->socket().fd());
-      if (handed.queues[i].has_control) descriptors.push_back(queue->socket().control_fd());
-    }
-    all.push_back(std::move(handed));
-  }
-  return all;
 }
 
 void Uplinks::close(Uplink& uplink) {

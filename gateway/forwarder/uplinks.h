@@ -127,6 +127,9 @@ class Uplinks {
     bool takes_over = false;
   };
 
+  [[nodiscard]] static bool needs_jumbo(const netlink::Interface& link);
+  [[nodiscard]] static xdp::XskSocket::Options socket_options(const std::string& name, const HandedQueue& queue,
+                                                              const forward::FramePool& pool);
   [[nodiscard]] unsigned workers() const noexcept { return static_cast<unsigned>(pools_.size()); }
   [[nodiscard]] bool takes_jumbo() const noexcept { return jumbo_allowed_ && pools_.front().slots() != 0; }
   /// Shares the sockets out: queue q is received from by worker q modulo their number. Each sends through its first one, or
@@ -143,6 +146,8 @@ class Uplinks {
   [[nodiscard]] Result<void> open_sockets(const std::string& name, const netlink::Interface& link, Opened& opened);
   [[nodiscard]] Result<Opened> adopt(const std::string& name, const netlink::Interface& link, Adoption adoption);
   [[nodiscard]] Result<void> adopt_sockets(const std::string& name, Inherited& inherited, Opened& opened);
+  /// The frames of sockets that are closed.
+  void give_back(const HandedUplink& uplink);
   void drop(Adoption adoption);
   static void end_backlog(const std::string& name, Uplink& uplink);
   void close(Uplink& uplink);

@@ -126,8 +126,9 @@
 //                  "action": "forward" | "local" | "unreachable", "distance": int,
 //                  "nexthops": [{"kind": "tunnel" | "vpc" | "circuit" | "unresolved", "name": str, "gateway": str?, "weight": int,
 //                                "problem": str (unresolved)}, ...],
-//                  "resolved": bool, "selected": bool (the best one of its prefix), "programmed": bool,
-//                  "reason": str (why it is not in use)}, ...]}, ...]}
+//                  "resolved": bool, "selected": bool (the best one of its prefix),
+//                  "backup": bool (the forwarder goes over to it when it cannot send by the selected one),
+//                  "programmed": bool, "reason": str (why it is not in use)}, ...]}, ...]}
 //
 // GET /v1/bgp
 //   {"domains": [{"name": str, "config": {"asn": int, "router-id": str},

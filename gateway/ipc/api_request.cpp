@@ -77,13 +77,6 @@ std::optional<std::uint64_t> parse_number(std::string_view text) {
   return value;
 }
 
-/// An address is a prefix with all bits.
-std::optional<IpPrefix> parse_prefix(std::string_view text) {
-  if (const auto prefix = IpPrefix::parse(text)) return *prefix;
-  if (const auto address = IpAddress::parse(text)) return IpPrefix::host(*address);
-  return std::nullopt;
-}
-
 /// Collects the members of one flat object; `problem` says why it stopped.
 class FlatObject final : public nlohmann::json_sax<nlohmann::json> {
  public:
@@ -266,6 +259,7 @@ tl::expected<Members, ApiRefusal> parse_query(std::string_view query) {
     if (equals == std::string_view::npos || equals == 0)
       return refuse(400, "the query part " + shown(pair) + " is not KEY=VALUE");
     const std::string_view text = pair.substr(equals + 1);
+    if (text.empty()) return refuse(400, "the query part " + shown(pair) + " has no value", "give one, or leave it out");
     const auto number = parse_number(text);
     Value value = number ? Value(*number) : Value(std::string(text));
     if (members.size() >= kMaxMembers || !members.emplace(pair.substr(0, equals), std::move(value)).second) {
@@ -276,6 +270,13 @@ tl::expected<Members, ApiRefusal> parse_query(std::string_view query) {
 }
 
 }  // namespace
+
+Result<IpPrefix> parse_route_prefix(std::string_view text) {
+  if (text.find('/') != std::string_view::npos) return IpPrefix::parse(text);
+  if (const auto address = IpAddress::parse(text)) return IpPrefix::host(*address);
+  return fail(ErrorCode::kInvalidConfig, shown(text) + " is neither a prefix nor an address",
+              "10.1.0.0/16, 10.1.2.3, 2001:db8::/32");
+}
 
 unsigned http_status_of(ErrorCode code) noexcept {
   switch (code) {
@@ -369,10 +370,9 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
       reader.read("prefix", prefix);
       reader.read("limit", request.limit);
       if (!prefix.empty()) {
-        request.prefix = parse_prefix(prefix);
-        if (!request.prefix) {
-          return refuse(400, shown(prefix) + " is neither a prefix nor an address", "10.1.0.0/16, 10.1.2.3, 2001:db8::/32");
-        }
+        auto parsed = parse_route_prefix(prefix);
+        if (!parsed) return tl::unexpected(ApiRefusal{400, std::move(parsed.error())});
+        request.prefix = *parsed;
       }
       if (request.limit && (*request.limit == 0 || *request.limit > kApiMostRoutes)) {
         return refuse(400, "limit is " + std::to_string(*request.limit), "1 to " + std::to_string(kApiMostRoutes));

@@ -121,6 +121,9 @@ struct ApiRefusal {
 [[nodiscard]] tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, std::string_view target,
                                                                      std::string_view body);
 
+/// `prefix` of routes: also an address, which is a prefix with all its bits. Errors: kInvalidConfig.
+[[nodiscard]] Result<IpPrefix> parse_route_prefix(std::string_view text);
+
 /// The HTTP status that an error travels with.
 [[nodiscard]] unsigned http_status_of(ErrorCode code) noexcept;
 

@@ -35,6 +35,7 @@ const Negotiation* NegotiationLog::add(const vici::Section& event, MonoTime now)
 
   const auto at = negotiations_.try_emplace(unique_id).first;
   Negotiation& negotiation = at->second;
+  negotiation.refused_local.clear();
   if (line.starts_with("initiating IKE_SA ")) {
     negotiation.lines.clear();
     negotiation.initiator = true;
@@ -50,7 +51,7 @@ const Negotiation* NegotiationLog::add(const vici::Section& event, MonoTime now)
     negotiation.started = now;
   } else if (const auto unknown = unknown_pair(line)) {
     negotiation.initiator = false;
-    negotiation.local = unknown->local;
+    negotiation.refused_local = unknown->local;
     negotiation.remote = unknown->remote;
   }
   if (const auto name = event.text("ikesa-name"); !name.empty() && name != "(unnamed)") negotiation.name = name;

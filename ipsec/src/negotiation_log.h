@@ -25,8 +25,9 @@ struct Negotiation {
   std::string name;
   /// The peer's address; empty if no line said it yet.
   std::string remote;
-  /// Ours, of a negotiation for which charon has no configuration; else empty.
-  std::string local;
+  /// Our address, if the latest line refuses the negotiation because charon has no configuration for its addresses; else
+  /// empty.
+  std::string refused_local;
   std::vector<std::string> lines;
 };
 

@@ -28,8 +28,7 @@
 
 #include "ipsec/src/charon_messages.h"
 #include "ipsec/src/key_renewal.h"
-#include "ipsec/src/negotiation_log.h"
-#include "ipsec/src/route_probe.h"
+#include "ipsec/src/negotiation_observer.h"
 #include "ipsec/src/tunnel_state.h"
 #include "ipsec/vici/connection.h"
 #include "platform/base/clock.h"
@@ -182,8 +181,9 @@ class Charon final : public std::enable_shared_from_this<Charon> {
         tunnel.held = false;
         tunnel.asked = false;
         tunnel.load_error.reset();
+        if (tunnel.in_charon == InCharon::kLoading) tunnel.in_charon = InCharon::kUnknown;
         tunnel.forget_diagnosis();
-        negotiations_.forget_connection(spec.name);
+        observer_.forget_connection(spec.name);
         tunnel.next_try = now();
         tunnel.retry = kFirstRetry;
       }
@@ -200,11 +200,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       at = tunnels_.erase(at);
     }
     identities_.clear();
-    by_remote_.clear();
-    for (const auto& [name, tunnel] : tunnels_) {
-      ++identities_[{tunnel.wanted.local_id, tunnel.wanted.remote_id}];
-      if (tunnel.wanted.remote) by_remote_.emplace(*tunnel.wanted.remote, name);
-    }
+    for (const auto& [name, tunnel] : tunnels_) ++identities_[{tunnel.wanted.local_id, tunnel.wanted.remote_id}];
+    observer_.index_addresses();
     have_wanted_ = true;
   }
 
@@ -330,7 +327,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     (*commands)->set_handlers(nullptr, on_close);
     (*events)->set_handlers(
         [weak](const std::string& event, const Section& message) {
-          if (const auto self = weak.lock()) self->observe(event, message);
+          const auto self = weak.lock();
+          if (self && self->observer_.observe(event, message, now())) self->poke();
         },
         on_close);
     commands_ = std::move(*commands);
@@ -349,7 +347,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     }
     // Whatever charon this is, it has told us nothing yet.
     fresh_ = true;
-    negotiations_.clear();
+    observer_.forget_ike_sas();
     for (auto& [name, tunnel] : tunnels_) {
       tunnel.in_charon = InCharon::kUnknown;
       if (tunnel.renewal) forget_ike_sas(*tunnel.renewal);
@@ -454,7 +452,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     if (tunnel->wanted.keep_as_is) co_return true;
     const auto commands = commands_;
     if (!commands) co_return false;
-    const std::uint64_t generation = wanted_generation_;
     const bool keeps_others = tunnel->outlived || shares_identities(tunnel->wanted);
     const std::size_t key = key_mark(tunnel->wanted.psk);
     TunnelSpec spec = tunnel->wanted;
@@ -468,11 +465,11 @@ class Charon final : public std::enable_shared_from_this<Charon> {
                                 can_change(known->spec, spec) != Reconfigure::kNothing;
     if (!new_key) secret.wipe();
     if (!new_key && !new_connection) co_return true;
-    tunnel->in_charon = InCharon::kUnknown;
-    // Whoever takes the tunnel down or wants something else meanwhile has told charon so, or makes `load` come again.
+    tunnel->in_charon = InCharon::kLoading;
+    // Whoever takes the tunnel down or wants another one meanwhile has told charon so, or makes `load` come again.
     const auto is_still_wanted = [&] {
       tunnel = find(name);
-      return tunnel != nullptr && !tunnel->held && generation == wanted_generation_;
+      return tunnel != nullptr && tunnel->in_charon == InCharon::kLoading;
     };
     Result<void> result;
     if (new_key) {
@@ -488,6 +485,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
 
     if (!is_still_wanted()) co_return true;
     if (!result) {
+      tunnel->in_charon = InCharon::kUnknown;
       tunnel->load_error = make_error(ErrorCode::kInvalidConfig,
                                       "charon refuses tunnel '" + name + "': " + refusal(spec, result.error()), {});
       spdlog::error("{}", tunnel->load_error->what);
@@ -613,65 +611,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     co_return vici::require_success(*reply);
   }
 
-  // --- observing
-
-  void observe(const std::string& event, const Section& message) {
-    if (event == "log") {
-      observe_line(message);
-      return;
-    }
-    const auto ike = parse_sa(message);
-    if (!ike) return;
-    Tunnel* tunnel = find(ike->name);
-    if (event == "child-updown" && message.is_yes("up") && tunnel != nullptr) {
-      if (const auto started = negotiations_.finish(ike->unique_id)) {
-        tunnel->established_in_ms =
-            static_cast<std::uint64_t>(std::chrono::duration_cast<milliseconds>(now() - *started).count());
-      }
-    } else if (event == "ike-updown" && !message.is_yes("up")) {
-      negotiations_.forget(ike->unique_id);
-    } else if (event == "ike-updown" && tunnel != nullptr && tunnel->renewal) {
-      // One that was under way when the key was loaded may have been authenticated with the key before.
-      Renewal& renewal = *tunnel->renewal;
-      if (!renewal.before || !renewal.before->contains(ike->unique_id)) renewal.authenticated.insert(ike->unique_id);
-    }
-    if (tunnel != nullptr) poke();
-  }
-
-  void observe_line(const Section& message) {
-    const Negotiation* negotiation = negotiations_.add(message, now());
-    if (negotiation == nullptr) return;
-    if (!negotiation->name.empty()) {
-      if (Tunnel* tunnel = find(negotiation->name)) judge(*tunnel, *negotiation, false);
-      return;
-    }
-    if (const auto remote = IpAddress::parse(negotiation->remote)) {
-      const auto [first, last] = by_remote_.equal_range(*remote);
-      for (auto at = first; at != last; ++at) judge(*find(at->second), *negotiation, false);
-      if (first != last) return;
-    }
-    // Nobody's peer: perhaps a tunnel has a wrong remote address.
-    const auto local = IpAddress::parse(negotiation->local);
-    if (!local) return;
-    for (auto& [name, tunnel] : tunnels_) {
-      if (tunnel.wanted.local == *local) judge(tunnel, *negotiation, true);
-    }
-  }
-
-  /// What a negotiation that concerns the tunnel says of why it is down.
-  static void judge(Tunnel& tunnel, const Negotiation& negotiation, bool stranger) {
-    if ((tunnel.up && !tunnel.is_renewing()) || tunnel.held) return;
-    IkeAttempt attempt = attempt_at(tunnel, negotiation);
-    auto found = diagnose(attempt);
-    if (found && found->fault == IkeFault::kNoAnswer && tunnel.wanted.remote) {
-      attempt.send_error = why_unreachable(tunnel.wanted.local, *tunnel.wanted.remote);
-      found = diagnose(attempt);
-    }
-    if (found && take_diagnosis(tunnel, *found, stranger)) {
-      spdlog::warn("tunnel {}: {} ({})", tunnel.wanted.name, found->problem, found->hint);
-    }
-  }
-
   asio::io_context& io_;
   std::string path_;
   asio::steady_timer wake_;
@@ -680,9 +619,9 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   std::vector<std::shared_ptr<asio::steady_timer>> waiters_;
 
   std::map<std::string, Tunnel> tunnels_;
-  /// Of `tunnels_`: how many have a pair of identities, and the names of those with a remote address.
+  /// How many of `tunnels_` have a pair of identities.
   std::map<std::pair<std::string, std::string>, std::size_t> identities_;
-  std::multimap<IpAddress, std::string> by_remote_;
+  NegotiationObserver observer_{tunnels_};
   std::set<std::string> removed_;
   bool have_wanted_ = false;
   std::uint64_t wanted_generation_ = 0;
@@ -693,7 +632,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   std::shared_ptr<vici::Connection> events_;
   bool fresh_ = true;
   std::string unavailable_ = "charon has not been asked yet";
-  NegotiationLog negotiations_;
 };
 
 /// The handle; `Charon` outlives it as long as one of its coroutines is suspended.

@@ -44,6 +44,7 @@ struct Given {
 /// What charon has of a tunnel at present.
 enum class InCharon : std::uint8_t {
   kUnknown,   ///< nobody has asked; all of it is told again
+  kLoading,   ///< it is being told what is wanted; whoever wants or tells it something else makes it kUnknown
   kLoaded,    ///< connection and key, as given
   kUnloaded,  ///< no connection
 };

@@ -42,8 +42,8 @@ def wait_path(machines, within=240):
 def carry(machines, what, rate=RATE):
     """Numbered UDP in both directions at once, then TCP in both: nothing lost."""
     host, vm = machines["host-a"], machines["vm1"]
-    with traffic.stream(host, vm, "10.20.0.10", rate=rate, port=7001) as out, \
-            traffic.stream(vm, host, "10.1.0.10", rate=rate, port=7002) as back:
+    with traffic.streams((host, vm, "10.20.0.10", {"rate": rate, "port": 7001}),
+                         (vm, host, "10.1.0.10", {"rate": rate, "port": 7002})) as (out, back):
         traffic.carried(out, 3 * rate, within=240)
         traffic.carried(back, rate, within=240)
     for flow, name in ((out.result, "host-a -> vm1"), (back.result, "vm1 -> host-a")):

@@ -26,8 +26,8 @@ def versions(machines):
 def under_traffic(machines, action):
     """`action` while numbered packets flow; the two flows (to the VM, from the VM)."""
     host, vm = machines["host-a"], machines["vm1"]
-    with traffic.stream(host, vm, "10.20.0.10", rate=RATE, port=7003) as out, \
-            traffic.stream(vm, host, "10.1.0.10", rate=RATE, port=7004) as back:
+    with traffic.streams((host, vm, "10.20.0.10", {"rate": RATE, "port": 7003}),
+                         (vm, host, "10.1.0.10", {"rate": RATE, "port": 7004})) as (out, back):
         traffic.carried(out, RATE, within=240)
         action()
         wait_up(machines)

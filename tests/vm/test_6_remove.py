@@ -18,7 +18,7 @@ def running(edge):
     """What of ours is still at work: processes, units, namespaces, XDP programs, TUN devices, sockets."""
     questions = {
         # FRR and strongSwan of the host may run; those of ours have our name in their arguments.
-        "processes": "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; echo; done 2>/dev/null | grep '[s]implon' || true",
+        "processes": "grep -ahs '[s]implon' /proc/[0-9]*/cmdline | tr '\\0' ' ' || true",
         "units": "systemctl list-units --all --no-legend --plain 'simplon*' | grep -v not-found || true",
         "namespaces": "ls /run/netns 2>/dev/null || true",
         "XDP programs": "for i in wan0 fab0; do ip -d link show $i | grep -o 'prog/xdp.*' || true; done",

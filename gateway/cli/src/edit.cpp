@@ -2,6 +2,7 @@
 #include "gateway/cli/src/edit.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "gateway/config/document.h"
 #include "gateway/config/validate.h"
@@ -26,6 +27,13 @@ Unexpected exists(const std::string& kind, const std::string& name) {
               "remove it first, or edit the document: simplon config show");
 }
 
+/// What exists is a matter of the document, not of the command line.
+Unexpected no_such(const std::string& kind, const std::string& name, const std::vector<std::string>& known) {
+  Error error = config::no_such(kind, name, known).value();
+  error.code = ErrorCode::kConflict;
+  return Unexpected(std::move(error));
+}
+
 /// `parse(text)` into `ret`; an error names the option.
 template <class T, class Parse>
 Result<void> read(const char* option, const std::string& text, Parse parse, T& ret) {
@@ -47,20 +55,6 @@ Result<void> read_list(const char* option, const std::vector<std::string>& texts
 }
 
 }  // namespace
-
-Unexpected no_such(const std::string& kind, const std::string& name, const std::vector<std::string>& known) {
-  std::string hint;
-  if (const std::string guess = config::closest_match(name, known); !guess.empty()) {
-    hint = "did you mean '" + guess + "'?";
-  } else if (known.empty()) {
-    hint = "there is none at all";
-  } else {
-    hint = "there is ";
-    for (std::size_t i = 0; i < known.size() && i < 8; ++i) hint += (i == 0 ? "" : ", ") + known[i];
-    if (known.size() > 8) hint += ", ...";
-  }
-  return fail(ErrorCode::kConflict, "there is no " + kind + " '" + name + "'", std::move(hint));
-}
 
 Result<void> add_tunnel(GatewayConfig& config, const TunnelOptions& options) {
   if (find_name(config.tunnels, options.name) != config.tunnels.end()) return exists("tunnel", options.name);

@@ -57,8 +57,4 @@ struct EndpointOptions {
 [[nodiscard]] Result<void> add_endpoint(GatewayConfig& config, const EndpointOptions& options);
 [[nodiscard]] Result<void> remove_endpoint(GatewayConfig& config, const std::string& vpc, const std::string& address);
 
-/// kConflict: "there is no KIND 'NAME'", with what it may have been meant to be, or what there is.
-[[nodiscard]] Unexpected no_such(const std::string& kind, const std::string& name,
-                                 const std::vector<std::string>& known);
-
 }  // namespace simplon::cli

@@ -5,9 +5,9 @@
 #include <ostream>
 #include <utility>
 
-#include "gateway/cli/src/edit.h"
 #include "gateway/cli/src/json_view.h"
 #include "gateway/cli/src/table.h"
+#include "gateway/config/validate.h"
 #include "gateway/ipc/api.h"
 
 namespace simplon::cli {
@@ -32,7 +32,7 @@ Result<void> select(nlohmann::json& reply, const char* key, const char* kind, co
     reply[key] = std::move(only);
     return {};
   }
-  return no_such(kind, name, known);
+  return config::no_such(kind, name, known);
 }
 
 }  // namespace

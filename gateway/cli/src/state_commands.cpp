@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
+#include <vector>
 
 #include "gateway/cli/src/commands.h"
 #include "gateway/cli/src/json_view.h"
+#include "gateway/config/validate.h"
+#include "gateway/ipc/api_request.h"
 
 namespace simplon::cli {
 namespace {
@@ -18,25 +19,41 @@ struct RouteOptions {
   std::string domain;
   std::string prefix;
   std::optional<std::uint64_t> limit;
-
-  /// What a query cannot carry is replaced, and refused by simplond.
-  [[nodiscard]] std::string target() const {
-    std::string query;
-    const auto add = [&](const std::string& key, std::string word) {
-      if (word.empty()) return;
-      const auto is_odd = [](char c) {
-        return !((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                 std::string_view(":./-").find(c) != std::string_view::npos);
-      };
-      std::replace_if(word.begin(), word.end(), is_odd, '_');
-      query += (query.empty() ? "?" : "&") + key + "=" + word;
-    };
-    add("domain", domain);
-    add("prefix", prefix);
-    add("limit", limit ? std::to_string(*limit) : "");
-    return "/v1/routes" + query;
-  }
 };
+
+int show_routes(const Session& session, const RouteOptions& options) {
+  std::string query;
+  const auto add = [&](const std::string& key, const std::string& word) {
+    query += (query.empty() ? "?" : "&") + key + "=" + word;
+  };
+  if (!options.domain.empty()) {
+    if (!config::is_valid_name(options.domain)) {
+      // Such a name does not even fit into a query.
+      const auto reply = session.get("/v1/routes?limit=1");
+      if (const auto code = session.failed(reply, "simplon")) return *code;
+      std::vector<std::string> known;
+      for (const auto& domain : list(*reply, "domains")) known.push_back(text(domain, "name"));
+      return session.report(config::no_such("domain", options.domain, known).value(), kExitFailed);
+    }
+    add("domain", options.domain);
+  }
+  if (!options.prefix.empty()) {
+    const auto prefix = ipc::parse_route_prefix(options.prefix);
+    if (!prefix) {
+      return session.report({prefix.error().code, "--prefix: " + prefix.error().what, prefix.error().hint}, kExitUsage);
+    }
+    add("prefix", prefix->to_string());
+  }
+  if (options.limit) add("limit", std::to_string(*options.limit));
+  return session.show("/v1/routes" + query, render_routes);
+}
+
+/// An empty value is an unset variable of a script rather than a wish for everything.
+CLI::Option* refuse_empty(CLI::Option* option, const char* without) {
+  return option->check([without](const std::string& value) {
+    return value.empty() ? std::string("the value is empty; leave the option out for ") + without : std::string();
+  });
+}
 
 struct DropOptions {
   std::string reason;
@@ -50,12 +67,15 @@ void declare_route(Commands& commands) {
       commands.command(*route, "show", "all routes, or those of a domain or a prefix",
                        "simplon route show --domain prod\nsimplon route show --prefix 10.1.2.3");
   for (CLI::App* one : {route, show}) {
-    commands.values(one->add_option("--domain", options->domain, "only this domain")->type_name("NAME"),
-                    Values::kDomains);
-    one->add_option("--prefix", options->prefix, "only routes inside PREFIX, and those that cover it; also an address")
-        ->type_name("PREFIX");
+    commands.values(
+        refuse_empty(one->add_option("--domain", options->domain, "only this domain")->type_name("NAME"), "all domains"),
+        Values::kDomains);
+    refuse_empty(
+        one->add_option("--prefix", options->prefix, "only routes inside PREFIX, and those that cover it; also an address")
+            ->type_name("PREFIX"),
+        "all prefixes");
     one->add_option("--limit", options->limit, "at most N routes; default 10000, more as administrator only")->type_name("N");
-    commands.on(one, [&session = commands.session(), options] { return session.show(options->target(), render_routes); });
+    commands.on(one, [&session = commands.session(), options] { return show_routes(session, *options); });
   }
 }
 

@@ -31,7 +31,7 @@ int act(const Session& session, const Options& options, const std::string& verb,
     if (const auto code = session.failed(reply, "simplon")) return *code;
     std::vector<std::string> known;
     for (const auto& tunnel : list(*reply, "tunnels")) known.push_back(text(tunnel, "name"));
-    return session.report(no_such("tunnel", options.name, known).value(), kExitFailed);
+    return session.report(config::no_such("tunnel", options.name, known).value(), kExitFailed);
   }
   if (verb == "down" && !session.agreed("Close tunnel " + options.name + "? Its traffic stops.")) return kExitFailed;
   nlohmann::json request = nlohmann::json::object();

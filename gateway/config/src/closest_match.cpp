@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <algorithm>
+#include <utility>
 
 #include "gateway/config/validate.h"
 
@@ -40,6 +41,20 @@ std::string closest_match(std::string_view word, const std::vector<std::string>&
     }
   }
   return best;
+}
+
+Unexpected no_such(const std::string& kind, const std::string& name, const std::vector<std::string>& known) {
+  constexpr std::size_t kMostListed = 8;
+  std::string hint;
+  if (const std::string guess = closest_match(name, known); !guess.empty()) {
+    hint = "did you mean '" + guess + "'?";
+  } else if (known.empty()) {
+    hint = "there is none at all";
+  } else {
+    for (std::size_t i = 0; i < known.size() && i < kMostListed; ++i) hint += (i == 0 ? "there is " : ", ") + known[i];
+    if (known.size() > kMostListed) hint += ", ...";
+  }
+  return fail(ErrorCode::kInvalidConfig, "there is no " + kind + " '" + name + "'", std::move(hint));
 }
 
 }  // namespace simplon::config

@@ -68,28 +68,35 @@ asio::awaitable<Result<void>> Reconciler::reconcile_tunnels(Mode mode) {
   co_return Result<void>{};
 }
 
-Result<void> Reconciler::ensure_speaker(const std::string& domain) {
+asio::awaitable<Result<void>> Reconciler::ensure_speaker(std::string domain) {
   auto& state = domains_[domain];
-  const auto netns = parts_.namespaces.identity(netns_of(domain));
-  if (state.speaker) {
-    if (!netns || netns == state.netns) return {};
+  if (const auto speaker = state.speaker) {
+    const auto netns = parts_.namespaces.identity(netns_of(domain));
+    if (!netns || netns == state.netns) co_return Result<void>{};
     // Its sockets stayed in the namespace that had the name before, where nobody connects any more.
-    spdlog::warn("namespace {} was made again: what was learned in the old one is forgotten", netns_of(domain));
-    state.speaker.reset();
+    spdlog::warn("namespace {} was made again: FRR of the old one is ended, what it learned is forgotten", netns_of(domain));
     state.settled = false;
+    auto stopped = co_await speaker->stop();
+    if (!stopped) {
+      state.problem = stopped.error();
+      schedule_retry();
+      co_return stopped;
+    }
+    state.speaker.reset();
     programmer_.enqueue(compiler_.forget(domain));
   }
+  const auto netns = parts_.namespaces.identity(netns_of(domain));
   auto made = parts_.make_speaker(netns_of(domain), [this, domain](const bgp::RouteChanges& changes) {
     programmer_.enqueue(compiler_.learn(domain, changes));
   });
   if (!made) {
     state.problem = made.error();
     schedule_retry();
-    return Unexpected(made.error());
+    co_return Unexpected(made.error());
   }
   state.speaker = *std::move(made);
   state.netns = netns;
-  return {};
+  co_return Result<void>{};
 }
 
 asio::awaitable<std::vector<Error>> Reconciler::reconcile_peers(Mode mode, bool only_unsettled) {
@@ -135,7 +142,8 @@ asio::awaitable<std::vector<Error>> Reconciler::reconcile_peers(Mode mode, bool 
 asio::awaitable<Result<void>> Reconciler::reconcile_speaker(std::string domain) {
   const auto* config = find_domain(domain);
   if (config == nullptr || !config->bgp) co_return Result<void>{};
-  if (auto made = ensure_speaker(domain); !made) co_return made;
+  auto made = co_await ensure_speaker(domain);
+  if (!made) co_return made;
   // Kept alive here: a transaction in between cannot happen, but an end of the daemon can.
   const auto speaker = domains_[domain].speaker;
   auto spec = build_speaker_spec(config_, *config, options_.netns_prefix);

@@ -138,11 +138,12 @@ asio::awaitable<void> Reconciler::adopt() {
 }
 
 /// What a transaction that was cut off, a removal, or a configuration that cannot be read may have left behind.
-void Reconciler::doom_unknown() {
+asio::awaitable<void> Reconciler::doom_unknown() {
   for (const auto& name : parts_.ids.domain_names()) {
     if (find_domain(name) == nullptr) doomed_.insert(name);
     if (!wants_bgp(name) && parts_.namespaces.exists(netns_of(name))) {
-      if (auto made = ensure_speaker(name); !made) domains_.erase(name);
+      const auto made = co_await ensure_speaker(name);
+      if (!made) domains_.erase(name);
     }
   }
 }

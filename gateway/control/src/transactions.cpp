@@ -243,23 +243,24 @@ asio::awaitable<Result<std::vector<config::Issue>>> Reconciler::switch_to(Gatewa
   for (const auto& domain : config_.domains) doomed_.insert(domain.name);
   config_ = std::move(config);
   for (const auto& domain : config_.domains) doomed_.erase(domain.name);
-  if (!adopted_) doom_unknown();
+  if (!adopted_) co_await doom_unknown();
   for (auto& [name, state] : domains_) state.settled = false;
   tunnels_settled_ = false;
   retry_delay_ = options_.first_retry;
 
   auto ensured = co_await ensure_namespaces(mode);
   if (!ensured) co_return Unexpected(ensured.error());
-  Stopwatch watch;
-  auto operations = compiler_.configure(config_, parts_.ids);
-  if (timing != nullptr) timing->compile = watch.lap();
-  // Speakers listen before the forwarder has everything: after a restart FRR connects as soon as it can.
+  // Speakers listen before the forwarder has everything: after a restart FRR connects as soon as it can. And before anything is
+  // compiled: what one forgets must not be sent.
   for (const auto& domain : config_.domains) {
     if (!domain.bgp) continue;
-    auto made = ensure_speaker(domain.name);
+    auto made = co_await ensure_speaker(domain.name);
     if (!made && mode == Mode::kStrict && made.error().code != ErrorCode::kUnavailable)
       co_return Unexpected(made.error());
   }
+  Stopwatch watch;
+  auto operations = compiler_.configure(config_, parts_.ids);
+  if (timing != nullptr) timing->compile = watch.lap();
 
   std::vector<config::Issue> warnings;
   const auto settle = [&](const Result<void>& step) -> bool {

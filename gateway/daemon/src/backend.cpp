@@ -37,14 +37,6 @@ json problems_json(const std::vector<control::Problem>& problems) {
   return list;
 }
 
-Error no_such_domain(const std::string& name, const GatewayConfig& config) {
-  std::vector<std::string> known;
-  for (const auto& domain : config.domains) known.push_back(domain.name);
-  const std::string guess = config::closest_match(name, known);
-  return make_error(ErrorCode::kInvalidConfig, "there is no domain '" + name + "'",
-                    guess.empty() ? "simplon route show lists all domains" : "did you mean '" + guess + "'?");
-}
-
 void merge(json& into, const json& from) { into.update(from); }
 
 }  // namespace
@@ -279,7 +271,9 @@ asio::awaitable<ApiResult> Backend::routes(RouteRequest request) {
                        {"routes", std::move(list)}});
   }
   if (!found) {
-    co_return tl::unexpected(ApiFailure(no_such_domain(request.domain, parts_.reconciler.config())));
+    std::vector<std::string> known;
+    for (const auto& configured : parts_.reconciler.config().domains) known.push_back(configured.name);
+    co_return tl::unexpected(ApiFailure(config::no_such("domain", request.domain, known).value()));
   }
   co_return json{{"generation", status.connected ? json(status.confirmed) : json(nullptr)},
                  {"current", status.current()},

@@ -206,9 +206,7 @@ asio::awaitable<ApiResult> Backend::tunnel_action(config::Author who, std::strin
   if (tunnel == tunnels.end()) {
     std::vector<std::string> known;
     for (const auto& one : tunnels) known.push_back(one.name);
-    const std::string guess = config::closest_match(name, known);
-    done = fail(ErrorCode::kInvalidConfig, "there is no tunnel " + name,
-                guess.empty() ? "simplon tunnel show lists them" : "did you mean '" + guess + "'?");
+    done = config::no_such("tunnel", name, known);
   } else if (!tunnel->enabled) {
     done = fail(ErrorCode::kConflict, "tunnel " + name + " is disabled", "set enabled: true in the document and apply it");
   } else {

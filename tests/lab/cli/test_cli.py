@@ -145,6 +145,15 @@ def test_what_may_have_been_meant(gateway, words, guess):
     assert done.returncode in (1, 2) and f"did you mean '{guess}'?" in done.stderr, done
 
 
+@pytest.mark.parametrize("words,code,said", [
+    (["--prefix", "10.1.2.3/16"], 2, "'10.1.2.3/16' has host bits set"), (["--prefix", "10.0.0.0 /8"], 2, "'10.0.0.0 '"),
+    (["--domain", "prod,lab"], 1, "there is no domain 'prod,lab'"), (["--domain", "nowhere"], 1, "hint: there is "),
+    (["--domain", ""], 2, "--domain: the value is empty"), (["--prefix", ""], 2, "--prefix: the value is empty")])
+def test_routes_of_what_is_no_domain_or_prefix(gateway, words, code, said):
+    done = gateway.cli("route", "show", *words, check=False)
+    assert done.returncode == code and not done.stdout and said in done.stderr, done
+
+
 def test_pages_fit_100_columns(gateway):
     for words in (["status"], ["tunnel"], ["tunnel", "show", "paris"], ["vpc", "show", "red"], ["endpoint"], ["route"],
                   ["drop", "show", "--all"], ["config", "history"], ["doctor", "--all"]):

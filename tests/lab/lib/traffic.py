@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Traffic between namespaces: pings, numbered UDP, TCP, and what became of it."""
+import concurrent.futures
 import contextlib
 import dataclasses
 import json
@@ -59,6 +60,7 @@ class Stream:
 
     def __init__(self, source, destination, address, rate=1000, size=200, port=7000):
         self.source, self.destination = source, destination
+        self.result = None
         tag = f"{source.short}-{destination.short}-{port}"
         fresh = source.lab.fresh
         self.receiver = destination.spawn([UDPSEQ, "receive", address, port], log=fresh(f"{tag}.receiver.log"))
@@ -99,12 +101,20 @@ def carried(stream, packets, within=30):
 @contextlib.contextmanager
 def stream(source, destination, address, **options):
     """with stream(a, b, "10.2.0.10") as s: ...   then s.result is the Flow."""
-    running = Stream(source, destination, address, **options)
-    running.result = None
-    try:
+    with streams((source, destination, address, options)) as (running,):
         yield running
-    finally:
-        running.result = running.stop()
+
+
+@contextlib.contextmanager
+def streams(*wanted):
+    """Several, of (source, destination, address, options) each, started and stopped at once."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        running = list(pool.map(lambda one: Stream(*one[:3], **one[3]), wanted))
+        try:
+            yield running
+        finally:
+            for one, result in zip(running, pool.map(Stream.stop, running)):
+                one.result = result
 
 
 def tcp_transfer(source, destination, address, megabytes=20, port=7100, within=60):

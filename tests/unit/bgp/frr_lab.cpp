@@ -183,6 +183,24 @@ Result<void> FrrLab::reconcile(SpeakerSpec wanted) {
   return done;
 }
 
+void FrrLab::start_with_two_routes() {
+  link('a', 1);
+  bird('a', 1, {.routes4 = "10.1.0.0/16 10.2.0.0/16"});
+  make_speaker();
+  auto wanted = spec();
+  wanted.neighbors = {neighbor_of('a', 1, 65001)};
+  ASSERT_TRUE(reconcile(wanted));
+  ASSERT_TRUE(expect("both routes", [&] { return reported.size() == 2 && speaker->synchronized(); }));
+}
+
+void FrrLab::kill_zebra_and_bgpd() {
+  const pid_t zebra = pid_of("zebra");
+  const pid_t bgpd = pid_of("bgpd");
+  ASSERT_EQ(::kill(zebra, SIGKILL), 0);
+  ASSERT_EQ(::kill(bgpd, SIGKILL), 0);
+  ASSERT_TRUE(expect("other processes", [&] { return pid_of("zebra") != zebra && pid_of("bgpd") != bgpd && status().fpm_connected; }));
+}
+
 SpeakerStatus FrrLab::status() { return run(io, speaker->status(StatusDetail::kReceivedPrefixes)); }
 
 NeighborStatus FrrLab::status_of(const std::string& name) {

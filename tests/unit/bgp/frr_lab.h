@@ -54,6 +54,10 @@ class FrrLab : public ::testing::Test {
 
   void make_speaker(Speaker::Options options = {});
   Result<void> reconcile(SpeakerSpec wanted);
+  /// A speaker with what site a announces, 10.1.0.0/16 and 10.2.0.0/16, synchronized.
+  void start_with_two_routes();
+  /// Kills both; returns when others run and zebra is connected.
+  void kill_zebra_and_bgpd();
   SpeakerStatus status();
   NeighborStatus status_of(const std::string& name);
   pid_t pid_of(const std::string& daemon) const;

@@ -5,6 +5,7 @@
 
 #include "platform/sys/netns.h"
 #include "tests/unit/bgp/frr_lab.h"
+#include "tests/unit/bgp/manual_peer.h"
 #include "tests/unit/bgp/run_awaitable.h"
 #include "tests/unit/bgp/specs.h"
 
@@ -178,13 +179,7 @@ TEST_F(FrrLab, NewSpeakerAdoptsTheRunningInstance) {
 }
 
 TEST_F(FrrLab, KilledBgpdComesBackWithoutAWithdrawal) {
-  link('a', 1);
-  bird('a', 1, {.routes4 = "10.1.0.0/16 10.2.0.0/16"});
-  make_speaker();
-  auto wanted = spec();
-  wanted.neighbors = {neighbor_of('a', 1, 65001)};
-  ASSERT_TRUE(reconcile(wanted));
-  ASSERT_TRUE(expect("both routes", [&] { return reported.size() == 2 && speaker->synchronized(); }));
+  ASSERT_NO_FATAL_FAILURE(start_with_two_routes());
   ASSERT_TRUE(expect("our prefix at the site", [&] { return bird_route('a', "10.20.0.0/16").find("AS65515i") != std::string::npos; }));
 
   const pid_t killed = pid_of("bgpd");
@@ -205,13 +200,7 @@ TEST_F(FrrLab, KilledBgpdComesBackWithoutAWithdrawal) {
 }
 
 TEST_F(FrrLab, KilledZebraComesBackWithoutAWithdrawal) {
-  link('a', 1);
-  bird('a', 1, {.routes4 = "10.1.0.0/16 10.2.0.0/16"});
-  make_speaker();
-  auto wanted = spec();
-  wanted.neighbors = {neighbor_of('a', 1, 65001)};
-  ASSERT_TRUE(reconcile(wanted));
-  ASSERT_TRUE(expect("both routes", [&] { return reported.size() == 2 && speaker->synchronized(); }));
+  ASSERT_NO_FATAL_FAILURE(start_with_two_routes());
   const auto since = birdc('a', "show protocols uplink");
 
   const pid_t killed = pid_of("zebra");
@@ -227,21 +216,11 @@ TEST_F(FrrLab, KilledZebraComesBackWithoutAWithdrawal) {
 }
 
 TEST_F(FrrLab, ZebraAndBgpdKilledTogetherComeBackWithoutAWithdrawal) {
-  link('a', 1);
-  bird('a', 1, {.routes4 = "10.1.0.0/16 10.2.0.0/16"});
-  make_speaker();
-  auto wanted = spec();
-  wanted.neighbors = {neighbor_of('a', 1, 65001)};
-  ASSERT_TRUE(reconcile(wanted));
-  ASSERT_TRUE(expect("both routes", [&] { return reported.size() == 2 && speaker->synchronized(); }));
+  ASSERT_NO_FATAL_FAILURE(start_with_two_routes());
 
   // The site is away for longer than a dump of nothing takes.
   shell("ip -n " + gateway + "-a link set eth0 down");
-  const pid_t zebra = pid_of("zebra");
-  const pid_t bgpd = pid_of("bgpd");
-  ASSERT_EQ(::kill(zebra, SIGKILL), 0);
-  ASSERT_EQ(::kill(bgpd, SIGKILL), 0);
-  ASSERT_TRUE(expect("other processes", [&] { return pid_of("zebra") != zebra && pid_of("bgpd") != bgpd && status().fpm_connected; }));
+  ASSERT_NO_FATAL_FAILURE(kill_zebra_and_bgpd());
   io.restart();
   io.run_for(4s);
   EXPECT_THAT(withdrawals, IsEmpty());
@@ -249,6 +228,30 @@ TEST_F(FrrLab, ZebraAndBgpdKilledTogetherComeBackWithoutAWithdrawal) {
   shell("ip -n " + gateway + "-a link set eth0 up");
   ASSERT_TRUE(expect("the difference, once the session is back",
          [&] { return has_route("10.3.0.0/16", {"tun1"}) && reported.size() == 2; }, 60s));
+  EXPECT_THAT(withdrawals, ElementsAre(prefix("10.2.0.0/16")));
+}
+
+TEST_F(FrrLab, RoutesOfANeighborThatAnnouncesThemLateAreNotSweptBefore) {
+  link('a', 1);
+  ManualPeer peer(io, gateway + "-a", "169.254.10.2");
+  make_speaker();
+  auto wanted = spec();
+  wanted.neighbors = {neighbor_of('a', 1, 65001)};
+  ASSERT_TRUE(reconcile(wanted));
+  ASSERT_TRUE(expect("a session", [&] { return peer.sessions() == 1; }));
+  peer.announce(1);
+  peer.announce(2);
+  peer.end_of_rib();
+  ASSERT_TRUE(expect("both routes", [&] { return reported.size() == 2 && speaker->synchronized(); }));
+
+  ASSERT_NO_FATAL_FAILURE(kill_zebra_and_bgpd());
+  ASSERT_TRUE(expect("a session", [&] { return peer.sessions() == 2; }));
+  peer.announce(1);
+  ASSERT_TRUE(expect("a session for longer than FPM has to be silent", [&] { return status_of("site-a").uptime_seconds >= 6; }));
+  EXPECT_THAT(withdrawals, IsEmpty());
+  peer.announce(3);
+  peer.end_of_rib();
+  ASSERT_TRUE(expect("the difference", [&] { return has_route("10.3.0.0/16", {"tun1"}) && reported.size() == 2; }));
   EXPECT_THAT(withdrawals, ElementsAre(prefix("10.2.0.0/16")));
 }
 

@@ -32,6 +32,19 @@ TEST(FrrProcesses, AUnitBetweenTwoCrashesIsStoppedToo) {
   EXPECT_FALSE(processes.is_left_behind(FrrDaemon::kBgpd));
 }
 
+TEST(FrrProcesses, ListenersOfANamespaceAreFoundByTheirPath) {
+  // An address, one that listens, and two connections: one that a listener accepted, which has its path, and a client.
+  const std::string sockets =
+      "Num       RefCount Protocol Flags    Type St Inode Path\n"
+      "00000000653ea669: 00000002 00000000 00010000 0001 01 3462860 /var/run/frr/red/zebra.vty\n"
+      "00000000653ea66a: 00000003 00000000 00000000 0001 03 3462861 /var/run/frr/red/bgpd.vty\n"
+      "00000000653ea66b: 00000003 00000000 00000000 0001 03 3462862\n";
+  EXPECT_TRUE(listens_at(sockets, "/var/run/frr/red/zebra.vty"));
+  EXPECT_FALSE(listens_at(sockets, "/var/run/frr/red/bgpd.vty"));
+  EXPECT_FALSE(listens_at(sockets, "red/zebra.vty"));
+  EXPECT_FALSE(listens_at("", "/var/run/frr/red/zebra.vty"));
+}
+
 TEST(FrrProcesses, WithoutUnitsThereIsNothingToStop) {
   FrrProcesses processes("nobody" + std::to_string(::getpid()), nullptr);
   EXPECT_TRUE(processes.request_stop(FrrDaemon::kBgpd));

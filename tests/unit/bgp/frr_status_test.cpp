@@ -19,6 +19,8 @@ TEST(FrrStatus, EstablishedNeighbor) {
   EXPECT_EQ(session.state, "Established");
   EXPECT_EQ(session.accepted, 3U);
   EXPECT_TRUE(session.was_established);
+  EXPECT_TRUE(session.graceful_restart);
+  EXPECT_TRUE(session.end_of_rib);
   EXPECT_EQ(session.sent, 1U);
   EXPECT_FALSE(session.prefix_limit_exceeded);
 }
@@ -46,17 +48,54 @@ TEST(FrrStatus, CountsAndRoutes) {
   EXPECT_FALSE(bgp_is_attached("Name Connect Time\n-----\nvnc           00:00:43\n"));
 }
 
-TEST(FrrStatus, ABgpdThatWasJustStartedHasItsRoutesWhenItsSessionsWereUp) {
+TEST(FrrStatus, EndOfRibIsThatOfEachNegotiatedFamily) {
+  const auto has_it = [](const std::string& families, const std::string& received) {
+    const auto text = R"({"10.0.0.2":{"neighborCapabilities":{"multiprotocolExtensions":{)" + families +
+                      R"(}},"gracefulRestartInfo":{"endOfRibRecv":{)" + received + "}}}}";
+    return parse_neighbors(text).value().at(address("10.0.0.2")).end_of_rib;
+  };
+  const std::string v4 = R"("ipv4Unicast":{"advertisedAndReceived":true})";
+  const std::string v6 = R"("ipv6Unicast":{"advertisedAndReceived":true})";
+  const std::string v6_ours = R"("ipv6Unicast":{"advertised":true})";
+  EXPECT_FALSE(has_it(v4, ""));
+  EXPECT_TRUE(has_it(v4, R"("ipv4Unicast":true)"));
+  EXPECT_FALSE(has_it(v4 + "," + v6, R"("ipv4Unicast":true)"));
+  EXPECT_TRUE(has_it(v4 + "," + v6, R"("ipv4Unicast":true,"ipv6Unicast":true)"));
+  EXPECT_TRUE(has_it(v4 + "," + v6_ours, R"("ipv4Unicast":true)"));
+  EXPECT_FALSE(has_it("", "")) << "RFC 4760 section 8: IPv4, without the capability";
+  EXPECT_TRUE(has_it("", R"("ipv4Unicast":true)"));
+}
+
+TEST(FrrStatus, ABgpdThatWasJustStartedHasItsRoutesWhenItsNeighborsHaveAnnouncedThem) {
   using namespace std::chrono_literals;
   const auto neighbors = two_sites().neighbors;
   std::map<IpAddress, SessionView> sessions;
   EXPECT_TRUE(has_its_routes({}, sessions, 0s));
   EXPECT_FALSE(has_its_routes(neighbors, sessions, 0s));
-  sessions[neighbors[0].address].was_established = true;
-  sessions[neighbors[1].address].state = "Active";
+  auto& first = sessions[neighbors[0].address];
+  first.state = "Established";
+  first.was_established = true;
+  first.end_of_rib = true;
+  auto& second = sessions[neighbors[1].address];
+  second.state = "Active";
   EXPECT_FALSE(has_its_routes(neighbors, sessions, 119s));
   EXPECT_TRUE(has_its_routes(neighbors, sessions, 120s)) << "its neighbors have forgotten its routes as well";
-  sessions[neighbors[1].address].was_established = true;
+
+  second.state = "Established";
+  second.was_established = true;
+  second.uptime_seconds = 29;
+  EXPECT_FALSE(has_its_routes(neighbors, sessions, 0s)) << "its routes may be on their way";
+  second.uptime_seconds = 30;
+  EXPECT_TRUE(has_its_routes(neighbors, sessions, 0s)) << "without graceful restart nobody has to send End-of-RIB";
+  second.graceful_restart = true;
+  EXPECT_FALSE(has_its_routes(neighbors, sessions, 0s)) << "with it, it comes";
+  second.end_of_rib = true;
+  second.uptime_seconds = 0;
+  EXPECT_TRUE(has_its_routes(neighbors, sessions, 0s));
+
+  second = {};
+  second.state = "Active";
+  second.was_established = true;
   EXPECT_TRUE(has_its_routes(neighbors, sessions, 0s)) << "a session that ended since then took its routes along";
 }
 

@@ -82,6 +82,10 @@ TEST(ApiRequest, ParametersArriveWhereTheyBelong) {
   EXPECT_EQ(request->prefix, IpPrefix::parse("fd00::/8").value());
   EXPECT_EQ(request->limit, 7U);
   EXPECT_EQ(parse_api_request("GET", "/v1/routes?prefix=10.1.2.3", "")->prefix, IpPrefix::parse("10.1.2.3/32").value());
+  const auto host_bits = parse_api_request("GET", "/v1/routes?prefix=10.1.2.3/16", "");
+  ASSERT_FALSE(host_bits);
+  EXPECT_EQ(host_bits.error().error.what, "'10.1.2.3/16' has host bits set");
+  EXPECT_EQ(host_bits.error().error.hint, "the network is 10.1.0.0/16");
   for (const char* wrong : {"prefix=10.1.2.3/8", "prefix=ten", "limit=0", "limit=100001", "limit=all"}) {
     EXPECT_FALSE(parse_api_request("GET", std::string("/v1/routes?") + wrong, "")) << wrong;
   }
@@ -135,6 +139,10 @@ TEST(ApiRequest, EverythingElseIsRefused) {
       {"GET", "/v1/tunnels/paris/up", "", 405, "POST"},
       {"GET", "/v1/config?version=x", "", 400, "wrong type"},
       {"GET", "/v1/config?version", "", 400, "KEY=VALUE"},
+      {"GET", "/v1/routes?prefix=", "", 400, "'prefix=' has no value"},
+      {"GET", "/v1/routes?domain=&limit=3", "", 400, "'domain=' has no value"},
+      {"GET", "/v1/routes?prefix=10.0.0.0/33", "", 400, "'10.0.0.0/33' has a bad prefix length"},
+      {"GET", "/v1/routes?prefix=ten", "", 400, "'ten' is neither a prefix nor an address"},
       {"GET", "/v1/config?what=1", "", 400, "'what' is not known"},
       {"GET", "/v1/config?version=1&version=2", "", 400, "one too many"},
       {"GET", "/v1/config?version=99999999999999999999", "", 400, "wrong type"},

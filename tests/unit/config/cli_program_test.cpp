@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <tuple>
 
 #include "gateway/cli/src/program.h"
 #include "gateway/cli/src/render.h"
@@ -324,8 +325,33 @@ TEST(Program, RoutesAreAskedForByDomainAndPrefix) {
   EXPECT_EQ(served.backend.routes_asked.prefix, IpPrefix::parse("10.1.0.0/16").value());
   EXPECT_EQ(served.backend.routes_asked.limit, 5U);
   const Done wrong = run(&served, {"route", "--prefix", "10.1.0.0/16&limit=1"});
-  EXPECT_EQ(wrong.code, kExitFailed);
-  EXPECT_THAT(wrong.err, HasSubstr("is neither a prefix nor an address"));
+  EXPECT_EQ(wrong.code, kExitUsage);
+  EXPECT_THAT(wrong.err, HasSubstr("--prefix: '10.1.0.0/16&limit=1' has a bad prefix length"));
+}
+
+TEST(Program, RoutesOfWhatIsNoDomainOrPrefixAreRefusedInTheWordsTyped) {
+  const ServedBackend served;
+  const std::vector<std::tuple<const char*, const char*, int, const char*, const char*>> kBad = {
+      {"--prefix", "10.0.0.0 /8", kExitUsage, "'10.0.0.0 ' is not an IP address", ""},
+      {"--prefix", "10.1.2.3/16", kExitUsage, "'10.1.2.3/16' has host bits set", "the network is 10.1.0.0/16"},
+      {"--prefix", "ten", kExitUsage, "'ten' is neither a prefix nor an address", "10.1.0.0/16"},
+      {"--domain", "prod,red", kExitFailed, "there is no domain 'prod,red'", "did you mean 'prod'?"},
+      {"--domain", "Zebra", kExitFailed, "there is no domain 'Zebra'", "there is prod"}};
+  for (const auto& [option, word, code, what, hint] : kBad) {
+    for (const auto& command : {std::vector<std::string>{"route"}, {"route", "show"}}) {
+      std::vector<std::string> words = command;
+      words.insert(words.end(), {option, word});
+      const Done done = run(&served, words);
+      EXPECT_EQ(done.code, code) << word;
+      EXPECT_THAT(done.err, AllOf(HasSubstr(what), HasSubstr(hint))) << word;
+    }
+  }
+  for (const char* option : {"--domain", "--prefix"}) {
+    const Done done = run(&served, {"route", "show", option, ""});
+    EXPECT_EQ(done.code, kExitUsage) << option;
+    EXPECT_EQ(done.out, "") << option;
+    EXPECT_THAT(done.err, AllOf(HasSubstr(option), HasSubstr("the value is empty; leave the option out for all")));
+  }
 }
 
 TEST(Program, ARefusalFromTheApiIsExit1) {

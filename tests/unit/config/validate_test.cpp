@@ -374,6 +374,19 @@ TEST(ClosestMatch, FindsTypingMistakesAndNothingElse) {
   EXPECT_EQ(closest_match(std::string(1000, 'a'), keys), "");
 }
 
+TEST(NoSuch, NamesWhatWasMeantOrWhatThereIs) {
+  const Error guessed = no_such("tunnel", "pariss", {"rome", "paris"}).value();
+  EXPECT_EQ(guessed.code, ErrorCode::kInvalidConfig);
+  EXPECT_EQ(guessed.what, "there is no tunnel 'pariss'");
+  EXPECT_EQ(guessed.hint, "did you mean 'paris'?");
+  EXPECT_EQ(no_such("tunnel", "zzz", {"rome", "paris"}).value().hint, "there is rome, paris");
+  EXPECT_EQ(no_such("tunnel", "zzz", {}).value().hint, "there is none at all");
+  std::vector<std::string> many;
+  for (int i = 1; i <= 9; ++i) many.push_back("tunnel-" + std::to_string(i));
+  EXPECT_EQ(no_such("tunnel", "zzz", many).value().hint,
+            "there is tunnel-1, tunnel-2, tunnel-3, tunnel-4, tunnel-5, tunnel-6, tunnel-7, tunnel-8, ...");
+}
+
 class SecretFile : public ::testing::Test {
  protected:
   std::string write(const std::string& name, const std::string& content, mode_t mode) {

@@ -16,6 +16,10 @@ struct FakeFrr {
 
   std::map<std::string, Instance> instances;
   std::vector<std::string> stopped;
+  /// What an attempt to stop answers, by namespace.
+  std::map<std::string, Error> stop_answer;
+  /// A speaker was made while another one of its instance was there that had not been stopped.
+  bool two_of_one = false;
   /// Under way now, and the most there were at once.
   int stopping = 0;
   int most_stopping = 0;
@@ -35,6 +39,7 @@ class FakeSpeaker final : public bgp::Speaker {
   FakeSpeaker(boost::asio::io_context& io, FakeFrr& frr, std::string netns, RoutesChanged changed)
       : io_(io), frr_(frr), netns_(std::move(netns)) {
     auto& instance = frr_.instances[netns_];
+    frr_.two_of_one = frr_.two_of_one || instance.speaking;
     instance.deliver = std::move(changed);
     instance.synchronized = frr_.synchronize_at_once;
     instance.speaking = true;
@@ -66,6 +71,7 @@ class FakeSpeaker final : public bgp::Speaker {
     frr_.most_stopping = std::max(frr_.most_stopping, ++frr_.stopping);
     co_await next_turn(io_);
     --frr_.stopping;
+    if (const auto answer = frr_.stop_answer.find(netns_); answer != frr_.stop_answer.end()) co_return Unexpected(answer->second);
     frr_.stopped.push_back(netns_);
     frr_.instances.erase(netns_);
     co_return Result<void>{};

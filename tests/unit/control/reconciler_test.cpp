@@ -77,6 +77,7 @@ TEST_F(ReconcilerTest, ANamespaceThatIsMadeAgainGetsASpeakerOfItsOwn) {
   world_->namespaces.make_again("gw-red");
   world_->clock.advance(std::chrono::seconds(1));
   ASSERT_TRUE(until([&] { return world_->frr.speakers == 2; }));
+  EXPECT_EQ(world_->frr.stopped, std::vector<std::string>{"gw-red"}) << "its daemons may be in the old one";
   ASSERT_TRUE(until([&] { return !forwarder().holds(route_key("red", "10.1.0.0/16")); })) << "what was learned in the old one";
   EXPECT_TRUE(forwarder().holds(route_key("red", "172.16.1.0/24")));
   ASSERT_TRUE(settled());
@@ -93,6 +94,51 @@ TEST_F(ReconcilerTest, ANamespaceThatIsMadeAgainGetsASpeakerOfItsOwn) {
   ASSERT_TRUE(apply(config_));
   ASSERT_TRUE(settled());
   EXPECT_EQ(world_->frr.speakers, 3);
+  EXPECT_FALSE(world_->frr.two_of_one);
+}
+
+TEST_F(ReconcilerTest, AnFrrThatDoesNotEndIsNotWrittenToByAnotherSpeaker) {
+  ASSERT_TRUE(apply(config_));
+  ASSERT_TRUE(settled());
+  world_->frr.stop_answer["gw-red"] = {ErrorCode::kUnavailable, "bgpd does not end", ""};
+  world_->namespaces.make_again("gw-red");
+  const auto outcome = apply(config_);
+  ASSERT_TRUE(outcome) << words(outcome);
+  EXPECT_EQ(outcome->warnings.size(), 1U);
+  EXPECT_EQ(world_->frr.speakers, 1);
+  EXPECT_FALSE(reconciler().settled());
+  EXPECT_EQ(reconciler().problems().size(), 1U);
+
+  world_->frr.stop_answer.clear();
+  ASSERT_TRUE(until([&] {
+    world_->clock.advance(std::chrono::seconds(1));
+    return world_->frr.speakers == 2;
+  }));
+  ASSERT_TRUE(settled());
+  EXPECT_FALSE(world_->frr.two_of_one);
+  EXPECT_TRUE(reconciler().problems().empty());
+}
+
+TEST_F(ReconcilerTest, WhatAnApplyForgetsItDoesNotSend) {
+  auto two = config_;
+  auto second = two.tunnels[0];
+  second.name = second.remote_id = "site-a2";
+  second.remote = ip("198.51.100.9");
+  second.inside = {inside("169.254.10.5/30")};
+  two.tunnels.push_back(second);
+  const auto first = apply(two);
+  ASSERT_TRUE(first) << words(first);
+  const auto key = route_key("red", "10.1.0.0/16");
+  world_->frr.instances["gw-red"].deliver(
+      {{learned("10.1.0.0/16", {tunnel_port("site-a"), tunnel_port("site-a2")})}, {}});
+  ASSERT_TRUE(until([&] { return forwarder().holds(key); }));
+  ASSERT_TRUE(settled());
+
+  // One apply changes the route, because a tunnel goes, and forgets it, because the namespace is another one.
+  world_->namespaces.make_again("gw-red");
+  ASSERT_TRUE(apply(config_));
+  ASSERT_TRUE(settled());
+  EXPECT_FALSE(forwarder().holds(key));
 }
 
 TEST_F(ReconcilerTest, ReceivedPrefixesAreCountedOnlyForWhoAsksForThem) {
@@ -141,8 +187,14 @@ TEST_F(ReconcilerTest, TheWaitForBgpAfterARestartIsBounded) {
   world_->frr.synchronize_at_once = false;
   start();
   ASSERT_TRUE(until([&] { return reconciler().programmed().synchronized; }));
+  // A bgpd that was started lately may take 120 s.
+  world_->clock.advance(std::chrono::seconds(150));
+  for (int i = 0; i < 20; ++i) {
+    world_->io.restart();
+    world_->io.run_one_for(std::chrono::milliseconds(5));
+  }
   EXPECT_EQ(forwarder().ends(), 0U);
-  world_->clock.advance(std::chrono::seconds(31));
+  world_->clock.advance(std::chrono::seconds(51));
   ASSERT_TRUE(until([&] { return reconciler().programmed().swept; }));
   EXPECT_FALSE(forwarder().holds("leftover"));
 }

@@ -40,7 +40,7 @@ class UnmanagedTest : public ReconcilerTest {
   /// Ticks, and more time than a sweep waits for.
   void pass_time() {
     for (int i = 0; i < 3; ++i) {
-      world_->clock.advance(std::chrono::seconds(31));
+      world_->clock.advance(std::chrono::seconds(201));
       for (int step = 0; step < 20; ++step) {
         world_->io.restart();
         world_->io.run_one_for(std::chrono::milliseconds(5));

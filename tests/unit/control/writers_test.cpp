@@ -157,6 +157,7 @@ TEST_F(WritersTest, RoutesAreListedUpToALimitOverAllDomains) {
   EXPECT_EQ(one["domains"][0]["routes"][0]["prefix"], "10.9.0.0/16");
   const json wrong = get("/v1/routes?domain=blu");
   EXPECT_EQ(wrong["errors"][0]["hint"], "did you mean 'blue'?");
+  EXPECT_EQ(get("/v1/routes?domain=zebra")["errors"][0]["hint"], "there is red, blue");
 
   // Only the page about BGP makes bgpd count.
   get("/v1/status");

@@ -280,6 +280,41 @@ TEST_F(TunnelManagerTest, ARefusedProposalIsAnErrorThatNamesTunnelAndProposal) {
   EXPECT_TRUE(is("paris", TunnelState::kUp));
 }
 
+TEST_F(TunnelManagerTest, ARefusalIsNotLostWhenAnotherTunnelIsToldSomethingMeanwhile) {
+  ASSERT_TRUE(want({spec("rome", 4, 3)}));
+  ASSERT_TRUE(is("rome", TunnelState::kUp));
+  TunnelSpec bad = spec("paris", 3);
+  bad.esp_proposals = {"nonsense"};
+  bool told = false;
+  charon_->on_command = [&](const std::string& command) {
+    if (command != "load-conn") return;
+    charon_->on_command = nullptr;
+    boost::asio::co_spawn(io_, manager_->up("rome"), [&](const std::exception_ptr&, Result<void>) { told = true; });
+  };
+  const auto result = want({bad, spec("rome", 4, 3)});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kInvalidConfig);
+  EXPECT_THAT(result.error().what, AllOf(HasSubstr("paris"), HasSubstr("nonsense")));
+  EXPECT_TRUE(until([&] { return told; }));
+  EXPECT_TRUE(is("rome", TunnelState::kUp));
+}
+
+TEST_F(TunnelManagerTest, ARefusalOfWhatNobodyWantsAnyMoreIsNoError) {
+  TunnelSpec bad = spec("paris", 3);
+  bad.esp_proposals = {"nonsense"};
+  std::optional<Result<void>> corrected;
+  charon_->on_command = [&](const std::string& command) {
+    if (command != "load-conn") return;
+    charon_->on_command = nullptr;
+    boost::asio::co_spawn(io_, manager_->reconcile({spec("paris", 3)}),
+                          [&](const std::exception_ptr&, Result<void> result) { corrected = std::move(result); });
+  };
+  boost::asio::co_spawn(io_, manager_->reconcile({bad}), [](const std::exception_ptr&, Result<void>) {});
+  ASSERT_TRUE(until([&] { return corrected.has_value(); }));
+  EXPECT_TRUE(*corrected);
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+}
+
 TEST_F(TunnelManagerTest, TunnelsWithTheSameIdentitiesDoNotReplaceEachOther) {
   TunnelSpec twin = spec("paris-2", 4, 3);
   twin.remote_id = "paris";
@@ -510,6 +545,18 @@ TEST_F(TunnelManagerTest, DownBetweenKeyAndConnectionHolds) {
   ASSERT_TRUE(wait(manager_->up("paris")));
   EXPECT_TRUE(is("paris", TunnelState::kUp));
   EXPECT_EQ(charon_->secrets["simplon-paris"], "key of paris");
+}
+
+TEST_F(TunnelManagerTest, DownAndUpWhileItIsLoadedLoadsItAgain) {
+  charon_->on_command = [&](const std::string& command) {
+    if (command != "load-conn") return;
+    charon_->on_command = nullptr;
+    boost::asio::co_spawn(io_, manager_->down("paris"), [](const std::exception_ptr&, Result<void>) {});
+    boost::asio::co_spawn(io_, manager_->up("paris"), [](const std::exception_ptr&, Result<void>) {});
+  };
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_EQ(charon_->connections.count("paris"), 1u);
 }
 
 TEST_F(TunnelManagerTest, AKeyThatWasReplacedWhileItWasLoadedIsLoadedAgain) {
