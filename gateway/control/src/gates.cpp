@@ -17,19 +17,11 @@ namespace asio = boost::asio;
 
 namespace {
 
-/// "there is no KIND NAME", with what was probably meant or what there is.
 Unexpected no_such(const std::string& gate, const std::string& kind, const std::string& name,
                    const std::vector<std::string>& known) {
-  std::string hint;
-  if (const std::string guess = config::closest_match(name, known); !guess.empty()) {
-    hint = "did you mean '" + guess + "'?";
-  } else if (known.empty()) {
-    hint = "there is none in this configuration";
-  } else {
-    for (std::size_t i = 0; i < known.size() && i < 8; ++i) hint += (i == 0 ? "there is " : ", ") + known[i];
-    if (known.size() > 8) hint += ", ...";
-  }
-  return fail(ErrorCode::kInvalidConfig, "gate " + gate + ": there is no " + kind + " '" + name + "'", std::move(hint));
+  Error error = config::no_such(kind, name, known).value();
+  error.what = "gate " + gate + ": " + error.what;
+  return Unexpected(std::move(error));
 }
 
 std::vector<std::string> domain_names(const GatewayConfig& config) {
