@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What operators run into on a real host: the doctor or the unit's journal names it with the remedy, and the rest keeps working."""
 import json
+import time
 
 from conftest import row
 from lib import traffic
@@ -89,6 +90,23 @@ def test_polkit_says_no(machines):
     expect(lambda: edge.sh(f"systemctl is-active {unit}", check=False).out.strip() == "active", 180, "the unit runs again")
     row("polkit says yes again", f"{unit} was started", findings(edge)["polkit"]["verdict"] == "ok")
     wait_path(machines)
+
+
+def test_a_namespace_is_replaced(machines):
+    """FRR of the old one, into whose processes simplond may not look, is ended. The rest takes what docs/troubleshooting.md says."""
+    edge = machines.edge
+
+    def bgpd():
+        return edge.out("systemctl show -P MainPID simplon-bgpd@simplon-red", quiet=True).strip()
+
+    before, began = bgpd(), time.monotonic()
+    edge.sh("ip netns delete simplon-red && ip netns add simplon-red")
+    expect(lambda: bgpd() not in (before, "0"), 180, "bgpd is another process")
+    edge.sh("ip netns delete simplon-red; systemctl stop simplon-forwarder; systemctl restart simplon-netns@simplon-red;"
+            " systemctl start simplon-forwarder", within=120)
+    wait_path(machines)
+    row("the namespace of a domain was replaced", f"traffic flows again after {time.monotonic() - began:.0f} s (emulated)")
+    no_loss(machines, "the namespace of a domain was replaced")
 
 
 def test_the_disk_is_full(machines):
