@@ -33,15 +33,9 @@
 #include "ipsec/tunnel_manager.h"
 #include "platform/base/clock.h"
 #include "platform/base/result.h"
+#include "platform/sys/netns.h"
 
 namespace simplon::control {
-
-/// Which namespace a name stands for: another one after it was deleted and made again.
-struct NamespaceId {
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
-  friend bool operator==(const NamespaceId&, const NamespaceId&) = default;
-};
 
 /// The network namespaces of domains.
 class Namespaces {
@@ -49,8 +43,8 @@ class Namespaces {
   virtual ~Namespaces() = default;
   /// Exists and is set up when it returns; idempotent.
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> ensure(std::string name) = 0;
-  /// Nothing if it does not exist. While a socket of ours is in a namespace, no other has its id.
-  [[nodiscard]] virtual std::optional<NamespaceId> identity(const std::string& name) = 0;
+  /// Which one the name stands for; nothing if it does not exist.
+  [[nodiscard]] virtual std::optional<sys::NetnsId> identity(const std::string& name) = 0;
   [[nodiscard]] bool exists(const std::string& name) { return identity(name).has_value(); }
   /// May go on after it returned: follow `exists`.
   [[nodiscard]] virtual Result<void> remove(const std::string& name) = 0;
@@ -214,7 +208,7 @@ class Reconciler {
   struct DomainState {
     std::shared_ptr<bgp::Speaker> speaker;
     /// The namespace that the speaker's sockets are in.
-    std::optional<NamespaceId> netns;
+    std::optional<sys::NetnsId> netns;
     std::optional<Error> problem;
     bool settled = false;
   };

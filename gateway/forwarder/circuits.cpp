@@ -3,19 +3,14 @@
 // The kernel owns the neighbors of a circuit: it speaks ARP and ND on the TAP, and we copy its neighbor table. It sends few
 // packets of its own there, so (as in the underlay) we ask for what we need: gateways of routes until they answer, and
 // whomever a packet was for; and what goes stale is confirmed. A neighbor that fails is gone here too.
-//
-// A socket in a namespace keeps the namespace alive, with the TAP in it, also when its name is gone. `retry` looks whether the
-// name still means the same, and lets go if not; the kernel deletes the TAP then, and HostPorts makes another.
 #include "gateway/forwarder/circuits.h"
 
 #include <spdlog/spdlog.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "gateway/forwarder/vlan_offload.h"
-#include "platform/sys/netns.h"
 
 namespace simplon::forwarder {
 namespace {
@@ -27,18 +22,10 @@ constexpr std::size_t kMostAskedPerSecond = 200;
 constexpr std::size_t kMany = 10;
 constexpr std::uint32_t kOuterTagBytes = 4;
 
-std::pair<std::uint64_t, std::uint64_t> identity_of(const std::string& netns) {
-  struct stat status {};
-  if (::stat(sys::netns_path(netns).c_str(), &status) != 0) return {};
-  return {status.st_dev, status.st_ino};
-}
-
 }  // namespace
 
 struct Circuits::Watch {
-  std::string netns;
   std::string interface;
-  std::pair<std::uint64_t, std::uint64_t> identity;
   std::uint32_t index = 0;
   MacAddress mac;
   std::unique_ptr<netlink::Netlink> netlink;
@@ -139,9 +126,7 @@ void Circuits::steer() {
 void Circuits::watch(CircuitId id, const std::string& netns, const std::string& interface) {
   unwatch(id);
   auto watch = std::make_unique<Watch>();
-  watch->netns = netns;
   watch->interface = interface;
-  watch->identity = identity_of(netns);
   const auto follow = [&]() -> Result<void> {
     auto netlink = netlink::Netlink::open(netns);
     if (!netlink) return Unexpected(netlink.error());
@@ -252,14 +237,6 @@ void Circuits::catch_up() {
 void Circuits::retry() {
   asked_.clear();
   asked_of_.clear();
-  std::vector<CircuitId> gone;
-  for (const auto& [id, watch] : watches_) {
-    if (identity_of(watch->netns) != watch->identity) gone.push_back(id);
-  }
-  for (const CircuitId id : gone) {
-    spdlog::warn("host port {}: its namespace is gone", watches_.at(id)->interface);
-    unwatch(id);
-  }
   for (const auto& [id, address] : gateways_) {
     const auto found = watches_.find(id);
     if (found != watches_.end() && !found->second->known.contains(address)) ask(id, address);

@@ -53,7 +53,7 @@ class Circuits {
 
   /// Asks for the gateways that became wanted since the last call, and for the neighbors that workers miss.
   void catch_up();
-  /// Once a second: asks again for gateways that did not answer; gives up namespaces that were deleted.
+  /// Once a second: asks again for gateways that did not answer.
   void retry();
 
   [[nodiscard]] std::vector<ipc::NeighborStats> stats() const;

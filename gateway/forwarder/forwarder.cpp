@@ -437,17 +437,24 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     });
   }
 
-  /// With others between the portions: of ten thousand peers it takes a good part of a second.
+  /// Calls `portion` until it returns false, with others between: of ten thousand objects it takes seconds. `under_way` is
+  /// true meanwhile.
+  void do_in_portions(bool& under_way, std::function<bool()> portion) {
+    under_way = portion();
+    if (!under_way) return;
+    asio::post(io_, [this, alive = alive_, &under_way, portion = std::move(portion)]() mutable {
+      if (*alive) do_in_portions(under_way, std::move(portion));
+    });
+  }
+
   void refresh_underlay() {
     underlay_.begin_refresh();
-    if (!std::exchange(refreshing_, true)) go_on_refreshing();
+    if (!refreshing_) do_in_portions(refreshing_, [this] { return underlay_.refresh_some(); });
   }
-  void go_on_refreshing() {
-    refreshing_ = underlay_.refresh_some();
-    if (!refreshing_) return;
-    asio::post(io_, [this, alive = alive_] {
-      if (*alive) go_on_refreshing();
-    });
+
+  void repair_host_ports() {
+    host_ports_->begin_repair();
+    if (!repairing_) do_in_portions(repairing_, [this] { return host_ports_->repair_some(); });
   }
 
   void tick() {
@@ -467,7 +474,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
         }
         underlay_.retry();
         circuits_.retry();
-        host_ports_->repair();
+        repair_host_ports();
       }
       if (ticks_ % kTicksPerRefresh == 0) refresh_underlay();
       tick();
@@ -508,6 +515,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   unsigned ticks_ = 0;
   bool looking_ = false;
   bool refreshing_ = false;
+  bool repairing_ = false;
   bool uplinks_changed_ = false;
   bool circuits_changed_ = false;
   bool asking_ = false;

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A descriptor of a device keeps the namespace alive that the device is in, also when its name is gone or means another one:
+// nothing tells us. So `begin_repair` asks what each name means, and each device where it is.
 #include "gateway/forwarder/host_ports.h"
 
 #include <linux/if_tun.h>
@@ -16,6 +19,9 @@
 
 namespace simplon::forwarder {
 namespace {
+
+/// Repaired without a break, 50 ms at most.
+constexpr std::size_t kPortion = 32;
 
 bool is_tap(const ipc::HostPort& port) { return port.attachment.kind == ipc::AttachmentKind::kCircuit; }
 
@@ -108,6 +114,7 @@ Result<void> HostPorts::open(const ipc::HostPort& wanted) {
     close(port, false);
     return installed;
   }
+  namespaces_.try_emplace(wanted.netns);
   ports_.emplace(wanted.attachment, std::move(port));
   if (is_tap(wanted)) tap_opened_(wanted);
   return {};
@@ -178,19 +185,64 @@ std::string HostPorts::interface_of(forward::PortId port) const {
   return {};
 }
 
-void HostPorts::repair() {
+void HostPorts::break_down(std::map<ipc::AttachmentRef, Port>::iterator port, bool delete_device) {
+  broken_.emplace(port->first, port->second.config);
+  tables_.remove_host_port(attachment_of(port->first));
+  close(port->second, delete_device);
+  ports_.erase(port);
+}
+
+bool HostPorts::is_in(const Port& port, const sys::NetnsId& netns) const {
+  const auto where = sys::netns_of_tun(tuns_->device(port.id));
+  return !where || *where == netns;
+}
+
+/// Makes the namespace that of a domain, and finds the devices in the one that had its name before.
+void HostPorts::follow(const std::string& netns, const sys::NetnsId& now) {
+  std::size_t elsewhere = 0;
+  for (const auto& [attachment, port] : ports_) {
+    if (port.config.netns != netns || is_in(port, now)) continue;
+    to_repair_.insert(attachment);
+    ++elsewhere;
+  }
+  if (elsewhere == 0) return;
+  spdlog::warn("namespace {} is another one now: its {} host ports are made again there", netns, elsewhere);
+  if (auto ok = sys::prepare_domain_netns(netns); !ok) spdlog::error("namespace {}: {}", netns, ok.error().message());
+}
+
+void HostPorts::begin_repair() {
   for (const forward::PortId dead : tuns_->take_dead()) {
     const auto found = std::find_if(ports_.begin(), ports_.end(), [dead](const auto& e) { return e.second.id == dead; });
     if (found == ports_.end()) continue;
     spdlog::warn("host port {}: the device is gone", found->second.config.interface);
-    broken_.emplace(found->first, found->second.config);
-    tables_.remove_host_port(attachment_of(found->first));
-    close(found->second, false);
-    ports_.erase(found);
+    break_down(found, false);
   }
-  for (const auto& [attachment, config] : std::map(broken_)) {
-    if (upsert(config)) spdlog::info("host port {}: made again", config.interface);
+  for (auto entry = namespaces_.begin(); entry != namespaces_.end();) {
+    const auto& [name, seen] = *entry;
+    const auto now = sys::netns_id(name);
+    const bool used = now || std::any_of(ports_.begin(), ports_.end(), [&](const auto& e) { return e.second.config.netns == name; });
+    if (now && now != seen) follow(name, *now);
+    if (now) entry->second = now;
+    entry = used ? std::next(entry) : namespaces_.erase(entry);
   }
+  for (const auto& [attachment, config] : broken_) to_repair_.insert(attachment);
+}
+
+bool HostPorts::repair_some() {
+  for (std::size_t i = 0; i < kPortion && !to_repair_.empty(); ++i) repair(to_repair_.extract(to_repair_.begin()).value());
+  return !to_repair_.empty();
+}
+
+void HostPorts::repair(const ipc::AttachmentRef& attachment) {
+  if (const auto port = ports_.find(attachment); port != ports_.end()) {
+    const auto now = sys::netns_id(port->second.config.netns);
+    if (!now || is_in(port->second, *now)) return;
+    break_down(port, true);
+  }
+  const auto broken = broken_.find(attachment);
+  if (broken == broken_.end()) return;
+  const ipc::HostPort wanted = broken->second;
+  if (upsert(wanted)) spdlog::info("host port {}: made again", wanted.interface);
 }
 
 void HostPorts::close(const Port& port, bool delete_device) {

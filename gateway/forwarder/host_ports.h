@@ -4,6 +4,9 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "gateway/forward/tables.h"
@@ -11,6 +14,7 @@
 #include "gateway/forwarder/tun_io.h"
 #include "gateway/ipc/table_model.h"
 #include "platform/base/result.h"
+#include "platform/sys/netns.h"
 #include "platform/sys/unique_fd.h"
 
 namespace simplon::forwarder {
@@ -26,10 +30,10 @@ class HostPorts {
             std::vector<std::shared_ptr<forward::PacketIo>> ios, TapOpened tap_opened);
   ~HostPorts();
 
-  /// Creates or adopts the device and gives it addresses and MTU. Errors: those of sys::open_tun and netlink; `repair` goes on
-  /// trying what it tried before.
+  /// Creates or adopts the device and gives it addresses and MTU. Errors: those of sys::open_tun and netlink; what is repaired
+  /// goes on being tried.
   [[nodiscard]] Result<void> upsert(const ipc::HostPort& wanted);
-  /// The same; if it fails, `repair` tries again.
+  /// The same; if it fails, it is repaired.
   void upsert_or_repair_later(const ipc::HostPort& wanted);
   void remove(const ipc::AttachmentRef& attachment);
   [[nodiscard]] bool up(const ipc::AttachmentRef& attachment) const { return ports_.count(attachment) != 0; }
@@ -47,8 +51,11 @@ class HostPorts {
   void forget_mtu(const ipc::AttachmentRef& attachment) { mtu_limits_.erase(attachment); }
   /// The device of a circuit has this address now; frames to it need it.
   void set_mac(const ipc::AttachmentRef& attachment, const MacAddress& mac);
-  /// Once a second: makes devices again that were deleted under us, with their namespace for example.
-  void repair();
+  /// Once a second: finds devices that were deleted under us, and those of a namespace whose name means another one by now; a
+  /// name that means none changes nothing, what is in the namespace works on. `repair_some` makes them again.
+  void begin_repair();
+  /// A portion, because each takes a millisecond. False if that was the last.
+  [[nodiscard]] bool repair_some();
 
  private:
   struct Port {
@@ -62,6 +69,10 @@ class HostPorts {
   [[nodiscard]] Result<void> configure(const ipc::HostPort& wanted) const;
   [[nodiscard]] Result<sys::UniqueFd> take_or_open(const ipc::HostPort& wanted);
   void close(const Port& port, bool delete_device);
+  void break_down(std::map<ipc::AttachmentRef, Port>::iterator port, bool delete_device);
+  void follow(const std::string& netns, const sys::NetnsId& now);
+  [[nodiscard]] bool is_in(const Port& port, const sys::NetnsId& netns) const;
+  void repair(const ipc::AttachmentRef& attachment);
 
   forward::Tables& tables_;
   PortIds& ids_;
@@ -73,6 +84,10 @@ class HostPorts {
   std::map<ipc::AttachmentRef, std::uint16_t> mtu_limits_;
   /// Deleted under us and not made again yet.
   std::map<ipc::AttachmentRef, ipc::HostPort> broken_;
+  /// Where devices are, by name, and what it meant when we looked last.
+  std::map<std::string, std::optional<sys::NetnsId>> namespaces_;
+  /// What `repair_some` has to do yet: broken, or in a namespace that lost its name.
+  std::set<ipc::AttachmentRef> to_repair_;
 };
 
 }  // namespace simplon::forwarder

@@ -144,7 +144,12 @@ Result<void> write_domain_settings() {
 
 std::string netns_path(const std::string& name) { return std::string(kDirectory) + "/" + name; }
 
-bool netns_exists(const std::string& name) { return check_name(name) && is_namespace_file(netns_path(name)); }
+std::optional<NetnsId> netns_id(const std::string& name) {
+  const std::string path = netns_path(name);
+  struct stat info {};
+  if (!check_name(name) || !is_namespace_file(path) || ::stat(path.c_str(), &info) != 0) return std::nullopt;
+  return NetnsId{info.st_dev, info.st_ino};
+}
 
 Result<void> name_own_domain_netns(const std::string& name) {
   return name_netns(name, [](const std::string& path) -> Result<void> {

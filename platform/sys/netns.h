@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -18,6 +19,15 @@ namespace simplon::sys {
 /// "/run/netns/NAME".
 [[nodiscard]] std::string netns_path(const std::string& name);
 
+/// Which namespace a name stands for, or a device is in. While something is in a namespace, no other has its id.
+struct NetnsId {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  friend bool operator==(const NetnsId&, const NetnsId&) = default;
+};
+/// Nothing if NAME is not a mounted namespace.
+[[nodiscard]] std::optional<NetnsId> netns_id(const std::string& name);
+
 /// Makes the caller's own namespace that of a domain (the settings of `prepare_domain_netns`) and gives it a name, which it
 /// keeps after the caller has ended. For a program that a service manager started in a new namespace with lo up; it needs
 /// CAP_SYS_ADMIN, CAP_NET_ADMIN and a /run/netns that it may write. Does nothing if NAME exists. Errors: kConflict if the
@@ -30,7 +40,7 @@ namespace simplon::sys {
 /// Like `ip netns delete`; idempotent. The namespace itself lives on while a process or socket uses it.
 [[nodiscard]] Result<void> delete_netns(const std::string& name);
 /// True if NAME is a mounted namespace (a stale empty file is not).
-[[nodiscard]] bool netns_exists(const std::string& name);
+[[nodiscard]] inline bool netns_exists(const std::string& name) { return netns_id(name).has_value(); }
 
 /// Runs `fn` in a helper thread inside namespace `name` and returns its result. `/proc/sys/net` is the namespace's own
 /// inside `fn`; `/sys/class/net` is not. Errors: kUnavailable if the namespace does not exist; those of `fn`.

@@ -5,12 +5,11 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-
-#include "platform/sys/netns.h"
 
 namespace simplon::sys {
 namespace {
@@ -64,6 +63,13 @@ Result<UniqueFd> open(const std::string& netns, const std::string& interface, sh
 
 Result<UniqueFd> open_tun(const std::string& netns, const std::string& interface) { return open(netns, interface, IFF_TUN); }
 Result<UniqueFd> open_tap(const std::string& netns, const std::string& interface) { return open(netns, interface, IFF_TAP); }
+
+Result<NetnsId> netns_of_tun(int fd) {
+  const UniqueFd netns(::ioctl(fd, TUNGETDEVNETNS));
+  struct stat info {};
+  if (!netns.valid() || ::fstat(netns.get(), &info) != 0) return fail_errno("cannot tell the namespace of a device", errno);
+  return NetnsId{info.st_dev, info.st_ino};
+}
 
 Result<PassingTap> open_passing_tap(const std::string& pattern) {
   PassingTap tap;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "platform/base/result.h"
+#include "platform/sys/netns.h"
 #include "platform/sys/unique_fd.h"
 
 namespace simplon::sys {
@@ -17,6 +18,9 @@ namespace simplon::sys {
 
 /// The same for a TAP device (IFF_TAP), which carries Ethernet frames.
 [[nodiscard]] Result<UniqueFd> open_tap(const std::string& netns, const std::string& interface);
+
+/// The namespace of a TUN or TAP device. Errors: kUnavailable if it was deleted, or without CAP_NET_ADMIN.
+[[nodiscard]] Result<NetnsId> netns_of_tun(int fd);
 
 /// A TAP device of our own namespace that lives as long as its descriptor.
 struct PassingTap {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/daemon/src/host_namespaces.h"
 
-#include <sys/stat.h>
-
 #include <chrono>
 #include <map>
 #include <string>
@@ -11,8 +9,6 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-
-#include "platform/sys/netns.h"
 
 namespace simplon::daemon {
 namespace {
@@ -30,13 +26,13 @@ class OwnNamespaces final : public control::Namespaces {
     if (auto created = sys::create_netns(name); !created) co_return created;
     co_return sys::prepare_domain_netns(name);
   }
-  std::optional<control::NamespaceId> identity(const std::string& name) override { return netns_identity(name); }
+  std::optional<sys::NetnsId> identity(const std::string& name) override { return sys::netns_id(name); }
   Result<void> remove(const std::string& name) override { return sys::delete_netns(name); }
 };
 
 class UnitNamespaces final : public control::Namespaces {
  public:
-  using Identity = std::function<std::optional<control::NamespaceId>(const std::string&)>;
+  using Identity = std::function<std::optional<sys::NetnsId>(const std::string&)>;
 
   UnitNamespaces(asio::io_context& io, std::shared_ptr<sys::ServiceSupervisor> units, Identity identity)
       : io_(io), units_(std::move(units)), identity_(std::move(identity)) {}
@@ -73,7 +69,7 @@ class UnitNamespaces final : public control::Namespaces {
       co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
     }
   }
-  std::optional<control::NamespaceId> identity(const std::string& name) override { return identity_(name); }
+  std::optional<sys::NetnsId> identity(const std::string& name) override { return identity_(name); }
   Result<void> remove(const std::string& name) override {
     ensured_.erase(name);
     return units_->request_stop(unit_of(name));
@@ -86,7 +82,7 @@ class UnitNamespaces final : public control::Namespaces {
   std::shared_ptr<sys::ServiceSupervisor> units_;
   Identity identity_;
   /// Those that were there, with their unit active.
-  std::map<std::string, control::NamespaceId> ensured_;
+  std::map<std::string, sys::NetnsId> ensured_;
   /// What the service manager's silence looked like, and until when it is not asked again.
   std::optional<std::pair<Error, std::chrono::steady_clock::time_point>> no_answer_;
 };
@@ -95,15 +91,9 @@ class UnitNamespaces final : public control::Namespaces {
 
 std::unique_ptr<control::Namespaces> make_own_namespaces() { return std::make_unique<OwnNamespaces>(); }
 
-std::optional<control::NamespaceId> netns_identity(const std::string& name) {
-  struct stat info {};
-  if (!sys::netns_exists(name) || ::stat(sys::netns_path(name).c_str(), &info) != 0) return std::nullopt;
-  return control::NamespaceId{info.st_dev, info.st_ino};
-}
-
 std::unique_ptr<control::Namespaces> make_unit_namespaces(
     asio::io_context& io, std::shared_ptr<sys::ServiceSupervisor> units,
-    std::function<std::optional<control::NamespaceId>(const std::string&)> identity) {
+    std::function<std::optional<sys::NetnsId>(const std::string&)> identity) {
   return std::make_unique<UnitNamespaces>(io, std::move(units), std::move(identity));
 }
 

@@ -363,6 +363,22 @@ def test_the_forwarder_comes_back_with_its_circuits(lines):
     assert traffic.ping(lines.vm["red1"], C_HOST).lost == 0
 
 
+def test_the_namespace_of_the_domain_is_replaced_by_hand(lines):
+    """TUN and TAP devices, their neighbors, and FRR follow its name into the new one, which nobody prepared."""
+    box, name = lines.simplon, lines.simplon.domain("red").name
+    began = time.monotonic()
+    lines.gw.run("ip", "netns", "delete", name)
+    lines.gw.run("ip", "netns", "add", name)
+    expect(lambda: "cir2" in box.domain("red").out("ip", "-br", "link", quiet=True), 20, "the devices are in the new one")
+    for neighbor in ("site-a", "primary", "secondary"):
+        box.wait_bgp(neighbor)
+    expect(lambda: len(box.routes("red").get("10.50.0.0/24", {"nexthops": []})["nexthops"]) == 2, 60, "both paths carry the route")
+    traffic.reachable(lines.c_host, t.VM["red1"], within=30)
+    lines.lab.note(f"a replaced namespace: both paths are back after {time.monotonic() - began:.1f} s")
+    assert traffic.ping(lines.c_host, t.VM["red1"]).lost == 0
+    assert traffic.ping(lines.vm["red1"], C_HOST).lost == 0
+
+
 def test_a_planned_restart_keeps_connections_over_circuits(lines):
     """Last: from here on the forwarder has a service manager."""
     box, pool = lines.simplon, "100.64.0.1"

@@ -337,10 +337,10 @@ class FakeNamespaces final : public Namespaces {
   boost::asio::awaitable<Result<void>> ensure(std::string name) override {
     if (refuse == name) co_return fail(ErrorCode::kUnavailable, "no permission to create namespace " + name);
     if (names.insert(name).second) ++made;
-    ids.try_emplace(name, NamespaceId{4, made});
+    ids.try_emplace(name, sys::NetnsId{4, made});
     co_return Result<void>{};
   }
-  std::optional<NamespaceId> identity(const std::string& name) override {
+  std::optional<sys::NetnsId> identity(const std::string& name) override {
     return names.contains(name) ? std::optional(ids[name]) : std::nullopt;
   }
   Result<void> remove(const std::string& name) override {
@@ -351,7 +351,7 @@ class FakeNamespaces final : public Namespaces {
   /// As `ip netns del` and `ip netns add` do it.
   void make_again(const std::string& name) { ids[name] = {4, ++made}; }
   std::set<std::string> names;
-  std::map<std::string, NamespaceId> ids;
+  std::map<std::string, sys::NetnsId> ids;
   std::uint64_t made = 0;
   std::string refuse;
 };

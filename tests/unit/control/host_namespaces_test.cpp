@@ -11,7 +11,6 @@
 namespace simplon::daemon {
 namespace {
 
-using control::NamespaceId;
 
 /// systemd with units simplon-netns@NAME, which make namespaces at once.
 struct Units final : sys::ServiceSupervisor {
@@ -35,7 +34,7 @@ struct Units final : sys::ServiceSupervisor {
   std::string output_of(const std::string&) const override { return {}; }
 
   std::set<std::string> active;
-  std::map<std::string, NamespaceId> namespaces;
+  std::map<std::string, sys::NetnsId> namespaces;
   std::uint64_t made = 0;
   int asked = 0;
   bool silent = false;
@@ -54,7 +53,7 @@ class UnitNamespacesTest : public ::testing::Test {
   boost::asio::io_context io_;
   std::shared_ptr<Units> units_ = std::make_shared<Units>();
   std::unique_ptr<control::Namespaces> namespaces_ =
-      make_unit_namespaces(io_, units_, [this](const std::string& name) -> std::optional<NamespaceId> {
+      make_unit_namespaces(io_, units_, [this](const std::string& name) -> std::optional<sys::NetnsId> {
         const auto found = units_->namespaces.find(name);
         return found == units_->namespaces.end() ? std::nullopt : std::optional(found->second);
       });

@@ -183,6 +183,34 @@ TEST_F(VxlanLab, AHostPortDeletedUnderUsIsMadeAgain) {
   expect_exact_accounting(*forwarder_);
 }
 
+TEST_F(VxlanLab, HostPortsFollowTheNameOfTheirNamespace) {
+  ASSERT_TRUE(eventually(c1_.run("ping -c 1 -W 1 10.1.1.1")));
+  must("ip netns delete " + dom_.name());
+  EXPECT_TRUE(eventually(c1_.run("ping -c 20 -i 0.1 -W 1 10.1.1.1"))) << "nobody has the name: what is in it works on";
+
+  must("ip netns add " + dom_.name());
+  for (const char* port : {"vpc5001", "vpc5002"}) {
+    EXPECT_TRUE(eventually("ip -n " + dom_.name() + " addr show dev " + port + " | grep -q 'inet '"));
+  }
+  EXPECT_TRUE(eventually(c1_.run("ping -c 1 -W 1 10.1.1.1")));
+  EXPECT_TRUE(eventually(dom_.run("ping -c 1 -W 1 10.2.2.10")));
+  EXPECT_EQ(shell(dom_.run("sysctl -n net.ipv4.conf.all.rp_filter net.ipv4.ip_forward")).output, "0\n0\n");
+  dom_.ip("addr show dev lo up | grep -q 127.0.0.1");
+  EXPECT_NE(forwarder_->log().find("its 2 host ports are made again there"), std::string::npos);
+  expect_exact_accounting(*forwarder_);
+}
+
+TEST_F(VxlanLab, AReplacedNamespaceIsFoundByTheNextProcess) {
+  ASSERT_TRUE(eventually(c1_.run("ping -c 1 -W 1 10.1.1.1")));
+  forwarder_->stop();
+  must("ip netns delete " + dom_.name());
+  must("ip netns add " + dom_.name());
+  forwarder_->start();
+  forwarder_->program(objects());
+  EXPECT_TRUE(eventually("ip -n " + dom_.name() + " addr show dev vpc5001 | grep -q 10.1.1.1/24"));
+  EXPECT_TRUE(eventually(c1_.run("ping -c 1 -W 1 10.1.1.1")));
+}
+
 TEST_F(VxlanLab, RingsOfManyQueuesLeaveFramesToTheKernel) {
   gw_.ip("link add u1 numrxqueues 32 numtxqueues 32 type veth peer name u1p numrxqueues 32 numtxqueues 32");
   for (const char* end : {"u1", "u1p"}) gw_.ip(std::string("link set ") + end + " up");

@@ -111,6 +111,19 @@ TEST_F(NetnsLab, SomebodysNamespaceIsNotNamed) {
   EXPECT_NE(::access(sys::netns_path(named).c_str(), F_OK), 0);
 }
 
+TEST_F(NetnsLab, ANameMayMeanAnotherNamespaceThanThatOfADevice) {
+  const auto tun = sys::open_tun(name_, "tun7");
+  ASSERT_TRUE(tun) << tun.error().message();
+  const auto first = sys::netns_id(name_);
+  EXPECT_EQ(sys::netns_of_tun(tun->get()).value(), first);
+  ASSERT_TRUE(sys::delete_netns(name_));
+  EXPECT_FALSE(sys::netns_id(name_));
+  ASSERT_TRUE(sys::create_netns(name_));
+  EXPECT_NE(sys::netns_id(name_), first);
+  EXPECT_EQ(sys::netns_of_tun(tun->get()).value(), first);
+  EXPECT_FALSE(sys::netns_of_tun(-1));
+}
+
 TEST_F(NetnsLab, ATunOutlivesItsDescriptor) {
   {
     auto tun = sys::open_tun(name_, "tun7");
