@@ -168,7 +168,7 @@ def test_gates_undo_trace_and_capture(machines):
         return edge.sh(f"simplon apply --yes /root/other.yaml --gate tunnel:site-a --gate {gate} --within {within} </dev/null",
                        within=300, check=False)
 
-    refused = apply("ping:10.1.0.99@red", "15s")
+    refused = apply("ping:10.1.0.99@red", "5s")
     row("a gate that does not open", (refused.text.strip().splitlines() or [""])[-1][:120], refused.code == 1 and name() == "edge-1")
     kept = apply("ping:10.1.0.10@red", "2m")
     row("gates that open", (kept.text.strip().splitlines() or [""])[-1][:120], kept.code == 0 and name() == "edge-2")
