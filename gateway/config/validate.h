@@ -30,7 +30,10 @@ namespace simplon::config {
 /// The member of `candidates` that `word` was probably meant to be, or empty.
 [[nodiscard]] std::string closest_match(std::string_view word, const std::vector<std::string>& candidates);
 
-/// kInvalidConfig: "there is no KIND 'NAME'", with the one of `known` it was probably meant to be, or else some of them.
+/// A hint: the one of `known` that `name` was probably meant to be, or else some of them.
+[[nodiscard]] std::string suggest(const std::string& name, const std::vector<std::string>& known);
+
+/// kInvalidConfig: "there is no KIND 'NAME'", with that hint.
 [[nodiscard]] Unexpected no_such(const std::string& kind, const std::string& name,
                                  const std::vector<std::string>& known);
 

@@ -119,7 +119,7 @@
 //
 // GET /v1/routes[?domain=NAME&prefix=PREFIX&limit=N]
 //   The first `limit` routes (kApiRoutes unless said, at most kApiMostRoutes; more than kApiRoutes: administrators), of a
-//   prefix those inside it and those that cover it.
+//   prefix those inside it and those that cover it. An empty value is refused.
 //   {"generation": int?, "current": bool, "total": int, "more": bool (not all of them are listed), "domains": [{
 //      "name": str, "id": int, "synchronized": bool, "total": int,
 //      "routes": [{"prefix": str, "origin": "local" | "inside" | "vpc" | "static" | "bgp",

@@ -84,15 +84,15 @@ class Members {
     number("destination_port", flow.destination_port);
     number("port", flow.port);
   }
-  /// "?a=1&b=x"; what a query cannot carry is replaced, and refused by the other side.
-  [[nodiscard]] std::string query() const {
+  /// "?a=1&b=x". Error: kInvalidConfig for what a query cannot carry.
+  [[nodiscard]] Result<std::string> query() const {
+    static constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:.,/_-";
     std::string text;
     for (const auto& [key, value] : body.items()) {
-      std::string word = value.is_boolean() ? "1" : value.is_string() ? value.get<std::string>() : value.dump();
-      for (char& c : word) {
-        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                           std::string_view(":.,/_-").find(c) != std::string_view::npos;
-        if (!plain) c = '_';
+      const std::string word = value.is_boolean() ? "1" : value.is_string() ? value.get<std::string>() : value.dump();
+      if (const auto odd = word.find_first_not_of(kPlain); odd != std::string::npos) {
+        return fail(ErrorCode::kInvalidConfig,
+                    "'" + word + "' has a '" + word[odd] + "', which no name, address or protocol has");
       }
       text += (text.empty() ? "?" : "&") + key + "=" + word;
     }
@@ -128,7 +128,9 @@ int trace(const Session& session, const TraceOptions& options) {
   members.number("tos", options.tos);
   members.flag("df", options.df);
   members.flag("from_kernel", options.from_kernel);
-  const auto reply = session.get("/v1/trace" + members.query());
+  const auto query = members.query();
+  if (!query) return session.report(query.error(), kExitUsage);
+  const auto reply = session.get("/v1/trace" + *query);
   if (const auto code = session.failed(reply, "no trace")) return *code;
   return session.print(*reply, render_trace(*reply, session.style()));
 }

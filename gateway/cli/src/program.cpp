@@ -34,6 +34,16 @@ void name_arguments(CLI::App& app) {
   for (auto* command : app.get_subcommands([](const CLI::App*) { return true; })) name_arguments(*command);
 }
 
+/// An empty value is an unset variable of a script rather than a wish for everything.
+void refuse_empty_values(CLI::App& app) {
+  for (auto* option : app.get_options([](const CLI::Option* one) { return takes_value(*one); })) {
+    option->check([](const std::string& value) {
+      return value.empty() ? std::string("the value is empty; give one, or leave it out") : std::string();
+    });
+  }
+  for (auto* command : app.get_subcommands([](const CLI::App*) { return true; })) refuse_empty_values(*command);
+}
+
 void declare(Commands& commands, CLI::App& app) {
   Session& session = commands.session();
   app.description("simplon asks and changes a Simplon gateway.\n\nNouns show, verbs change. Every noun but capture takes --json.");
@@ -58,6 +68,7 @@ void declare(Commands& commands, CLI::App& app) {
   declare_circuit(commands);
   declare_doctor(commands);
   name_arguments(app);
+  refuse_empty_values(app);
 }
 
 ManualText manual_text() {

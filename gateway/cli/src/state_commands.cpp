@@ -48,13 +48,6 @@ int show_routes(const Session& session, const RouteOptions& options) {
   return session.show("/v1/routes" + query, render_routes);
 }
 
-/// An empty value is an unset variable of a script rather than a wish for everything.
-CLI::Option* refuse_empty(CLI::Option* option, const char* without) {
-  return option->check([without](const std::string& value) {
-    return value.empty() ? std::string("the value is empty; leave the option out for ") + without : std::string();
-  });
-}
-
 struct DropOptions {
   std::string reason;
   bool all = false;
@@ -67,13 +60,9 @@ void declare_route(Commands& commands) {
       commands.command(*route, "show", "all routes, or those of a domain or a prefix",
                        "simplon route show --domain prod\nsimplon route show --prefix 10.1.2.3");
   for (CLI::App* one : {route, show}) {
-    commands.values(
-        refuse_empty(one->add_option("--domain", options->domain, "only this domain")->type_name("NAME"), "all domains"),
-        Values::kDomains);
-    refuse_empty(
-        one->add_option("--prefix", options->prefix, "only routes inside PREFIX, and those that cover it; also an address")
-            ->type_name("PREFIX"),
-        "all prefixes");
+    commands.values(one->add_option("--domain", options->domain, "only this domain")->type_name("NAME"), Values::kDomains);
+    one->add_option("--prefix", options->prefix, "only routes inside PREFIX, and those that cover it; also an address")
+        ->type_name("PREFIX");
     one->add_option("--limit", options->limit, "at most N routes; default 10000, more as administrator only")->type_name("N");
     commands.on(one, [&session = commands.session(), options] { return show_routes(session, *options); });
   }

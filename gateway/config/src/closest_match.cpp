@@ -43,18 +43,18 @@ std::string closest_match(std::string_view word, const std::vector<std::string>&
   return best;
 }
 
-Unexpected no_such(const std::string& kind, const std::string& name, const std::vector<std::string>& known) {
+std::string suggest(const std::string& name, const std::vector<std::string>& known) {
   constexpr std::size_t kMostListed = 8;
+  if (const std::string guess = closest_match(name, known); !guess.empty()) return "did you mean '" + guess + "'?";
+  if (known.empty()) return "there is none at all";
   std::string hint;
-  if (const std::string guess = closest_match(name, known); !guess.empty()) {
-    hint = "did you mean '" + guess + "'?";
-  } else if (known.empty()) {
-    hint = "there is none at all";
-  } else {
-    for (std::size_t i = 0; i < known.size() && i < kMostListed; ++i) hint += (i == 0 ? "there is " : ", ") + known[i];
-    if (known.size() > kMostListed) hint += ", ...";
-  }
-  return fail(ErrorCode::kInvalidConfig, "there is no " + kind + " '" + name + "'", std::move(hint));
+  for (std::size_t i = 0; i < known.size() && i < kMostListed; ++i) hint += (i == 0 ? "there is " : ", ") + known[i];
+  if (known.size() > kMostListed) hint += ", ...";
+  return hint;
+}
+
+Unexpected no_such(const std::string& kind, const std::string& name, const std::vector<std::string>& known) {
+  return fail(ErrorCode::kInvalidConfig, "there is no " + kind + " '" + name + "'", suggest(name, known));
 }
 
 }  // namespace simplon::config

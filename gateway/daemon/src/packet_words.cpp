@@ -31,14 +31,6 @@ constexpr std::uint16_t kDefaultMss6 = 1440;
 
 Unexpected wrong(std::string what, std::string hint) { return fail(ErrorCode::kInvalidConfig, std::move(what), std::move(hint)); }
 
-std::string guess(const std::string& word, const std::vector<std::string>& known) {
-  const std::string close = config::closest_match(word, known);
-  if (!close.empty()) return "did you mean " + close + "?";
-  std::string all;
-  for (const auto& one : known) all += (all.empty() ? "known are " : ", ") + one;
-  return all.empty() ? "there is none" : all;
-}
-
 struct ProtocolName {
   std::string_view name;
   std::uint8_t number;
@@ -168,7 +160,7 @@ std::vector<std::string> place_names(const GatewayConfig& config) {
 Result<PacketPlace> find_place(const std::string& text, const GatewayConfig& config, const config::IdRegistry& ids) {
   constexpr const char* kShape = "vpc:NAME, tunnel:NAME or circuit:NAME";
   const auto names = place_names(config);
-  if (text.empty()) return wrong("it is not said where the packet comes from", std::string(kShape) + "; " + guess("", names));
+  if (text.empty()) return wrong("it is not said where the packet comes from", std::string(kShape) + "; " + config::suggest("", names));
   const std::size_t colon = text.find(':');
   const std::string kind = colon == std::string::npos ? "" : text.substr(0, colon);
   const std::string name = colon == std::string::npos ? text : text.substr(colon + 1);
@@ -189,7 +181,7 @@ Result<PacketPlace> find_place(const std::string& text, const GatewayConfig& con
     const auto id = ids.circuit(circuit.name);
     return id ? std::optional(ipc::AttachmentRef::circuit(*id)) : std::nullopt;
   });
-  if (found.empty()) return wrong("there is no '" + text + "'", guess(kind.empty() ? "vpc:" + name : text, names));
+  if (found.empty()) return wrong("there is no '" + text + "'", config::suggest(kind.empty() ? "vpc:" + name : text, names));
   if (found.size() > 1) {
     const std::string first = found[0].kind;
     const std::string second = found[1].kind;

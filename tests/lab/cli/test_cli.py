@@ -154,6 +154,16 @@ def test_routes_of_what_is_no_domain_or_prefix(gateway, words, code, said):
     assert done.returncode == code and not done.stdout and said in done.stderr, done
 
 
+@pytest.mark.parametrize("words,code,said", [
+    (["tunnel", "show", ""], 2, "NAME: the value is empty"), (["tunnel", "remove", ""], 2, "NAME: the value is empty"),
+    (["--socket", "", "status"], 2, "--socket: the value is empty"), (["drop", "show", ""], 2, "REASON: the value is empty"),
+    (["trace", "--from", "vpc:red", "--src", "", "--dst", "10.1.0.10"], 2, "--src: the value is empty"),
+    (["trace", "--from", "vpc:red", "--src", "10.20.0.11 ", "--dst", "10.1.0.10"], 2, "'10.20.0.11 ' has a ' '")])
+def test_values_that_no_script_meant(gateway, words, code, said):
+    done = gateway.cli(*words, check=False)
+    assert done.returncode == code and not done.stdout and said in done.stderr, done
+
+
 def test_pages_fit_100_columns(gateway):
     for words in (["status"], ["tunnel"], ["tunnel", "show", "paris"], ["vpc", "show", "red"], ["endpoint"], ["route"],
                   ["drop", "show", "--all"], ["config", "history"], ["doctor", "--all"]):

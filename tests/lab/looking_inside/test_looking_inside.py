@@ -105,7 +105,7 @@ def test_a_trace_leaves_no_mark(sites):
 
 def test_mistakes_are_guessed(sites):
     done = sites.simplon.cli("trace", "--from", "vpc:rde", "--src", "10.20.0.11", "--dst", "10.1.0.10", check=False)
-    assert done.returncode == 1 and "did you mean vpc:red?" in done.stderr, done.stderr
+    assert done.returncode == 1 and "did you mean 'vpc:red'?" in done.stderr, done.stderr
     done = sites.simplon.cli("trace", "--from", "vpc:red", "--src", "10.20.0.11", "--dst", "10.1.0", check=False)
     assert done.returncode == 1 and "the destination '10.1.0' is no address" in done.stderr, done.stderr
 

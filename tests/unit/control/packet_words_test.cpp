@@ -135,8 +135,8 @@ TEST(PacketWords, PlacesAreFoundOrGuessed) {
   EXPECT_EQ(find_place("vpc:red", config, *ids)->attachment, ipc::AttachmentRef::vpc(Vni(100)));
   EXPECT_EQ(find_place("red", config, *ids)->kind, "vpc");
   EXPECT_THAT(find_place("both", config, *ids).error().what, HasSubstr("a VPC and a tunnel are called both"));
-  EXPECT_THAT(find_place("vpc:rod", config, *ids).error().hint, HasSubstr("did you mean vpc:red?"));
-  EXPECT_THAT(find_place("tunnel:pariss", config, *ids).error().hint, HasSubstr("did you mean tunnel:paris?"));
+  EXPECT_THAT(find_place("vpc:rod", config, *ids).error().hint, HasSubstr("did you mean 'vpc:red'?"));
+  EXPECT_THAT(find_place("tunnel:pariss", config, *ids).error().hint, HasSubstr("did you mean 'tunnel:paris'?"));
   EXPECT_THAT(find_place("", config, *ids).error().hint, HasSubstr("vpc:red"));
   EXPECT_FALSE(find_place("host:red", config, *ids));
 }
