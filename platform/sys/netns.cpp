@@ -77,7 +77,8 @@ Result<void> write_sysctl(const std::string& key, const std::string& value) {
 }
 
 Result<void> loopback_up() {
-  const UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  // Of any family; this one is in every sandbox.
+  const UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return fail_errno("cannot open a socket", errno);
   struct ifreq request {};
   std::strcpy(request.ifr_name, "lo");
