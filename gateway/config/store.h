@@ -10,15 +10,17 @@
 #include <utility>
 #include <vector>
 
+#include "platform/base/clock.h"
 #include "platform/base/result.h"
 
 namespace simplon::config {
 
-/// Source of calendar time, so that tests own the time.
+/// Source of calendar time, and of time that nobody sets, so that tests own both.
 class WallClock {
  public:
   virtual ~WallClock() = default;
   [[nodiscard]] virtual std::chrono::system_clock::time_point now() const noexcept = 0;
+  [[nodiscard]] virtual MonoTime steady() const noexcept = 0;
 };
 
 class SystemWallClock final : public WallClock {
@@ -26,6 +28,7 @@ class SystemWallClock final : public WallClock {
   [[nodiscard]] std::chrono::system_clock::time_point now() const noexcept override {
     return std::chrono::system_clock::now();
   }
+  [[nodiscard]] MonoTime steady() const noexcept override { return std::chrono::steady_clock::now(); }
 };
 
 /// Who asked for something, as the kernel said (SO_PEERCRED).
@@ -99,7 +102,8 @@ struct StoredDocument {
 /// version and the probation. Each is written to a temporary name, synced and renamed, `current` last: after a crash at
 /// any point the old or the new state is there, never a mixture. When the disk is full or broken the old state stays;
 /// `stage` finds out before anything else has to be changed. The probation's deadline is calendar time on disk, so it
-/// holds across a crash and a loss of power: call `revert_if_expired` at start and at the deadline.
+/// holds across a crash and a loss of power: call `revert_if_expired` at start and at the deadline. While the store is
+/// open, the calendar may be set without making the probation longer or shorter.
 /// Threads: one. Blocks on the disk (small files).
 class Store {
  public:
@@ -155,6 +159,8 @@ class Store {
   /// As `load(current())`; an empty text with number 0 if there is none. The hint of an error names the newest version that
   /// is whole.
   [[nodiscard]] Result<StoredDocument> load_current() const;
+  /// Which version is the newest that is whole, and how it becomes current: a hint.
+  [[nodiscard]] std::string way_out() const;
 
   /// Writes a new version without making it current. The text must have been validated.
   /// While another version is on probation it needs a confirmation first: kConflict.
@@ -166,11 +172,14 @@ class Store {
   /// `stage` and `commit`.
   [[nodiscard]] Result<Version> commit(const CommitRequest& request);
 
-  /// Ends the probation. Errors: kConflict if there is none or it has expired.
-  [[nodiscard]] Result<void> confirm();
+  /// Ends the probation. `version`: only of that one. Errors: those of `may_confirm`; the disk's.
+  [[nodiscard]] Result<void> confirm(std::optional<std::uint64_t> version = {});
+  /// Errors: kConflict if there is no probation, it is another version's, or it has expired.
+  [[nodiscard]] Result<void> may_confirm(std::optional<std::uint64_t> version = {});
 
   /// What `undo` would make current (its text), without doing it. `to`: a version, otherwise the parent of the current
-  /// one. Errors: kConflict if there is nothing to go back to.
+  /// one. Errors: kConflict if there is nothing to go back to, or if the current one is already what an expired probation went
+  /// back to: who wants to undo that change must not lose another.
   [[nodiscard]] Result<StoredDocument> undo_target(std::optional<std::uint64_t> to = {}) const;
   /// Goes back: stores the target's text as a new version, so history only grows; ends a probation. A second undo goes
   /// one further back. What ends a probation has none of its own: kConflict.
@@ -179,7 +188,7 @@ class Store {
   [[nodiscard]] Result<Version> undo(const Author& who, std::optional<std::uint64_t> to = {},
                                      const std::string& reason = {});
 
-  /// The deadline has passed. A calendar clock that was set back does not lengthen a probation beyond its window.
+  /// The deadline has passed.
   [[nodiscard]] bool expired();
   /// If the probation has expired: undoes with `reason` and returns the version that is current now; otherwise nothing.
   [[nodiscard]] Result<std::optional<Version>> revert_if_expired(const std::string& reason = {});
@@ -188,7 +197,7 @@ class Store {
   Store(std::filesystem::path directory, const WallClock& clock) : directory_(std::move(directory)), clock_(&clock) {}
   void load_pointer();
   [[nodiscard]] Result<void> read_pointer();
-  [[nodiscard]] std::string way_out() const;
+  void begin_probation();
   Result<void> store_pointer(std::uint64_t current, const std::optional<Pending>& pending);
   Result<void> store_files(const Version& version, const std::string& text);
   [[nodiscard]] Version next_version(const std::string& text, const Author& who, const std::string& comment,
@@ -206,6 +215,7 @@ class Store {
   /// Why nobody knows which version is current.
   std::optional<Error> pointer_problem_;
   std::optional<Pending> pending_;
+  MonoTime steady_deadline_{};
 };
 
 }  // namespace simplon::config

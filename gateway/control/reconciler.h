@@ -183,7 +183,7 @@ class Reconciler {
   [[nodiscard]] boost::asio::awaitable<Transaction<ApplyOutcome>> apply(ApplyCommand command);
   /// Ends the probation of the current version and returns its number. Errors: kConflict if there is none, it is too
   /// late, or a gate fails.
-  [[nodiscard]] boost::asio::awaitable<Result<std::uint64_t>> confirm();
+  [[nodiscard]] boost::asio::awaitable<Result<std::uint64_t>> confirm(std::optional<std::uint64_t> version = {});
 
   /// What is worked towards.
   [[nodiscard]] const GatewayConfig& config() const noexcept { return config_; }
@@ -301,6 +301,8 @@ class Reconciler {
     Error error;
   };
   std::optional<Unstored> unstored_;
+  /// A probation is over, but what it goes back to cannot be read: why.
+  std::optional<Error> no_way_back_;
   MonoDuration retry_delay_{};
 };
 

@@ -189,7 +189,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
       case ipc::ApiCall::kAudit:
         co_return co_await backend.audit(static_cast<std::size_t>(request.last.value_or(50)));
       case ipc::ApiCall::kConfirm:
-        co_return co_await backend.confirm(author_of(peer.uid));
+        co_return co_await backend.confirm(author_of(peer.uid), request.version);
       case ipc::ApiCall::kUndo: {
         ApplyRequest change = change_of(request, peer);
         change.to = request.to;

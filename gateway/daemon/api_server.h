@@ -93,7 +93,7 @@ class ApiBackend {
   virtual boost::asio::awaitable<ApiResult> diff(std::uint64_t from, std::optional<std::uint64_t> to) = 0;
   virtual boost::asio::awaitable<ApiResult> check(std::string document) = 0;
   virtual boost::asio::awaitable<ApiResult> apply(ApplyRequest request) = 0;
-  virtual boost::asio::awaitable<ApiResult> confirm(config::Author who) = 0;
+  virtual boost::asio::awaitable<ApiResult> confirm(config::Author who, std::optional<std::uint64_t> version) = 0;
   virtual boost::asio::awaitable<ApiResult> undo(ApplyRequest request) = 0;
   virtual boost::asio::awaitable<ApiResult> tunnels() = 0;
   virtual boost::asio::awaitable<ApiResult> tunnel_action(config::Author who, std::string name,

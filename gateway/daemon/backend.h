@@ -57,7 +57,7 @@ class Backend final : public ApiBackend {
   boost::asio::awaitable<ApiResult> diff(std::uint64_t from, std::optional<std::uint64_t> to) override;
   boost::asio::awaitable<ApiResult> check(std::string document) override;
   boost::asio::awaitable<ApiResult> apply(ApplyRequest request) override;
-  boost::asio::awaitable<ApiResult> confirm(config::Author who) override;
+  boost::asio::awaitable<ApiResult> confirm(config::Author who, std::optional<std::uint64_t> version) override;
   boost::asio::awaitable<ApiResult> undo(ApplyRequest request) override;
   boost::asio::awaitable<ApiResult> tunnels() override;
   boost::asio::awaitable<ApiResult> tunnel_action(config::Author who, std::string name, TunnelAction action) override;

@@ -69,8 +69,8 @@
 //   With gates and without confirm_seconds the version stays as soon as all gates have held, and goes back after
 //   gate_seconds (60) otherwise: its "outcome" tells.
 //   409 when base_version is not the current version ("what" says who changed it when), or while another change waits for its confirmation.
-// POST /v1/config/confirm   {}
-//   {"confirmed": true, "version": int}
+// POST /v1/config/confirm   {"version": int?}
+//   {"confirmed": true, "version": int}     409 when no version is on probation, or another one.
 // POST /v1/config/undo      {"to": int?}, and what apply has besides the document
 //   As apply, and "restored": int (the version that is back; 0: the empty configuration). It ends a probation, and takes
 //   no confirm_seconds and no gates then (409).

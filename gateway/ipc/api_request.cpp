@@ -361,6 +361,9 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
       read_change(reader, request);
       reader.read("to", request.to);
       break;
+    case ApiCall::kConfirm:
+      reader.read("version", request.version);
+      break;
     case ApiCall::kTunnelRekey:
       reader.read("ike", request.ike);
       break;
@@ -399,7 +402,6 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
       break;
     case ApiCall::kStatus:
     case ApiCall::kHistory:
-    case ApiCall::kConfirm:
     case ApiCall::kTunnels:
     case ApiCall::kTunnelUp:
     case ApiCall::kTunnelDown:

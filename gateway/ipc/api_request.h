@@ -80,7 +80,7 @@ struct PacketQuery {
 /// One request of the local API (api.h), with its parameters where the call has them.
 struct ApiRequest {
   ApiCall call = ApiCall::kStatus;
-  /// config: version; diff: from, to; undo: to.
+  /// config, confirm: version; diff: from, to; undo: to.
   std::optional<std::uint64_t> version;
   std::optional<std::uint64_t> from;
   std::optional<std::uint64_t> to;

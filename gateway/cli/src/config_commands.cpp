@@ -120,8 +120,10 @@ int apply_file(const Session& session, const ConfigOptions& options) {
   return code;
 }
 
-int confirm(const Session& session) {
-  const auto reply = session.post("/v1/config/confirm", json::object());
+int confirm(const Session& session, const ConfigOptions& options) {
+  json request = json::object();
+  if (options.version) request["version"] = *options.version;
+  const auto reply = session.post("/v1/config/confirm", request);
   if (const auto code = session.failed(reply)) return *code;
   return session.print(*reply, {"version " + std::to_string(number(*reply, "version")) + " stays\n", false});
 }
@@ -182,6 +184,12 @@ void declare_versions(Commands& commands, CLI::App& config, const Options& optio
   commands.on(undo, [&session, options] { return undo_change(session, *options); });
 }
 
+void declare_confirm(Commands& commands, CLI::App* app, const Options& options) {
+  commands.values(app->add_option("VERSION", options->version, "only if it is this one; so no script keeps what another one applied"),
+                  Values::kVersions);
+  commands.on(app, [&session = commands.session(), options] { return confirm(session, *options); });
+}
+
 }  // namespace
 
 void declare_config(Commands& commands) {
@@ -192,8 +200,8 @@ void declare_config(Commands& commands) {
                               "simplon apply gateway.yaml --dry-run\nsimplon apply gateway.yaml --confirm 60\n"
                               "simplon apply gateway.yaml --gate tunnel:paris --gate ping:10.1.0.10@prod --within 2m"),
                 options);
-  commands.on(commands.noun("confirm", "keep what was applied with --confirm", "simplon confirm"),
-              [&session] { return confirm(session); });
+  declare_confirm(commands, commands.noun("confirm", "keep what was applied with --confirm", "simplon confirm\nsimplon confirm 7"),
+                  options);
 
   CLI::App* config =
       commands.noun("config", "the configuration, its versions and their differences", "simplon config show");
@@ -209,8 +217,8 @@ void declare_config(Commands& commands) {
                 commands.command(*config, "apply", "make the gateway what the document says",
                                  "simplon config apply gateway.yaml --dry-run"),
                 options);
-  commands.on(commands.command(*config, "confirm", "keep what was applied with --confirm", "simplon config confirm"),
-              [&session] { return confirm(session); });
+  declare_confirm(commands,
+                  commands.command(*config, "confirm", "keep what was applied with --confirm", "simplon config confirm"), options);
 }
 
 }  // namespace simplon::cli

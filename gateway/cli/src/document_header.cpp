@@ -63,7 +63,7 @@ std::string document_header(const json& reply) {
   }
   if (text(reply, "outcome") == "reverted") header += std::string(kReverted) + text(reply, "outcome_reason") + "\n";
   if (const json& pending = at(reply, "pending"); pending.is_object() && number(pending, "version") == version) {
-    header += std::string(kProbation) + format_age(number(pending, "seconds_left")) + "; to keep it: simplon confirm\n";
+    header += std::string(kProbation) + format_age(number(pending, "seconds_left")) + "; to keep it: simplon confirm " + std::to_string(version) + "\n";
   }
   return header;
 }

@@ -12,7 +12,7 @@
 //     # version 12, 2026-01-31T12:00:00Z by root: new site in Paris
 //     # version 14 is current                                          only above an older version
 //     # reverted: not confirmed within 60 s
-//     # on probation for 58 s; to keep it: simplon confirm
+//     # on probation for 58 s; to keep it: simplon confirm 7
 
 namespace simplon::cli {
 

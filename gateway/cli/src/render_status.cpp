@@ -17,7 +17,7 @@ std::string render_pending(const json& pending, Style style) {
                             number_or_dash(pending, "reverts_to") + " comes back";
   const bool by_hand = !has(pending, "confirm_required") || flag(pending, "confirm_required");
   std::string out = problem_lines(
-      {}, words, by_hand ? "to keep it: simplon confirm" : "it stays as soon as all gates have held", style);
+      {}, words, by_hand ? "to keep it: simplon confirm " + number_or_dash(pending, "version") : "it stays as soon as all gates have held", style);
   for (const auto& gate : list(pending, "gates")) {
     std::string state = "not looked at yet";
     if (flag(gate, "healthy")) {

@@ -45,6 +45,8 @@ constexpr std::uint64_t kKeptVersions = 1000;
 constexpr std::size_t kMaxMetaBytes = 16U << 10;
 constexpr std::size_t kMaxCommentBytes = 500;
 constexpr std::int64_t kLongestWindow = 86400;
+/// The author of what nobody asked for.
+constexpr const char* kItself = "simplond";
 
 /// One line of printable text.
 std::string one_line(const std::string& text) {
@@ -199,6 +201,7 @@ Result<void> Store::read_pointer() {
     probation.confirm_required = confirm == values.end() || confirm->second != "no";
     if (const auto gates = values.find("gates"); gates != values.end()) probation.gates = split_words(gates->second);
     pending_ = std::move(probation);
+    begin_probation();
   }
   return {};
 }
@@ -235,7 +238,15 @@ Result<void> Store::store_pointer(std::uint64_t current, const std::optional<Pen
   pointer_problem_.reset();
   current_ = current;
   pending_ = pending;
+  begin_probation();
   return {};
+}
+
+/// A machine without a battery for its clock may start in the past.
+void Store::begin_probation() {
+  if (!pending_) return;
+  const auto left = pending_->deadline - clock_->now();
+  steady_deadline_ = clock_->steady() + std::clamp<system_clock::duration>(left, {}, pending_->window);
 }
 
 Result<Version> Store::load_meta(std::uint64_t number) const {
@@ -340,7 +351,6 @@ Result<StoredDocument> Store::load(std::uint64_t number) const {
   return StoredDocument{std::move(*version), std::move(*text)};
 }
 
-/// What to do about a current version that cannot be loaded.
 std::string Store::way_out() const {
   const std::uint64_t oldest = current_ > kKeptVersions ? current_ - kKeptVersions : 1;
   for (std::uint64_t number = current_; number >= oldest && number > 0; --number) {
@@ -373,6 +383,10 @@ Result<Store::Staged> Store::stage(const CommitRequest& request) {
   if (pending_) {
     return fail(ErrorCode::kConflict, version_name(pending_->number) + " still waits for its confirmation",
                 "first `simplon confirm` or `simplon config undo`");
+  }
+  if (request.confirm_within && current_ != 0 && !load(current_)) {
+    return fail(ErrorCode::kConflict, "there would be no way back: " + load(current_).error().what,
+                "apply it without --confirm and --gate");
   }
   if (pointer_text_.empty() && !pointer_problem_) {
     if (auto ok = store_pointer(0, std::nullopt); !ok) return Unexpected(ok.error());
@@ -449,7 +463,12 @@ Result<Version> Store::commit(const CommitRequest& request) {
   return commit(*staged);
 }
 
-Result<void> Store::confirm() {
+Result<void> Store::may_confirm(std::optional<std::uint64_t> version) {
+  if (version && (!pending_ || pending_->number != *version)) {
+    return fail(ErrorCode::kConflict, version_name(*version) + " does not wait for a confirmation",
+                pending_ ? version_name(pending_->number) + " does; what became of others: simplon config history"
+                         : "what became of it: simplon config history");
+  }
   if (!pending_)
     return fail(ErrorCode::kConflict, "there is nothing to confirm",
                 "only `simplon apply --confirm SECONDS` waits for it");
@@ -457,6 +476,11 @@ Result<void> Store::confirm() {
     return fail(ErrorCode::kConflict, "too late: the time to confirm " + version_name(pending_->number) + " is over",
                 "apply it again");
   }
+  return {};
+}
+
+Result<void> Store::confirm(std::optional<std::uint64_t> version) {
+  if (auto ok = may_confirm(version); !ok) return ok;
   return store_pointer(current_, std::nullopt);
 }
 
@@ -471,6 +495,11 @@ Result<StoredDocument> Store::undo_target(std::optional<std::uint64_t> to) const
   }
   const auto current = load_meta(current_);
   if (!to && !pending_ && !current) return fail(current.error().code, current.error().what, way_out());
+  if (!to && !pending_ && current->reverts != 0 && current->who == kItself && !current->uid) {
+    return fail(ErrorCode::kConflict,
+                version_name(current->reverts) + " is gone back from already, as " + version_name(current_) + ": " + current->reason,
+                "to go further back, say where to: simplon config undo VERSION");
+  }
   const std::uint64_t target = to.value_or(pending_ ? pending_->reverts_to : current ? current->parent : 0);
   if (target != 0) return load(target);
   if (current && current->hash == crypto::sha256_hex({})) return nothing();
@@ -485,9 +514,10 @@ Result<Store::Staged> Store::stage_undo(const UndoRequest& request) {
     return fail(ErrorCode::kConflict, version_name(pending_->number) + " is on probation: going back from it is not",
                 "simplon config undo, without --confirm and --gate");
   }
-  // What cannot be loaded is nothing to go back to.
-  const bool returns = request.to && !pointer_problem_ && load(current_).has_value();
-  const std::uint64_t parent = returns ? current_ : target->version.parent;
+  // What cannot be loaded is nothing to go back to, nor is what nobody has confirmed.
+  const std::uint64_t kept = pending_ ? pending_->reverts_to : current_;
+  const bool returns = request.to && !pointer_problem_ && (kept == 0 || load(kept));
+  const std::uint64_t parent = returns ? kept : target->version.parent;
   std::string comment = target->version.number == 0 ? "undo: back to the empty configuration"
                                                     : "undo: back to " + version_name(target->version.number);
   if (!request.comment.empty()) comment += ": " + request.comment;
@@ -517,15 +547,15 @@ Result<Version> Store::undo(const Author& who, std::optional<std::uint64_t> to, 
 
 bool Store::expired() {
   if (!pending_) return false;
-  const auto now = clock_->now();
-  // A machine without a battery for its clock may start in the past.
-  if (pending_->deadline - now > pending_->window + std::chrono::seconds(1)) pending_->deadline = now + pending_->window;
-  return now >= pending_->deadline;
+  const auto left = steady_deadline_ - clock_->steady();
+  // The calendar may have been set.
+  pending_->deadline = clock_->now() + std::chrono::duration_cast<system_clock::duration>(left);
+  return left <= MonoDuration::zero();
 }
 
 Result<std::optional<Version>> Store::revert_if_expired(const std::string& reason) {
   if (!expired()) return std::optional<Version>();
-  auto version = undo("simplond", {}, reason.empty() ? "not confirmed in time" : reason);
+  auto version = undo(kItself, {}, reason.empty() ? "not confirmed in time" : reason);
   if (!version) return Unexpected(version.error());
   return std::optional<Version>(std::move(*version));
 }

@@ -122,8 +122,9 @@ std::string Reconciler::why_reverted(bool at_start) const {
   return complaint.empty() ? reason : reason + "; " + complaint;
 }
 
-asio::awaitable<Result<std::uint64_t>> Reconciler::confirm() {
+asio::awaitable<Result<std::uint64_t>> Reconciler::confirm(std::optional<std::uint64_t> version) {
   const auto turn = co_await turns_.take();
+  if (auto may = parts_.store.may_confirm(version); !may) co_return Unexpected(may.error());
   if (const auto& pending = parts_.store.pending(); pending && !pending->gates.empty()) {
     follow_probation();
     co_await gates_.look();
@@ -133,7 +134,7 @@ asio::awaitable<Result<std::uint64_t>> Reconciler::confirm() {
                      "mend it and confirm again, or go back: simplon config undo");
     }
   }
-  if (auto confirmed = parts_.store.confirm(); !confirmed) co_return Unexpected(confirmed.error());
+  if (auto confirmed = parts_.store.confirm(version); !confirmed) co_return Unexpected(confirmed.error());
   follow_probation();
   co_return parts_.store.current();
 }
@@ -177,6 +178,7 @@ asio::awaitable<void> Reconciler::keep_by_gates() {
 /// If the probation is over: commits going back from it, or remembers why the disk does not take that. False if it is not.
 Result<bool> Reconciler::store_going_back(bool at_start) {
   const auto& pending = parts_.store.pending();
+  no_way_back_.reset();
   if (!pending || !parts_.store.expired()) {
     unstored_.reset();
     return false;
@@ -186,7 +188,11 @@ Result<bool> Reconciler::store_going_back(bool at_start) {
   const std::string reason = again ? unstored_->reason : why_reverted(at_start);
   const auto reverted = parts_.store.revert_if_expired(reason);
   if (!reverted && !parts_.store.undo_target()) {
-    spdlog::error("going back from an unconfirmed configuration failed: {}", reverted.error().message());
+    no_way_back_ = make_error(reverted.error().code,
+                              "version " + std::to_string(number) + " stays (" + reason +
+                                  "), because what it goes back to cannot be read: " + reverted.error().what,
+                              parts_.store.way_out());
+    spdlog::error("{}", no_way_back_->message());
     return Unexpected(reverted.error());
   }
   if (!reverted) {

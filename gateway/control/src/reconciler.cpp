@@ -268,6 +268,7 @@ std::vector<Problem> Reconciler::problems() const {
                             std::to_string(std::chrono::duration_cast<std::chrono::seconds>(options_.last_retry).count()) +
                             " s. " + unstored_->error.hint});
   }
+  if (no_way_back_) add("configuration", *no_way_back_);
   for (const auto& [domain, error] : namespace_problems_) add("domain " + domain, error);
   const auto programmed = programmer_.status();
   if (programmer_.started() && !programmed.connected) {

@@ -152,6 +152,7 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
   loaded_ = true;
   load_problem_.reset();
   unstored_.reset();
+  no_way_back_.reset();
   outcome.applied = true;
   outcome.version = committed->number;
   outcome.warnings.insert(outcome.warnings.end(), switched->begin(), switched->end());

@@ -182,8 +182,8 @@ asio::awaitable<ApiResult> Backend::apply_audited(std::string action, control::A
   co_return reply;
 }
 
-asio::awaitable<ApiResult> Backend::confirm(config::Author who) {
-  auto confirmed = co_await parts_.reconciler.confirm();
+asio::awaitable<ApiResult> Backend::confirm(config::Author who, std::optional<std::uint64_t> version) {
+  auto confirmed = co_await parts_.reconciler.confirm(version);
   note(who, "confirm", "", confirmed.has_value(), confirmed ? "" : confirmed.error().message());
   if (!confirmed) co_return tl::unexpected(ApiFailure(confirmed.error()));
   json reply;

@@ -381,6 +381,8 @@ TEST_F(ProgramWithFile, ApplySendsTheDocumentAsItIs) {
   EXPECT_EQ(served_.backend.applied.comment, "new site");
   EXPECT_EQ(served_.backend.applied.confirm_within, std::chrono::seconds(60));
   EXPECT_FALSE(served_.backend.applied.base_version);
+  EXPECT_EQ(run(&served_, {"confirm", "12"}).code, kExitFailed);
+  EXPECT_EQ(run(&served_, {"confirm", "13"}).out, "version 13 stays\n");
   EXPECT_EQ(run(&served_, {"confirm"}).out, "version 13 stays\n");
 }
 

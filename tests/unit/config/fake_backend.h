@@ -88,7 +88,8 @@ class FakeBackend final : public ApiBackend {
     if (applied.confirm_within) reply["pending"] = probation(applied.confirm_within->count());
     co_return reply;
   }
-  Reply confirm(config::Author who) override {
+  Reply confirm(config::Author who, std::optional<std::uint64_t> number) override {
+    if (number && *number != version) co_return fail(ErrorCode::kConflict, "version 12 does not wait for a confirmation");
     confirmed_by = std::move(who.name);
     json reply;
     reply["confirmed"] = true;

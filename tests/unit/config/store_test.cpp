@@ -152,6 +152,75 @@ TEST_F(StoreTest, AnUnconfirmedChangeIsUndoneAtItsDeadline) {
   EXPECT_FALSE(store.pending());
 }
 
+TEST_F(StoreTest, WhoeverSetsTheCalendarChangesNoProbation) {
+  Store store = open();
+  commit(store, "one");
+  commit(store, "two", seconds(3600));
+  clock_.advance(seconds(1800));
+  clock_.set(seconds(-1800));
+  EXPECT_FALSE(store.expired());
+  EXPECT_EQ(store.pending()->deadline - clock_.now(), seconds(1800)) << "what is shown";
+  clock_.set(seconds(86400));
+  EXPECT_FALSE(store.expired());
+  clock_.advance(seconds(1799));
+  EXPECT_FALSE(store.expired());
+  clock_.advance(seconds(1));
+  EXPECT_TRUE(store.expired());
+}
+
+TEST_F(StoreTest, UndoAfterAProbationThatWasOverGoesNoFurtherBack) {
+  Store store = open();
+  commit(store, "one");
+  commit(store, "two");
+  commit(store, "three", seconds(60));
+  clock_.advance(seconds(60));
+  ASSERT_TRUE(*store.revert_if_expired("not confirmed within 60 s"));
+  const auto undone = store.undo("root");
+  ASSERT_FALSE(undone) << "who types it means version 3";
+  EXPECT_THAT(undone.error().what, HasSubstr("version 3 is gone back from already, as version 4: not confirmed within 60 s"));
+  EXPECT_EQ(current_text(store), "two");
+  ASSERT_TRUE(store.undo("root", 1));
+  EXPECT_EQ(current_text(store), "one");
+}
+
+TEST_F(StoreTest, WhatNobodyConfirmedIsNothingToGoBackTo) {
+  Store store = open();
+  commit(store, "one");
+  commit(store, "two");
+  commit(store, "three", seconds(60));
+  ASSERT_TRUE(store.undo("root", 1));
+  EXPECT_EQ(current_text(store), "one");
+  ASSERT_TRUE(store.undo("root"));
+  EXPECT_EQ(current_text(store), "two");
+}
+
+TEST_F(StoreTest, AConfirmationMayNameItsVersion) {
+  Store store = open();
+  commit(store, "one");
+  commit(store, "two", seconds(60));
+  const auto other = store.confirm(1);
+  ASSERT_FALSE(other);
+  EXPECT_THAT(other.error().message(), HasSubstr("version 1 does not wait for a confirmation (version 2 does"));
+  EXPECT_TRUE(store.pending());
+  EXPECT_TRUE(store.confirm(2));
+  EXPECT_FALSE(store.confirm(2));
+}
+
+TEST_F(StoreTest, NothingIsTriedOutWithoutAWayBack) {
+  Store store = open();
+  commit(store, "one");
+  std::ofstream(directory_ / "0001.yaml") << "damaged";
+  Store::CommitRequest request;
+  request.text = "two";
+  request.who = "root";
+  request.confirm_within = seconds(60);
+  const auto refused = store.commit(request);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what, HasSubstr("there would be no way back: "));
+  request.confirm_within.reset();
+  EXPECT_TRUE(store.commit(request));
+}
+
 TEST_F(StoreTest, TheProbationSurvivesACrash) {
   {
     Store store = open();

@@ -31,6 +31,7 @@
 #include "gateway/control/reconciler.h"
 #include "gateway/ipc/table_client.h"
 #include "ipsec/tunnel_manager.h"
+#include "tests/unit/config/fake_wall_clock.h"
 
 // A forwarder, a charon and namespaces that do what they are told and remember it.
 
@@ -53,14 +54,7 @@ inline bgp::LearnedRoute learned(const char* to, std::vector<std::string> interf
   return route;
 }
 
-class FakeWallClock final : public config::WallClock {
- public:
-  std::chrono::system_clock::time_point now() const noexcept override { return now_; }
-  void advance(std::chrono::seconds by) { now_ += by; }
-
- private:
-  std::chrono::system_clock::time_point now_ = std::chrono::system_clock::time_point(std::chrono::hours(400000));
-};
+using config::FakeWallClock;
 
 /// A directory that is removed at the end, for stores and keys.
 class TemporaryDirectory {

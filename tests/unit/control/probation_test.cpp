@@ -314,8 +314,10 @@ TEST_F(ProbationTest, AnUndoMayBeOnProbationItself) {
   ASSERT_TRUE(decided());
   EXPECT_EQ(reconciler().config(), changed) << "site-b has no SAs in the forwarder";
   EXPECT_THAT(store().load(3)->version.outcome_reason, HasSubstr("no SA to send with"));
-  // The one before is what it was before the undo.
-  ASSERT_TRUE(apply(undo_by("bob")));
+  EXPECT_FALSE(apply(undo_by("bob"))) << "of what went back by itself";
+  command = undo_by("bob");
+  command.undo->to = 1;
+  ASSERT_TRUE(apply(command));
   EXPECT_EQ(reconciler().config(), config_);
 }
 
@@ -375,6 +377,18 @@ TEST_F(ProbationTest, ADiskThatTakesNothingDoesNotHoldUpGoingBack) {
   ASSERT_TRUE(settled());
   EXPECT_EQ(reconciler().config(), config_);
   EXPECT_TRUE(reconciler().problems().empty());
+}
+
+TEST_F(ProbationTest, AProbationWithoutAWayBackIsToldOf) {
+  ASSERT_TRUE(try_out({"tunnel:site-b"}));
+  ASSERT_TRUE(looked());
+  std::ofstream(world_->directory.path() / "config" / "0001.yaml") << "damaged";
+  pass(seconds(61));
+  ASSERT_TRUE(until([&] { return !reconciler().problems().empty(); }));
+  EXPECT_EQ(store().current(), 2U);
+  EXPECT_THAT(reconciler().problems()[0].what, HasSubstr("version 2 stays (not healthy within 60 s: "));
+  EXPECT_THAT(reconciler().problems()[0].what, HasSubstr("because what it goes back to cannot be read"));
+  EXPECT_THAT(reconciler().problems()[0].hint, HasSubstr("simplon config undo 2"));
 }
 
 TEST_F(ProbationTest, NamesAreForgottenOnlyWhenTheChangeStays) {
