@@ -26,10 +26,6 @@ struct ConfigOptions {
   ChangeOptions change;
 };
 
-Result<std::string> read_document_file(const std::string& file) {
-  return config::load_text(file == "-" ? "/dev/stdin" : file);
-}
-
 std::optional<std::uint64_t> as_version(const std::string& text) {
   if (text.empty() || text.size() > 12 ||
       !std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }))
@@ -59,7 +55,7 @@ int check_alone(const Session& session, const std::string& text_of_document, con
 }
 
 int check_file(const Session& session, const std::string& file) {
-  const auto document = read_document_file(file);
+  const auto document = config::load_text(file);
   if (!document) return session.report(document.error(), kExitFailed);
   const auto reply = session.post("/v1/config/check", {{"document", *document}});
   if (!reply && reply.error().code == ErrorCode::kUnavailable) return check_alone(session, *document, reply.error());
@@ -104,7 +100,7 @@ int show_diff(const Session& session, const ConfigOptions& options) {
 }
 
 int apply_file(const Session& session, const ConfigOptions& options) {
-  const auto document = read_document_file(options.file);
+  const auto document = config::load_text(options.file);
   if (!document) return session.report(document.error(), kExitFailed);
   const auto base = base_in_header(*document);
   Change change;

@@ -164,7 +164,8 @@ int export_box(const Session& session, const ArchiveOptions& options) {
 }
 
 int import_box(const Session& session, const ArchiveOptions& options) {
-  const auto content = sys::read_file(options.file == "-" ? "/dev/stdin" : options.file, kMaxArchiveBytes);
+  const auto content = options.file == "-" ? sys::read_all(STDIN_FILENO, "standard input", kMaxArchiveBytes)
+                                           : sys::read_file(options.file, kMaxArchiveBytes);
   if (!content) return session.report(content.error(), kExitFailed);
   auto archive = config::read_archive(*content);
   if (!archive) return session.report(archive.error(), kExitFailed);

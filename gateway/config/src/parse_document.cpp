@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -451,7 +453,9 @@ Error to_error(const std::vector<Issue>& issues) {
 }
 
 Result<std::string> load_text(const std::string& path) {
-  auto text = sys::read_file(path, kMaxDocumentBytes);
+  // The descriptor, not /dev/stdin: that cannot be opened when it is a socket.
+  auto text = path == "-" ? sys::read_all(STDIN_FILENO, "standard input", kMaxDocumentBytes)
+                          : sys::read_file(path, kMaxDocumentBytes);
   if (!text) return fail(ErrorCode::kInvalidConfig, text.error().what, text.error().hint);
   return text;
 }
