@@ -9,6 +9,7 @@
 #include "gateway/config/src/parse_policy.h"
 #include "gateway/config/src/parsed_document.h"
 #include "gateway/config/validate.h"
+#include "platform/base/byte_order_mark.h"
 #include "platform/sys/file.h"
 
 // Text becomes a value in two steps that never mix: `parse_to_model` looks at one value at a time (is it there, what
@@ -457,6 +458,7 @@ Result<std::string> load_text(const std::string& path) {
   auto text = path == "-" ? sys::read_all(STDIN_FILENO, "standard input", kMaxDocumentBytes)
                           : sys::read_file(path, kMaxDocumentBytes);
   if (!text) return fail(ErrorCode::kInvalidConfig, text.error().what, text.error().hint);
+  drop_byte_order_mark(*text);
   return text;
 }
 

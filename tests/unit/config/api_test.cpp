@@ -92,6 +92,12 @@ TEST(ApiRequest, ParametersArriveWhereTheyBelong) {
   EXPECT_EQ(parse_api_request("GET", "/v1/config?version=4", "")->version, 4U);
 }
 
+TEST(ApiRequest, AByteOrderMarkIsNoPartOfTheDocument) {
+  const auto request = parse_api_request("POST", "/v1/config/apply", "{\"document\":\"\xef\xbb\xbf# version 3\\n\"}");
+  ASSERT_TRUE(request);
+  EXPECT_EQ(request->document, "# version 3\n");
+}
+
 TEST(ApiRequest, PacketsArriveInTheWordsOfTheOperator) {
   using ipc::PacketQuery;
   auto request = parse_api_request(

@@ -411,6 +411,13 @@ TEST_F(ProgramWithFile, WhoAppliesAnOldVersionIsTold) {
   EXPECT_EQ(served_.backend.applied.base_version, 14U);
 }
 
+TEST_F(ProgramWithFile, AByteOrderMarkDoesNotHideTheVersion) {
+  const std::string taken = run(&served_, {"config", "show"}).out;
+  ASSERT_EQ(run(&served_, {"apply", write("\xef\xbb\xbf" + taken)}).code, kExitDone);
+  EXPECT_EQ(served_.backend.applied.base_version, 12U);
+  EXPECT_EQ(served_.backend.applied.document, taken);
+}
+
 TEST_F(ProgramWithFile, AHistoryThatIsTooLargeIsLeftOutByAnImport) {
   const std::string box = (folder_.path() / "box.json").string();
   served_.backend.history_bytes = 1000;
