@@ -420,6 +420,9 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
   if (request.gate_seconds && (*request.gate_seconds == 0 || *request.gate_seconds > kMaxConfirmSeconds)) {
     return refuse(400, "gate_seconds is " + std::to_string(*request.gate_seconds), "1 to 86400");
   }
+  if (request.gate_seconds && request.gates.empty()) {
+    return refuse(400, "'gate_seconds' is of 'gates'", "to go back unless confirmed: confirm_seconds");
+  }
   if (request.confirm_seconds && (*request.confirm_seconds == 0 || *request.confirm_seconds > kMaxConfirmSeconds)) {
     return refuse(400, "confirm_seconds is " + std::to_string(*request.confirm_seconds), "1 to 86400");
   }

@@ -71,6 +71,19 @@ std::optional<int> rehearse(const Session& session, Change& change) {
   return std::nullopt;
 }
 
+/// Options of --gate without a gate; without them the change would stay for good.
+std::optional<Error> misplaced(const ChangeOptions& options) {
+  if (!options.gates.empty()) return std::nullopt;
+  if (!options.within.empty()) {
+    return make_error(ErrorCode::kInvalidConfig, "--within is of --gate",
+                      "to go back unless confirmed: --confirm " + options.within);
+  }
+  if (options.no_wait) {
+    return make_error(ErrorCode::kInvalidConfig, "--no-wait is of --gate", "leave it out: nothing is waited for without a gate");
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Result<std::uint64_t> parse_seconds(const std::string& option, const std::string& text) {
@@ -111,6 +124,7 @@ void add_base_option(CLI::App* app, ChangeOptions& options, const std::string& o
 }
 
 int apply_request(const Session& session, const ChangeOptions& options, Change change) {
+  if (const auto wrong = misplaced(options)) return session.report(*wrong, kExitUsage);
   json& request = change.request;
   if (options.dry_run) request["dry_run"] = true;
   if (options.base) request["base_version"] = *options.base;

@@ -170,6 +170,7 @@ TEST(ApiRequest, EverythingElseIsRefused) {
       {"POST", "/v1/config/apply", R"({"document":"d","x":1})", 400, "'x' is not known"},
       {"POST", "/v1/config/undo", R"({"document":"d"})", 400, "'document' is not known"},
       {"POST", "/v1/config/apply", R"({"document":"d","confirm_seconds":0})", 400, "1 to 86400"},
+      {"POST", "/v1/config/apply", R"({"document":"d","gate_seconds":60})", 400, "'gate_seconds' is of 'gates'"},
       {"POST", "/v1/config/apply", R"({"document":"d","dry_run":"yes"})", 400, "wrong type"},
       {"POST", "/v1/config/check", "{\"document\":" + std::string(100'000, '['), 400, "list"},
       {"POST", "/v1/config/check", "{\"document\":\"\xff\"}", 400, "not JSON"}};

@@ -384,6 +384,17 @@ TEST_F(ProgramWithFile, ApplySendsTheDocumentAsItIs) {
   EXPECT_EQ(run(&served_, {"confirm"}).out, "version 13 stays\n");
 }
 
+TEST_F(ProgramWithFile, OptionsOfAGateNeedOne) {
+  const std::string path = write(config::kSmallDocument);
+  Done done = run(&served_, {"apply", path, "--within", "2m"});
+  EXPECT_EQ(done.code, kExitUsage);
+  EXPECT_EQ(done.err, "simplon: --within is of --gate\n  hint: to go back unless confirmed: --confirm 2m\n");
+  done = run(&served_, {"config", "undo", "--no-wait", "--confirm", "60"});
+  EXPECT_EQ(done.code, kExitUsage);
+  EXPECT_THAT(done.err, StartsWith("simplon: --no-wait is of --gate\n"));
+  EXPECT_EQ(served_.backend.version, 12U);
+}
+
 /// Two people take the same version, and both change it.
 TEST_F(ProgramWithFile, WhoAppliesAnOldVersionIsTold) {
   const std::string taken = run(&served_, {"config", "show"}).out;
