@@ -33,7 +33,7 @@ struct Terminal {
   std::string socket;
 };
 
-/// The whole program: parses `argv`, asks simplond, prints.
+/// The whole program: parses `argv`, asks simplond, prints. Output that cannot be written is kExitFailed.
 int run_program(int argc, const char* const* argv, const Streams& streams, const Terminal& terminal);
 
 }  // namespace simplon::cli

@@ -2,9 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <streambuf>
 #include <tuple>
 
 #include "gateway/cli/src/program.h"
@@ -65,6 +67,41 @@ Done run_bare(const std::vector<std::string>& words) {
   terminal.socket = "/nonexistent/api.sock";
   const int code = run_program(static_cast<int>(argv.size()), argv.data(), {in, out, err}, terminal);
   return {code, out.str(), err.str()};
+}
+
+/// An output that takes nothing.
+class Full final : public std::streambuf {
+ public:
+  explicit Full(int why) : why_(why) {}
+
+ private:
+  int_type overflow(int_type) override {
+    errno = why_;
+    return traits_type::eof();
+  }
+  int sync() override {
+    errno = why_;
+    return -1;
+  }
+  int why_;
+};
+
+TEST(Program, OutputThatCannotBeWrittenIsExit1) {
+  const auto version = [](int why, std::string& ret_err) {
+    const std::vector<const char*> argv = {"simplon", "--version"};
+    Full full(why);
+    std::istringstream in;
+    std::ostream out(&full);
+    std::ostringstream err;
+    const int code = run_program(static_cast<int>(argv.size()), argv.data(), {in, out, err}, {});
+    ret_err = err.str();
+    return code;
+  };
+  std::string err;
+  EXPECT_EQ(version(ENOSPC, err), kExitFailed);
+  EXPECT_EQ(err, "simplon: cannot write the output: No space left on device\n");
+  EXPECT_EQ(version(EPIPE, err), kExitDone);
+  EXPECT_EQ(err, "") << "`simplon route show | head` ends quietly";
 }
 
 using Words = std::vector<std::string>;
