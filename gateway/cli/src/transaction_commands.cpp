@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -74,6 +75,24 @@ Result<std::string> passphrase_of(const Session& session, const ArchiveOptions& 
   return *first;
 }
 
+/// The file that `file` names, through links, also when it is not there yet: it is replaced by a rename, which must not
+/// hit a device, a pipe or a link. Errors: kInvalidConfig.
+Result<std::string> replaceable(const std::string& file) {
+  if (file == "-") return file;
+  constexpr int kMostLinks = 40;  // as Linux: path_resolution(7)
+  std::filesystem::path target = file;
+  std::error_code error;
+  const auto status = std::filesystem::status(target, error);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    return fail(ErrorCode::kInvalidConfig, file + " is no regular file", "- prints it");
+  }
+  for (int links = 0; links < kMostLinks && std::filesystem::is_symlink(target, error); ++links) {
+    target = target.parent_path() / std::filesystem::read_symlink(target, error);
+  }
+  if (std::filesystem::is_symlink(target, error)) return fail(ErrorCode::kInvalidConfig, file + ": too many links", "- prints it");
+  return target.string();
+}
+
 Result<void> read_secrets(const json& paths, config::Archive& archive) {
   for (const auto& path : paths) {
     if (!path.is_string()) continue;
@@ -121,6 +140,8 @@ json export_warnings(const config::Archive& archive) {
 }
 
 int export_box(const Session& session, const ArchiveOptions& options) {
+  const auto target = replaceable(options.file);
+  if (!target) return session.report(target.error(), kExitUsage);
   const auto reply = session.get(std::string("/v1/config/export") + (options.with_history ? "?history=1" : ""));
   if (const auto code = session.failed(reply, "simplon")) return *code;
   auto archive = config::read_archive(text(*reply, "archive"));
@@ -143,7 +164,7 @@ int export_box(const Session& session, const ArchiveOptions& options) {
     session.err() << render_warnings(warned, {});
     return kExitDone;
   }
-  if (auto written = sys::write_file_atomically(options.file, *formatted, 0600); !written) {
+  if (auto written = sys::write_file_atomically(*target, *formatted, 0600); !written) {
     return session.report(written.error(), kExitFailed);
   }
   const auto secrets = list(*reply, "secret_files").size();

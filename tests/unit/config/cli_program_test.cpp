@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -457,6 +458,32 @@ TEST_F(ProgramWithFile, WhoAppliesAnOldVersionIsTold) {
   EXPECT_THAT(old, StartsWith("# version 3, 2026-01-31T12:00:00Z by root: why\n# version 14 is current\n"));
   EXPECT_EQ(run(&served_, {"apply", write(old)}).code, kExitDone);
   EXPECT_EQ(served_.backend.applied.base_version, 14U);
+}
+
+TEST_F(ProgramWithFile, AnExportReplacesFilesOnly) {
+  namespace fs = std::filesystem;
+  const fs::path folder = folder_.path();
+  const auto exported = [&](const fs::path& file) { return run(&served_, {"config", "export", file.string()}); };
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  fs::create_symlink("pipe", folder / "to-pipe");
+  for (const fs::path& odd : {folder / "pipe", folder / "to-pipe", folder, fs::path("/dev/null")}) {
+    const Done done = exported(odd);
+    EXPECT_EQ(done.code, kExitUsage) << odd;
+    EXPECT_THAT(done.err, AllOf(HasSubstr(odd.string() + " is no regular file"), HasSubstr("hint: - prints it"))) << odd;
+  }
+  EXPECT_TRUE(fs::is_fifo(folder / "pipe"));
+  EXPECT_TRUE(fs::is_symlink(folder / "to-pipe"));
+  // A link stays one, and what it names is written, whether it is there or not.
+  fs::create_symlink("new.json", folder / "link");
+  for (int round = 0; round < 2; ++round) {
+    const Done done = exported(folder / "link");
+    EXPECT_EQ(done.code, kExitDone) << done.err;
+    EXPECT_TRUE(fs::is_symlink(folder / "link"));
+    EXPECT_TRUE(fs::is_regular_file(fs::symlink_status(folder / "new.json")));
+  }
+  fs::create_symlink("loop", folder / "loop");
+  EXPECT_EQ(exported(folder / "loop").code, kExitUsage);
+  EXPECT_TRUE(fs::is_symlink(folder / "loop"));
 }
 
 TEST_F(ProgramWithFile, AByteOrderMarkDoesNotHideTheVersion) {
