@@ -65,8 +65,7 @@ std::optional<int> rehearse(const Session& session, Change& change) {
   add_warnings(change.warnings, *reply);
   if (!change.request.contains("base_version")) change.request["base_version"] = number(*reply, "version");
   if (change.question.empty() && !disturbs(*reply)) return std::nullopt;
-  session.err() << "to be applied: " << text(*reply, "summary") << "\n"
-                << render_changes(*reply, {}) << render_warnings(*reply, {});
+  session.err() << paragraph("to be applied: " + text(*reply, "summary"), 0, 2) << render_changes(*reply, {}) << render_warnings(*reply, {});
   if (!session.agreed(change.question.empty() ? "Apply it?" : change.question)) return kExitFailed;
   return std::nullopt;
 }
@@ -159,7 +158,7 @@ int apply_request(const Session& session, const ChangeOptions& options, Change c
     const std::uint64_t restored = number(*reply, "restored");
     page = (restored == 0 ? "the empty configuration" : "version " + std::to_string(restored)) + " is back, as version " + version + ": ";
   }
-  page += text(*reply, "summary") + "\n" + render_changes(*reply, session.style()) + render_warnings(*reply, session.style());
+  page = paragraph(page + text(*reply, "summary"), 0, 2) + render_changes(*reply, session.style()) + render_warnings(*reply, session.style());
   const bool decides_itself = flag(*reply, "applied") && !gates.empty() && options.confirm.empty();
   if (decides_itself && !options.no_wait) {
     const auto decided = wait_for_gates(session, number(*reply, "version"), window);

@@ -60,7 +60,7 @@ int check_file(const Session& session, const std::string& file) {
   const auto reply = session.post("/v1/config/check", {{"document", *document}});
   if (!reply && reply.error().code == ErrorCode::kUnavailable) return check_alone(session, *document, reply.error());
   if (const auto code = session.failed(reply, "not valid")) return *code;
-  return session.print(*reply, {"valid: " + text(*reply, "summary") + "\n" + render_changes(*reply, session.style()) +
+  return session.print(*reply, {paragraph("valid: " + text(*reply, "summary"), 0, 2) + render_changes(*reply, session.style()) +
                                     render_warnings(*reply, session.style()),
                                 false});
 }
@@ -93,8 +93,9 @@ int show_diff(const Session& session, const ConfigOptions& options) {
     target += "&to=" + std::to_string(*to);
   }
   return session.show(target, [](const json& reply, Style style) {
-    return Page{"version " + std::to_string(number(reply, "from")) + " to " + std::to_string(number(reply, "to")) +
-                    ": " + text(reply, "summary") + "\n" + render_changes(reply, style),
+    const std::string range =
+        "version " + std::to_string(number(reply, "from")) + " to " + std::to_string(number(reply, "to"));
+    return Page{paragraph(range + ": " + text(reply, "summary"), 0, 2) + render_changes(reply, style),
                 false};
   });
 }

@@ -256,7 +256,7 @@ int verify_audit(const Session& session, audit::VerifyOptions options) {
                             std::to_string(verdict->last);
   std::string page;
   if (verdict->sound()) {
-    page = colored("sound", Mood::kGood, session.style()) + ": " + range + ", hash " + verdict->last_hash + "\n";
+    page = colored("sound", Mood::kGood, session.style()) + ": " + range + "\n  hash " + verdict->last_hash + "\n";
     if (verdict->first > 1) page += "  older entries were rotated away, as the head says\n";
   } else {
     page = colored("NOT SOUND", Mood::kBad, session.style()) + ": " + plural(verdict->faults.size(), "fault") + " in " + range + "\n";

@@ -10,6 +10,7 @@
 #include <streambuf>
 #include <tuple>
 
+#include "gateway/audit/audit_log.h"
 #include "gateway/cli/src/program.h"
 #include "gateway/cli/src/render.h"
 #include "tests/unit/config/fake_backend.h"
@@ -458,6 +459,29 @@ TEST_F(ProgramWithFile, WhoAppliesAnOldVersionIsTold) {
   EXPECT_THAT(old, StartsWith("# version 3, 2026-01-31T12:00:00Z by root: why\n# version 14 is current\n"));
   EXPECT_EQ(run(&served_, {"apply", write(old)}).code, kExitDone);
   EXPECT_EQ(served_.backend.applied.base_version, 14U);
+}
+
+TEST_F(ProgramWithFile, ALongSummaryFitsThePage) {
+  for (int i = 0; i < 12; ++i) served_.backend.summary += (i == 0 ? "restarts " : ", ") + std::to_string(100 + i) + " objects";
+  const std::string path = write(config::kSmallDocument);
+  for (const Words& words : {Words{"apply", path}, Words{"config", "check", path}, Words{"config", "diff", "3"}, Words{"config", "undo"}}) {
+    const Done done = run(&served_, words);  // looks at the width
+    EXPECT_EQ(done.code, kExitDone) << done.err;
+    EXPECT_THAT(done.out, HasSubstr("111")) << joined(words);
+  }
+  Terminal person;
+  person.interactive = true;
+  const Done asked = run(&served_, {"apply", path}, person, "n\n");
+  EXPECT_THAT(asked.err, HasSubstr("111"));
+  expect_fits(asked.err.substr(0, asked.err.find("Apply it?")));
+}
+
+TEST_F(ProgramWithFile, ASoundAuditLogIsToldInNarrowLines) {
+  const auto log = audit::Log::open(folder_.path(), {});
+  ASSERT_TRUE(log);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE((*log)->append({}));
+  const Done done = run(nullptr, {"audit", "verify", "--file", (folder_.path() / "audit.log").string()});
+  EXPECT_EQ(done.out, "sound: 3 entries, 1 to 3\n  hash " + (*log)->hash() + "\n");
 }
 
 TEST_F(ProgramWithFile, AnExportReplacesFilesOnly) {
