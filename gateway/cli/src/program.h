@@ -29,6 +29,8 @@ struct Terminal {
   bool color = false;
   /// Somebody sits at `in` and `err`: may be asked, and told what takes time.
   bool interactive = false;
+  /// `err` cannot erase a line: no progress there.
+  bool dumb = false;
   /// Of simplond; empty: where it usually is.
   std::string socket;
 };

@@ -286,6 +286,10 @@ TEST(Program, AtATerminalGatesAreWatched) {
                               HasSubstr("waiting: 0 of 1 gate healthy, version 12 comes back in 3s")));
   EXPECT_THAT(done.out, HasSubstr("version 13 stays: all gates held\n"));
   served.backend.undecided = 2;
+  person.dumb = true;
+  done = run(&served, {"config", "undo", "--gate", "bgp:paris-router", "--yes"}, person);
+  EXPECT_THAT(done.err, AllOf(StartsWith("  gate bgp:prod/paris-router: the session is Active\n"), Not(HasSubstr("\033"))));
+  served.backend.undecided = 2;
   done = run(&served, {"config", "undo", "--gate", "bgp:paris-router"});
   EXPECT_EQ(done.err, "") << "nothing in a pipe";
 }
