@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <termios.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
-#include <iostream>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -13,6 +11,7 @@
 #include "gateway/cli/src/change.h"
 #include "gateway/cli/src/transaction_commands.h"
 #include "gateway/cli/src/json_view.h"
+#include "gateway/cli/src/silent_prompt.h"
 #include "gateway/cli/src/table.h"
 #include "gateway/cli/src/words.h"
 #include "gateway/config/archive.h"
@@ -44,22 +43,6 @@ struct ArchiveOptions {
   bool without_secrets = false;
   ChangeOptions change;
 };
-
-/// A line from the terminal that is not shown.
-std::optional<std::string> ask_silently(std::ostream& err, const std::string& question) {
-  termios before{};
-  if (::isatty(STDIN_FILENO) != 1 || ::tcgetattr(STDIN_FILENO, &before) != 0) return std::nullopt;
-  termios silent = before;
-  silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-  err << question << std::flush;
-  static_cast<void>(::tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent));
-  std::string line;
-  const bool got = static_cast<bool>(std::getline(std::cin, line));
-  static_cast<void>(::tcsetattr(STDIN_FILENO, TCSAFLUSH, &before));
-  err << "\n";
-  if (!got) return std::nullopt;
-  return line;
-}
 
 Result<std::string> passphrase_of(const Session& session, const ArchiveOptions& options, bool twice) {
   if (!options.passphrase_file.empty()) return sys::read_secret_file(options.passphrase_file);
