@@ -89,8 +89,8 @@ ManualText manual_text() {
       "asks before something is removed or disturbed; --yes does not ask, and neither does a script.";
   text.sections = {
       {"Exit status",
-       "0\n\tDone.\n\n1\n\tFailed, or refused; nothing was changed.\n\n2\n\tBad usage.\n\n"
-       "3\n\tsimplond is not reachable.\n\n"
+       "0\n\tDone.\n\n1\n\tFailed, refused, or gone back from.\n\n2\n\tBad usage.\n\n"
+       "3\n\tsimplond is not reachable, or did not answer in time; a change may still happen then: simplon config history.\n\n"
        "4\n\tThe question was answered, and the answer is that something works less well than it was configured to. "
        "With --json it is 0 instead, and the reply tells. A trace that ends in a drop is "
        "such an answer."},

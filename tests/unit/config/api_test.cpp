@@ -483,6 +483,17 @@ TEST(ApiClient, ThingsThatAreNotSimplondAreToldApart) {
   }
 }
 
+TEST(ApiClient, AChangeWithoutAnAnswerMayStillHappen) {
+  const auto hint = [](const std::string& target) {
+    const OddServer server("");
+    return cli::ApiClient(server.path()).post(target, {{"document", "d"}}).error().hint;
+  };
+  EXPECT_THAT(hint("/v1/config/apply"), ::testing::StartsWith("it may still happen: simplon config history; systemctl status"));
+  EXPECT_THAT(hint("/v1/config/check"), ::testing::StartsWith("systemctl status"));
+  const auto unsent = cli::ApiClient("/nonexistent/api.sock").post("/v1/config/apply", {{"document", "d"}});
+  EXPECT_THAT(unsent.error().hint, ::testing::StartsWith("systemctl status"));
+}
+
 TEST(ApiClient, NobodyThereIsUnavailable) {
   const auto reply = cli::ApiClient("/nonexistent/api.sock").get("/v1/status");
   ASSERT_FALSE(reply);
