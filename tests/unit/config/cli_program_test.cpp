@@ -393,7 +393,7 @@ TEST(Program, RoutesOfWhatIsNoDomainOrPrefixAreRefusedInTheWordsTyped) {
     const Done done = run(&served, {"route", "show", option, ""});
     EXPECT_EQ(done.code, kExitUsage) << option;
     EXPECT_EQ(done.out, "") << option;
-    EXPECT_THAT(done.err, AllOf(HasSubstr(option), HasSubstr("the value is empty; leave the option out for all")));
+    EXPECT_THAT(done.err, AllOf(HasSubstr(option), HasSubstr("the value is empty; give one, or leave it out")));
   }
 }
 
