@@ -113,12 +113,12 @@ struct VerifyOptions {
   std::string key;
   /// Default: audit.head beside the log.
   std::string head;
-  /// Told of each line before it is checked: how many were.
+  /// Told of each line before it is checked: how many were. Begins again if the log has changed and is read again.
   std::function<void(const std::string& file, std::uint64_t lines)> on_line;
 };
 
 /// Checks every line: signature, number, hash of the line before, and the head. A changed byte is one fault, at its
-/// line; missing lines are one at the line after them. Needs no simplond. Errors: a file that cannot be read.
+/// line; missing lines are one at the line after them. Needs no simplond; one may append meanwhile. Errors: a file that cannot be read.
 [[nodiscard]] Result<Verdict> verify(const VerifyOptions& options);
 
 }  // namespace simplon::audit

@@ -50,7 +50,7 @@ struct Archive {
 /// With secrets in clear: for the local API only, never for a file.
 [[nodiscard]] std::string format_open_archive(const Archive& archive);
 
-/// Errors: kInvalidConfig for what is no archive, is damaged, or is of a later release. Secrets stay sealed.
+/// Errors: kInvalidConfig for what is no archive, is damaged or nested, or is of a later release. Secrets stay sealed.
 [[nodiscard]] Result<Archive> read_archive(std::string_view text);
 /// Opens `archive.sealed` into `archive.secrets`. Errors: kInvalidConfig for a wrong passphrase or changed secrets.
 [[nodiscard]] Result<void> open_secrets(Archive& archive, const std::string& passphrase);

@@ -72,7 +72,8 @@ struct ReadOptions {
 /// that only follow from another one are left out.
 [[nodiscard]] Document read_document(std::string_view yaml, const ReadOptions& options = {});
 
-/// Reads a file, at most kMaxDocumentBytes. Errors: kInvalidConfig naming the path.
+/// Reads a file, or standard input for "-", at most kMaxDocumentBytes; a byte-order mark is left out. Errors:
+/// kInvalidConfig naming the path.
 [[nodiscard]] Result<std::string> load_text(const std::string& path);
 
 /// Canonical YAML: `parse_document(emit_document(c)).config == c` for each valid `c`. Defaults are not written.

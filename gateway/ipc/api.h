@@ -67,7 +67,7 @@
 //   {"applied": bool (false: dry run), "version": int, "previous": int, "warnings": [...], "pending": PENDING?,
 //    "timing": {"read_ms": float, "compare_ms", "stage_ms", "compile_ms", "program_ms", "commit_ms"}, DIFF}
 //   With gates and without confirm_seconds the version stays as soon as all gates have held, and goes back after
-//   gate_seconds (60) otherwise: its "outcome" tells.
+//   gate_seconds (60; only with gates) otherwise: its "outcome" tells.
 //   409 when base_version is not the current version ("what" says who changed it when), or while another change waits for its confirmation.
 // POST /v1/config/confirm   {"version": int?}
 //   {"confirmed": true, "version": int}     409 when no version is on probation, or another one.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "gateway/ipc/api.h"
+#include "platform/base/byte_order_mark.h"
 
 // A table names the paths, a second one the members of each call's body and query. The body is read with nlohmann's SAX
 // parser into at most a handful of scalars: a nested value ends the parse, so depth and size of a hostile body cost
@@ -355,6 +356,7 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
       [[fallthrough]];
     case ApiCall::kCheck:
       reader.read("document", request.document);
+      drop_byte_order_mark(request.document);
       if (!has_document) return refuse(400, "'document' is missing");
       break;
     case ApiCall::kUndo:
@@ -419,6 +421,9 @@ tl::expected<ApiRequest, ApiRefusal> parse_api_request(std::string_view method, 
   if (request.gates.size() > kMaxGatesBytes) return refuse(400, "'gates' is longer than 4000 bytes");
   if (request.gate_seconds && (*request.gate_seconds == 0 || *request.gate_seconds > kMaxConfirmSeconds)) {
     return refuse(400, "gate_seconds is " + std::to_string(*request.gate_seconds), "1 to 86400");
+  }
+  if (request.gate_seconds && request.gates.empty()) {
+    return refuse(400, "'gate_seconds' is of 'gates'", "to go back unless confirmed: confirm_seconds");
   }
   if (request.confirm_seconds && (*request.confirm_seconds == 0 || *request.confirm_seconds > kMaxConfirmSeconds)) {
     return refuse(400, "confirm_seconds is " + std::to_string(*request.confirm_seconds), "1 to 86400");

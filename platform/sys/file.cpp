@@ -23,23 +23,6 @@ std::string directory_of(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-Result<std::string> read_all(int fd, const std::string& path, std::size_t max_bytes) {
-  std::string content;
-  char chunk[16384];
-  for (;;) {
-    const ssize_t got = ::read(fd, chunk, sizeof chunk);
-    if (got < 0) {
-      if (errno == EINTR) continue;
-      return fail_errno("cannot read " + path, errno);
-    }
-    if (got == 0) return content;
-    if (content.size() + static_cast<std::size_t>(got) > max_bytes) {
-      return fail(ErrorCode::kInvalidConfig, path + " is longer than " + std::to_string(max_bytes) + " bytes");
-    }
-    content.append(chunk, static_cast<std::size_t>(got));
-  }
-}
-
 /// What an operator can do about a disk that does not take a file.
 Unexpected fail_write(std::string what, int errnum) {
   if (errnum == ENOSPC || errnum == EDQUOT) {
@@ -91,6 +74,23 @@ Result<void> append_durably(int fd, std::string_view content, const std::string&
   if (written && ::fdatasync(fd) != 0) written = fail_write("cannot flush " + path, errno);
   if (!written) static_cast<void>(::ftruncate(fd, info.st_size) == 0);
   return written;
+}
+
+Result<std::string> read_all(int fd, const std::string& name, std::size_t max_bytes) {
+  std::string content;
+  char chunk[16384];
+  for (;;) {
+    const ssize_t got = ::read(fd, chunk, sizeof chunk);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      return fail_errno("cannot read " + name, errno);
+    }
+    if (got == 0) return content;
+    if (content.size() + static_cast<std::size_t>(got) > max_bytes) {
+      return fail(ErrorCode::kInvalidConfig, name + " is longer than " + std::to_string(max_bytes) + " bytes");
+    }
+    content.append(chunk, static_cast<std::size_t>(got));
+  }
 }
 
 Result<std::string> read_file(const std::string& path, std::size_t max_bytes) {

@@ -21,6 +21,9 @@ namespace simplon::sys {
 /// `write_file_atomically`.
 [[nodiscard]] Result<void> append_durably(int fd, std::string_view content, const std::string& path);
 
+/// What `fd` gives up to its end, a socket or a pipe too. `name` is for the error. Errors: as of `read_file`.
+[[nodiscard]] Result<std::string> read_all(int fd, const std::string& name, std::size_t max_bytes);
+
 /// The whole file. Errors: kUnavailable (errno text, e.g. no such file); kInvalidConfig if longer than `max_bytes`.
 [[nodiscard]] Result<std::string> read_file(const std::string& path, std::size_t max_bytes);
 

@@ -73,6 +73,6 @@ def test_power_loss_while_a_change_waits_for_confirmation(machines):
     row("after the power loss: the change", f"{gone['outcome']}: {gone['outcome_reason']}"[:120],
         gone["outcome"] == "reverted")
     verified = edge.sh("simplon audit verify", check=False)
-    row("after the power loss: simplon audit verify", (verified.out.strip().splitlines() or [verified.text])[-1][:120], verified.code == 0)
+    row("after the power loss: simplon audit verify", (verified.out.strip().splitlines() or [verified.text])[0][:120], verified.code == 0)
     edge.sh("systemctl is-system-running --wait", within=200, check=False)
     healthy(machines, "after the power loss")

@@ -153,7 +153,7 @@ def test_the_whole_box_out_and_in_again(machines):
     wait_up(machines)
     no_loss(machines, "after the import")
     verified = edge.sh("simplon audit verify", check=False)
-    row("simplon audit verify", (verified.out.strip().splitlines() or [verified.text])[-1][:120], verified.code == 0)
+    row("simplon audit verify", (verified.out.strip().splitlines() or [verified.text])[0][:120], verified.code == 0)
 
 
 def test_gates_undo_trace_and_capture(machines):

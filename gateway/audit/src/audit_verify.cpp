@@ -3,6 +3,10 @@
 // Each line proves itself (signature), its place (number) and the line before it (hash). One changed byte therefore is
 // seen twice, by the signature of its own line and by the hash in the next one; the second is not reported, because it
 // says nothing new. Lines that are missing at the end prove nothing: that is what the head is for.
+//
+// simplond may append and rotate meanwhile. A fault counts only if head and files are those that were read.
+
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -19,6 +23,9 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kMaxLogBytes = 256U << 20;
+constexpr std::size_t kMaxHeadBytes = 65536;
+/// Chosen by us: a log that simplond rotates, or is in the middle of a line of, while it is read is read again.
+constexpr int kMostReadings = 3;
 
 struct Place {
   std::uint64_t number = 0;
@@ -88,11 +95,10 @@ class Checker {
     hash_at_[place->number % kRemembered] = {place->number, verdict_.last_hash};
   }
 
-  void check_head(const std::string& file, const std::string& log) {
+  void check_head(const std::string& file, Result<std::string> text, const std::string& log) {
     const auto blame = [&](const std::string& where, std::string what) {
       verdict_.faults.push_back({where, 0, std::move(what)});
     };
-    auto text = sys::read_file(file, 65536);
     if (!text) {
       blame(file, "the head cannot be read (" + text.error().what + "): entries cut off at the end would not be noticed");
       return;
@@ -133,20 +139,36 @@ class Checker {
       std::vector<std::pair<std::uint64_t, std::string>>(kRemembered);
 };
 
-}  // namespace
+/// What there is to read. The head comes first: entries that are appended after it was read are no fault, as those that
+/// a crash has kept out of the head are none.
+struct Snapshot {
+  Result<std::string> head;
+  struct File {
+    std::string path;
+    ino_t inode = 0;
+    off_t size = 0;
+    friend bool operator==(const File&, const File&) = default;
+  };
+  std::vector<File> files;
+};
 
-Result<Verdict> verify(const VerifyOptions& options) {
-  const std::filesystem::path log(options.log);
-  const auto beside = [&](const char* name) { return (log.parent_path() / name).string(); };
-  const auto key = Key::load_public(options.key.empty() ? beside("audit.pub") : options.key);
-  if (!key) return Unexpected(key.error());
-  const auto files = files_of(options.log);
-  if (files.empty()) {
-    return fail(ErrorCode::kUnavailable, "there is no audit log " + options.log, "another one: --file PATH");
+Snapshot look(const std::string& log, const std::string& head) {
+  Snapshot seen{sys::read_file(head, kMaxHeadBytes), {}};
+  for (const auto& path : files_of(log)) {
+    struct stat info {};
+    if (::stat(path.c_str(), &info) == 0) seen.files.push_back({path, info.st_ino, info.st_size});
   }
+  return seen;
+}
+
+bool same(const Snapshot& a, const Snapshot& b) {
+  return a.head.value_or(std::string()) == b.head.value_or(std::string()) && a.files == b.files;
+}
+
+Result<Verdict> read_once(const VerifyOptions& options, const std::string& head, const Key& key, const Snapshot& seen) {
   Verdict verdict;
-  Checker checker(*key, verdict);
-  for (const auto& file : files) {
+  Checker checker(key, verdict);
+  for (const auto& [file, inode, size] : seen.files) {
     const auto text = sys::read_file(file, kMaxLogBytes);
     if (!text) return Unexpected(text.error());
     std::string_view rest = *text;
@@ -161,8 +183,29 @@ Result<Verdict> verify(const VerifyOptions& options) {
       rest.remove_prefix(end + 1);
     }
   }
-  checker.check_head(options.head.empty() ? beside("audit.head") : options.head, options.log);
+  checker.check_head(head, seen.head, options.log);
   return verdict;
+}
+
+}  // namespace
+
+Result<Verdict> verify(const VerifyOptions& options) {
+  const std::filesystem::path log(options.log);
+  const auto beside = [&](const char* name) { return (log.parent_path() / name).string(); };
+  const auto key = Key::load_public(options.key.empty() ? beside("audit.pub") : options.key);
+  if (!key) return Unexpected(key.error());
+  const std::string head = options.head.empty() ? beside("audit.head") : options.head;
+  Snapshot seen = look(options.log, head);
+  if (seen.files.empty()) {
+    return fail(ErrorCode::kUnavailable, "there is no audit log " + options.log, "another one: --file PATH");
+  }
+  for (int reading = 1;; ++reading) {
+    auto verdict = read_once(options, head, *key, seen);
+    if ((verdict && verdict->sound()) || reading == kMostReadings) return verdict;
+    Snapshot now = look(options.log, head);
+    if (same(seen, now)) return verdict;
+    seen = std::move(now);
+  }
 }
 
 }  // namespace simplon::audit

@@ -26,6 +26,7 @@ namespace simplon::cli {
 namespace {
 
 namespace http = boost::beast::http;
+constexpr const char* kMayHappen = "it may still happen: simplon config history; ";
 constexpr const char* kRemedy = "systemctl status simplond; journalctl -u simplond";
 constexpr std::uint64_t kMaxReplyBytes = 512U << 20;
 
@@ -58,21 +59,34 @@ Result<void> ApiClient::wait(int fd, short events, Clock::time_point started, bo
   }
 }
 
+Result<sys::UniqueFd> ApiClient::connect() const {
+  auto connected = sys::connect_unix(socket_, SOCK_STREAM, true);
+  if (connected) return connected;
+  return fail(ErrorCode::kUnavailable, "simplond is not reachable: " + connected.error().what,
+              std::string(kRemedy) + "; one that listens elsewhere: --socket PATH");
+}
+
 Result<nlohmann::json> ApiClient::get(const std::string& target) const {
-  return exchange("GET " + target + " HTTP/1.1\r\nHost: simplon\r\nConnection: close\r\n\r\n");
+  const auto connected = connect();
+  if (!connected) return Unexpected(connected.error());
+  return exchange(connected->get(), "GET " + target + " HTTP/1.1\r\nHost: simplon\r\nConnection: close\r\n\r\n");
 }
 
 Result<nlohmann::json> ApiClient::post(const std::string& target, const nlohmann::json& body) const {
-  return exchange(post_request(target, body));
+  const auto connected = connect();
+  if (!connected) return Unexpected(connected.error());
+  auto reply = exchange(connected->get(), post_request(target, body));
+  const bool changes = target.starts_with("/v1/config/") && target != "/v1/config/check";
+  if (reply || !changes || reply.error().code != ErrorCode::kUnavailable) return reply;
+  Error error = reply.error();
+  error.hint = kMayHappen + error.hint;
+  return Unexpected(std::move(error));
 }
 
 Result<nlohmann::json> ApiClient::stream(const std::string& target, const nlohmann::json& body, const OnBytes& on_bytes,
                                          const std::function<bool()>& stop) const {
-  auto connected = sys::connect_unix(socket_, SOCK_STREAM, true);
-  if (!connected) {
-    return fail(ErrorCode::kUnavailable, "simplond is not reachable: " + connected.error().what,
-                std::string(kRemedy) + "; one that listens elsewhere: --socket PATH");
-  }
+  const auto connected = connect();
+  if (!connected) return Unexpected(connected.error());
   const int fd = connected->get();
   const std::string request = post_request(target, body);
   // A request is small: it fits the socket's buffer.
@@ -111,20 +125,14 @@ Result<nlohmann::json> ApiClient::stream(const std::string& target, const nlohma
   return refusal;
 }
 
-Result<nlohmann::json> ApiClient::exchange(const std::string& request) const {
+Result<nlohmann::json> ApiClient::exchange(int fd, const std::string& request) const {
   bool told = false;
-  auto reply = exchange(request, told);
+  auto reply = exchange(fd, request, told);
   if (told) on_wait_(std::chrono::seconds(0));
   return reply;
 }
 
-Result<nlohmann::json> ApiClient::exchange(const std::string& request, bool& ret_told) const {
-  auto connected = sys::connect_unix(socket_, SOCK_STREAM, true);
-  if (!connected) {
-    return fail(ErrorCode::kUnavailable, "simplond is not reachable: " + connected.error().what,
-                std::string(kRemedy) + "; one that listens elsewhere: --socket PATH");
-  }
-  const int fd = connected->get();
+Result<nlohmann::json> ApiClient::exchange(int fd, const std::string& request, bool& ret_told) const {
   const auto started = Clock::now();
 
   std::string_view rest = request;

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "platform/base/result.h"
+#include "platform/sys/unique_fd.h"
 
 namespace simplon::cli {
 
@@ -23,7 +24,8 @@ class ApiClient {
   void on_wait(OnWait on_wait) { on_wait_ = std::move(on_wait); }
 
   /// The reply, also if it is a refusal (its "errors" tell). Errors: kUnavailable if simplond cannot be reached or does
-  /// not answer in time; kPeer if what answers is not simplond, or speaks another version of the API.
+  /// not answer in time, with a hint that a change may still happen once it was sent; kPeer if what answers is not
+  /// simplond, or speaks another version of the API.
   [[nodiscard]] Result<nlohmann::json> get(const std::string& target) const;
   [[nodiscard]] Result<nlohmann::json> post(const std::string& target, const nlohmann::json& body) const;
 
@@ -37,8 +39,9 @@ class ApiClient {
  private:
   using Clock = std::chrono::steady_clock;
 
-  [[nodiscard]] Result<nlohmann::json> exchange(const std::string& request) const;
-  [[nodiscard]] Result<nlohmann::json> exchange(const std::string& request, bool& ret_told) const;
+  [[nodiscard]] Result<sys::UniqueFd> connect() const;
+  [[nodiscard]] Result<nlohmann::json> exchange(int fd, const std::string& request) const;
+  [[nodiscard]] Result<nlohmann::json> exchange(int fd, const std::string& request, bool& ret_told) const;
   [[nodiscard]] Result<void> wait(int fd, short events, Clock::time_point started, bool& ret_told) const;
 
   std::string socket_;

@@ -65,9 +65,21 @@ std::optional<int> rehearse(const Session& session, Change& change) {
   add_warnings(change.warnings, *reply);
   if (!change.request.contains("base_version")) change.request["base_version"] = number(*reply, "version");
   if (change.question.empty() && !disturbs(*reply)) return std::nullopt;
-  session.err() << "to be applied: " << text(*reply, "summary") << "\n"
-                << render_changes(*reply, {}) << render_warnings(*reply, {});
+  session.err() << paragraph("to be applied: " + text(*reply, "summary"), 0, 2) << render_changes(*reply, {}) << render_warnings(*reply, {});
   if (!session.agreed(change.question.empty() ? "Apply it?" : change.question)) return kExitFailed;
+  return std::nullopt;
+}
+
+/// Options of --gate without a gate; without them the change would stay for good.
+std::optional<Error> misplaced(const ChangeOptions& options) {
+  if (!options.gates.empty()) return std::nullopt;
+  if (!options.within.empty()) {
+    return make_error(ErrorCode::kInvalidConfig, "--within is of --gate",
+                      "to go back unless confirmed: --confirm " + options.within);
+  }
+  if (options.no_wait) {
+    return make_error(ErrorCode::kInvalidConfig, "--no-wait is of --gate", "leave it out: nothing is waited for without a gate");
+  }
   return std::nullopt;
 }
 
@@ -111,6 +123,7 @@ void add_base_option(CLI::App* app, ChangeOptions& options, const std::string& o
 }
 
 int apply_request(const Session& session, const ChangeOptions& options, Change change) {
+  if (const auto wrong = misplaced(options)) return session.report(*wrong, kExitUsage);
   json& request = change.request;
   if (options.dry_run) request["dry_run"] = true;
   if (options.base) request["base_version"] = *options.base;
@@ -145,7 +158,7 @@ int apply_request(const Session& session, const ChangeOptions& options, Change c
     const std::uint64_t restored = number(*reply, "restored");
     page = (restored == 0 ? "the empty configuration" : "version " + std::to_string(restored)) + " is back, as version " + version + ": ";
   }
-  page += text(*reply, "summary") + "\n" + render_changes(*reply, session.style()) + render_warnings(*reply, session.style());
+  page = paragraph(page + text(*reply, "summary"), 0, 2) + render_changes(*reply, session.style()) + render_warnings(*reply, session.style());
   const bool decides_itself = flag(*reply, "applied") && !gates.empty() && options.confirm.empty();
   if (decides_itself && !options.no_wait) {
     const auto decided = wait_for_gates(session, number(*reply, "version"), window);

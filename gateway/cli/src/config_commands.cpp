@@ -26,10 +26,6 @@ struct ConfigOptions {
   ChangeOptions change;
 };
 
-Result<std::string> read_document_file(const std::string& file) {
-  return config::load_text(file == "-" ? "/dev/stdin" : file);
-}
-
 std::optional<std::uint64_t> as_version(const std::string& text) {
   if (text.empty() || text.size() > 12 ||
       !std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }))
@@ -59,12 +55,12 @@ int check_alone(const Session& session, const std::string& text_of_document, con
 }
 
 int check_file(const Session& session, const std::string& file) {
-  const auto document = read_document_file(file);
+  const auto document = config::load_text(file);
   if (!document) return session.report(document.error(), kExitFailed);
   const auto reply = session.post("/v1/config/check", {{"document", *document}});
   if (!reply && reply.error().code == ErrorCode::kUnavailable) return check_alone(session, *document, reply.error());
   if (const auto code = session.failed(reply, "not valid")) return *code;
-  return session.print(*reply, {"valid: " + text(*reply, "summary") + "\n" + render_changes(*reply, session.style()) +
+  return session.print(*reply, {paragraph("valid: " + text(*reply, "summary"), 0, 2) + render_changes(*reply, session.style()) +
                                     render_warnings(*reply, session.style()),
                                 false});
 }
@@ -97,14 +93,15 @@ int show_diff(const Session& session, const ConfigOptions& options) {
     target += "&to=" + std::to_string(*to);
   }
   return session.show(target, [](const json& reply, Style style) {
-    return Page{"version " + std::to_string(number(reply, "from")) + " to " + std::to_string(number(reply, "to")) +
-                    ": " + text(reply, "summary") + "\n" + render_changes(reply, style),
+    const std::string range =
+        "version " + std::to_string(number(reply, "from")) + " to " + std::to_string(number(reply, "to"));
+    return Page{paragraph(range + ": " + text(reply, "summary"), 0, 2) + render_changes(reply, style),
                 false};
   });
 }
 
 int apply_file(const Session& session, const ConfigOptions& options) {
-  const auto document = read_document_file(options.file);
+  const auto document = config::load_text(options.file);
   if (!document) return session.report(document.error(), kExitFailed);
   const auto base = base_in_header(*document);
   Change change;

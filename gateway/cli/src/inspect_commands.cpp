@@ -185,12 +185,13 @@ int capture(const Session& session, const CaptureOptions& options) {
     std::ostream& out = to_file ? file : session.out();
     out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     out.flush();
-    if (!out) problem = "cannot write " + (to_file ? options.file : std::string("the output")) + ": " + std::strerror(errno);
+    if (!file) problem = "cannot write " + options.file + ": " + std::strerror(errno);
     counted.add(bytes);
-    return problem.empty();
+    return static_cast<bool>(out);
   };
   const auto reply = session.stream("/v1/capture", members.body, write, [] { return interrupted != 0; });
   if (!problem.empty()) return session.report(make_error(ErrorCode::kUnavailable, problem, ""), kExitFailed);
+  if (!session.out()) return kExitFailed;  // run_program says why
   if (const auto code = session.failed(reply, "no capture")) return *code;
   session.err() << plural(counted.packets(), "packet") << " captured, " << format_count(counted.lost()) << " lost"
                 << (to_file ? ", in " + options.file : std::string()) << "\n";

@@ -2,6 +2,8 @@
 #include "gateway/cli/src/program.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <ostream>
 #include <sstream>
 #include <string>
@@ -87,8 +89,8 @@ ManualText manual_text() {
       "asks before something is removed or disturbed; --yes does not ask, and neither does a script.";
   text.sections = {
       {"Exit status",
-       "0\n\tDone.\n\n1\n\tFailed, or refused; nothing was changed.\n\n2\n\tBad usage.\n\n"
-       "3\n\tsimplond is not reachable.\n\n"
+       "0\n\tDone.\n\n1\n\tFailed, refused, or gone back from.\n\n2\n\tBad usage.\n\n"
+       "3\n\tsimplond is not reachable, or did not answer in time; a change may still happen then: simplon config history.\n\n"
        "4\n\tThe question was answered, and the answer is that something works less well than it was configured to. "
        "With --json it is 0 instead, and the reply tells. A trace that ends in a drop is "
        "such an answer."},
@@ -184,8 +186,25 @@ class Program {
 
 }  // namespace
 
+namespace {
+
+/// The code of the run, unless what it printed did not arrive. A reader that has left (`| head`) is no failure: SIGPIPE
+/// ends the program, and EPIPE is seen only where it is blocked.
+int deliver(const Streams& streams, int code) {
+  // Of a write that failed before: printing is the last thing that a command does.
+  const int before = streams.out ? 0 : errno;
+  errno = 0;
+  if (streams.out && streams.out.flush()) return code;
+  const int why = before != 0 ? before : errno;
+  if (why == EPIPE) return code;
+  streams.err << paragraph("simplon: cannot write the output" + (why == 0 ? std::string() : std::string(": ") + std::strerror(why)), 0, 2);
+  return kExitFailed;
+}
+
+}  // namespace
+
 int run_program(int argc, const char* const* argv, const Streams& streams, const Terminal& terminal) {
-  return Program(streams, terminal).run(argc, argv);
+  return deliver(streams, Program(streams, terminal).run(argc, argv));
 }
 
 }  // namespace simplon::cli

@@ -29,11 +29,13 @@ struct Terminal {
   bool color = false;
   /// Somebody sits at `in` and `err`: may be asked, and told what takes time.
   bool interactive = false;
+  /// `err` cannot erase a line: no progress there.
+  bool dumb = false;
   /// Of simplond; empty: where it usually is.
   std::string socket;
 };
 
-/// The whole program: parses `argv`, asks simplond, prints.
+/// The whole program: parses `argv`, asks simplond, prints. Output that cannot be written is kExitFailed.
 int run_program(int argc, const char* const* argv, const Streams& streams, const Terminal& terminal);
 
 }  // namespace simplon::cli

@@ -68,7 +68,7 @@ Result<nlohmann::json> Session::stream(const std::string& target, const nlohmann
 void Session::progress(const std::string& line) const {
   // One line also of a small terminal: a longer one could not be erased.
   constexpr std::size_t kWidth = 79;
-  if (!interactive()) return;
+  if (!interactive() || terminal_.dumb) return;
   streams_.err << kEraseLine;
   if (const auto lines = wrap(line, kWidth); !lines.empty()) streams_.err << lines.front();
   streams_.err.flush();

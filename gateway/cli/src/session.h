@@ -44,7 +44,7 @@ class Session {
   [[nodiscard]] bool asks() const { return terminal_.interactive && !yes && !json; }
   /// Somebody sits at a terminal, and is told what takes time.
   [[nodiscard]] bool interactive() const { return terminal_.interactive && !json; }
-  /// Replaces the line of progress at a terminal, or, empty, erases it. Nothing elsewhere.
+  /// Replaces the line of progress at a terminal, or, empty, erases it. Nothing elsewhere, and on a dumb one.
   void progress(const std::string& line) const;
   /// Asks "QUESTION [y/N]"; true without asking when `asks()` is false.
   [[nodiscard]] bool agreed(const std::string& question) const;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <termios.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <iostream>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -12,6 +11,7 @@
 #include "gateway/cli/src/change.h"
 #include "gateway/cli/src/transaction_commands.h"
 #include "gateway/cli/src/json_view.h"
+#include "gateway/cli/src/silent_prompt.h"
 #include "gateway/cli/src/table.h"
 #include "gateway/cli/src/words.h"
 #include "gateway/config/archive.h"
@@ -44,22 +44,6 @@ struct ArchiveOptions {
   ChangeOptions change;
 };
 
-/// A line from the terminal that is not shown.
-std::optional<std::string> ask_silently(std::ostream& err, const std::string& question) {
-  termios before{};
-  if (::isatty(STDIN_FILENO) != 1 || ::tcgetattr(STDIN_FILENO, &before) != 0) return std::nullopt;
-  termios silent = before;
-  silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-  err << question << std::flush;
-  static_cast<void>(::tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent));
-  std::string line;
-  const bool got = static_cast<bool>(std::getline(std::cin, line));
-  static_cast<void>(::tcsetattr(STDIN_FILENO, TCSAFLUSH, &before));
-  err << "\n";
-  if (!got) return std::nullopt;
-  return line;
-}
-
 Result<std::string> passphrase_of(const Session& session, const ArchiveOptions& options, bool twice) {
   if (!options.passphrase_file.empty()) return sys::read_secret_file(options.passphrase_file);
   const auto first = ask_silently(session.err(), "passphrase of the secrets: ");
@@ -72,6 +56,24 @@ Result<std::string> passphrase_of(const Session& session, const ArchiveOptions& 
   }
   if (first->empty()) return fail(ErrorCode::kInvalidConfig, "the passphrase is empty", "nothing was done");
   return *first;
+}
+
+/// The file that `file` names, through links, also when it is not there yet: it is replaced by a rename, which must not
+/// hit a device, a pipe or a link. Errors: kInvalidConfig.
+Result<std::string> replaceable(const std::string& file) {
+  if (file == "-") return file;
+  constexpr int kMostLinks = 40;  // as Linux: path_resolution(7)
+  std::filesystem::path target = file;
+  std::error_code error;
+  const auto status = std::filesystem::status(target, error);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    return fail(ErrorCode::kInvalidConfig, file + " is no regular file", "- prints it");
+  }
+  for (int links = 0; links < kMostLinks && std::filesystem::is_symlink(target, error); ++links) {
+    target = target.parent_path() / std::filesystem::read_symlink(target, error);
+  }
+  if (std::filesystem::is_symlink(target, error)) return fail(ErrorCode::kInvalidConfig, file + ": too many links", "- prints it");
+  return target.string();
 }
 
 Result<void> read_secrets(const json& paths, config::Archive& archive) {
@@ -121,6 +123,8 @@ json export_warnings(const config::Archive& archive) {
 }
 
 int export_box(const Session& session, const ArchiveOptions& options) {
+  const auto target = replaceable(options.file);
+  if (!target) return session.report(target.error(), kExitUsage);
   const auto reply = session.get(std::string("/v1/config/export") + (options.with_history ? "?history=1" : ""));
   if (const auto code = session.failed(reply, "simplon")) return *code;
   auto archive = config::read_archive(text(*reply, "archive"));
@@ -143,7 +147,7 @@ int export_box(const Session& session, const ArchiveOptions& options) {
     session.err() << render_warnings(warned, {});
     return kExitDone;
   }
-  if (auto written = sys::write_file_atomically(options.file, *formatted, 0600); !written) {
+  if (auto written = sys::write_file_atomically(*target, *formatted, 0600); !written) {
     return session.report(written.error(), kExitFailed);
   }
   const auto secrets = list(*reply, "secret_files").size();
@@ -164,7 +168,8 @@ int export_box(const Session& session, const ArchiveOptions& options) {
 }
 
 int import_box(const Session& session, const ArchiveOptions& options) {
-  const auto content = sys::read_file(options.file == "-" ? "/dev/stdin" : options.file, kMaxArchiveBytes);
+  const auto content = options.file == "-" ? sys::read_all(STDIN_FILENO, "standard input", kMaxArchiveBytes)
+                                           : sys::read_file(options.file, kMaxArchiveBytes);
   if (!content) return session.report(content.error(), kExitFailed);
   auto archive = config::read_archive(*content);
   if (!archive) return session.report(archive.error(), kExitFailed);
@@ -234,7 +239,7 @@ int verify_audit(const Session& session, audit::VerifyOptions options) {
                             std::to_string(verdict->last);
   std::string page;
   if (verdict->sound()) {
-    page = colored("sound", Mood::kGood, session.style()) + ": " + range + ", hash " + verdict->last_hash + "\n";
+    page = colored("sound", Mood::kGood, session.style()) + ": " + range + "\n  hash " + verdict->last_hash + "\n";
     if (verdict->first > 1) page += "  older entries were rotated away, as the head says\n";
   } else {
     page = colored("NOT SOUND", Mood::kBad, session.style()) + ": " + plural(verdict->faults.size(), "fault") + " in " + range + "\n";

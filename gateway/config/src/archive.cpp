@@ -37,6 +37,8 @@ constexpr std::size_t kTagBytes = 16;
 constexpr std::size_t kKeyBytes = 32;
 constexpr std::size_t kMaxSecretBytes = 4096;
 constexpr std::size_t kMaxSecrets = 30000;
+/// Chosen by us: an archive has 3 levels.
+constexpr int kMaxDepth = 16;
 
 using Bytes = std::vector<unsigned char>;
 using Key = std::array<unsigned char, kKeyBytes>;
@@ -108,6 +110,17 @@ std::string finish(json body) {
 
 Unexpected damaged(const std::string& why) {
   return fail(ErrorCode::kInvalidConfig, "the archive is damaged: " + why, "nothing was changed; export it again");
+}
+
+/// nlohmann parses in a loop, but writes what it has parsed by recursion: what is deeper than kMaxDepth is left out.
+json parse_flat(std::string_view text, bool& ret_too_deep) {
+  const auto keep = [&](int depth, json::parse_event_t event, const json&) {
+    const bool opens = event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
+    const bool fits = !opens || depth < kMaxDepth;
+    ret_too_deep |= !fits;
+    return fits;
+  };
+  return json::parse(text, keep, false);
 }
 
 // Members of the right type, or nothing.
@@ -223,7 +236,9 @@ std::string format_open_archive(const Archive& archive) {
 }
 
 Result<Archive> read_archive(std::string_view text) {
-  json body = json::parse(text, nullptr, false);
+  bool too_deep = false;
+  json body = parse_flat(text, too_deep);
+  if (too_deep) return damaged("it is nested more than " + std::to_string(kMaxDepth) + " levels deep");
   if (!body.is_object() || !number_at(body, "simplon_archive")) {
     return fail(ErrorCode::kInvalidConfig, "this is not an archive of `simplon config export`, or it is damaged",
                 "a configuration document is applied with: simplon apply FILE");

@@ -13,11 +13,19 @@ namespace {
 constexpr std::size_t kMaxTextBytes = 4096;
 constexpr std::size_t kMaxShownBytes = 80;
 
-std::string shown(const std::string& text) {
-  if (text.size() <= kMaxShownBytes) return text;
-  std::size_t cut = kMaxShownBytes;
-  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80) --cut;  // not inside a UTF-8 sequence
-  return text.substr(0, cut) + "...";
+bool is_control(unsigned char c) { return c < 0x20 || c == 0x7f; }
+
+/// Cut, and without control characters: it is shown at a terminal.
+std::string shown(std::string text) {
+  bool cut = false;
+  if (text.size() > kMaxShownBytes) {
+    std::size_t end = kMaxShownBytes;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not inside a UTF-8 sequence
+    text.resize(end);
+    cut = true;
+  }
+  std::replace_if(text.begin(), text.end(), is_control, '?');
+  return cut ? text + "..." : text;
 }
 
 std::string range(std::uint64_t min, std::uint64_t max) { return std::to_string(min) + " to " + std::to_string(max); }
@@ -196,7 +204,7 @@ bool ObjectReader::is_text(const YamlNode& node, const std::string& path) {
     findings_->error(path, node, "is longer than " + std::to_string(kMaxTextBytes) + " bytes");
     return false;
   }
-  if (std::any_of(node.scalar.begin(), node.scalar.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; })) {
+  if (std::any_of(node.scalar.begin(), node.scalar.end(), is_control)) {
     YamlNode silent;
     silent.line = node.line;
     findings_->error(path, silent, "contains a control character", "is it a block or a quoted text with an escape?");

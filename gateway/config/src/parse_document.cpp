@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -7,6 +9,7 @@
 #include "gateway/config/src/parse_policy.h"
 #include "gateway/config/src/parsed_document.h"
 #include "gateway/config/validate.h"
+#include "platform/base/byte_order_mark.h"
 #include "platform/sys/file.h"
 
 // Text becomes a value in two steps that never mix: `parse_to_model` looks at one value at a time (is it there, what
@@ -451,8 +454,11 @@ Error to_error(const std::vector<Issue>& issues) {
 }
 
 Result<std::string> load_text(const std::string& path) {
-  auto text = sys::read_file(path, kMaxDocumentBytes);
+  // The descriptor, not /dev/stdin: that cannot be opened when it is a socket.
+  auto text = path == "-" ? sys::read_all(STDIN_FILENO, "standard input", kMaxDocumentBytes)
+                          : sys::read_file(path, kMaxDocumentBytes);
   if (!text) return fail(ErrorCode::kInvalidConfig, text.error().what, text.error().hint);
+  drop_byte_order_mark(*text);
   return text;
 }
 

@@ -291,6 +291,44 @@ TEST_F(AuditLogTest, RotationIsBoundedAndKeepsTheChain) {
   EXPECT_FALSE(verdict().sound());
 }
 
+/// By rotation, too: the files have room for a handful of lines.
+TEST_F(AuditLogTest, WhatIsAppendedMeanwhileIsNoFault) {
+  const auto log = open(2000);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(log->append(event("before")));
+  for (const int meanwhile : {1, 5, 40}) {
+    bool done = false;
+    VerifyOptions options;
+    options.log = file("audit.log");
+    options.on_line = [&](const std::string&, std::uint64_t) {
+      for (int i = 0; !done && i < meanwhile; ++i) ASSERT_TRUE(log->append(event("meanwhile")));
+      done = true;
+    };
+    const auto found = verify(options);
+    ASSERT_TRUE(found) << found.error().message();
+    EXPECT_TRUE(found->sound()) << meanwhile << ": " << found->faults.front().what;
+  }
+}
+
+TEST_F(AuditLogTest, AFaultIsOneHoweverOftenTheLogChanges) {
+  const auto log = open();
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(log->append(event("before")));
+  std::string bad = slurp("audit.log");
+  bad[20] = static_cast<char>(bad[20] ^ 1);
+  spit("audit.log", bad);
+  int told = 0;
+  VerifyOptions options;
+  options.log = file("audit.log");
+  options.on_line = [&](const std::string&, std::uint64_t) {
+    if (++told < 100) {
+      ASSERT_TRUE(log->append(event("meanwhile")));
+    }
+  };
+  const auto found = verify(options);
+  ASSERT_TRUE(found);
+  ASSERT_EQ(found->faults.size(), 1U);
+  EXPECT_EQ(found->faults.front().line, 1U);
+}
+
 TEST_F(AuditLogTest, ADamagedKeyIsAnError) {
   write(1);
   spit("audit.key", "no key\n");

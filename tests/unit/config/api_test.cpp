@@ -92,6 +92,12 @@ TEST(ApiRequest, ParametersArriveWhereTheyBelong) {
   EXPECT_EQ(parse_api_request("GET", "/v1/config?version=4", "")->version, 4U);
 }
 
+TEST(ApiRequest, AByteOrderMarkIsNoPartOfTheDocument) {
+  const auto request = parse_api_request("POST", "/v1/config/apply", "{\"document\":\"\xef\xbb\xbf# version 3\\n\"}");
+  ASSERT_TRUE(request);
+  EXPECT_EQ(request->document, "# version 3\n");
+}
+
 TEST(ApiRequest, PacketsArriveInTheWordsOfTheOperator) {
   using ipc::PacketQuery;
   auto request = parse_api_request(
@@ -164,6 +170,7 @@ TEST(ApiRequest, EverythingElseIsRefused) {
       {"POST", "/v1/config/apply", R"({"document":"d","x":1})", 400, "'x' is not known"},
       {"POST", "/v1/config/undo", R"({"document":"d"})", 400, "'document' is not known"},
       {"POST", "/v1/config/apply", R"({"document":"d","confirm_seconds":0})", 400, "1 to 86400"},
+      {"POST", "/v1/config/apply", R"({"document":"d","gate_seconds":60})", 400, "'gate_seconds' is of 'gates'"},
       {"POST", "/v1/config/apply", R"({"document":"d","dry_run":"yes"})", 400, "wrong type"},
       {"POST", "/v1/config/check", "{\"document\":" + std::string(100'000, '['), 400, "list"},
       {"POST", "/v1/config/check", "{\"document\":\"\xff\"}", 400, "not JSON"}};
@@ -474,6 +481,17 @@ TEST(ApiClient, ThingsThatAreNotSimplondAreToldApart) {
     EXPECT_EQ(reply.error().code, code) << answer;
     EXPECT_THAT(reply.error().message(), HasSubstr(word)) << answer;
   }
+}
+
+TEST(ApiClient, AChangeWithoutAnAnswerMayStillHappen) {
+  const auto hint = [](const std::string& target) {
+    const OddServer server("");
+    return cli::ApiClient(server.path()).post(target, {{"document", "d"}}).error().hint;
+  };
+  EXPECT_THAT(hint("/v1/config/apply"), ::testing::StartsWith("it may still happen: simplon config history; systemctl status"));
+  EXPECT_THAT(hint("/v1/config/check"), ::testing::StartsWith("systemctl status"));
+  const auto unsent = cli::ApiClient("/nonexistent/api.sock").post("/v1/config/apply", {{"document", "d"}});
+  EXPECT_THAT(unsent.error().hint, ::testing::StartsWith("systemctl status"));
 }
 
 TEST(ApiClient, NobodyThereIsUnavailable) {

@@ -87,6 +87,20 @@ TEST(Archive, EachDamageIsRefused) {
   EXPECT_FALSE(read_archive(kSmallDocument));
 }
 
+TEST(Archive, DepthIsRefused) {
+  const auto nested = [](std::size_t depth) {
+    return R"({"simplon_archive": 1, "x": )" + std::string(depth, '[') + std::string(depth, ']') + "}";
+  };
+  for (const std::size_t depth : {16U, 1'000'000U}) {
+    EXPECT_THAT(read_archive(nested(depth)).error().what, HasSubstr("nested more than 16 levels deep")) << depth;
+  }
+  EXPECT_THAT(read_archive(nested(15)).error().what, HasSubstr("checksum"));
+  EXPECT_FALSE(read_archive(std::string(1'000'000, '[')));
+  std::string objects;
+  for (int i = 0; i < 100'000; ++i) objects += R"({"x":)";
+  EXPECT_FALSE(read_archive(objects));
+}
+
 TEST(Archive, SecretsAreBoundToTheirDocument) {
   const std::string sealed = *format_archive(sample(), "correct horse");
   auto other = sample();

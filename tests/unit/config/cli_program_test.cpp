@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <streambuf>
 #include <tuple>
 
+#include "gateway/audit/audit_log.h"
 #include "gateway/cli/src/program.h"
 #include "gateway/cli/src/render.h"
 #include "tests/unit/config/fake_backend.h"
@@ -65,6 +69,41 @@ Done run_bare(const std::vector<std::string>& words) {
   terminal.socket = "/nonexistent/api.sock";
   const int code = run_program(static_cast<int>(argv.size()), argv.data(), {in, out, err}, terminal);
   return {code, out.str(), err.str()};
+}
+
+/// An output that takes nothing.
+class Full final : public std::streambuf {
+ public:
+  explicit Full(int why) : why_(why) {}
+
+ private:
+  int_type overflow(int_type) override {
+    errno = why_;
+    return traits_type::eof();
+  }
+  int sync() override {
+    errno = why_;
+    return -1;
+  }
+  int why_;
+};
+
+TEST(Program, OutputThatCannotBeWrittenIsExit1) {
+  const auto version = [](int why, std::string& ret_err) {
+    const std::vector<const char*> argv = {"simplon", "--version"};
+    Full full(why);
+    std::istringstream in;
+    std::ostream out(&full);
+    std::ostringstream err;
+    const int code = run_program(static_cast<int>(argv.size()), argv.data(), {in, out, err}, {});
+    ret_err = err.str();
+    return code;
+  };
+  std::string err;
+  EXPECT_EQ(version(ENOSPC, err), kExitFailed);
+  EXPECT_EQ(err, "simplon: cannot write the output: No space left on device\n");
+  EXPECT_EQ(version(EPIPE, err), kExitDone);
+  EXPECT_EQ(err, "") << "`simplon route show | head` ends quietly";
 }
 
 using Words = std::vector<std::string>;
@@ -247,6 +286,10 @@ TEST(Program, AtATerminalGatesAreWatched) {
                               HasSubstr("waiting: 0 of 1 gate healthy, version 12 comes back in 3s")));
   EXPECT_THAT(done.out, HasSubstr("version 13 stays: all gates held\n"));
   served.backend.undecided = 2;
+  person.dumb = true;
+  done = run(&served, {"config", "undo", "--gate", "bgp:paris-router", "--yes"}, person);
+  EXPECT_THAT(done.err, AllOf(StartsWith("  gate bgp:prod/paris-router: the session is Active\n"), Not(HasSubstr("\033"))));
+  served.backend.undecided = 2;
   done = run(&served, {"config", "undo", "--gate", "bgp:paris-router"});
   EXPECT_EQ(done.err, "") << "nothing in a pipe";
 }
@@ -350,7 +393,7 @@ TEST(Program, RoutesOfWhatIsNoDomainOrPrefixAreRefusedInTheWordsTyped) {
     const Done done = run(&served, {"route", "show", option, ""});
     EXPECT_EQ(done.code, kExitUsage) << option;
     EXPECT_EQ(done.out, "") << option;
-    EXPECT_THAT(done.err, AllOf(HasSubstr(option), HasSubstr("the value is empty; leave the option out for all")));
+    EXPECT_THAT(done.err, AllOf(HasSubstr(option), HasSubstr("the value is empty; give one, or leave it out")));
   }
 }
 
@@ -386,6 +429,17 @@ TEST_F(ProgramWithFile, ApplySendsTheDocumentAsItIs) {
   EXPECT_EQ(run(&served_, {"confirm"}).out, "version 13 stays\n");
 }
 
+TEST_F(ProgramWithFile, OptionsOfAGateNeedOne) {
+  const std::string path = write(config::kSmallDocument);
+  Done done = run(&served_, {"apply", path, "--within", "2m"});
+  EXPECT_EQ(done.code, kExitUsage);
+  EXPECT_EQ(done.err, "simplon: --within is of --gate\n  hint: to go back unless confirmed: --confirm 2m\n");
+  done = run(&served_, {"config", "undo", "--no-wait", "--confirm", "60"});
+  EXPECT_EQ(done.code, kExitUsage);
+  EXPECT_THAT(done.err, StartsWith("simplon: --no-wait is of --gate\n"));
+  EXPECT_EQ(served_.backend.version, 12U);
+}
+
 /// Two people take the same version, and both change it.
 TEST_F(ProgramWithFile, WhoAppliesAnOldVersionIsTold) {
   const std::string taken = run(&served_, {"config", "show"}).out;
@@ -411,6 +465,62 @@ TEST_F(ProgramWithFile, WhoAppliesAnOldVersionIsTold) {
   EXPECT_THAT(old, StartsWith("# version 3, 2026-01-31T12:00:00Z by root: why\n# version 14 is current\n"));
   EXPECT_EQ(run(&served_, {"apply", write(old)}).code, kExitDone);
   EXPECT_EQ(served_.backend.applied.base_version, 14U);
+}
+
+TEST_F(ProgramWithFile, ALongSummaryFitsThePage) {
+  for (int i = 0; i < 12; ++i) served_.backend.summary += (i == 0 ? "restarts " : ", ") + std::to_string(100 + i) + " objects";
+  const std::string path = write(config::kSmallDocument);
+  for (const Words& words : {Words{"apply", path}, Words{"config", "check", path}, Words{"config", "diff", "3"}, Words{"config", "undo"}}) {
+    const Done done = run(&served_, words);  // looks at the width
+    EXPECT_EQ(done.code, kExitDone) << done.err;
+    EXPECT_THAT(done.out, HasSubstr("111")) << joined(words);
+  }
+  Terminal person;
+  person.interactive = true;
+  const Done asked = run(&served_, {"apply", path}, person, "n\n");
+  EXPECT_THAT(asked.err, HasSubstr("111"));
+  expect_fits(asked.err.substr(0, asked.err.find("Apply it?")));
+}
+
+TEST_F(ProgramWithFile, ASoundAuditLogIsToldInNarrowLines) {
+  const auto log = audit::Log::open(folder_.path(), {});
+  ASSERT_TRUE(log);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE((*log)->append({}));
+  const Done done = run(nullptr, {"audit", "verify", "--file", (folder_.path() / "audit.log").string()});
+  EXPECT_EQ(done.out, "sound: 3 entries, 1 to 3\n  hash " + (*log)->hash() + "\n");
+}
+
+TEST_F(ProgramWithFile, AnExportReplacesFilesOnly) {
+  namespace fs = std::filesystem;
+  const fs::path folder = folder_.path();
+  const auto exported = [&](const fs::path& file) { return run(&served_, {"config", "export", file.string()}); };
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  fs::create_symlink("pipe", folder / "to-pipe");
+  for (const fs::path& odd : {folder / "pipe", folder / "to-pipe", folder, fs::path("/dev/null")}) {
+    const Done done = exported(odd);
+    EXPECT_EQ(done.code, kExitUsage) << odd;
+    EXPECT_THAT(done.err, AllOf(HasSubstr(odd.string() + " is no regular file"), HasSubstr("hint: - prints it"))) << odd;
+  }
+  EXPECT_TRUE(fs::is_fifo(folder / "pipe"));
+  EXPECT_TRUE(fs::is_symlink(folder / "to-pipe"));
+  // A link stays one, and what it names is written, whether it is there or not.
+  fs::create_symlink("new.json", folder / "link");
+  for (int round = 0; round < 2; ++round) {
+    const Done done = exported(folder / "link");
+    EXPECT_EQ(done.code, kExitDone) << done.err;
+    EXPECT_TRUE(fs::is_symlink(folder / "link"));
+    EXPECT_TRUE(fs::is_regular_file(fs::symlink_status(folder / "new.json")));
+  }
+  fs::create_symlink("loop", folder / "loop");
+  EXPECT_EQ(exported(folder / "loop").code, kExitUsage);
+  EXPECT_TRUE(fs::is_symlink(folder / "loop"));
+}
+
+TEST_F(ProgramWithFile, AByteOrderMarkDoesNotHideTheVersion) {
+  const std::string taken = run(&served_, {"config", "show"}).out;
+  ASSERT_EQ(run(&served_, {"apply", write("\xef\xbb\xbf" + taken)}).code, kExitDone);
+  EXPECT_EQ(served_.backend.applied.base_version, 12U);
+  EXPECT_EQ(served_.backend.applied.document, taken);
 }
 
 TEST_F(ProgramWithFile, AHistoryThatIsTooLargeIsLeftOutByAnImport) {

@@ -249,6 +249,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "interface"},
         Refused{"InterfaceTooLong", "gateway: {name: gw}\nuplinks: [{interface: abcdefghijklmnop}]",
                 "uplinks[0].interface", "interface"},
+        Refused{"ControlCharacterInKey", "gateway: {name: gw, \"\\e[31mX\": 1}", "gateway.?[31mX", "unknown key '?[31mX'"},
         Refused{"ControlCharacter", "gateway: {name: \"g\\tw\"}", "gateway.name", "control"}),
     [](const auto& parameter) { return parameter.param.name; });
 

@@ -40,6 +40,8 @@ class FakeBackend final : public ApiBackend {
   std::function<void()> on_config;
   /// Changes disturb nobody.
   bool harmless = false;
+  /// Of a change, instead of that in replies.h.
+  std::string summary;
   std::string action;
   std::string confirmed_by;
 
@@ -55,6 +57,7 @@ class FakeBackend final : public ApiBackend {
   Reply history() override { co_return cli::replies::history(); }
   Reply diff(std::uint64_t from, std::optional<std::uint64_t> to) override {
     json reply = cli::replies::changes();
+    if (!summary.empty()) reply["summary"] = summary;
     reply["from"] = from;
     reply["to"] = to.value_or(version);
     co_return reply;
@@ -63,6 +66,7 @@ class FakeBackend final : public ApiBackend {
     const auto read = config::read_document(text, {.check_files = false});
     if (!read.ok()) co_return refuse(read.issues);
     json reply = cli::replies::changes();
+    if (!summary.empty()) reply["summary"] = summary;
     reply["valid"] = true;
     reply["version"] = version;
     reply["warnings"] = config::to_json(read.issues, config::Severity::kWarning);
@@ -75,6 +79,7 @@ class FakeBackend final : public ApiBackend {
     if (!read.ok()) co_return refuse(read.issues);
     applied = std::move(request);
     json reply = cli::replies::changes();
+    if (!summary.empty()) reply["summary"] = summary;
     if (harmless) reply["changes"] = reply["impact"] = json::array();
     reply["applied"] = !applied.dry_run;
     reply["previous"] = version;
@@ -101,6 +106,7 @@ class FakeBackend final : public ApiBackend {
       co_return fail(ErrorCode::kConflict, "the configuration was changed meanwhile", "try again");
     }
     json reply = cli::replies::changes();
+    if (!summary.empty()) reply["summary"] = summary;
     undone = std::move(request);
     reply["restored"] = undone.to.value_or(version - 1);
     reply["applied"] = !undone.dry_run;

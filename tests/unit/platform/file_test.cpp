@@ -2,10 +2,14 @@
 #include "platform/sys/file.h"
 
 #include <gmock/gmock.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
+
+#include "platform/sys/unique_fd.h"
 
 namespace simplon::sys {
 namespace {
@@ -49,6 +53,21 @@ TEST_F(FileTest, ReadingIsBounded) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kInvalidConfig);
   EXPECT_EQ(read_file(path("b"), 99).error().code, ErrorCode::kUnavailable);
+}
+
+TEST_F(FileTest, ASocketIsReadToItsEnd) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()), 0);
+  const UniqueFd reader(ends[0]);
+  UniqueFd writer(ends[1]);
+  ASSERT_EQ(::write(writer.get(), "hello", 5), 5);
+  writer.reset();
+  EXPECT_EQ(read_all(reader.get(), "it", 5).value(), "hello");
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()), 0);
+  const UniqueFd long_reader(ends[0]);
+  const UniqueFd long_writer(ends[1]);
+  ASSERT_EQ(::write(long_writer.get(), "hello", 5), 5);
+  EXPECT_THAT(read_all(long_reader.get(), "it", 4).error().what, HasSubstr("it is longer than 4 bytes"));
 }
 
 TEST_F(FileTest, ASecretIsReadWithoutItsNewline) {
