@@ -39,6 +39,8 @@ struct Worker {
 
 struct Nic {
   std::string name;
+  /// Looked at by itself, not only beside others.
+  bool asked_for = true;
   bool present = false;
   bool running = false;
   std::string driver;
@@ -87,6 +89,8 @@ struct Clock {
 struct Gateway {
   bool reachable = false;
   std::string problem;
+  /// Why nothing is managed: the stored configuration cannot be read. `config` is empty then.
+  std::string unreadable;
   GatewayConfig config;
   bool forwarder_up = false;
   bool charon_up = false;

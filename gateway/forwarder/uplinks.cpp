@@ -178,7 +178,10 @@ xdp::XskSocket::Options Uplinks::socket_options(const std::string& name, const H
 
 Result<Uplinks::Opened> Uplinks::open_fresh(const std::string& name, const netlink::Interface& link) {
   // Programs before sockets: without a socket in its map the program passes everything to the kernel.
-  auto program = xdp::UplinkProgram::attach(steering_, name, link.index, needs_jumbo(link));
+  // A bond lets its members run the program, and the kernel drops what they redirect to a socket that is bound to the bond.
+  const bool is_bond = sys::Ethtool(name).driver() == "bonding";
+  auto program = xdp::UplinkProgram::attach(steering_, name, link.index, needs_jumbo(link),
+                                            is_bond ? xdp::AttachMode::kGeneric : xdp::AttachMode::kNative);
   if (!program) return Unexpected(program.error());
   Opened opened;
   opened.program = *std::move(program);

@@ -265,7 +265,8 @@ Result<UplinkProgram::Ran> UplinkProgram::run(std::vector<std::uint8_t>& frame) 
 const std::string& UplinkProgram::without_flows() const noexcept { return impl_->without_flows; }
 
 Result<std::unique_ptr<UplinkProgram>> UplinkProgram::attach(const Steering& steering, const std::string& interface,
-                                                             std::uint32_t interface_index, bool multi_buffer) {
+                                                             std::uint32_t interface_index, bool multi_buffer,
+                                                             AttachMode best) {
   auto loaded = load(steering, interface_index, multi_buffer);
   if (!loaded) return Unexpected(loaded.error());
   auto impl = *std::move(loaded);
@@ -273,6 +274,7 @@ Result<std::unique_ptr<UplinkProgram>> UplinkProgram::attach(const Steering& ste
   int error = 0;
   for (const auto& [flags, candidate] :
        {std::pair{XDP_FLAGS_DRV_MODE, AttachMode::kNative}, std::pair{XDP_FLAGS_SKB_MODE, AttachMode::kGeneric}}) {
+    if (best == AttachMode::kGeneric && candidate == AttachMode::kNative) continue;
     struct bpf_link_create_opts options {};
     options.sz = sizeof options;
     options.flags = static_cast<std::uint32_t>(flags);

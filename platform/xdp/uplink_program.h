@@ -79,9 +79,11 @@ enum class AttachMode : std::uint8_t { kNative, kGeneric };
 class UplinkProgram {
  public:
   /// Native first, then generic (SKB) mode. `multi_buffer`: frames may come in several pieces (Linux 5.18; a driver may take no
-  /// larger MTU without); they go to the worker. Errors: kConflict if another XDP program is attached; kUnavailable otherwise.
+  /// larger MTU without); they go to the worker. `best`: kGeneric tries
+  /// nothing native. Errors: kConflict if another XDP program is attached; kUnavailable otherwise.
   [[nodiscard]] static Result<std::unique_ptr<UplinkProgram>> attach(const Steering& steering, const std::string& interface,
-                                                                     std::uint32_t interface_index, bool multi_buffer = false);
+                                                                     std::uint32_t interface_index, bool multi_buffer = false,
+                                                                     AttachMode best = AttachMode::kNative);
   /// Takes the place of the program that a former process attached and whose bpf_link it handed over. That one goes on until
   /// `take_over`. Errors: kPeer if `link` does not belong to the interface; kUnavailable.
   [[nodiscard]] static Result<std::unique_ptr<UplinkProgram>> adopt(const Steering& steering, sys::UniqueFd link,

@@ -53,7 +53,12 @@ void ask_gateway(const Session& session, doctor::GatherOptions& options) {
     if (has(worker, "cpu")) told.cpu = static_cast<std::uint32_t>(number(worker, "cpu"));
     told.queues = static_cast<std::uint32_t>(list(worker, "queues").size());
   }
-  if (const auto config = session.get("/v1/config"); config) {
+  const auto config = session.get("/v1/config");
+  const bool readable = config && !config->contains("errors");
+  if (text(*status, "verdict") == "unmanaged" || (config && !readable)) {
+    options.gateway.unreadable = readable ? "the configuration is not in force" : text(list(*config, "errors").front(), "what");
+  }
+  if (readable) {
     options.gateway.config = config::parse_document(text(*config, "document")).config;
     if (const auto when = parse_utc(text(*config, "when"))) {
       options.gateway.applied_at = std::chrono::duration_cast<std::chrono::seconds>(when->time_since_epoch()).count();

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <string_view>
 
 #include "gateway/doctor/src/sections.h"
@@ -60,9 +61,10 @@ bool looks_like_nic(const std::string& driver) {
 }  // namespace
 
 void gather_nics(const GatherOptions& options, Facts& facts) {
+  const std::set<std::string> asked_for(options.interfaces.begin(), options.interfaces.end());
   std::vector<std::string> wanted = options.interfaces;
-  if (wanted.empty()) {
-    for (const auto& uplink : options.gateway.config.uplinks) wanted.push_back(uplink.interface);
+  for (const auto& uplink : options.gateway.config.uplinks) {
+    if (!asked_for.contains(uplink.interface)) wanted.push_back(uplink.interface);
   }
   const sys::UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   std::vector<netlink::Interface> links;
@@ -77,6 +79,7 @@ void gather_nics(const GatherOptions& options, Facts& facts) {
   for (const auto& name : wanted) {
     Nic nic;
     nic.name = name;
+    nic.asked_for = asked_for.empty() || asked_for.contains(name);
     if (const auto told = options.uplinks.find(name); told != options.uplinks.end()) nic.forwarded = told->second;
     const auto link = std::find_if(links.begin(), links.end(), [&](const auto& one) { return one.name == name; });
     if (link != links.end()) {

@@ -81,7 +81,8 @@ Finding check_xdp(const Nic& nic, KernelVersion kernel) {
       return {id, Verdict::kWarning,
               "the forwarder has " + nic.name + " in mode " + mode + ", although driver " + nic.driver +
                   " has XDP: it refuses it with these queues, this MTU or these offloads",
-              "ethtool -K " + nic.name + " lro off rx-gro-hw off; then systemctl restart simplon-forwarder"};
+              "ethtool -K " + nic.name + " lro off rx-gro-hw off; or fewer queues, as ena wants: ethtool -L " + nic.name +
+                  " combined N; or a smaller MTU; then systemctl restart simplon-forwarder"};
     }
     return {id, Verdict::kWarning,
             "the forwarder has " + nic.name + " in mode " + mode + ": it works, at about half the speed",
@@ -96,8 +97,8 @@ Finding check_xdp(const Nic& nic, KernelVersion kernel) {
             "boot a newer kernel, for example that of bookworm-backports"};
   }
   if (nic.driver == "bonding") {
-    return {id, Verdict::kUnseen, nic.name + " is a bond: it has XDP if the drivers of all its members have it",
-            "simplon status says what the forwarder got, once it is an uplink; or make the members uplinks of their own"};
+    return {id, Verdict::kWarning, nic.name + " is a bond: the forwarder will use the generic mode, at about half the speed",
+            "make the members uplinks of their own"};
   }
   if (nic.driver.empty()) {
     return {id, Verdict::kUnseen, "the driver of " + nic.name + " is not known",
@@ -181,15 +182,23 @@ Finding check_offloads(const Nic& nic) {
 
 Finding check_vlans(const Nic& nic, const std::vector<CircuitConfig>& circuits) {
   const std::string id = "nic." + nic.name + ".vlan";
-  const auto strips = nic.features.find("rx-vlan-hw-parse");
-  const auto circuit = std::find_if(circuits.begin(), circuits.end(), [&](const auto& one) { return one.uplink == nic.name; });
-  if (circuit != circuits.end() && strips != nic.features.end() && strips->second) {
+  const auto strips = [&](const char* feature) {
+    const auto found = nic.features.find(feature);
+    return found != nic.features.end() && found->second;
+  };
+  const bool inner = strips("rx-vlan-hw-parse");
+  const bool outer = strips("rx-vlan-stag-hw-parse");
+  const auto circuit = std::find_if(circuits.begin(), circuits.end(), [&](const auto& one) {
+    const bool service = one.outer_vlan && one.outer_type == OuterTag::k8021ad;
+    return one.uplink == nic.name && one.enabled && (inner || (outer && service));
+  });
+  if (circuit != circuits.end()) {
     return {id, Verdict::kWarning,
             nic.name + " takes VLAN tags out of the frames before XDP sees them: circuit " + circuit->name +
                 " receives nothing (the forwarder switches that off when it can)",
-            "ethtool -K " + nic.name + " rxvlan off"};
+            "ethtool -K " + nic.name + (inner ? " rxvlan off" : "") + (outer ? " rx-vlan-stag-hw-parse off" : "")};
   }
-  if (nic.vlans.empty() || strips == nic.features.end() || !strips->second) {
+  if (nic.vlans.empty() || !inner) {
     return {id, Verdict::kOk, nic.vlans.empty() ? "no VLANs above " + nic.name : nic.name + " leaves VLAN tags in the frames", ""};
   }
   std::string names;
@@ -289,6 +298,7 @@ void judge_nics(const Facts& facts, Findings& findings) {
                         "simplon doctor --interface NAME"});
   }
   for (const auto& nic : facts.nics) {
+    if (!nic.asked_for) continue;
     findings.push_back(check_link(nic));
     if (!nic.present) continue;
     findings.push_back(check_xdp(nic, kernel_version(facts.kernel_release)));

@@ -70,12 +70,12 @@ Finding check_memory(const Facts& facts) {
 }
 
 Finding check_clock_time(const Facts& facts) {
+  const std::string set = "apt-get install systemd-timesyncd, or: timedatectl set-ntp false; timedatectl set-time 'YYYY-MM-DD HH:MM:SS'";
   if (facts.clock.now < kNotBefore) {
     return {"clock.time", Verdict::kFailed,
             "the clock says that it is before 2026: certificates are not valid yet, and the history lies",
-            "timedatectl set-time, or apt-get install systemd-timesyncd; is the battery of the hardware clock empty?"};
+            set + "; is the battery of the hardware clock empty?"};
   }
-  const std::string set = "timedatectl set-time, or apt-get install systemd-timesyncd";
   if (facts.clock.now >= kNotAfter) {
     return {"clock.time", Verdict::kFailed, "the clock says that it is after 2045: certificates have expired, and the history lies", set};
   }
@@ -137,14 +137,16 @@ Finding check_optmem(const Facts& facts) {
 
 Finding check_socket_buffers(const Facts& facts) {
   std::string small;
-  for (const char* key : {"net.core.rmem_max", "net.core.wmem_max"}) {
-    if (const auto value = number_of(facts, key); value && *value < kSocketBuffer)
-      small += (small.empty() ? "" : " and ") + std::string(key);
+  std::string remedy = "sysctl -w";
+  for (const std::string key : {"net.core.rmem_max", "net.core.wmem_max"}) {
+    const auto value = number_of(facts, key);
+    if (!value || *value >= kSocketBuffer) continue;
+    small += (small.empty() ? "" : " and ") + key;
+    remedy += " " + key + "=" + std::to_string(kSocketBuffer);
   }
   if (small.empty()) return {"sysctl.socket-buffers", Verdict::kOk, "socket buffers may be as large as usual", ""};
   return {"sysctl.socket-buffers", Verdict::kWarning,
-          small + " below Debian's 212992: bursts of routes from FRR take longer", "sysctl -w " +
-          small.substr(0, small.find(' ')) + "=212992"};
+          small + " below Debian's " + std::to_string(kSocketBuffer) + ": bursts of routes from FRR take longer", remedy};
 }
 
 Finding check_memlock(const Facts& facts) {
@@ -379,7 +381,7 @@ Finding check_own_packages(const Facts& facts) {
     versions.insert(*version);
   }
   if (versions.size() > 1) {
-    return {id, Verdict::kFailed, names + ": these are of different releases, and tried together by nobody",
+    return {id, Verdict::kWarning, names + ": these are of different releases, which is meant for the time of an upgrade only",
             "apt-get install simplon simplon-forwarder simplon-charon, or their files of one release; what still runs the old one: "
             "systemctl restart simplond simplon-forwarder simplon-charon"};
   }
@@ -405,6 +407,10 @@ Finding check_ike_ports(const Facts& facts) {
       remedy = service ? "systemctl disable --now " + owner.process->unit : "end it: kill " + std::to_string(owner.process->pid);
     }
   }
+  const bool wanted = !facts.gateway.config.tunnels.empty();
+  if (!others.empty() && facts.gateway.reachable && !wanted) {
+    return {id, Verdict::kOk, "UDP port 500 or 4500 belongs to " + others + ", and Simplon has no tunnels", ""};
+  }
   if (!others.empty()) {
     return {id, Verdict::kFailed,
             "UDP port 500 or 4500 is taken by " + others + ", which is not Simplon's charon: no tunnel can come up",
@@ -412,10 +418,9 @@ Finding check_ike_ports(const Facts& facts) {
   }
   if (hidden) return {id, Verdict::kUnseen, "UDP port 500 or 4500 is taken, by whom is not visible", "run simplon doctor as root"};
   if (ours) return {id, Verdict::kOk, "UDP ports 500 and 4500 belong to Simplon's charon", ""};
-  return {id, facts.gateway.config.tunnels.empty() ? Verdict::kOk : Verdict::kWarning,
-          facts.gateway.config.tunnels.empty() ? "UDP ports 500 and 4500 are free"
-                                               : "there are tunnels, and nobody has UDP ports 500 and 4500",
-          facts.gateway.config.tunnels.empty() ? "" : "systemctl start simplon-charon"};
+  if (!wanted) return {id, Verdict::kOk, "UDP ports 500 and 4500 are free", ""};
+  return {id, Verdict::kWarning, "there are tunnels, and nobody has UDP ports 500 and 4500",
+          "systemctl start simplon-charon; if it waits for another IKE daemon of this host: systemctl status simplon-charon-wait"};
 }
 
 Finding check_host_frr(const Facts& facts) {
@@ -433,8 +438,11 @@ void check_units(const Facts& facts, Findings& findings) {
   }
   for (const auto& [unit, state] : *facts.units) {
     const std::string id = "unit." + unit.substr(0, unit.find('.'));
+    const bool needless = unit == "simplon-charon.service" && facts.gateway.reachable && facts.gateway.config.tunnels.empty();
     if (state == "active") {
       findings.push_back({id, Verdict::kOk, unit + " is active", ""});
+    } else if (state == "inactive" && needless) {
+      findings.push_back({id, Verdict::kOk, unit + " is inactive, and there are no tunnels", ""});
     } else if (state == "absent") {
       findings.push_back({id, Verdict::kWarning, unit + " is not installed",
                           "apt-get install " + (unit == "simplond.service" ? std::string("simplon") : unit.substr(0, unit.find('.')))});
@@ -468,6 +476,11 @@ void check_gateway(const Facts& facts, Findings& findings) {
     return;
   }
   findings.push_back({"simplond", Verdict::kOk, "simplond answers", ""});
+  if (!facts.gateway.unreadable.empty()) {
+    findings.push_back({"configuration", Verdict::kFailed,
+                        "nothing is managed: " + facts.gateway.unreadable + "; findings about uplinks, tunnels and circuits are not about yours",
+                        "simplon config history; then simplon config undo VERSION, or simplon apply FILE"});
+  }
   if (facts.gateway.forwarder_up) {
     findings.push_back({"forwarder", Verdict::kOk, "the forwarder is connected", ""});
   } else {

@@ -175,7 +175,7 @@ TEST(Doctor, Nics) {
   facts.nics[0].driver = "vmxnet3";
   expect_only(facts, "nic.eth0.xdp", Verdict::kWarning, "since Linux 6.6", "newer kernel");
   facts.nics[0].driver = "bonding";
-  expect_only(facts, "nic.eth0.xdp", Verdict::kUnseen, "all its members", "simplon status");
+  expect_only(facts, "nic.eth0.xdp", Verdict::kWarning, "is a bond: the forwarder will use the generic mode", "make the members");
   facts = healthy();
   facts.nics[0].forwarded = ForwardedUplink();
   facts.nics[0].forwarded->error = "another XDP program is attached to eth0";
@@ -272,8 +272,15 @@ TEST(Doctor, UplinksOfCircuits) {
   facts.gateway.config.circuits = {circuit};
   expect_only(facts, "nic.eth0.vlan", Verdict::kWarning, "circuit dallas receives nothing", "ethtool -K eth0 rxvlan off");
   facts.nics[0].features["rx-vlan-hw-parse"] = false;
+  facts.nics[0].features["rx-vlan-stag-hw-parse"] = true;
+  EXPECT_EQ(find(facts, "nic.eth0.vlan").verdict, Verdict::kOk) << "no circuit has such a tag";
   EXPECT_EQ(find(facts, "mtu.circuit.dallas").verdict, Verdict::kOk) << "a device has room for one tag";
   facts.gateway.config.circuits[0].outer_vlan = 300;
+  EXPECT_EQ(find(facts, "nic.eth0.vlan").remedy, "ethtool -K eth0 rx-vlan-stag-hw-parse off");
+  facts.gateway.config.circuits[0].enabled = false;
+  EXPECT_EQ(find(facts, "nic.eth0.vlan").verdict, Verdict::kOk);
+  facts.gateway.config.circuits[0].enabled = true;
+  facts.nics[0].features["rx-vlan-stag-hw-parse"] = false;
   expect_only(facts, "mtu.circuit.dallas", Verdict::kWarning, "room for 1496 only", "ip link set eth0 mtu 1504");
 }
 
@@ -442,7 +449,7 @@ TEST(Doctor, Programs) {
   expect_only(facts, "package.frr", Verdict::kWarning, "is not 8.4.4", "Debian 12");
   facts = healthy();
   (*facts.packages)["simplon-charon"] = "0.7-1";
-  expect_only(facts, "package.simplon", Verdict::kFailed, "simplon-forwarder 0.8-1, simplon-charon 0.7-1: these are of different releases",
+  expect_only(facts, "package.simplon", Verdict::kWarning, "simplon-forwarder 0.8-1, simplon-charon 0.7-1: these are of different releases",
               "of one release");
   for (const char* name : {"simplon", "simplon-forwarder", "simplon-charon"}) facts.packages->erase(name);
   EXPECT_EQ(overall(judge(facts)), Verdict::kOk) << "built from source";
@@ -481,6 +488,29 @@ TEST(Doctor, AnotherCharonIsNamedWithItsUnit) {
   expect_only(facts, "port.ike", Verdict::kWarning, "nobody has", "systemctl start simplon-charon");
   facts.gateway.config.tunnels.clear();
   EXPECT_EQ(overall(judge(facts)), Verdict::kOk);
+  facts.ike_ports = {{500, Process{4711, "charon-systemd", false, "strongswan.service"}}};
+  (*facts.units)["simplon-charon.service"] = "inactive";
+  facts.gateway.charon_up = false;
+  EXPECT_EQ(overall(judge(facts)), Verdict::kOk) << "the host may have a VPN where Simplon has none";
+}
+
+TEST(Doctor, AConfigurationThatCannotBeRead) {
+  Facts facts = healthy();
+  facts.gateway.unreadable = "the current configuration is damaged";
+  expect_only(facts, "configuration", Verdict::kFailed, "nothing is managed: the current", "simplon config undo VERSION");
+}
+
+TEST(Doctor, AnInterfaceThatIsAskedForIsSeenBesideTheOthers) {
+  Facts facts = healthy();
+  const std::size_t all = judge(facts).size();
+  for (auto& nic : facts.nics) nic.asked_for = false;
+  facts.nics.push_back(facts.nics[0]);
+  facts.nics.back().name = "eth7";
+  facts.nics.back().asked_for = true;
+  const auto findings = judge(facts);
+  EXPECT_LE(findings.size(), all);
+  EXPECT_TRUE(std::none_of(findings.begin(), findings.end(), [](const auto& one) { return one.id.starts_with("nic.eth0."); }));
+  EXPECT_TRUE(std::any_of(findings.begin(), findings.end(), [](const auto& one) { return one.id.starts_with("nic.eth7."); }));
 }
 
 // This host, whatever it is.

@@ -22,7 +22,7 @@ SYSTEMCTL = """#!/bin/sh
 echo "$*" >>{folder}/told
 for word; do last=$word; done
 case " $* " in
-  *" is-enabled "*) grep -qx "$last" {folder}/enabled ;;
+  *" is-enabled "*) if grep -sqx alias-$last {folder}/enabled; then echo alias; else grep -qx "$last" {folder}/enabled; fi ;;
   *" disable "*) sed -i "/^$last$/d" {folder}/enabled ;;
   *" enable "*) echo "$last" >>{folder}/enabled ;;
 esac
@@ -93,6 +93,12 @@ class HostIke(Host):
         self.assertEqual(self.judged(), {"strongswan.service": "configured", "strongswan-starter.service": "idle"})
 
     def test_a_unit_that_does_not_start_at_boot_is_not_mentioned(self):
+        self.file("/etc/ipsec.conf", "conn office\n")
+        self.assertEqual(self.judged(), {})
+
+    def test_another_name_of_a_unit_is_no_unit(self):
+        """strongswan-starter brings ipsec.service as its alias, which `is-enabled` knows also when both are disabled."""
+        self.enabled("alias-ipsec.service")
         self.file("/etc/ipsec.conf", "conn office\n")
         self.assertEqual(self.judged(), {})
 
