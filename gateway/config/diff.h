@@ -12,7 +12,8 @@ namespace simplon::config {
 
 /// Can an object change from old to new in place? The worst of its changed fields.
 enum class Reconfigure : std::uint8_t {
-  kInPlace,         ///< No session notices.
+  kInPlace,         ///< No session notices, no packet is lost.
+  kNarrows,         ///< In place, but what it let pass or led somewhere may pass no more.
   kRestartSession,  ///< IKE or BGP session is negotiated again; the object stays.
   kReplace,         ///< Removed and made anew, with what depends on it.
 };
@@ -39,7 +40,7 @@ struct Change {
   friend bool operator==(const Change&, const Change&) = default;
 };
 
-/// What applying does to one object with a session (tunnel, neighbor) or to a VPC or domain that is replaced.
+/// What applying does to one object, where somebody may notice it.
 struct Impact {
   std::string kind_of_object;
   std::string name;
@@ -56,7 +57,7 @@ struct Diff {
   std::vector<Impact> impact;
 
   [[nodiscard]] bool empty() const noexcept { return changes.empty(); }
-  /// "will restart 1 tunnel and 2 BGP sessions", or "no session is affected".
+  /// "restarts 1 tunnel and 2 BGP sessions", or "3 changes, no session is affected".
   [[nodiscard]] std::string summary() const;
 };
 

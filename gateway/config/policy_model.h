@@ -86,8 +86,6 @@ namespace config {
 /// "allow from tcp 10.0.0.0/8 -> any ports 80, 443"
 [[nodiscard]] std::string describe_rule(const AclRuleConfig& rule);
 [[nodiscard]] std::string describe_rule(const NatRuleConfig& rule);
-/// "acl web, reverse-path strict"; empty if it is as by default.
-[[nodiscard]] std::string describe_policy(const PolicyConfig& policy);
 
 }  // namespace config
 

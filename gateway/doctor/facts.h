@@ -126,6 +126,8 @@ struct Facts {
   std::vector<PortOwner> ike_ports;
   /// FRR's daemons in the namespace we run in: those of the host.
   std::vector<Process> host_frr;
+  /// Daemons of FRR whose namespace we may not see.
+  bool frr_somewhere = false;
   /// Where simplond keeps its state, or the nearest folder above it that exists.
   std::string state_folder;
   std::optional<Disk> disk;

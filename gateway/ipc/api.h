@@ -57,7 +57,8 @@
 // GET /v1/config/diff?from=N[&to=M]          to: current
 //   {"from": int, "to": int, DIFF}
 //   DIFF       "changes": [{"kind": "added" | "removed" | "changed", "object": "tunnel", "name": str, "field": str,
-//                           "old": str, "new": str, "reconfigure": "in-place" | "restart-session" | "replace"}, ...],
+//                           "old": str, "new": str, "reconfigure": "in-place" | "narrows" |
+//                           "restart-session" | "replace"}, ...],
 //              "impact": [{"object": str, "name": str, "kind": str, "reconfigure": str, "words": str}, ...],
 //              "summary": str
 // POST /v1/config/check     {"document": str}

@@ -20,8 +20,12 @@ constexpr std::chrono::milliseconds kOverlap{2000};
 
 void renew_key(Tunnel& tunnel, std::size_t key, MonoTime now) {
   const std::optional<std::size_t> old_key = tunnel.is_renewing() ? tunnel.renewal->old_key : tunnel.given->key;
-  tunnel.renewal.reset();
-  if (old_key == key) return;  // gone back from a key that nobody was authenticated with
+  if (tunnel.is_renewing() && old_key == key) {
+    // Nobody was authenticated with the key that goes. An attempt under way may be yet, with the one that comes back.
+    tunnel.renewal->gone_back = true;
+    tunnel.renewal->authenticated.clear();
+    return;
+  }
   tunnel.renewal.emplace().old_key = old_key;
   tunnel.next_try = now;
   tunnel.retry = kFirstRetry;
@@ -44,10 +48,12 @@ std::vector<std::uint32_t> follow_renewal(Tunnel& tunnel, const std::vector<Obse
     }
   }
   std::vector<std::uint32_t> old;
+  bool under_way = false;
   bool succeeded = false;
   for (const ObservedIke& ike : sas) {
     const TunnelState state = state_of(ike);
     if (state == TunnelState::kDown) continue;
+    under_way = under_way || (state != TunnelState::kUp && !renewal.before->contains(ike.unique_id));
     if (renewal.authenticated.contains(ike.unique_id)) {
       succeeded = succeeded || (state == TunnelState::kUp && fits(ike, tunnel.wanted));
     } else if (ike.is_established() || renewal.before->contains(ike.unique_id)) {
@@ -56,13 +62,15 @@ std::vector<std::uint32_t> follow_renewal(Tunnel& tunnel, const std::vector<Obse
   }
   if (!succeeded) {
     renewal.succeeded.reset();
-    if (old.empty()) tunnel.renewal.reset();  // nothing is left that the new key could be beside
+    // Nothing is left that the new key could be beside, or no attempt to use it.
+    if (old.empty() || (renewal.gone_back && !under_way)) tunnel.renewal.reset();
     return {};
   }
   if (!renewal.succeeded) {
     renewal.succeeded = looked;
     tunnel.forget_diagnosis();
-    spdlog::info("tunnel {}: up with its new key", tunnel.wanted.name);
+    spdlog::info("tunnel {}: up with {}", tunnel.wanted.name,
+                 renewal.gone_back ? "new SAs of its old key: an attempt had begun" : "its new key");
   }
   if (looked - *renewal.succeeded < kOverlap) return {};
   tunnel.renewal.reset();

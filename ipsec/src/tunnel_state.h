@@ -31,6 +31,8 @@ struct Renewal {
   std::set<std::uint32_t> authenticated;
   /// One of those has its CHILD_SA.
   std::optional<MonoTime> succeeded;
+  /// The key before is wanted again. No attempt is made any more; one that is under way and succeeds is the successor.
+  bool gone_back = false;
 };
 
 /// What charon was given of a tunnel: what its SAs were negotiated with.
@@ -80,7 +82,9 @@ struct Tunnel {
   bool warned_of_stranger = false;
   std::optional<std::uint64_t> established_in_ms;
 
-  [[nodiscard]] bool is_renewing() const { return renewal && !renewal->succeeded; }
+  [[nodiscard]] bool is_renewing() const {
+    return renewal && !renewal->succeeded && !renewal->gone_back;
+  }
   [[nodiscard]] bool should_initiate() const {
     return (wanted.initiate || asked) && wanted.remote.has_value() && !held &&
            (in_charon == InCharon::kLoaded || wanted.keep_as_is) && !load_error;

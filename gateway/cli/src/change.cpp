@@ -41,7 +41,7 @@ int report_decision(const Session& session, json reply, const json& decided, con
   return kExitFailed;
 }
 
-/// Something is removed, or a session does not survive it.
+/// Something is removed, less passes than before, or a session does not survive it.
 bool disturbs(const json& reply) {
   for (const char* key : {"changes", "impact"}) {
     for (const auto& one : list(reply, key)) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // trace: what would become of a packet, or what becomes of the next one. capture: packets into a file.
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <fstream>
@@ -189,7 +190,19 @@ int capture(const Session& session, const CaptureOptions& options) {
     counted.add(bytes);
     return static_cast<bool>(out);
   };
-  const auto reply = session.stream("/v1/capture", members.body, write, [] { return interrupted != 0; });
+  using Clock = std::chrono::steady_clock;
+  const auto began = Clock::now();
+  std::chrono::seconds told{0};
+  const auto stop = [&] {
+    const auto elapsed = std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - began);
+    if (to_file && opened && elapsed > told) {
+      told = elapsed;
+      session.progress(plural(counted.packets(), "packet") + " captured in " + std::to_string(elapsed.count()) + " s; Ctrl-C ends it");
+    }
+    return interrupted != 0;
+  };
+  const auto reply = session.stream("/v1/capture", members.body, write, stop);
+  session.progress({});
   if (!problem.empty()) return session.report(make_error(ErrorCode::kUnavailable, problem, ""), kExitFailed);
   if (!session.out()) return kExitFailed;  // run_program says why
   if (const auto code = session.failed(reply, "no capture")) return *code;

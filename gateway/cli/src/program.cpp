@@ -86,7 +86,7 @@ ManualText manual_text() {
       "A verb that edits fetches the configuration, changes it, and applies it on the version it has fetched: it is "
       "refused if somebody else was faster. So is apply, of a file that simplon config show has written: the first line "
       "says which version was current then; --base says so too. At a terminal a command shows what will happen, and "
-      "asks before something is removed or disturbed; --yes does not ask, and neither does a script.";
+      "asks before something is removed or disturbed, or less traffic passes; --yes does not ask, and neither does a script.";
   text.sections = {
       {"Exit status",
        "0\n\tDone.\n\n1\n\tFailed, refused, or gone back from.\n\n2\n\tBad usage.\n\n"

@@ -96,20 +96,4 @@ std::string describe_rule(const NatRuleConfig& rule) {
   return text + ": " + prefix(rule.inside) + " as " + prefix(rule.outside);
 }
 
-std::string describe_policy(const PolicyConfig& policy) {
-  const PolicyConfig defaults;
-  std::string text;
-  const auto add = [&text](const std::string& part) { text += (text.empty() ? "" : ", ") + part; };
-  if (!policy.acl.empty()) add("acl " + policy.acl);
-  if (policy.reverse_path != defaults.reverse_path) add("reverse-path " + std::string(to_string(policy.reverse_path)));
-  if (policy.bits_from != 0) add("rate-from " + std::to_string(policy.bits_from));
-  if (policy.bits_to != 0) add("rate-to " + std::to_string(policy.bits_to));
-  if (policy.packets_from != 0) add("packets-from " + std::to_string(policy.packets_from));
-  if (policy.packets_to != 0) add("packets-to " + std::to_string(policy.packets_to));
-  if (policy.max_connections != defaults.max_connections) {
-    add("max-connections " + std::to_string(policy.max_connections));
-  }
-  return text;
-}
-
 }  // namespace simplon::config

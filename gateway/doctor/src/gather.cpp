@@ -100,8 +100,10 @@ void read_sysctls(Facts& facts) {
   }
   // Interfaces may have dots in their names.
   for (const auto& nic : facts.nics) {
-    const std::string value = first_line("/proc/sys/net/ipv4/conf/" + nic.name + "/rp_filter");
-    if (!value.empty()) facts.sysctls["net.ipv4.conf." + nic.name + ".rp_filter"] = value;
+    const std::string filter = first_line("/proc/sys/net/ipv4/conf/" + nic.name + "/rp_filter");
+    if (!filter.empty()) facts.sysctls["net.ipv4.conf." + nic.name + ".rp_filter"] = filter;
+    const std::string off = first_line("/proc/sys/net/ipv6/conf/" + nic.name + "/disable_ipv6");
+    if (!off.empty()) facts.sysctls["net.ipv6.conf." + nic.name + ".disable_ipv6"] = off;
   }
 }
 

@@ -104,8 +104,12 @@ void gather_processes(Facts& facts) {
     int pid = 0;
     if (std::from_chars(number.data(), number.data() + number.size(), pid).ec != std::errc() || pid <= 0) continue;
     const std::string name = first_line((entry.path() / "comm").string());
-    const bool here = !own_network.empty() && link_target(entry.path() / "ns/net") == own_network;
-    if (here && kFrr.contains(name)) facts.host_frr.push_back({pid, name, false, unit_of(entry.path())});
+    const std::string network = link_target(entry.path() / "ns/net");
+    const bool here = !own_network.empty() && network == own_network;
+    if (kFrr.contains(name)) {
+      if (here) facts.host_frr.push_back({pid, name, false, unit_of(entry.path())});
+      facts.frr_somewhere = facts.frr_somewhere || network.empty();
+    }
     if (kOurs.contains(name)) {
       if (name == "simplon-forward") look_at_forwarder(entry.path(), facts);
       if (first_line((entry.path() / "attr/current").string()) == "unconfined") facts.unconfined.push_back(name);

@@ -295,8 +295,21 @@ std::string inner_ipv6(const GatewayConfig& config) {
   return user.words();
 }
 
+Finding check_ipv6_of_uplinks(const Facts& facts) {
+  std::string off;
+  for (const auto& uplink : facts.gateway.config.uplinks) {
+    const auto* value = find(facts.sysctls, "net.ipv6.conf." + uplink.interface + ".disable_ipv6");
+    if (value != nullptr && *value != "0") off += (off.empty() ? "" : ", ") + uplink.interface;
+  }
+  const std::string outer = outer_ipv6(facts.gateway.config);
+  if (off.empty() || outer.empty()) return {"ipv6", Verdict::kOk, "the host has IPv6", ""};
+  return {"ipv6", Verdict::kWarning,
+          "the configuration uses IPv6 outside of domains (" + outer + "), which is off on uplink " + off,
+          "if " + outer + " is reached through it: sysctl -w net.ipv6.conf.NAME.disable_ipv6=0, and the same in /etc/sysctl.d"};
+}
+
 Finding check_ipv6(const Facts& facts) {
-  if (facts.ipv6 && !facts.host_ipv6_off) return {"ipv6", Verdict::kOk, "the host has IPv6", ""};
+  if (facts.ipv6 && !facts.host_ipv6_off) return check_ipv6_of_uplinks(facts);
   const std::string outer = outer_ipv6(facts.gateway.config);
   const std::string used = outer.empty() ? inner_ipv6(facts.gateway.config) : outer;
   if (!facts.ipv6) {
@@ -424,6 +437,9 @@ Finding check_ike_ports(const Facts& facts) {
 }
 
 Finding check_host_frr(const Facts& facts) {
+  if (facts.host_frr.empty() && facts.frr_somewhere) {
+    return {"frr.host", Verdict::kUnseen, "FRR runs; whether for the host itself only root may see", "run simplon doctor as root"};
+  }
   if (facts.host_frr.empty()) return {"frr.host", Verdict::kOk, "FRR does not run for the host itself", ""};
   std::string names;
   for (const auto& process : facts.host_frr) names += (names.empty() ? "" : ", ") + process.name;

@@ -286,6 +286,20 @@ def test_apply_is_shown_and_asked(gateway):
     assert gateway.tunnel("pisa")
 
 
+def test_what_takes_traffic_away_is_asked(gateway):
+    fewer, more = document(gateway), document(gateway)
+    fewer["vpcs"][0]["prefixes"][0] = "10.20.0.0/25"
+    more["vpcs"][0]["prefixes"].append("10.20.1.0/24")
+    with at_terminal(gateway, "apply", gateway.write(fewer, "fewer.yaml")) as terminal:
+        terminal.wait_for(r"lets less pass than before at 1 object(.|\n)*prefixes: nothing is carried(.|\n)*Apply it\? \[y/N\] ")
+        terminal.type("n\r")
+        assert terminal.wait_end() == 1
+    with at_terminal(gateway, "apply", gateway.write(more, "more.yaml")) as terminal:
+        assert terminal.wait_end() == 0
+        assert "[y/N]" not in terminal.text
+    gateway.cli("config", "undo")
+
+
 def test_yes_does_not_ask(gateway):
     with at_terminal(gateway, "tunnel", "remove", "pisa", "--yes") as terminal:
         assert terminal.wait_end() == 0

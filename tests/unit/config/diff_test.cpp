@@ -115,12 +115,43 @@ TEST(Diff, PolicyOfANeighborChangesInPlaceItsNumberDoesNot) {
   other.domains[0].bgp->neighbors[0].import.clear();
   Diff changed = diff(full(), other);
   ASSERT_EQ(changed.impact.size(), 1U);
-  EXPECT_EQ(changed.impact[0].reconfigure, Reconfigure::kInPlace);
+  EXPECT_EQ(changed.impact[0].reconfigure, Reconfigure::kNarrows);
+  EXPECT_EQ(changed.impact[0].words, "import: routes that it no longer permits go at once");
   other.domains[0].bgp->neighbors[0].remote_asn = 65009;
   changed = diff(full(), other);
   EXPECT_EQ(changed.impact[0].reconfigure, Reconfigure::kRestartSession);
   EXPECT_EQ(changed.impact[0].words, "the BGP session is reset because asn changes");
   EXPECT_EQ(changed.summary(), "restarts 1 BGP session");
+}
+
+/// Of the one field that a change of the whole sample concerns.
+Reconfigure cost_of(void (*change)(GatewayConfig&)) {
+  GatewayConfig other = full();
+  change(other);
+  const Diff changed = diff(full(), other);
+  EXPECT_EQ(changed.changes.size(), 1U);
+  return changed.changes.empty() ? Reconfigure::kReplace : changed.changes[0].reconfigure;
+}
+
+TEST(Diff, WhatTakesTrafficAwayNarrowsAndWhatAddsDoesNot) {
+  using Config = GatewayConfig;
+  EXPECT_EQ(cost_of([](Config& c) { c.domains[0].static_routes.pop_back(); }), Reconfigure::kNarrows);
+  EXPECT_EQ(cost_of([](Config& c) {
+              c.domains[0].static_routes.push_back(c.domains[0].static_routes[0]);
+              c.domains[0].static_routes.back().prefix = *IpPrefix::parse("203.0.113.0/24");
+            }),
+            Reconfigure::kInPlace);
+  EXPECT_EQ(cost_of([](Config& c) { c.domains[0].nat.pop_back(); }), Reconfigure::kNarrows);
+  EXPECT_EQ(cost_of([](Config& c) { c.vpcs[0].prefixes.push_back(*IpPrefix::parse("10.99.0.0/16")); }),
+            Reconfigure::kInPlace);
+  EXPECT_EQ(cost_of([](Config& c) { c.vpcs[0].prefixes[0] = *IpPrefix::parse("10.99.0.0/16"); }), Reconfigure::kNarrows);
+  EXPECT_EQ(cost_of([](Config& c) { c.tunnels[0].inside.clear(); }), Reconfigure::kNarrows);
+  EXPECT_EQ(cost_of([](Config& c) {
+              c.domains[0].bgp->neighbors[0].import.push_back({*IpPrefix::parse("203.0.113.0/24"), 24});
+            }),
+            Reconfigure::kInPlace);
+  EXPECT_EQ(cost_of([](Config& c) { c.domains[0].bgp->neighbors[0].max_prefixes -= 1; }), Reconfigure::kNarrows);
+  EXPECT_EQ(cost_of([](Config& c) { c.domains[0].bgp->neighbors[0].max_prefixes += 1; }), Reconfigure::kInPlace);
 }
 
 TEST(Diff, OurAsNumberResetsAllSessionsOfTheDomain) {

@@ -110,7 +110,7 @@ vpcs:
   }
 }
 
-TEST(Policy, ChangesAreInPlaceAndSaySo) {
+TEST(Policy, ChangesEndNoSessionAndSayWhatStops) {
   const GatewayConfig before = full();
   GatewayConfig after = before;
   after.acls[0].rules[0].ports = {{443, 443}};
@@ -118,19 +118,67 @@ TEST(Policy, ChangesAreInPlaceAndSaySo) {
   after.domains[0].nat.pop_back();
   const Diff changes = diff(before, after);
   ASSERT_EQ(changes.changes.size(), 3U);
-  for (const auto& change : changes.changes) EXPECT_EQ(change.reconfigure, Reconfigure::kInPlace) << change.field;
-  EXPECT_THAT(changes.summary(), HasSubstr("no session is affected"));
+  for (const auto& change : changes.changes) EXPECT_EQ(change.reconfigure, Reconfigure::kNarrows) << change.field;
+  EXPECT_EQ(changes.summary(), "3 changes, lets less pass than before at 3 objects");
   const auto acl = std::find_if(changes.impact.begin(), changes.impact.end(),
                                 [](const Impact& impact) { return impact.kind_of_object == "acl"; });
   ASSERT_NE(acl, changes.impact.end());
-  EXPECT_THAT(acl->words, HasSubstr("open connections"));
+  EXPECT_EQ(acl->words, "rules: open connections that the list no longer allows stop with their next packet");
 }
 
-TEST(Policy, EmptyRuleSetsNeedNoPolicy) {
-  EXPECT_EQ(describe_policy(PolicyConfig{}), "");
-  EXPECT_EQ(describe_policy(full().vpcs[0].policy),
-            "acl web, reverse-path strict, rate-from 1000000, rate-to 2000000, packets-from 100, packets-to 200, "
-            "max-connections 500");
+/// Of the only field that differs.
+Reconfigure cost_of(void (*before)(GatewayConfig&), void (*after)(GatewayConfig&)) {
+  GatewayConfig from = full();
+  before(from);
+  GatewayConfig to = from;
+  after(to);
+  const Diff changed = diff(from, to);
+  EXPECT_EQ(changed.changes.size(), 1U);
+  return changed.changes.empty() ? Reconfigure::kReplace : changed.changes[0].reconfigure;
+}
+
+void as_it_is(GatewayConfig&) {}
+
+AclRuleConfig rule(const char* name, bool allow) {
+  AclRuleConfig made;
+  made.name = name;
+  made.allow = allow;
+  return made;
+}
+
+TEST(Policy, OnlyWhatLetsLessPassNarrowsAnAccessList) {
+  const auto two = [](GatewayConfig& c) { c.acls[0].rules = {rule("some", true), rule("none", false)}; };
+  EXPECT_EQ(cost_of(two, [](GatewayConfig& c) { c.acls[0].rules.push_back(rule("more", true)); }), Reconfigure::kInPlace);
+  EXPECT_EQ(cost_of(two, [](GatewayConfig& c) { c.acls[0].rules.pop_back(); }), Reconfigure::kInPlace);
+  EXPECT_EQ(cost_of(two, [](GatewayConfig& c) { c.acls[0].rules.push_back(rule("more", false)); }), Reconfigure::kNarrows);
+  EXPECT_EQ(cost_of(two, [](GatewayConfig& c) { c.acls[0].rules.erase(c.acls[0].rules.begin()); }), Reconfigure::kNarrows);
+  EXPECT_EQ(cost_of(two, [](GatewayConfig& c) { std::swap(c.acls[0].rules[0], c.acls[0].rules[1]); }), Reconfigure::kNarrows);
+  const auto open = [](GatewayConfig& c) { c.acls[0].allow_by_default = true; };
+  const auto closed = [](GatewayConfig& c) { c.acls[0].allow_by_default = false; };
+  EXPECT_EQ(cost_of(open, closed), Reconfigure::kNarrows);
+  EXPECT_EQ(cost_of(closed, open), Reconfigure::kInPlace);
+}
+
+TEST(Policy, OnlyATighterPolicyNarrows) {
+  using Config = GatewayConfig;
+  EXPECT_EQ(cost_of(as_it_is, [](Config& c) { c.vpcs[0].policy.bits_from *= 2; }), Reconfigure::kInPlace);
+  EXPECT_EQ(cost_of(as_it_is, [](Config& c) { c.vpcs[0].policy.bits_from = 0; }), Reconfigure::kInPlace);
+  EXPECT_EQ(cost_of(as_it_is, [](Config& c) { c.vpcs[0].policy.bits_from /= 2; }), Reconfigure::kNarrows);
+  EXPECT_EQ(cost_of([](Config& c) { c.vpcs[0].policy.bits_from = 0; }, [](Config& c) { c.vpcs[0].policy.bits_from = 5; }),
+            Reconfigure::kNarrows);
+  EXPECT_EQ(cost_of(as_it_is, [](Config& c) { c.vpcs[0].policy.max_connections -= 1; }), Reconfigure::kNarrows);
+  EXPECT_EQ(cost_of(as_it_is, [](Config& c) { c.vpcs[0].policy.acl.clear(); }), Reconfigure::kInPlace);
+  EXPECT_EQ(cost_of(as_it_is, [](Config& c) { c.vpcs[0].policy.acl = "other"; }), Reconfigure::kNarrows);
+  EXPECT_EQ(cost_of(as_it_is, [](Config& c) { c.vpcs[0].policy.reverse_path = ReversePathConfig::kOff; }),
+            Reconfigure::kInPlace);
+  EXPECT_EQ(cost_of(as_it_is, [](Config& c) { c.vpcs[0].policy.reverse_path = ReversePathConfig::kLoose; }),
+            Reconfigure::kInPlace);
+  EXPECT_EQ(cost_of([](Config& c) { c.vpcs[0].policy.reverse_path = ReversePathConfig::kOff; },
+                    [](Config& c) { c.vpcs[0].policy.reverse_path = ReversePathConfig::kLoose; }),
+            Reconfigure::kNarrows);
+}
+
+TEST(Policy, RulesInWords) {
   EXPECT_EQ(describe_rule(full().acls[0].rules[0]),
             "allow to tcp 172.16.0.0/12 -> 10.20.0.11/32 source-ports 1024-65535 ports 443, 8000-8100");
   EXPECT_EQ(describe_rule(full().domains[0].nat[1]),

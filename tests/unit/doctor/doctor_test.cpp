@@ -369,6 +369,13 @@ TEST(Doctor, Ipv6MattersToWhoUsesIt) {
   facts.gateway.config.vtep = IpAddress::parse("2001:db8::1").value();
   facts.gateway.config.vpcs[0].mtu_bytes = 1400;
   expect_only(facts, "ipv6", Verdict::kFailed, "(2001:db8::1 of the gateway's VTEP), which is switched off", "ipv6.disable=1");
+  facts.ipv6 = true;
+  facts.gateway.config.uplinks.emplace_back().interface = "eth0";
+  facts.sysctls["net.ipv6.conf.eth0.disable_ipv6"] = "1";
+  EXPECT_EQ(find(facts, "ipv6").verdict, Verdict::kWarning);
+  EXPECT_THAT(find(facts, "ipv6").what, HasSubstr("off on uplink eth0"));
+  facts.gateway.config.vtep = IpAddress::parse("192.0.2.1").value();
+  EXPECT_EQ(find(facts, "ipv6").verdict, Verdict::kOk);
 }
 
 /// Wherever an address may stand.
@@ -457,6 +464,9 @@ TEST(Doctor, Programs) {
   facts.host_frr = {{9, "zebra", false, "frr.service"}};
   EXPECT_EQ(overall(judge(facts)), Verdict::kOk);
   EXPECT_THAT(find(facts, "frr.host").what, HasSubstr("fine"));
+  facts.host_frr.clear();
+  facts.frr_somewhere = true;
+  expect_only(facts, "frr.host", Verdict::kUnseen, "only root may see", "as root");
   facts = healthy();
   (*facts.units)["simplon-forwarder.service"] = "failed";
   expect_only(facts, "unit.simplon-forwarder", Verdict::kFailed, "failed", "journalctl -u simplon-forwarder.service");

@@ -106,6 +106,38 @@ TEST(KeyRenewal, SurvivesALossOfTheConnectionToCharon) {
   ASSERT_TRUE(up.is_renewing());
   // Back to the key that IKE_SA 7 was authenticated with.
   renew_key(up, 1, MonoTime{});
+  EXPECT_FALSE(up.is_renewing());
+  EXPECT_THAT(follow_renewal(up, {ike(7, "ESTABLISHED")}, MonoTime{}), IsEmpty());
+  EXPECT_FALSE(up.renewal);
+}
+
+TEST(KeyRenewal, AnAttemptUnderWayWhenTheKeyGoesBackMaySucceedYet) {
+  Tunnel up = tunnel();
+  up.given = Given{up.wanted, 1, false};
+  renew_key(up, 2, MonoTime{});
+  up.given->key = 2;
+  const MonoTime later = MonoTime{} + std::chrono::hours(1);
+  EXPECT_THAT(follow_renewal(up, {ike(7, "ESTABLISHED")}, MonoTime{}), IsEmpty());
+  renew_key(up, 1, MonoTime{});
+  EXPECT_FALSE(up.is_renewing()) << "nobody begins another attempt";
+  EXPECT_THAT(follow_renewal(up, {ike(7, "ESTABLISHED"), ike(8, "CONNECTING", false)}, MonoTime{}), IsEmpty());
+  ASSERT_TRUE(up.renewal);
+  up.renewal->authenticated.insert(8);
+  EXPECT_THAT(follow_renewal(up, {ike(7, "ESTABLISHED"), ike(8, "ESTABLISHED")}, MonoTime{}), IsEmpty());
+  EXPECT_THAT(follow_renewal(up, {ike(7, "ESTABLISHED"), ike(8, "ESTABLISHED")}, later), ElementsAre(7u))
+      << "one of the two is enough";
+  EXPECT_FALSE(up.renewal);
+}
+
+TEST(KeyRenewal, AnAttemptThatFailsAfterTheKeyWentBackLeavesNothing) {
+  Tunnel up = tunnel();
+  up.given = Given{up.wanted, 1, false};
+  renew_key(up, 2, MonoTime{});
+  up.given->key = 2;
+  EXPECT_THAT(follow_renewal(up, {ike(7, "ESTABLISHED")}, MonoTime{}), IsEmpty());
+  renew_key(up, 1, MonoTime{});
+  EXPECT_THAT(follow_renewal(up, {ike(7, "ESTABLISHED"), ike(8, "CONNECTING", false)}, MonoTime{}), IsEmpty());
+  EXPECT_THAT(follow_renewal(up, {ike(7, "ESTABLISHED")}, MonoTime{}), IsEmpty());
   EXPECT_FALSE(up.renewal);
 }
 
