@@ -38,6 +38,9 @@ constexpr std::size_t kMaxName = 48;
 constexpr std::size_t kMaxPassword = 80;  // TCP_MD5SIG_MAXKEYLEN
 constexpr unsigned kMultipath = 8;
 constexpr unsigned kConnectRetrySeconds = 2;
+/// How long a restarted bgpd waits for a neighbor's End-of-RIB before it selects routes without it (RFC 4724 section 4.1). Before
+/// kRestartTime, when its routes of before are swept; FRR's own 360 s would be an outage in between.
+constexpr unsigned kSelectionDeferralSeconds = 60;
 constexpr unsigned kMaxPrefixRestartMinutes = 5;
 
 bool is_word(std::string_view text, std::size_t max_size, std::string_view punctuation) {
@@ -193,6 +196,7 @@ std::string render_bgpd(const SpeakerSpec& spec) {
   text.line(1, "no bgp fast-external-failover");
   text.line(1, "bgp bestpath as-path multipath-relax");
   text.line(1, "no bgp network import-check");
+  text.line(1, "bgp graceful-restart select-defer-time " + std::to_string(kSelectionDeferralSeconds));
   text.line(1, "bgp graceful-restart preserve-fw-state");
   for (const auto& neighbor : spec.neighbors) render_neighbor(text, neighbor);
 
