@@ -9,6 +9,7 @@ namespace {
 using vici::Section;
 
 constexpr std::string_view kSecretPrefix = "simplon-";
+constexpr std::string_view kUnprovenSuffix = "/unproven";  // no name of a tunnel has a slash
 
 std::string seconds(std::chrono::seconds value) { return std::to_string(value.count()) + "s"; }
 
@@ -46,10 +47,16 @@ std::string child_name(const std::string& name, TunnelId id) { return name + ".t
 
 std::string secret_name(const std::string& name) { return std::string(kSecretPrefix) + name; }
 
+std::string unproven_secret_name(const std::string& name) { return secret_name(name) + std::string(kUnprovenSuffix); }
+
 std::optional<std::string> tunnel_of_secret(std::string_view secret) {
   if (!secret.starts_with(kSecretPrefix)) return {};
-  return std::string(secret.substr(kSecretPrefix.size()));
+  secret.remove_prefix(kSecretPrefix.size());
+  if (is_unproven_secret(secret)) secret.remove_suffix(kUnprovenSuffix.size());
+  return std::string(secret);
 }
+
+bool is_unproven_secret(std::string_view secret) { return secret.ends_with(kUnprovenSuffix); }
 
 bool is_our_connection(std::string_view name, const std::vector<std::string>& children) {
   if (children.size() != 1) return false;
@@ -133,7 +140,7 @@ Section load_conn_message(const TunnelSpec& spec, bool keeps_others) {
   return message;
 }
 
-Section load_shared_message(const TunnelSpec& spec) {
+Section load_shared_message(const TunnelSpec& spec, const std::string& id) {
   Section::List owners = {spec.local_id.empty() ? spec.local.to_string() : spec.local_id};
   if (!spec.remote_id.empty()) {
     owners.push_back(spec.remote_id);
@@ -141,7 +148,7 @@ Section load_shared_message(const TunnelSpec& spec) {
     owners.push_back(spec.remote->to_string());
   }
   Section message;
-  message.set("id", secret_name(spec.name)).set("type", "IKE").set("data", spec.psk).set("owners", std::move(owners));
+  message.set("id", id).set("type", "IKE").set("data", spec.psk).set("owners", std::move(owners));
   return message;
 }
 

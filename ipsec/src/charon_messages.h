@@ -19,8 +19,12 @@ namespace simplon::ipsec {
 [[nodiscard]] std::string child_name(const std::string& name, TunnelId id);
 /// Name of the shared key of a tunnel in charon.
 [[nodiscard]] std::string secret_name(const std::string& name);
-/// The tunnel of a shared key's name, if it is one of ours.
+/// Name of a second copy of the key, which is there while no SA of the tunnel was authenticated with it: so that a later life of
+/// simplond does not take SAs of the key before for proof of it.
+[[nodiscard]] std::string unproven_secret_name(const std::string& name);
+/// The tunnel of a shared key's name, of either kind, if it is one of ours.
 [[nodiscard]] std::optional<std::string> tunnel_of_secret(std::string_view secret);
+[[nodiscard]] bool is_unproven_secret(std::string_view secret);
 /// True if a connection with these children was loaded by us.
 [[nodiscard]] bool is_our_connection(std::string_view name, const std::vector<std::string>& children);
 
@@ -31,8 +35,8 @@ namespace simplon::ipsec {
 /// `keeps_others`: other IKE_SAs between the same identities are in use, and the peer must not be told that they are gone:
 /// those of another tunnel, or those that an earlier life of charon negotiated.
 [[nodiscard]] vici::Section load_conn_message(const TunnelSpec& spec, bool keeps_others);
-/// Holds the key: wipe it.
-[[nodiscard]] vici::Section load_shared_message(const TunnelSpec& spec);
+/// `id`: one of the two names. Holds the key: wipe it.
+[[nodiscard]] vici::Section load_shared_message(const TunnelSpec& spec, const std::string& id);
 
 /// How a changed tunnel gets into effect.
 enum class Reconfigure : std::uint8_t {

@@ -31,6 +31,12 @@ void renew_key(Tunnel& tunnel, std::size_t key, MonoTime now) {
   tunnel.retry = kFirstRetry;
 }
 
+void resume_renewal(Tunnel& tunnel, MonoTime now) {
+  tunnel.renewal.emplace();
+  tunnel.next_try = now;
+  tunnel.retry = kFirstRetry;
+}
+
 void forget_ike_sas(Renewal& renewal) {
   if (renewal.succeeded) renewal.old_key.reset();
   renewal.before.reset();

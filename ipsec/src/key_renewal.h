@@ -12,6 +12,10 @@ namespace simplon::ipsec {
 /// `key`, loaded just now, is not the one given before: the tunnel is to be initiated, beside what forwards.
 void renew_key(Tunnel& tunnel, std::size_t key, MonoTime now);
 
+/// `tunnel` has just been loaded for the first time, and an earlier life left a key in charon that is not proven: SAs that are
+/// up were authenticated with another one.
+void resume_renewal(Tunnel& tunnel, MonoTime now);
+
 /// After a loss of the connection to charon, whose IKE_SAs may have other numbers then: those it has are taken for old ones.
 void forget_ike_sas(Renewal& renewal);
 

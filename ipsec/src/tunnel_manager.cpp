@@ -56,6 +56,7 @@ constexpr milliseconds kQuietPeriod{10000};  // and while all are up; events com
 MonoTime now() { return std::chrono::steady_clock::now(); }
 
 std::size_t key_mark(const std::string& psk) { return std::hash<std::string>{}(psk); }
+constexpr std::size_t kUnknownKey = 0;
 
 /// charon names the key it did not like, not its value.
 std::string refusal(const TunnelSpec& spec, const Error& error) {
@@ -350,6 +351,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     observer_.forget_ike_sas();
     for (auto& [name, tunnel] : tunnels_) {
       tunnel.in_charon = InCharon::kUnknown;
+      tunnel.unproven.reset();
       if (tunnel.renewal) forget_ike_sas(*tunnel.renewal);
       tunnel.outlived = tunnel.outlived || tunnel.up;
       tunnel.up = false;
@@ -407,7 +409,12 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     if (const Section::List* keys = secrets->list("keys")) {
       for (const std::string& key : *keys) {
         const auto name = tunnel_of_secret(key);
-        if (name && !tunnels_.contains(*name)) removed_.insert(*name);
+        if (!name) continue;
+        if (Tunnel* tunnel = find(*name); tunnel == nullptr) {
+          removed_.insert(*name);
+        } else if (is_unproven_secret(key)) {
+          tunnel->unproven = kUnknownKey;
+        }
       }
     }
     co_return true;
@@ -431,8 +438,29 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     Section secret;
     secret.set("id", secret_name(name));
     if (!co_await tell("unload-shared", std::move(secret))) co_return false;
+    if (!co_await unload_unproven(name)) co_return false;
     spdlog::info("tunnel {}: removed from charon", name);
     co_return true;
+  }
+
+  asio::awaitable<bool> unload_unproven(std::string name) {
+    Section secret;
+    secret.set("id", unproven_secret_name(name));
+    co_return co_await tell("unload-shared", std::move(secret));
+  }
+
+  /// Makes charon remember, for a later life of ours, whether the key of the tunnel is proven. False if the connection broke.
+  asio::awaitable<bool> note_proof(std::string name) {
+    Tunnel* tunnel = find(name);
+    if (tunnel == nullptr || tunnel->in_charon != InCharon::kLoaded) co_return true;
+    const std::optional<std::size_t> unproven = tunnel->is_renewing() ? std::optional(tunnel->given->key) : std::nullopt;
+    if (tunnel->unproven == unproven) co_return true;
+    tunnel->unproven = unproven;
+    if (!unproven) co_return co_await unload_unproven(name);
+    const auto commands = commands_;
+    if (!commands) co_return false;
+    auto reply = co_await commands->command("load-shared", load_shared_message(tunnel->wanted, unproven_secret_name(name)));
+    co_return reply.has_value();
   }
 
   /// Without its connection charon refuses the peer's attempts too. False if the connection broke.
@@ -455,7 +483,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     const bool keeps_others = tunnel->outlived || shares_identities(tunnel->wanted);
     const std::size_t key = key_mark(tunnel->wanted.psk);
     TunnelSpec spec = tunnel->wanted;
-    Section secret = load_shared_message(spec);
+    Section secret = load_shared_message(spec, secret_name(name));
     sys::wipe(spec.psk);
     const Given* known = tunnel->in_charon == InCharon::kLoaded ? &*tunnel->given : nullptr;
     const bool new_key = known == nullptr || known->key != key || known->spec.local_id != spec.local_id ||
@@ -497,6 +525,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       tunnel->renewal.reset();
     } else if (tunnel->given && tunnel->given->key != key) {
       renew_key(*tunnel, key, now());
+    } else if (!tunnel->given && tunnel->unproven) {
+      resume_renewal(*tunnel, now());
     }
     tunnel->given = Given{std::move(spec), key, keeps_others};
     tunnel->in_charon = InCharon::kLoaded;
@@ -572,6 +602,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       unfit.insert(unfit.end(), childless.begin(), childless.end());
     }
     // `tunnel` may be gone after the first co_await.
+    if (!co_await note_proof(name)) co_return false;
     for (const std::uint32_t unique_id : unfit) {
       Section message;
       message.set("ike-id", std::to_string(unique_id)).set("timeout", "-1");

@@ -68,6 +68,8 @@ struct Tunnel {
   /// What exists does not fit the configuration any more.
   bool stale = false;
   std::optional<Renewal> renewal;
+  /// The key whose second copy is in charon (unproven_secret_name); one that nobody knows if an earlier life left it there.
+  std::optional<std::size_t> unproven;
 
   bool up = false;
   std::optional<MonoTime> childless_since;

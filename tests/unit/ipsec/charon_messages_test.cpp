@@ -61,7 +61,7 @@ TEST(CharonMessages, TheKeyIsOnlyInTheMessageOfTheKey) {
   const auto encoded = vici::encode_packet({vici::Operation::kCommand, "load-conn", load_conn_message(paris(), false)});
   ASSERT_TRUE(encoded);
   EXPECT_EQ(std::string(encoded->begin(), encoded->end()).find("secret"), std::string::npos);
-  const Section shared = load_shared_message(paris());
+  const Section shared = load_shared_message(paris(), secret_name("paris"));
   EXPECT_EQ(shared.text("data"), "secret");
   EXPECT_EQ(shared.text("id"), "simplon-paris");
   EXPECT_THAT(*shared.list("owners"), ElementsAre("gw1", "onprem"));
@@ -94,7 +94,7 @@ TEST(CharonMessages, WithoutIdentitiesTheAddressesAreUsed) {
   const Section message = load_conn_message(spec, false);
   EXPECT_EQ(message.section("paris")->section("local-1")->text("id"), "192.0.2.1");
   EXPECT_EQ(message.section("paris")->section("remote-1")->text("id"), "192.0.2.2");
-  EXPECT_THAT(*load_shared_message(spec).list("owners"), ElementsAre("192.0.2.1", "192.0.2.2"));
+  EXPECT_THAT(*load_shared_message(spec, secret_name(spec.name)).list("owners"), ElementsAre("192.0.2.1", "192.0.2.2"));
 }
 
 TEST(CharonMessages, OurConnectionsAreKnownByTheirChild) {
@@ -107,6 +107,9 @@ TEST(CharonMessages, OurConnectionsAreKnownByTheirChild) {
   EXPECT_FALSE(is_our_connection("paris", {"paris.t3", "other"}));
   EXPECT_FALSE(is_our_connection("paris", {}));
   EXPECT_EQ(tunnel_of_secret(secret_name("paris")), "paris");
+  EXPECT_EQ(tunnel_of_secret(unproven_secret_name("paris")), "paris");
+  EXPECT_TRUE(is_unproven_secret(unproven_secret_name("paris")));
+  EXPECT_FALSE(is_unproven_secret(secret_name("paris")));
   EXPECT_EQ(tunnel_of_secret("ike-gw"), std::nullopt);
 }
 

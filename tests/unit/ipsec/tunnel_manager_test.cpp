@@ -190,7 +190,8 @@ TEST_F(TunnelManagerTest, ARemovedTunnelIsUnloadedAndItsSasEnd) {
   ASSERT_TRUE(is("rome", TunnelState::kUp));
   charon_->forget_commands();
   ASSERT_TRUE(want({spec("rome", 4, 3)}));
-  EXPECT_THAT(charon_->commands(), ElementsAre("unload-conn paris", "terminate paris", "unload-shared simplon-paris"));
+  EXPECT_THAT(charon_->commands(), ElementsAre("unload-conn paris", "terminate paris", "unload-shared simplon-paris",
+                                               "unload-shared simplon-paris/unproven"));
   ASSERT_EQ(charon_->sas.size(), 1u);
   EXPECT_EQ(charon_->sas.front().name, "rome");
 }
@@ -210,8 +211,8 @@ TEST_F(TunnelManagerTest, ANewKeyIsProvenBesideTheSaThatForwards) {
   ASSERT_TRUE(until([&] { return charon_->sas.size() == 1; }));
   EXPECT_NE(charon_->sas.front().unique_id, before);
   EXPECT_TRUE(is("paris", TunnelState::kUp));
-  EXPECT_THAT(charon_->commands(), ElementsAre("load-shared simplon-paris", "initiate paris",
-                                               "terminate " + std::to_string(before)));
+  EXPECT_THAT(charon_->commands(), ElementsAre("load-shared simplon-paris", "load-shared simplon-paris/unproven", "initiate paris",
+                                               "unload-shared simplon-paris/unproven", "terminate " + std::to_string(before)));
 }
 
 TEST_F(TunnelManagerTest, AKeyThePeerRefusesTakesNothingDown) {
@@ -237,8 +238,33 @@ TEST_F(TunnelManagerTest, AKeyThePeerRefusesTakesNothingDown) {
   EXPECT_EQ(status("paris").problem, "");
   io_.restart();
   io_.run_for(milliseconds(1500));
-  EXPECT_THAT(charon_->commands(), ElementsAre("load-shared simplon-paris"));
+  EXPECT_THAT(charon_->commands(), ElementsAre("load-shared simplon-paris", "unload-shared simplon-paris/unproven"));
   EXPECT_EQ(charon_->sas.front().unique_id, before);
+}
+
+TEST_F(TunnelManagerTest, ANewLifeDoesNotTakeAnUnprovenKeyForAGoodOne) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  const auto before = charon_->sas.front().unique_id;
+  charon_->peers["paris"] = FakeCharon::Peer::kRefusesAuth;
+  TunnelSpec changed = spec("paris", 3);
+  changed.psk = "another";
+  ASSERT_TRUE(want({changed}));
+  ASSERT_TRUE(until([&] { return !status("paris").problem.empty(); }));
+  start();
+  ASSERT_TRUE(want({changed}));
+  EXPECT_TRUE(status("paris").outdated);
+  ASSERT_TRUE(until([&] { return !status("paris").problem.empty(); }));
+  EXPECT_EQ(charon_->sas.front().unique_id, before) << "the SAs of the key before go on";
+  // The peer has the key at last.
+  charon_->peers["paris"] = FakeCharon::Peer::kAccepts;
+  ASSERT_TRUE(until([&] { return charon_->sas.size() == 1 && charon_->sas.front().unique_id != before; }));
+  EXPECT_FALSE(status("paris").outdated);
+  EXPECT_EQ(charon_->secrets.count("simplon-paris/unproven"), 0u);
+  start();
+  ASSERT_TRUE(want({changed}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_FALSE(status("paris").outdated) << "it is proven";
 }
 
 TEST_F(TunnelManagerTest, APeerThatTakesTheNewKeyLaterEndsTheWait) {
