@@ -26,49 +26,46 @@ std::vector<std::string> texts_of(const List& items, Format format) {
 
 std::string yes_no(bool value) { return value ? "true" : "false"; }
 
-Field one_of_many(const char* key, std::vector<Term> terms, const char* separator = ", ") {
+/// The first that matches decides.
+Field list_of(const char* key, std::vector<Term> terms, const char* separator = ", ") {
   std::string value;
   for (const auto& term : terms) value += (value.empty() ? "" : separator) + term.text;
   return {key, std::move(value), kNarrows, std::move(terms), {}};
 }
 
-/// Their order says nothing.
-Field set_of(const char* key, std::vector<std::string> items) {
+std::vector<std::string> sorted(std::vector<std::string> items) {
   std::sort(items.begin(), items.end());
+  return items;
+}
+
+/// Whatever their order is, the same passes.
+Field set_of(const char* key, const std::vector<std::string>& items) {
   std::vector<Term> terms;
-  for (auto& item : items) terms.push_back({std::move(item)});
-  return one_of_many(key, std::move(terms));
+  for (auto& item : sorted(items)) terms.push_back({std::move(item)});
+  return {key, comma_separated(items), kNarrows, std::move(terms)};
 }
 
-/// The first that matches decides; each lets pass.
-Field rules_of(const char* key, const std::vector<PrefixRule>& rules) {
-  std::vector<Term> terms;
-  for (const auto& rule : rules) terms.push_back({format_prefix_rule(rule)});
-  return one_of_many(key, std::move(terms));
+Field limit(const char* key, std::uint64_t most) { return {key, std::to_string(most), kNarrows, {}, most}; }
+
+/// 0 is no limit.
+Field rate(const char* key, std::uint64_t most) {
+  if (most == 0) return {key, "", kNarrows, {}, std::numeric_limits<std::uint64_t>::max()};
+  return limit(key, most);
 }
 
-/// 0 is no limit if `zero_is_none`.
-Field limit(const char* key, std::uint64_t most, bool zero_is_none) {
-  const bool none = zero_is_none && most == 0;
-  return {key, none ? "" : std::to_string(most), kNarrows, {}, none ? std::numeric_limits<std::uint64_t>::max() : most};
-}
-
-void append(Fields& fields, const PolicyConfig& policy) {
+/// The fields of an object, and then those of its policy.
+Fields with(const PolicyConfig& policy, Fields fields) {
   const auto mode = policy.reverse_path;
   const std::uint64_t leniency = mode == ReversePathConfig::kOff ? 2 : mode == ReversePathConfig::kLoose ? 1 : 0;
   std::vector<Term> list;
   if (!policy.acl.empty()) list.push_back({policy.acl, false});
-  fields.push_back(one_of_many("policy.acl", std::move(list)));
+  fields.push_back(list_of("policy.acl", std::move(list)));
   fields.push_back({"policy.reverse-path", std::string(to_string(mode)), kNarrows, {}, leniency});
-  fields.push_back(limit("policy.rate-from", policy.bits_from, true));
-  fields.push_back(limit("policy.rate-to", policy.bits_to, true));
-  fields.push_back(limit("policy.packets-from", policy.packets_from, true));
-  fields.push_back(limit("policy.packets-to", policy.packets_to, true));
-  fields.push_back(limit("policy.max-connections", policy.max_connections, false));
-}
-
-Fields with(const PolicyConfig& policy, Fields fields) {
-  append(fields, policy);
+  fields.push_back(rate("policy.rate-from", policy.bits_from));
+  fields.push_back(rate("policy.rate-to", policy.bits_to));
+  fields.push_back(rate("policy.packets-from", policy.packets_from));
+  fields.push_back(rate("policy.packets-to", policy.packets_to));
+  fields.push_back(limit("policy.max-connections", policy.max_connections));
   return fields;
 }
 
@@ -124,9 +121,9 @@ Fields fields_of(const BgpNeighborConfig& neighbor) {
           {"keepalive", format_duration(neighbor.keepalive), kInPlace},
           {"hold", format_duration(neighbor.hold), kInPlace},
           {"bfd", yes_no(neighbor.bfd), kRestartSession},
-          rules_of("import", neighbor.import),
-          rules_of("export", neighbor.export_),
-          limit("max-prefixes", neighbor.max_prefixes, false)};
+          set_of("import", texts_of(neighbor.import, format_prefix_rule)),
+          set_of("export", texts_of(neighbor.export_, format_prefix_rule)),
+          limit("max-prefixes", neighbor.max_prefixes)};
 }
 
 Fields fields_of(const DomainConfig& domain) {
@@ -134,15 +131,15 @@ Fields fields_of(const DomainConfig& domain) {
   for (const auto& rule : domain.nat) nat.push_back({rule.name + ": " + describe_rule(rule)});
   return {{"bgp.asn", domain.bgp ? std::to_string(domain.bgp->asn) : "", kRestartSession},
           {"bgp.router-id", domain.bgp ? domain.bgp->router_id.to_string() : "", kRestartSession},
-          set_of("static-routes", texts_of(domain.static_routes, describe_route)),
-          one_of_many("nat", std::move(nat), "; ")};
+          set_of("static-routes", sorted(texts_of(domain.static_routes, describe_route))),
+          list_of("nat", std::move(nat), "; ")};
 }
 
 Fields fields_of(const AclConfig& acl) {
   std::vector<Term> rules;
   for (const auto& rule : acl.rules) rules.push_back({rule.name + ": " + describe_rule(rule), rule.allow});
-  return {one_of_many("default", {{acl.allow_by_default ? "allow" : "deny", acl.allow_by_default}}),
-          one_of_many("rules", std::move(rules), "; ")};
+  return {list_of("default", {{acl.allow_by_default ? "allow" : "deny", acl.allow_by_default}}),
+          list_of("rules", std::move(rules), "; ")};
 }
 
 Fields fields_of(const EndpointConfig& endpoint) {

@@ -78,6 +78,7 @@ struct Forwarder {
   xsk_ring_cons completed_in{}, completed{}, rx{};
   std::array<std::uint8_t, 12> macs{};
   std::uint32_t under_way = 0;
+  bool refused = false;  // by the last sendto
   std::uint64_t frames = 0, sends = 0, sleeps = 0;
 
   void open(const std::string& in_name, const std::string& out_name);
@@ -121,7 +122,8 @@ void Forwarder::open(const std::string& in_name, const std::string& out_name) {
 void Forwarder::kick() {
   while (true) {
     ++sends;
-    if (sendto(xsk_socket__fd(out), nullptr, 0, MSG_DONTWAIT, nullptr, 0) >= 0) return;
+    refused = sendto(xsk_socket__fd(out), nullptr, 0, MSG_DONTWAIT, nullptr, 0) < 0;
+    if (!refused) return;
     if (errno == EAGAIN) {
       recycle();
       continue;
@@ -216,11 +218,11 @@ int main(int argc, char** argv) {
   pollfd ready{xsk_socket__fd(forwarder.in), POLLIN, 0};
   while (stopped == 0) {
     if (forwarder.forward_batch()) continue;
-    if (forwarder.under_way > 0) {
-      forwarder.recycle();
-    }
+    // With all frames in the ring that the kernel refused to send, nothing else would ever wake us.
+    if (forwarder.refused) forwarder.kick();
+    if (forwarder.under_way > 0) forwarder.recycle();
     ++forwarder.sleeps;
-    poll(&ready, 1, 1000);
+    poll(&ready, 1, forwarder.refused ? 1 : 1000);
   }
   const std::uint64_t cpu = thread_cpu_ns() - before;
   std::printf("{\"frames\": %llu, \"cpu_ns\": %llu, \"ns_per_frame\": %.1f, \"sends\": %llu, \"sleeps\": %llu}\n",
