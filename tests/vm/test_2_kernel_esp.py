@@ -11,7 +11,7 @@ from lib import traffic
 from lib.expect import expect
 
 RATE = 50  # packets a second, each way: an emulated machine on a busy host still carries that
-MEGABYTES = 1
+MEGABYTES = 2
 CONF = "/etc/swanctl/conf.d/edge-1.conf"
 
 
