@@ -457,10 +457,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     if (tunnel->unproven == unproven) co_return true;
     tunnel->unproven = unproven;
     if (!unproven) co_return co_await unload_unproven(name);
-    const auto commands = commands_;
-    if (!commands) co_return false;
-    auto reply = co_await commands->command("load-shared", load_shared_message(tunnel->wanted, unproven_secret_name(name)));
-    co_return reply.has_value();
+    co_return co_await tell("load-shared", load_shared_message(tunnel->wanted, unproven_secret_name(name)));
   }
 
   /// Without its connection charon refuses the peer's attempts too. False if the connection broke.

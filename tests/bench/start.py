@@ -30,7 +30,7 @@ NEAR = "203.0.113.1"
 # Pings all addresses of its arguments until each has answered; prints when each did, in seconds of the monotonic clock.
 PINGER = r"""
 import os, select, socket, struct, sys, time
-limit, waiting, answered = time.monotonic() + float(sys.argv[1]), set(sys.argv[2:]), {}
+limit, waiting = time.monotonic() + float(sys.argv[1]), set(sys.argv[2:])
 raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
 number = os.getpid() & 0xffff
 checksum = 0xffff - (0x0800 + number) % 0xffff

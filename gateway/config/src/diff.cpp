@@ -14,7 +14,7 @@ class Comparison {
  public:
   Diff take() { return std::move(diff_); }
 
-  /// Appends the changes of one object present on both sides. Returns the worst cost and the fields that cause it.
+  /// Appends the changes of one object present on both sides, and what the worst of them does.
   template <class Object>
   void changed(const char* kind, const std::string& name, const Object& from, const Object& to) {
     const Fields before = fields_of(from);
