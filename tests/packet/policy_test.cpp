@@ -286,6 +286,28 @@ TEST(Connection, Ipv6) {
   EXPECT_EQ(rig.from_site7(ipv6({"fd16::1", "fd01::5", 58}, icmpv6(1, 4, 0, back))), kDenied);
 }
 
+TEST(Connection, ErrorsThatQuoteExtensionHeaders) {
+  PolicyRig rig({allow(AclDirection::kFrom)});
+  const Bytes out = udp({1000, 53}, payload(40));
+  // RFC 8200 section 4.5: next header, 0, offset with M, identification.
+  const auto piece = [&](const std::string& offset_more) {
+    Bytes bytes = hex("1100" + offset_more + "00000007");
+    bytes.insert(bytes.end(), out.begin(), out.end());
+    return ipv6({"fd01::5", "fd16::9", 44}, bytes);
+  };
+  Bytes padded = hex("1100010400000000");  // destination options: PadN
+  padded.insert(padded.end(), out.begin(), out.end());
+  const auto too_big = [](const Bytes& quoted) { return ipv6({"fd16::1", "fd01::5", 58}, icmpv6(2, 0, 1400, quoted)); };
+  EXPECT_EQ(rig.from_site7(too_big(piece("0001"))), kDenied);
+  EXPECT_EQ(rig.from_red(piece("0001")), kToSite);
+  EXPECT_EQ(rig.from_site7(too_big(piece("0001"))), kToVm);
+  EXPECT_EQ(rig.from_site7(too_big(ipv6({"fd01::5", "fd16::9", 60}, padded))), kToVm);
+  EXPECT_EQ(rig.from_site7(too_big(first(piece("0001"), 56))), kToVm);
+  EXPECT_EQ(rig.from_site7(too_big(first(piece("0001"), 55))), kDenied) << "no whole ports and length";
+  EXPECT_EQ(rig.from_site7(too_big(first(piece("0001"), 44))), kDenied) << "the headers are not whole";
+  EXPECT_EQ(rig.from_site7(too_big(piece("0009"))), kDenied) << "a later fragment has no ports";
+}
+
 TEST(Connection, AnotherListIsAskedAgain) {
   PolicyRig rig({allow(AclDirection::kFrom)});
   EXPECT_EQ(rig.from_red(out_udp()), kToSite);

@@ -460,6 +460,7 @@ Bytes Traffic::wanted_error(IpFields& fields, oracle::View payload) {
   quoted.protocol = about.protocol;
   quoted.hops = 3;
   if (v4 && random_.percent(10)) quoted.options = {7, 3, 4, 0};
+  if (!v4 && random_.percent(10)) extension_headers(quoted);
   if (v4 && random_.percent(6)) quoted.flags_offset = random_.percent(50) ? 0x2000 : 7;
   Bytes packet = ip_packet(quoted, wanted_transport(about, about.source, about.destination, payload));
   const std::size_t room = v4 ? 548 : 1232;

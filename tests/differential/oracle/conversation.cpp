@@ -21,7 +21,24 @@ void put_echo_ports(Ends& ends, bool v4, View icmp) {
   (is_echo(v4, icmp[0]) ? ends.source_port : ends.destination_port) = get16(icmp, 4);
 }
 
-/// The ends of a packet that an error quotes: its IP header without extensions, and eight bytes behind it.
+/// The next header and the place of what follows the extension headers of an IPv6 packet of which `quoted` is there (RFC 8200
+/// section 4). False: they are cut short, or a fragment does not begin with what follows them.
+bool quoted_upper_layer(View quoted, std::uint8_t& next, std::size_t& at) {
+  next = quoted[6];
+  at = 40;
+  while (next == 0 || next == 43 || next == 44 || next == 60) {
+    const View header = from(quoted, at);
+    if (header.size() < 8) return false;
+    if (next == 44 && get16(header, 2) >> 3 != 0) return false;
+    const std::size_t size = next == 44 ? 8 : (header[1] + std::size_t{1}) * 8;
+    if (size > header.size()) return false;
+    next = header[0];
+    at += size;
+  }
+  return true;
+}
+
+/// The ends of a packet that an error quotes: its IP header with what extends it, and eight bytes behind them.
 bool quoted_ends(View quoted, bool v4, Ends& ends) {
   const std::size_t least = v4 ? 20 : 40;
   if (quoted.size() < least || quoted[0] >> 4 != (v4 ? 4 : 6)) return false;
@@ -34,7 +51,7 @@ bool quoted_ends(View quoted, bool v4, Ends& ends) {
     ends.source = address4(quoted, 12);
     ends.destination = address4(quoted, 16);
   } else {
-    ends.protocol = quoted[6];
+    if (!quoted_upper_layer(quoted, ends.protocol, header)) return false;
     ends.source = address6(quoted, 8);
     ends.destination = address6(quoted, 24);
   }

@@ -60,8 +60,11 @@ constexpr std::size_t kIcmpBytes = sizeof(wire::IcmpHeader);
     if (quoted.size() < sizeof(wire::Ipv6Header)) return false;
     const auto* ip = reinterpret_cast<const wire::Ipv6Header*>(quoted.data());
     if (ip->version() != 6) return false;
-    header_bytes = sizeof *ip;
-    protocol = ip->next_header;
+    // RFC 4443 section 2.4: as much of the packet as fits, its extension headers in front.
+    const wire::UpperLayer upper = wire::find_upper_layer(quoted);
+    if (!upper.whole || upper.later_fragment) return false;
+    header_bytes = upper.offset;
+    protocol = upper.protocol;
     key.source = AddressWords::v6(ip->source.data());
     key.destination = AddressWords::v6(ip->destination.data());
   }
