@@ -699,6 +699,23 @@ TEST(Rate, WhatIsForTheGatewayIsNotLimited) {
   EXPECT_EQ(rig.from_red(echo("10.1.0.5", "10.1.0.1", 1)), "punted to 10");
 }
 
+TEST(Rate, AnotherRateOwesNothingForTheFormerOne) {
+  PolicyRig rig({}, true);
+  PolicyEntry policy;
+  policy.attachment = AttachmentId::vpc(Vni{5001});
+  policy.domain = kRed;
+  policy.from = {.bits_per_second = 100};
+  rig.set(policy);
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+  EXPECT_EQ(rig.from_red(out_udp()), "dropped policed");
+  policy.max_connections = 7;
+  rig.set(policy);
+  EXPECT_EQ(rig.from_red(out_udp()), "dropped policed") << "the rate is the same";
+  policy.from = {.bits_per_second = 100'000'000};
+  rig.set(policy);
+  EXPECT_EQ(rig.from_red(out_udp()), kToSite);
+}
+
 TEST(Connections, ThereIsALimitWithoutAPolicy) {
   Rig rig;  // a list on the tunnel alone: the VPC has no policy
   Topology::must(rig.tables.upsert_acl({"site", false, {allow(AclDirection::kTo)}}));

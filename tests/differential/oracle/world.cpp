@@ -111,7 +111,11 @@ void World::apply(const Change& change) {
                  },
                  [&](const AclEntry& acl) { acls[acl.name].replace(acl); },
                  [&](const RemoveAcl& remove) { acls.erase(remove.name); },
-                 [&](const PolicyEntry& entry) { policies.insert_or_assign(entry.attachment, entry); },
+                 [&](const PolicyEntry& entry) {
+                   PolicyEntry& present = policies[entry.attachment];
+                   if (present.from != entry.from || present.to != entry.to) policy.meters.erase(entry.attachment);
+                   present = entry;
+                 },
                  [&](const RemovePolicy& remove) {
                    policies.erase(remove.attachment);
                    policy.meters.erase(remove.attachment);

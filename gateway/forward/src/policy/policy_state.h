@@ -18,7 +18,7 @@ struct DomainPolicy {
   NatRules nat;
 };
 
-/// Lives as long as the attachment has a policy, through changes of it.
+/// Lives as long as the attachment has a policy with these rates, through other changes of it.
 struct PolicyRuntime {
   explicit PolicyRuntime(unsigned workers) : from(workers), to(workers) {}
   Policer from;

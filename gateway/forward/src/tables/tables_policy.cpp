@@ -244,7 +244,9 @@ Result<void> Tables::upsert_policy(const PolicyEntry& policy) {
   Writer::PolicyRecord& record = writer_->policies[id];
   const PolicyEntry before = record.entry;
   const bool replaces = record.runtime != nullptr;
-  if (!replaces) record.runtime = new PolicyRuntime(state_->workers);
+  PolicyRuntime* const former = record.runtime;
+  // What was sent at one rate is no debt at another: at 100 bit/s a packet takes minutes.
+  if (!replaces || policy.from != before.from || policy.to != before.to) record.runtime = new PolicyRuntime(state_->workers);
   record.entry = policy;
 
   auto* fresh = new AttachmentPolicy;
@@ -258,6 +260,7 @@ Result<void> Tables::upsert_policy(const PolicyEntry& policy) {
   fresh->runtime = record.runtime;
   const AttachmentPolicy* old = state_->policies[slot].exchange(fresh, std::memory_order_acq_rel);
   state_->quiescence.retire(const_cast<AttachmentPolicy*>(old));
+  if (former != record.runtime) state_->quiescence.retire(former);
   const bool starts_tracking = acl != nullptr && writer_->tracked.insert(policy.domain).second;
   if (writer_->policies_of_domain[policy.domain] == 1 || starts_tracking) writer_->publish_domain_policy(policy.domain);
   if (!replaces) return {};
