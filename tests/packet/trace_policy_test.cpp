@@ -231,6 +231,20 @@ TEST(TraceOfPolicy, SaysWhoLimitsAndWhetherThePacketConformed) {
   EXPECT_EQ(said(rig.described(kRedVpc, out_udp(53)), "rate-from"), from + "conforms at the moment");
 }
 
+TEST(TraceOfPolicy, TellsThatThereAreAsManyConnectionsAsThereMayBe) {
+  PolicyTraceRig rig;
+  rig.lists();
+  rig.policy([](PolicyEntry& entry) {
+    entry.acl = "vms";
+    entry.max_connections = 1;
+  });
+  EXPECT_EQ(rig.described(kRedVpc, out_udp(53, 5000)).verdict, TraceVerdict::kForwarded);
+  EXPECT_EQ(rig.live(kRedVpc, kFabric, Rig::from_vm(out_udp(53, 5000))).verdict, TraceVerdict::kForwarded);
+  EXPECT_EQ(rig.described(kRedVpc, out_udp(53, 5000)).verdict, TraceVerdict::kForwarded) << "of the connection that is there";
+  EXPECT_EQ(rig.described(kRedVpc, out_udp(53, 5001)).drop, forward::Drop::kConnectionLimit);
+  EXPECT_EQ(rig.live(kRedVpc, kFabric, Rig::from_vm(out_udp(53, 5001))).drop, forward::Drop::kConnectionLimit);
+}
+
 TEST(TraceOfPolicy, SaysNothingWhereThereIsNone) {
   PolicyTraceRig rig;
   const Trace trace = rig.described(kRedVpc, out_udp(53));

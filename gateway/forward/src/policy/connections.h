@@ -88,7 +88,7 @@ struct alignas(64) Connection {
 /// With several workers each has its own table, and the packets of a connection are handed over to the one that has it
 /// (shard.h).
 ///
-/// Threads: one worker; `for_each`, `of_owner` and `size` any.
+/// Threads: one worker; `for_each`, `of_owner`, `has_share_left` and `size` any.
 class ConnectionTable {
  public:
   static constexpr std::size_t kDefaultCapacity = std::size_t{1} << 18;

@@ -368,10 +368,17 @@ struct Verdict {
 /// Connections that count against the attachment, of all workers. Of two that begin at the same moment with two workers
 /// neither may see the other.
 [[nodiscard]] std::uint32_t connections_of(const Passage& passage, std::uint32_t owner) noexcept {
-  if (passage.burst.crew == nullptr) return passage.connections.of_owner(owner);
+  if (passage.burst.crew == nullptr && !passage.burst.described) return passage.connections.of_owner(owner);
   std::uint32_t count = 0;
   for (const auto& table : passage.burst.tables.connections) count += table->of_owner(owner);
   return count;
+}
+
+/// Of the worker's table. A packet that is only described has none: some worker's.
+[[nodiscard]] bool has_share_left(const Passage& passage, std::uint32_t owner) noexcept {
+  if (!passage.burst.described) return passage.connections.has_share_left(owner);
+  const auto& tables = passage.burst.tables.connections;
+  return std::any_of(tables.begin(), tables.end(), [owner](const auto& table) { return table->has_share_left(owner); });
 }
 
 /// 8. False: it was dropped.
@@ -399,7 +406,7 @@ struct Verdict {
   const AttachmentPolicy* limits = passage.policy_of(owner);
   const std::uint32_t most = limits == nullptr ? kDefaultMaxConnections : limits->max_connections;
   ConnectionTable& table = passage.connections;
-  if (connections_of(passage, owner) >= most || !table.has_share_left(owner)) {
+  if (connections_of(passage, owner) >= most || !has_share_left(passage, owner)) {
     passage.drop(Drop::kConnectionLimit);
     return false;
   }
