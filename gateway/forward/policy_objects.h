@@ -123,6 +123,8 @@ struct ConnectionView {
   DomainId domain;
   std::uint8_t protocol = 0;
   ConnectionState state = ConnectionState::kOpening;
+  /// TCP: what of its end was seen, for a process that goes on with it; bits FIN forth, FIN back, RST, open before the RST.
+  std::uint8_t closing = 0;
   /// As its first packet had them; ports are 0 without. ICMP: the identifier is the source's.
   IpAddress source, destination;
   std::uint16_t source_port = 0, destination_port = 0;

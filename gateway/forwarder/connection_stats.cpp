@@ -10,6 +10,7 @@ ipc::ConnectionStats connection_stats(const forward::ConnectionView& view) {
   stats.domain = view.domain;
   stats.protocol = view.protocol;
   stats.state = static_cast<ipc::ConnectionState>(view.state);
+  stats.closing = view.closing;
   stats.source = view.source;
   stats.destination = view.destination;
   stats.source_port = view.source_port;
@@ -35,6 +36,7 @@ forward::ConnectionView connection_view(const ipc::ConnectionStats& stats) {
   view.domain = stats.domain;
   view.protocol = stats.protocol;
   view.state = static_cast<forward::ConnectionState>(stats.state);
+  view.closing = stats.closing;
   view.source = stats.source;
   view.destination = stats.destination;
   view.source_port = stats.source_port;

@@ -27,6 +27,7 @@ ConnectionStats decode_connection(const fb::ConnectionStats& s, Fields& fields) 
   ConnectionStats c;
   c.domain = DomainId(s.domain());
   c.protocol = s.protocol();
+  c.closing = s.closing();
   if (s.state() > 2) fields.refuse("connection state " + std::to_string(s.state()) + " is unknown");
   c.state = static_cast<ConnectionState>(s.state());
   c.source = fields.address(s.source(), "connection source");

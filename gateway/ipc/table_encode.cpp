@@ -275,7 +275,7 @@ Offset<fb::ConnectionStats> encode(Builder& builder, const ConnectionStats& s) {
                                    translated_destination, s.translated_source_port, s.translated_destination_port,
                                    kind_of(s.from.kind), s.from.id, kind_of(s.to.kind), s.to.id, s.packets_out,
                                    s.packets_back, s.bytes_out, s.bytes_back, s.age_seconds, s.idle_seconds,
-                                   s.expires_in_seconds);
+                                   s.expires_in_seconds, s.closing);
 }
 
 template <class T, class Range>

@@ -101,6 +101,8 @@ struct ConnectionStats {
   DomainId domain;
   std::uint8_t protocol = 0;
   ConnectionState state = ConnectionState::kOpening;
+  /// TCP, bits: FIN forth, FIN back, RST, open before the RST.
+  std::uint8_t closing = 0;
   IpAddress source, destination;
   std::uint16_t source_port = 0, destination_port = 0;
   IpAddress translated_source, translated_destination;

@@ -392,8 +392,39 @@ TEST(Connection, LifetimesAreThoseOfTheStandards) {
   refused.emplace_back(false, back_tcp(kRst | kAck));
   refused.emplace_back(true, out_tcp(kAck));
   expect_lifetime(refused, back_tcp(kAck), 240s);
+  auto forged = syn;
+  forged.emplace_back(false, back_tcp(kRst));
+  forged.emplace_back(false, back_tcp(kSyn | kAck));
+  expect_lifetime(forged, back_tcp(kAck), 240s);
+  forged.emplace_back(true, out_tcp(kAck));
+  expect_lifetime(forged, back_tcp(kAck), 7440s);
   const Bytes gre = ipv4({"10.1.0.5", "172.16.0.9", 47}, payload(20));
   expect_lifetime({{true, gre}}, ipv4({"172.16.0.9", "10.1.0.5", 47}, payload(20)), 600s);
+}
+
+TEST(Connection, AnotherProcessKnowsWhatOfItsEndWasSeen) {
+  const auto after_restart = [](const std::vector<std::pair<bool, Bytes>>& before, const std::vector<std::pair<bool, Bytes>>& then) {
+    PolicyRig old({allow(AclDirection::kFrom)});
+    PolicyRig fresh({allow(AclDirection::kFrom)});
+    const auto carry = [](PolicyRig& rig, const auto& packets) {
+      for (const auto& [from_vm, packet] : packets) (void)(from_vm ? rig.from_red(packet) : rig.from_site7(packet));
+    };
+    carry(old, before);
+    EXPECT_EQ(forward::adopt_connections(fresh.tables, old.tables.list_connections(1, 3600), 3600), 1U);
+    carry(fresh, then);
+    const auto connections = fresh.tables.list_connections(1, 3600);
+    return connections.empty() ? 0U : connections[0].expires_in_seconds + connections[0].idle_seconds;
+  };
+  const std::vector<std::pair<bool, Bytes>> open = {
+      {true, out_tcp(kSyn)}, {false, back_tcp(kSyn | kAck)}, {true, out_tcp(kAck)}};
+  auto half = open;
+  half.emplace_back(true, out_tcp(kFin | kAck));
+  EXPECT_EQ(after_restart(half, {}), 7440U);
+  EXPECT_EQ(after_restart(half, {{false, back_tcp(kFin | kAck)}}), 240U);
+  auto reset = open;
+  reset.emplace_back(false, back_tcp(kRst));
+  EXPECT_EQ(after_restart(reset, {}), 240U);
+  EXPECT_EQ(after_restart(reset, {{true, out_tcp(kAck)}}), 7440U);
 }
 
 TEST(Connection, TrafficKeepsItAndAnIdleOneEnds) {

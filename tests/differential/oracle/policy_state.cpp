@@ -88,23 +88,26 @@ void Connection::note(unsigned direction, std::size_t length, std::uint8_t tcp_f
   const bool fin = (tcp_flags & 1) != 0, syn = (tcp_flags & 2) != 0, rst = (tcp_flags & 4) != 0,
              ack = (tcp_flags & 16) != 0;
   if (rst) {
-    was_open |= state == ConnectionState::kOpen;
+    if (state == ConnectionState::kClosing) return;
+    reset = true;
+    was_open = state == ConnectionState::kOpen;
     state = ConnectionState::kClosing;
     return;
   }
   if (state == ConnectionState::kClosing && direction == 0 && syn && !ack) {
     state = ConnectionState::kOpening;
-    answered = was_open = false;
+    answered = reset = false;
     fins = {};
     return;
   }
   if (fin) fins[direction] = true;
   if (fins[0] && fins[1]) {
     state = ConnectionState::kClosing;
-  } else if (state == ConnectionState::kClosing && was_open) {
-    state = ConnectionState::kOpen;
-    was_open = false;
-  } else if (state == ConnectionState::kOpening) {
+    return;
+  }
+  if (reset) state = was_open ? ConnectionState::kOpen : ConnectionState::kOpening;
+  reset = false;
+  if (state == ConnectionState::kOpening) {
     if (direction == 1) answered = true;
     if (direction == 0 && answered && ack && !syn) state = ConnectionState::kOpen;
   }

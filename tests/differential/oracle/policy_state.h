@@ -77,7 +77,7 @@ struct Connection {
   bool answered = false;
   std::array<bool, 2> fins{};
   /// Before a RST.
-  bool was_open = false;
+  bool reset = false, was_open = false;
   std::uint64_t seen = 0;  ///< Seconds.
   std::array<std::uint64_t, 2> packets{}, bytes{};
 

@@ -169,6 +169,7 @@ TEST(TableMessage, StatisticsSurviveTheWire) {
   connection.domain = DomainId(1);
   connection.protocol = 6;
   connection.state = ConnectionState::kOpen;
+  connection.closing = 2;
   connection.source = IpAddress::v4(1);
   connection.destination = kV6;
   connection.source_port = 40000;

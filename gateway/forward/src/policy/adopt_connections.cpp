@@ -71,6 +71,7 @@ bool adopt(TableState& state, const Slots& slots, const ConnectionView& view, st
   }
   Connection& connection = table[index];
   connection.state = static_cast<std::uint8_t>(view.state);
+  connection.closing = view.closing;
   connection.answered = view.packets_back > 0;
   connection.made = now - std::min(now, view.age_seconds);
   connection.packets[0] = view.packets_out;

@@ -173,7 +173,9 @@ void ConnectionTable::note(std::uint32_t index, unsigned direction, std::size_t 
   const bool syn = (tcp_flags & wire::kTcpSyn) != 0;
   const bool ack = (tcp_flags & wire::kTcpAck) != 0;
   if ((tcp_flags & wire::kTcpRst) != 0) {
-    if (state == ConnectionState::kOpen) entry.closing |= Connection::kReset;
+    if (state == ConnectionState::kClosing) return;
+    const unsigned was_open = state == ConnectionState::kOpen ? Connection::kWasOpen : 0U;
+    entry.closing = static_cast<std::uint8_t>(entry.closing | Connection::kReset | was_open);
     return change_state(entry, index, ConnectionState::kClosing);
   }
   if (syn && !ack && direction == 0 && state == ConnectionState::kClosing) {
@@ -183,11 +185,15 @@ void ConnectionTable::note(std::uint32_t index, unsigned direction, std::size_t 
   }
   if ((tcp_flags & wire::kTcpFin) != 0) entry.closing = static_cast<std::uint8_t>(entry.closing | (1U << direction));
   if ((entry.closing & Connection::kBothFins) == Connection::kBothFins) {
-    change_state(entry, index, ConnectionState::kClosing);
-  } else if ((entry.closing & Connection::kReset) != 0) {
-    entry.closing = static_cast<std::uint8_t>(entry.closing & ~Connection::kReset);
-    change_state(entry, index, ConnectionState::kOpen);
-  } else if (state == ConnectionState::kOpening) {
+    return change_state(entry, index, ConnectionState::kClosing);
+  }
+  ConnectionState open = state;
+  if ((entry.closing & Connection::kReset) != 0) {
+    open = (entry.closing & Connection::kWasOpen) != 0 ? ConnectionState::kOpen : ConnectionState::kOpening;
+    entry.closing = static_cast<std::uint8_t>(entry.closing & Connection::kBothFins);
+    change_state(entry, index, open);
+  }
+  if (open == ConnectionState::kOpening) {
     if (direction == 1) entry.answered = true;
     // The one who began it has heard the other: a forged SYN and the answer to it do not get this far.
     if (direction == 0 && entry.answered && ack && !syn) change_state(entry, index, ConnectionState::kOpen);
@@ -232,6 +238,7 @@ bool ConnectionTable::take_copy(std::uint32_t index, Copy& copy) const noexcept 
   copy.made = entry.made;
   copy.last_seen = entry.last_seen;
   copy.state = entry.state;
+  copy.closing = entry.closing;
   std::atomic_thread_fence(std::memory_order_acquire);
   return entry.version.load(std::memory_order_relaxed) == before;
 }

@@ -53,12 +53,14 @@ struct alignas(64) Connection {
   Relaxed<std::uint32_t> last_seen;  ///< Seconds.
   Relaxed<std::uint32_t> made;       ///< Seconds.
   Relaxed<std::uint8_t> state;
-  std::uint8_t closing;  ///< Bit d: FIN in direction d; kReset.
+  Relaxed<std::uint8_t> closing;  ///< Bit d: FIN in direction d; kReset, kWasOpen.
   std::uint8_t covered;  ///< Bit d: the access list of `sides[d]` lets all of it pass.
   bool answered;
   static constexpr std::uint8_t kBothFins = 3;
-  /// RST while it was open; perhaps nobody believed it (RFC 5961 section 3.2).
+  /// RST; perhaps nobody believed it (RFC 5961 section 3.2).
   static constexpr std::uint8_t kReset = 4;
+  /// Before the RST.
+  static constexpr std::uint8_t kWasOpen = 8;
   /// Slots of the attachments of who began it, and of the other.
   std::array<Relaxed<std::uint32_t>, 2> sides;
   Relaxed<std::uint32_t> owner;
@@ -162,7 +164,7 @@ class ConnectionTable {
     std::array<std::uint32_t, 2> sides{};
     std::array<std::uint64_t, 2> packets{}, bytes{};
     std::uint32_t owner = 0, made = 0, last_seen = 0;
-    std::uint8_t state = 0;
+    std::uint8_t state = 0, closing = 0;
   };
   /// `visit(copy)` for each connection until it returns false. What is being made or unmade meanwhile may be left out.
   template <class Visit>

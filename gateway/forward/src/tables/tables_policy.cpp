@@ -389,6 +389,7 @@ std::vector<ConnectionView> Tables::list_connections(std::size_t limit, std::uin
       view.domain = DomainId(first.domain());
       view.protocol = first.protocol();
       view.state = static_cast<ConnectionState>(copy.state);
+      view.closing = copy.closing;
       view.source = WireAddress::of(first.source, first.family()).to_ip();
       view.destination = WireAddress::of(first.destination, first.family()).to_ip();
       view.source_port = first.source_port();

@@ -190,6 +190,7 @@ class Bench final : public Watch {
     const std::uint32_t index = connections_.add(beginning, now);
     if (index == 0) return;
     connections_[index].state = copy.state;
+    connections_[index].closing = copy.closing;
   }
   /// What transmit looks at before it hands packets to their ports.
   void depart(const Burst::Queue& queue, PortKind kind) noexcept {
