@@ -31,6 +31,8 @@ struct Circuits::Watch {
   std::unique_ptr<netlink::Netlink> netlink;
   std::unique_ptr<netlink::Monitor> monitor;
   std::map<IpAddress, MacAddress> known;
+  /// What is known was the kernel's when it was last read whole.
+  bool loaded = false;
 };
 
 Circuits::Circuits(boost::asio::io_context& io, forward::Tables& tables, const Uplinks& uplinks, xdp::Steering& steering,
@@ -124,6 +126,8 @@ void Circuits::steer() {
 }
 
 void Circuits::watch(CircuitId id, const std::string& netns, const std::string& interface) {
+  const auto failed = unwatched_.find(id);
+  const std::string before = failed == unwatched_.end() ? std::string{} : failed->second.error;
   unwatch(id);
   auto watch = std::make_unique<Watch>();
   watch->interface = interface;
@@ -147,7 +151,9 @@ void Circuits::watch(CircuitId id, const std::string& netns, const std::string& 
     return {};
   };
   if (auto ok = follow(); !ok) {
-    spdlog::warn("host port {}: {}", interface, ok.error().message());
+    const std::string error = ok.error().message();
+    if (error != before) spdlog::warn("host port {}: {}", interface, error);
+    unwatched_[id] = {netns, interface, error};
     return;
   }
   Watch& kept = *watches_.emplace(id, std::move(watch)).first->second;
@@ -160,6 +166,7 @@ void Circuits::watch(CircuitId id, const std::string& netns, const std::string& 
 }
 
 void Circuits::unwatch(CircuitId id) {
+  unwatched_.erase(id);
   const auto found = watches_.find(id);
   if (found == watches_.end()) return;
   for (const auto& [address, mac] : found->second->known) tables_.remove_neighbor(id, address);
@@ -182,14 +189,16 @@ void Circuits::give_mac(CircuitId id, Watch& watch) {
 
 void Circuits::load(CircuitId id, Watch& watch) {
   auto neighbors = watch.netlink->neighbors(watch.index);
+  watch.loaded = neighbors.has_value();
   if (!neighbors) {
     spdlog::warn("host port {}: {}", watch.interface, neighbors.error().message());
     return;
   }
   for (const auto& [address, mac] : std::exchange(watch.known, {})) {
-    const bool there = std::any_of(neighbors->begin(), neighbors->end(),
-                                   [&address = address](const auto& neighbor) { return neighbor.address == address; });
-    if (!there) tables_.remove_neighbor(id, address);
+    const bool valid = std::any_of(neighbors->begin(), neighbors->end(), [&address = address](const auto& neighbor) {
+      return neighbor.address == address && neighbor.state == netlink::NeighborState::kValid;
+    });
+    if (!valid) tables_.remove_neighbor(id, address);
   }
   for (const auto& neighbor : *neighbors) on_neighbor(id, neighbor);
   tables_.commit();
@@ -237,6 +246,10 @@ void Circuits::catch_up() {
 void Circuits::retry() {
   asked_.clear();
   asked_of_.clear();
+  for (const auto& [id, port] : std::map(unwatched_)) watch(id, port.netns, port.interface);
+  for (const auto& [id, watch] : watches_) {
+    if (!watch->loaded) load(id, *watch);
+  }
   for (const auto& [id, address] : gateways_) {
     const auto found = watches_.find(id);
     if (found != watches_.end() && !found->second->known.contains(address)) ask(id, address);

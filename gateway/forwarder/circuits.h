@@ -53,7 +53,7 @@ class Circuits {
 
   /// Asks for the gateways that became wanted since the last call, and for the neighbors that workers miss.
   void catch_up();
-  /// Once a second: asks again for gateways that did not answer.
+  /// Once a second: asks again for gateways that did not answer, and tries again what failed.
   void retry();
 
   [[nodiscard]] std::vector<ipc::NeighborStats> stats() const;
@@ -84,6 +84,11 @@ class Circuits {
   MtuChanged mtu_changed_;
   std::map<CircuitId, Circuit> circuits_;
   std::map<CircuitId, std::unique_ptr<Watch>> watches_;
+  struct Unwatched {
+    std::string netns, interface, error;
+  };
+  /// TAPs that `watch` failed for; tried again by `retry`.
+  std::map<CircuitId, Unwatched> unwatched_;
   /// Of uplinks whose VLAN tags are left in their frames; by interface index.
   std::set<std::uint32_t> prepared_;
   std::set<Gateway> gateways_;

@@ -359,6 +359,8 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (auto ok = sas_.restore(former.state.sas); !ok) return ok;
     uplinks_changed_ = true;
     after_write();
+    // Once workers run, the sockets' frames are no longer ours to stock.
+    if (uplinks_.has_inherited()) return fail(ErrorCode::kUnavailable, "the kernel does not list its interfaces");
     // Not before circuits are in the tables: a connection is of two attachments.
     adopt_connections(*connections);
     spdlog::info("took over {} uplinks, {} host ports and {} SAs of the former process", former.state.uplinks.size(),

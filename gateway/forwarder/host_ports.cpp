@@ -94,8 +94,16 @@ Result<void> HostPorts::open(const ipc::HostPort& wanted) {
       port.config = wanted;
       return tables_.upsert_host_port(entry_of(wanted, port.id, port.mac));
     }
+    const ipc::HostPort former = port.config;
     remove(wanted.attachment);
+    auto opened = make(wanted);
+    if (!opened) upsert_or_repair_later(former);  // what is refused changes nothing
+    return opened;
   }
+  return make(wanted);
+}
+
+Result<void> HostPorts::make(const ipc::HostPort& wanted) {
   auto tun = take_or_open(wanted);
   if (!tun) return Unexpected(tun.error());
   Port port{wanted, ids_.take(), {}};
@@ -150,7 +158,10 @@ Result<sys::UniqueFd> HostPorts::take_or_open(const ipc::HostPort& wanted) {
   if (auto inherited = inherited_.extract(wanted.attachment); !inherited.empty()) return std::move(inherited.mapped());
   auto tun = is_tap(wanted) ? sys::open_tap(wanted.netns, wanted.interface) : sys::open_tun(wanted.netns, wanted.interface);
   if (!tun) return tun;
-  if (auto ok = configure(wanted); !ok) return Unexpected(ok.error());
+  if (auto ok = configure(wanted); !ok) {
+    ::ioctl(tun->get(), TUNSETPERSIST, 0);
+    return Unexpected(ok.error());
+  }
   return tun;
 }
 

@@ -65,6 +65,7 @@ class HostPorts {
   };
 
   [[nodiscard]] Result<void> open(const ipc::HostPort& wanted);
+  [[nodiscard]] Result<void> make(const ipc::HostPort& wanted);
   [[nodiscard]] std::uint16_t mtu_of(const ipc::HostPort& wanted) const;
   [[nodiscard]] Result<void> configure(const ipc::HostPort& wanted) const;
   [[nodiscard]] Result<sys::UniqueFd> take_or_open(const ipc::HostPort& wanted);

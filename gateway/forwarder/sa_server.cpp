@@ -188,11 +188,16 @@ class UnixSaServer final : public SaServer {
     plugin_ = connection;
     spdlog::info("SA: {} connected", hello.software);
     // Events of another session are about SAs its charon does not know.
-    if (session_ == hello.session) {
-      for (auto& event : waiting_) send(connection, std::move(event));
+    const bool same = std::exchange(session_, hello.session) == hello.session;
+    for (auto& event : std::exchange(waiting_, {})) {
+      if (!same) break;
+      // The connection may end in between: what it has not sent is waiting then, and the rest behind it.
+      if (connection->closed) {
+        waiting_.push_back(std::move(event));
+      } else {
+        send(connection, std::move(event));
+      }
     }
-    waiting_.clear();
-    session_ = hello.session;
   }
 
   void send(const Shared& connection, std::vector<std::uint8_t> message) {

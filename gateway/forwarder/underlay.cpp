@@ -112,8 +112,9 @@ void Underlay::refresh() {
 }
 
 void Underlay::begin_refresh() {
-  next_.reset();
-  if (!destinations_.empty()) next_ = destinations_.begin()->first;
+  // Those at the end shall have their turn, also if events come faster than all can be asked for.
+  again_ = next_.has_value();
+  if (!again_ && !destinations_.empty()) next_ = destinations_.begin()->first;
 }
 
 bool Underlay::refresh_some() {
@@ -122,7 +123,11 @@ bool Underlay::refresh_some() {
   for (std::size_t i = 0; i < kAtOnce && place != destinations_.end(); ++i, ++place) look_up(place->first, place->second);
   tables_.commit();
   next_.reset();
-  if (place != destinations_.end()) next_ = place->first;
+  if (place != destinations_.end()) {
+    next_ = place->first;
+  } else if (std::exchange(again_, false)) {
+    begin_refresh();
+  }
   return next_.has_value();
 }
 

@@ -63,6 +63,7 @@ class Underlay {
   std::vector<IpAddress> new_;
   /// The next one to be looked up by `refresh_some`; nothing: all were.
   std::optional<IpAddress> next_;
+  bool again_ = false;
 };
 
 }  // namespace simplon::forwarder

@@ -58,6 +58,12 @@ void Uplinks::remove(const std::string& interface) {
   uplinks_.erase(found);
 }
 
+std::uint32_t Uplinks::queues_in_use(const netlink::Interface& link) {
+  // An interface may be made with more queues than it has in use.
+  const std::uint32_t most = std::max<std::uint32_t>(link.rx_queues, 1);
+  return std::clamp<std::uint32_t>(sys::Ethtool(link.name).receive_queues().value_or(most), 1, most);
+}
+
 bool Uplinks::refresh() {
   if (uplinks_.empty()) return false;
   auto links = netlink_.interfaces();
@@ -80,8 +86,11 @@ bool Uplinks::refresh() {
       uplink.running = false;
       continue;
     }
+    // What comes in through further queues has no socket.
+    const bool widened = uplink.index == link->index && queues_in_use(*link) > uplink.queues_then;
+    if (widened) spdlog::info("uplink {}: {} receive queues now, {} before", name, queues_in_use(*link), uplink.queues_then);
     const bool outgrown = needs_jumbo(*link) && link->mtu_bytes <= kLargestJumboMtu && !uplink.jumbo() && takes_jumbo();
-    if (uplink.index != 0 && (uplink.index != link->index || uplink.mac != link->mac || outgrown)) {
+    if (uplink.index != 0 && (uplink.index != link->index || uplink.mac != link->mac || outgrown || widened)) {
       close(uplink);
       changed = true;
     }
@@ -190,9 +199,9 @@ Result<Uplinks::Opened> Uplinks::open_fresh(const std::string& name, const netli
 }
 
 Result<void> Uplinks::open_sockets(const std::string& name, const netlink::Interface& link, Opened& opened) {
-  const std::uint32_t queues = std::max<std::uint32_t>(link.rx_queues, 1);
-  const RingSizes rings = ring_sizes(queues);
-  for (std::uint32_t queue = 0; queue < queues; ++queue) {
+  opened.queues_then = queues_in_use(link);
+  const RingSizes rings = ring_sizes(opened.queues_then);
+  for (std::uint32_t queue = 0; queue < std::max<std::uint32_t>(link.rx_queues, 1); ++queue) {
     HandedQueue described;
     described.queue = queue;
     described.rx_ring = rings.receive;
@@ -203,8 +212,7 @@ Result<void> Uplinks::open_sockets(const std::string& name, const netlink::Inter
     options.try_zero_copy = opened.program->mode() == xdp::AttachMode::kNative;
     auto socket = xdp::XskSocket::open(options);
     if (!socket) {
-      // An interface may be made with more queues than it has in use.
-      if (queue > 0) break;
+      if (queue > 0 && socket.error().code == ErrorCode::kInvalidConfig) break;  // there is no such queue
       return Unexpected(socket.error());
     }
     const int control = (*socket)->control_fd();
@@ -266,6 +274,7 @@ Result<void> Uplinks::open(const std::string& name, const netlink::Interface& li
   uplink.descriptors.clear();
   for (const auto& io : ios) uplink.descriptors.push_back(io->descriptors());
   uplink.queues = std::move(opened->queues);
+  uplink.queues_then = opened->queues_then;
   uplink.port = port;
   uplink.index = link.index;
   uplink.mac = link.mac;

@@ -54,6 +54,8 @@ class Uplinks {
     std::vector<std::pair<sys::UniqueFd, sys::UniqueFd>> sockets;
   };
   void inherit(Inherited inherited);
+  /// `refresh` has not got as far as to look at all of them.
+  [[nodiscard]] bool has_inherited() const noexcept { return !inherited_.empty(); }
   /// Makes packets wait in devices from now on, not in sockets, on uplinks whose sockets no other process can use; on all with
   /// `all`. The workers still run, and have received what was in the sockets when this returns, unless that is more than they can
   /// in a tenth of a second. An uplink for which it fails loses what arrives until the next process has its sockets.
@@ -102,6 +104,8 @@ class Uplinks {
     std::vector<std::vector<int>> descriptors;
     /// How the sockets were opened; their frames are not filled in.
     std::vector<HandedQueue> queues;
+    /// Receive queues that the interface had in use when it was opened.
+    std::uint32_t queues_then = 0;
     /// That of a former process until it is finished, or that for the next one.
     std::shared_ptr<Backlog> backlog;
 
@@ -122,12 +126,14 @@ class Uplinks {
     std::unique_ptr<xdp::UplinkProgram> program;
     std::vector<std::unique_ptr<xdp::XskSocket>> sockets;
     std::vector<HandedQueue> queues;
+    std::uint32_t queues_then = 0;
     std::shared_ptr<Backlog> backlog;
     /// The program of a former process is still at work: `take_over` when everything is in place.
     bool takes_over = false;
   };
 
   [[nodiscard]] static bool needs_jumbo(const netlink::Interface& link);
+  [[nodiscard]] static std::uint32_t queues_in_use(const netlink::Interface& link);
   [[nodiscard]] static xdp::XskSocket::Options socket_options(const std::string& name, const HandedQueue& queue,
                                                               const forward::FramePool& pool);
   [[nodiscard]] unsigned workers() const noexcept { return static_cast<unsigned>(pools_.size()); }

@@ -23,6 +23,13 @@ constexpr auto kLookAgain = 200us;
 
 [[nodiscard]] bool is_jumbo(const HandedUplink& uplink) { return !uplink.queues.empty() && uplink.queues.front().multi_buffer; }
 
+/// Or until it has taken too long.
+template <class Condition>
+void wait_until(Condition&& condition) {
+  const auto deadline = std::chrono::steady_clock::now() + kDivertWithin;
+  while (!condition() && std::chrono::steady_clock::now() < deadline) std::this_thread::sleep_for(kLookAgain);
+}
+
 /// What the kernel has not sent when a socket is closed may be lost.
 void send_out(xdp::XskSocket& socket) {
   std::array<std::uint64_t, 64> done;
@@ -36,6 +43,13 @@ void send_out(xdp::XskSocket& socket) {
 }  // namespace
 
 void Uplinks::divert(bool all) {
+  // What waited for this process is older than what will wait for the next one.
+  const auto is_read = [](const auto& entry) { return entry.second.backlog == nullptr || entry.second.backlog->finished(); };
+  wait_until([&] { return std::all_of(uplinks_.begin(), uplinks_.end(), is_read); });
+  for (const auto& [name, uplink] : uplinks_) {
+    if (uplink.backlog == nullptr || uplink.backlog->finished()) continue;
+    spdlog::warn("uplink {}: restarted again too soon: what had waited for this process is lost in part", name);
+  }
   std::vector<std::shared_ptr<UplinkQueue>> diverted;
   for (auto& [name, uplink] : uplinks_) {
     if (uplink.index == 0 || uplink.jumbo()) continue;
@@ -51,10 +65,7 @@ void Uplinks::divert(bool all) {
     for (const auto& socket : uplink.sockets) diverted.push_back(socket.lock());
   }
   const auto received = [](const auto& queue) { return queue->socket().received_all(); };
-  const auto deadline = std::chrono::steady_clock::now() + kDivertWithin;
-  while (!std::all_of(diverted.begin(), diverted.end(), received) && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(kLookAgain);
-  }
+  wait_until([&] { return std::all_of(diverted.begin(), diverted.end(), received); });
 }
 
 std::vector<HandedUplink> Uplinks::hand_over(std::vector<int>& descriptors) const {
@@ -133,6 +144,7 @@ Result<void> Uplinks::adopt_sockets(const std::string& name, Inherited& inherite
     opened.queues.push_back(std::move(described));
     opened.sockets.push_back(*std::move(socket));
   }
+  opened.queues_then = static_cast<std::uint32_t>(opened.queues.size());
   return {};
 }
 

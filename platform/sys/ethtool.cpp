@@ -33,6 +33,13 @@ std::string Ethtool::driver() const {
   return {info.driver, ::strnlen(info.driver, sizeof info.driver)};
 }
 
+std::optional<std::uint32_t> Ethtool::receive_queues() const {
+  struct ethtool_channels channels {};
+  channels.cmd = ETHTOOL_GCHANNELS;
+  if (ask(&channels) < 0) return std::nullopt;
+  return channels.rx_count + channels.combined_count;
+}
+
 std::vector<std::string> Ethtool::feature_names() const {
   alignas(ethtool_sset_info) char info_bytes[sizeof(ethtool_sset_info) + sizeof(__u32)] = {};
   auto* info = reinterpret_cast<ethtool_sset_info*>(info_bytes);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,8 @@ class Ethtool {
   int ask(void* command) const;
   /// Empty: unknown.
   [[nodiscard]] std::string driver() const;
+  /// That the interface has in use (`ethtool -L`). None: the driver does not say.
+  [[nodiscard]] std::optional<std::uint32_t> receive_queues() const;
   /// The kernel's names of offloads; the place of each is its bit in ETHTOOL_GFEATURES and ETHTOOL_SFEATURES, and differs from
   /// kernel to kernel. Empty: unknown.
   [[nodiscard]] std::vector<std::string> feature_names() const;

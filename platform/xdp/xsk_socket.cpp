@@ -280,8 +280,10 @@ Result<std::unique_ptr<XskSocket>> XskSocket::open(const Options& options) {
     if (error == EINVAL && options.multi_buffer) hint = "packets of several frames need Linux 6.6";
     if (error == EPERM) hint = "run as root or with CAP_NET_RAW";
     if (error == ENOBUFS || error == ENOMEM) hint = "raise RLIMIT_MEMLOCK or give CAP_IPC_LOCK";
-    return fail_errno("cannot open an AF_XDP socket on " + options.interface + " queue " + std::to_string(options.queue),
-                      error, hint);
+    Unexpected failed = fail_errno("cannot open an AF_XDP socket on " + options.interface + " queue " + std::to_string(options.queue),
+                                   error, hint);
+    if (error == EINVAL) failed.value().code = ErrorCode::kInvalidConfig;
+    return failed;
   }
   return std::unique_ptr<XskSocket>(new XskSocket(std::move(impl)));
 }

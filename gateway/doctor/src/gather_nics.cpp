@@ -21,13 +21,6 @@
 namespace simplon::doctor {
 namespace {
 
-std::optional<std::uint32_t> queues_of(const sys::Ethtool& ethtool) {
-  struct ethtool_channels channels {};
-  channels.cmd = ETHTOOL_GCHANNELS;
-  if (ethtool.ask(&channels) < 0) return std::nullopt;
-  return channels.rx_count + channels.combined_count;
-}
-
 std::map<std::string, bool> features_of(const sys::Ethtool& ethtool) {
   const auto names = ethtool.feature_names();
   const std::size_t blocks = (names.size() + 31) / 32;
@@ -88,7 +81,7 @@ void gather_nics(const GatherOptions& options, Facts& facts) {
       nic.mtu_bytes = link->mtu_bytes;
       const sys::Ethtool ethtool(name);
       nic.driver = ethtool.driver();
-      nic.queues = queues_of(ethtool);
+      nic.queues = ethtool.receive_queues();
       nic.features = features_of(ethtool);
       for (const auto& other : links) {
         if (below_vlan(fd.get(), other.name) == name) nic.vlans.push_back(other.name);

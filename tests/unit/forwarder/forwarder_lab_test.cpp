@@ -225,6 +225,38 @@ TEST_F(VxlanLab, RingsOfManyQueuesLeaveFramesToTheKernel) {
   EXPECT_TRUE(eventually(dom_.run("ping -c 20 -i 0.01 -W 1 10.1.1.10")));
 }
 
+TEST_F(VxlanLab, AnUplinkThatGetsMoreQueuesIsServedOnAll) {
+  gw_.ip("link add u1 numrxqueues 4 numtxqueues 4 type veth peer name u1p numrxqueues 4 numtxqueues 4");
+  must(gw_.run("ethtool -L u1 rx 1 tx 1"));
+  must(gw_.run("ethtool -L u1p rx 1 tx 1"));
+  for (const char* end : {"u1", "u1p"}) gw_.ip(std::string("link set ") + end + " up");
+  auto wanted = objects();
+  wanted.push_back(ipc::Uplink{"u1"});
+  forwarder_->program(wanted);
+  const auto has_queues = [this](std::uint32_t queues) {
+    return forwarder_->reaches([queues](const ipc::Stats& stats) {
+      return std::any_of(stats.uplinks.begin(), stats.uplinks.end(), [queues](const auto& uplink) {
+        return uplink.interface == "u1" && uplink.up && uplink.queues == queues;
+      });
+    });
+  };
+  ASSERT_TRUE(has_queues(1));
+  must(gw_.run("ethtool -L u1 rx 4 tx 4"));
+  EXPECT_TRUE(has_queues(4));
+  EXPECT_TRUE(eventually(c1_.run("ping -c 1 -W 1 10.2.2.10")));
+}
+
+TEST_F(VxlanLab, AHostPortThatCannotMoveStaysWhereItIs) {
+  auto wanted = objects();
+  for (auto& object : wanted) {
+    if (auto* port = std::get_if<ipc::HostPort>(&object); port != nullptr && port->interface == "vpc5001") port->netns = "not-there";
+  }
+  EXPECT_EQ(forwarder_->sync(wanted).size(), 1U);
+  EXPECT_TRUE(eventually(c1_.run("ping -c 1 -W 1 10.1.1.1")));
+  forwarder_->program(objects());
+  EXPECT_TRUE(eventually(c1_.run("ping -c 1 -W 1 10.1.1.1")));
+}
+
 TEST_F(VxlanLab, AnUplinkThatDisappearsComesBack) {
   ASSERT_TRUE(eventually(c1_.run("ping -c 1 -W 1 10.2.2.10")));
   gw_.ip("link delete u0");

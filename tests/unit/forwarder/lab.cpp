@@ -179,15 +179,20 @@ T ForwarderProcess::wait(boost::asio::awaitable<T> operation) {
 }
 
 void ForwarderProcess::program(const std::vector<ipc::Object>& objects) {
+  for (const auto& error : sync(objects)) ADD_FAILURE() << error;
+}
+
+std::vector<std::string> ForwarderProcess::sync(const std::vector<ipc::Object>& objects) {
   const Epoch epoch(++epoch_);
   std::vector<ipc::Operation> operations;
   for (const auto& object : objects) operations.push_back(ipc::Operation::upsert(object));
-  ASSERT_TRUE(wait(client_->sync_begin(epoch)));
+  EXPECT_TRUE(wait(client_->sync_begin(epoch)));
   const auto updated = wait(client_->update(std::move(operations)));
-  ASSERT_TRUE(updated) << updated.error().message();
-  for (const auto& error : updated->errors) ADD_FAILURE() << error.what;
   const auto ended = wait(client_->sync_end(epoch));
-  ASSERT_TRUE(ended) << ended.error().message();
+  if (!updated || !ended) return {(updated ? ended : updated).error().message()};
+  std::vector<std::string> refused;
+  for (const auto& error : updated->errors) refused.push_back(error.what);
+  return refused;
 }
 
 ipc::Stats ForwarderProcess::stats() {

@@ -93,6 +93,8 @@ class ForwarderProcess {
   void stop();
   /// A full sync with exactly these objects; fails the test if one is refused.
   void program(const std::vector<ipc::Object>& objects);
+  /// The same; returns why what was refused was.
+  [[nodiscard]] std::vector<std::string> sync(const std::vector<ipc::Object>& objects);
   [[nodiscard]] ipc::Stats stats();
   /// Waits until statistics satisfy `condition`.
   [[nodiscard]] bool reaches(const std::function<bool(const ipc::Stats&)>& condition);

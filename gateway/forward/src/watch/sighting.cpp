@@ -206,7 +206,9 @@ void Recorder::dropped(const Burst& burst, unsigned number, Drop reason) noexcep
 
 void Recorder::handed_over(const Burst& burst, unsigned number) noexcept {
   if (done() || luggage_ == nullptr || find(number) == nullptr) return;
-  if (luggage_->frame_.load(std::memory_order_acquire) == nullptr) {
+  static std::uint8_t being_packed;
+  const std::uint8_t* none = nullptr;
+  if (luggage_->frame_.compare_exchange_strong(none, &being_packed, std::memory_order_acquire)) {
     luggage_->count_ = count_;
     std::copy_n(sightings_.begin(), count_, luggage_->sightings_.begin());
     luggage_->frame_.store(burst.packets[number].data, std::memory_order_release);
