@@ -65,10 +65,12 @@ class FramePool {
   /// Errors: kExhausted if the memory cannot be mapped, kUnavailable if there is none to share.
   [[nodiscard]] static Result<FramePool> create(std::size_t frames, Memory memory = Memory::kPrivate,
                                                 std::size_t slots = 0);
-  /// Goes on with the memory of a former process. `in_use` has a bit for each frame that is not free (frame n is bit n), those of
-  /// slots included. Errors: kPeer if `memory` does not hold exactly `frames` frames and `slots` slots.
-  [[nodiscard]] static Result<FramePool> adopt(sys::UniqueFd memory, std::size_t frames, std::span<const std::uint64_t> in_use,
-                                               std::size_t slots = 0);
+  /// Goes on with the memory of a former process; nothing is free before `settle`. Errors: kPeer if `memory` does not hold exactly `frames`
+  /// frames and `slots` slots.
+  [[nodiscard]] static Result<FramePool> adopt(sys::UniqueFd memory, std::size_t frames, std::size_t slots = 0);
+  /// `in_use` has a bit for each frame that the former process's sockets own (frame n is bit n), those of slots included: the others are
+  /// free. Once, before any is allocated.
+  void settle(std::span<const std::uint64_t> in_use) noexcept;
   /// One more pool over the same memory, which lives as long as one of them does.
   [[nodiscard]] FramePool sibling();
   FramePool(FramePool&& other) noexcept;

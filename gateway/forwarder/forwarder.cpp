@@ -30,8 +30,10 @@
 #include "gateway/forwarder/host_ports.h"
 #include "gateway/forwarder/inspector.h"
 #include "gateway/forwarder/path_mtu.h"
+#include "gateway/forwarder/predecessor.h"
 #include "gateway/forwarder/sa_server.h"
 #include "gateway/forwarder/sa_store.h"
+#include "gateway/forwarder/succession.h"
 #include "gateway/forwarder/table_applier.h"
 #include "gateway/forwarder/takeover.h"
 #include "gateway/forwarder/too_big_listener.h"
@@ -102,6 +104,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
 
   ~LiveForwarder() override {
     // Nothing more comes in; then the workers end; then ports may close.
+    succession_.reset();
     table_server_.reset();
     sa_server_.reset();
     monitor_.reset();
@@ -114,48 +117,40 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     host_ports_.reset();
   }
 
-  /// `former`: what it handed over, or nullptr.
-  Result<void> begin(const ForwarderOptions& options, TakenHandover* former) {
-    wait_in_devices_ = options.wait_in_devices;
+  /// `former`: nullptr for none.
+  Result<void> begin(const ForwarderOptions& options, Predecessor* former) {
+    options_ = options;
     uplinks_.allow_jumbo(options.jumbo);
     if (auto ok = open_host_ports(); !ok) return ok;
     if (options.xdp_forwarding) open_tier();
     // Before anything is looked up, so that no change is missed.
     if (auto ok = open_monitor(); !ok) return ok;
     open_too_big();
+    SaServer::Pending events;
     if (former != nullptr) {
-      if (auto ok = adopt(*former); !ok) return ok;
+      if (auto ok = adopt_tables(former->tables()); !ok) return ok;
+      auto traffic = former->take_traffic();
+      if (!traffic) return Unexpected(traffic.error());
+      events = std::move(traffic->state.events);
+      if (auto ok = adopt_traffic(*traffic); !ok) return ok;
     }
     // From here on packets that waited are forwarded.
     if (auto ok = start_workers(options.workers); !ok) return ok;
-    if (auto ok = open_servers(options, former); !ok) return ok;
+    if (auto ok = open_servers(std::move(events)); !ok) return ok;
     tick();
     return {};
   }
 
+  std::chrono::milliseconds watchdog() const override { return options_.watchdog; }
+
   asio::awaitable<void> writes_settled() override { return settled(); }
 
   Result<void> hand_over() override {
-    table_server_.reset();
-    // From here on nobody changes the tables, so the XDP programs may go on forwarding by them until the successor has its own.
-    Handover handover;
-    handover.instance = instance_;
-    handover.frames = pools_.front().frames();
-    handover.slots = pools_.front().slots();
-    handover.generation = applier_.generation();
-    // The tables change no more, so the workers may go on while they are written down.
-    handover.tables = applier_.encode();
-    uplinks_.divert(wait_in_devices_);
-    workers_->stop();
-    append_connections(tables_, to_seconds(clock_.now()), handover.tables);
-    // Mappings that the workers noticed become events.
-    sas_.tick();
-    handover.events = sa_server_->close();
-    handover.sas = sas_.snapshot();
-    std::vector<int> descriptors{pools_.front().descriptor()};
-    handover.uplinks = uplinks_.hand_over(descriptors);
-    handover.host_ports = host_ports_->hand_over(descriptors);
-    return leave_handover(handover, descriptors);
+    const auto tables = pack_tables();
+    if (!tables) return Unexpected(tables.error());
+    const auto traffic = pack_traffic();
+    if (!traffic) return Unexpected(traffic.error());
+    return leave_handover(*tables, *traffic);
   }
 
   // TableService
@@ -331,31 +326,104 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     return {};
   }
 
-  Result<void> open_servers(const ForwarderOptions& options, TakenHandover* former) {
-    auto table_server = ipc::TableServer::open(io_, options.run_dir + "/forwarder.sock", kControlUser, options.software, *this);
+  Result<void> open_table_server() {
+    auto table_server = ipc::TableServer::open(io_, options_.run_dir + "/forwarder.sock", kControlUser, options_.software, *this);
     if (!table_server) return Unexpected(table_server.error());
     table_server_ = *std::move(table_server);
-    auto sa_server = SaServer::open(io_, options.run_dir + "/sa.sock", [this](const ipc::sa::Request& request) {
+    return {};
+  }
+
+  /// `events`: of the former process, for charon.
+  Result<void> open_servers(SaServer::Pending events) {
+    if (auto ok = open_table_server(); !ok) return ok;
+    auto sa_server = SaServer::open(io_, options_.run_dir + "/sa.sock", [this](const ipc::sa::Request& request) {
       auto reply = sas_.handle(request);
       catch_up();
       return reply;
     });
     if (!sa_server) return Unexpected(sa_server.error());
     sa_server_ = *std::move(sa_server);
-    if (former != nullptr) sa_server_->resume(std::move(former->state.events));
+    sa_server_->resume(std::move(events));
+    auto succession = Succession::open(io_, succession_path(options_.run_dir),
+                                       {[this] { return pack_tables(); }, [this] { return pack_traffic(); },
+                                        [this] { reopen_table_server(); }, [](const Result<void>& given) { leave(given); }});
+    if (!succession) return Unexpected(succession.error());
+    succession_ = *std::move(succession);
+    return {};
+  }
+
+  // What a successor gets: packed by `pack_tables` as long as this process forwards, and the rest when it does not any more.
+
+  Result<sys::UniqueFd> pack_tables() {
+    // From here on nobody changes the tables, so workers and XDP programs may go on forwarding by them until the successor has its own.
+    table_server_.reset();
+    HandedTables handed;
+    handed.instance = instance_;
+    handed.frames = pools_.front().frames();
+    handed.slots = pools_.front().slots();
+    handed.generation = applier_.generation();
+    handed.watchdog = options_.watchdog;
+    handed.programs = uplinks_.programs();
+    std::vector<int> descriptors{pools_.front().descriptor()};
+    handed.host_ports = host_ports_->hand_over(descriptors);
+    handed.tables = applier_.encode();
+    return pack(handed, descriptors);
+  }
+
+  Result<sys::UniqueFd> pack_traffic() {
+    uplinks_.divert(options_.wait_in_devices);
+    workers_->stop();
+    HandedTraffic handed;
+    handed.all_frames = pools_.front().all_frames();
+    handed.connections = write_connections(tables_, to_seconds(clock_.now()));
+    // Mappings that the workers noticed become events.
+    sas_.tick();
+    handed.events = sa_server_->close();
+    handed.sas = sas_.snapshot();
+    std::vector<int> descriptors;
+    handed.uplinks = uplinks_.hand_over(descriptors);
+    return pack(handed, descriptors);
+  }
+
+  void reopen_table_server() {
+    if (auto ok = open_table_server(); !ok) spdlog::error("nobody can change the tables: {}", ok.error().message());
+  }
+
+  /// At once: packets wait for the successor, which needs what this process has open.
+  [[noreturn]] static void leave(const Result<void>& given) {
+    if (given) {
+      spdlog::info("handed over");
+    } else {
+      spdlog::error("the successor starts from nothing: {}", given.error().message());
+    }
+    spdlog::shutdown();
+    std::_Exit(given ? 0 : 1);
+  }
+
+  Result<void> adopt_tables(Taken<HandedTables>& former) {
+    for (const HandedProgram& program : former.state.programs) uplinks_.prepare(program);
+    inherit_host_ports(former, *host_ports_);
+    replaying_ = true;
+    const auto replayed = replay_tables(former.state.tables, applier_);
+    replaying_ = false;
+    if (!replayed) return replayed;
+    applier_.set_generation(former.state.generation);
+    host_ports_->forget_inherited();
+    if (options_.watchdog.count() == 0) options_.watchdog = former.state.watchdog;
     return {};
   }
 
   /// Everything in place before the workers start: tables before ports would lose nothing either, but so no packet meets half of
   /// them.
-  Result<void> adopt(TakenHandover& former) {
-    inherit_devices(former, uplinks_, *host_ports_);
-    replaying_ = true;
-    const auto connections = replay_tables(former.state.tables, applier_);
-    replaying_ = false;
+  Result<void> adopt_traffic(Taken<HandedTraffic>& former) {
+    if (former.state.all_frames != pools_.front().all_frames()) {
+      return fail(ErrorCode::kPeer, "traffic and tables that were handed over have another number of frames");
+    }
+    const auto connections = read_connections(former.state.connections);
     if (!connections) return Unexpected(connections.error());
-    applier_.set_generation(former.state.generation);
-    host_ports_->forget_inherited();
+    pools_.front().settle(former.state.in_use);
+    const std::size_t uplinks = former.state.uplinks.size();
+    inherit_uplinks(former, uplinks_);
     if (auto ok = sas_.restore(former.state.sas); !ok) return ok;
     uplinks_changed_ = true;
     after_write();
@@ -363,8 +431,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (uplinks_.has_inherited()) return fail(ErrorCode::kUnavailable, "the kernel does not list its interfaces");
     // Not before circuits are in the tables: a connection is of two attachments.
     adopt_connections(*connections);
-    spdlog::info("took over {} uplinks, {} host ports and {} SAs of the former process", former.state.uplinks.size(),
-                 former.state.host_ports.size(), sas_.size());
+    spdlog::info("took over {} uplinks, {} host ports and {} SAs of the former process", uplinks, host_ports_->size(), sas_.size());
     return {};
   }
 
@@ -510,6 +577,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   std::unique_ptr<TooBigListener> too_big_;
   std::unique_ptr<ipc::TableServer> table_server_;
   std::unique_ptr<SaServer> sa_server_;
+  std::unique_ptr<Succession> succession_;
   std::unique_ptr<netlink::Monitor> monitor_;
   asio::steady_timer tick_timer_;
   asio::steady_timer debounce_timer_;
@@ -523,18 +591,18 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   bool asking_ = false;
   /// The tables of a former process are being applied.
   bool replaying_ = false;
-  bool wait_in_devices_ = false;
+  ForwarderOptions options_;
 };
 
-/// `former`: what it handed over, or nullptr.
-Result<std::unique_ptr<Forwarder>> make(asio::io_context& io, const ForwarderOptions& options, TakenHandover* former) {
+/// `former`: nullptr for none.
+Result<std::unique_ptr<Forwarder>> make(asio::io_context& io, const ForwarderOptions& options, Predecessor* former) {
   auto steering = xdp::Steering::create();
   if (!steering) return Unexpected(steering.error());
   auto netlink = netlink::Netlink::open();
   if (!netlink) return Unexpected(netlink.error());
   std::random_device random;
   std::uint64_t instance = (std::uint64_t{random()} << 32) | random();
-  if (former != nullptr) instance = former->state.instance;
+  if (former != nullptr) instance = former->tables().state.instance;
   // Without a manager nothing can be handed over.
   using Memory = forward::FramePool::Memory;
   const auto kind = sys::has_service_manager() ? Memory::kShared : Memory::kPrivate;
@@ -542,7 +610,7 @@ Result<std::unique_ptr<Forwarder>> make(asio::io_context& io, const ForwarderOpt
   const std::size_t frames = options.frames != 0 ? options.frames : kFrames + (workers - 1) * kFramesOfEach;
   // Address space as long as no uplink has jumbo frames; whether one may, a planned restart can change.
   const std::size_t slots = xdp::XskSocket::kernel_has_multi_buffer() ? kSlots : 0;
-  auto pool = former == nullptr ? forward::FramePool::create(frames, kind, slots) : take_packet_memory(*former);
+  auto pool = former == nullptr ? forward::FramePool::create(frames, kind, slots) : take_packet_memory(former->tables());
   if (!pool) return Unexpected(pool.error());
   std::vector<forward::FramePool> pools;
   pools.reserve(workers);
@@ -554,23 +622,32 @@ Result<std::unique_ptr<Forwarder>> make(asio::io_context& io, const ForwarderOpt
   return std::unique_ptr<Forwarder>(std::move(forwarder));
 }
 
+/// SAs included: the plugin sees a new instance and lets charon negotiate new ones.
+Result<std::unique_ptr<Forwarder>> make_from_nothing(asio::io_context& io, const ForwarderOptions& options, const Error& why) {
+  spdlog::warn("cannot go on where the former process stopped, starting from nothing: {}", why.message());
+  return make(io, options, nullptr);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Forwarder>> Forwarder::start(asio::io_context& io, const ForwarderOptions& options) {
-  auto former = take_handover();
-  if (former && !former->has_value()) return make(io, options, nullptr);
-  Error why;
-  if (former) {
-    auto adopted = make(io, options, &**former);
-    if (adopted) return adopted;
-    why = adopted.error();
-    former->reset();
-  } else {
-    why = former.error();
-  }
-  // SAs included: the plugin sees a new instance and lets charon negotiate new ones.
-  spdlog::warn("cannot go on where the former process stopped, starting from nothing: {}", why.message());
-  return make(io, options, nullptr);
+  auto former = Predecessor::stored();
+  if (former && *former == nullptr) return make(io, options, nullptr);
+  if (!former) return make_from_nothing(io, options, former.error());
+  auto adopted = make(io, options, former->get());
+  if (adopted) return adopted;
+  former->reset();
+  return make_from_nothing(io, options, adopted.error());
+}
+
+Result<std::unique_ptr<Forwarder>> Forwarder::succeed(asio::io_context& io, const ForwarderOptions& options,
+                                                      std::function<Result<void>()> before_end) {
+  auto former = Predecessor::running(options.run_dir, std::move(before_end));
+  if (!former) return Unexpected(former.error());
+  auto adopted = make(io, options, former->get());
+  if (adopted || !(*former)->has_ended()) return adopted;
+  former->reset();
+  return make_from_nothing(io, options, adopted.error());
 }
 
 }  // namespace simplon::forwarder

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -15,7 +16,8 @@
 #include "platform/sys/unique_fd.h"
 #include "platform/xdp/uplink_program.h"
 
-// What a forwarder that ends on purpose leaves to its successor: descriptors, and the state that says what they are.
+// What a forwarder leaves to its successor: descriptors, and the state that says what they are. In two parts: tables, which the successor
+// may make its own while this process still forwards; and traffic, after which this process never sends again.
 
 namespace simplon::forwarder {
 
@@ -34,6 +36,34 @@ struct WipingAllocator {
   friend bool operator==(const WipingAllocator&, const WipingAllocator&) noexcept { return true; }
 };
 using SecretBytes = std::vector<std::uint8_t, WipingAllocator<std::uint8_t>>;
+
+/// An XDP program that the successor needs its own of; the kernel takes its time to load it.
+struct HandedProgram {
+  std::string interface;
+  std::uint32_t index = 0;
+  xdp::AttachMode mode = xdp::AttachMode::kNative;
+  bool multi_buffer = false;
+  friend bool operator==(const HandedProgram&, const HandedProgram&) = default;
+};
+
+/// Its descriptors, in this order: the packet memory; the TUN device of each host port.
+struct HandedTables {
+  std::uint64_t instance = 0;
+  /// Of the packet memory, and the slots behind them.
+  std::uint64_t frames = 0;
+  std::uint64_t slots = 0;
+  Generation generation;
+  /// How often the service manager wants a sign of life; 0: it does not.
+  std::chrono::milliseconds watchdog{0};
+  std::vector<HandedProgram> programs;
+  std::vector<ipc::AttachmentRef> host_ports;
+  /// As of TableApplier::encode.
+  std::vector<std::uint8_t> tables;
+
+  [[nodiscard]] std::size_t descriptors() const noexcept { return 1 + host_ports.size(); }
+  /// Those of slots included.
+  [[nodiscard]] std::uint64_t all_frames() const noexcept { return frames + slots * forward::kSlotFrames; }
+};
 
 struct HandedQueue {
   std::uint32_t queue = 0;
@@ -62,44 +92,49 @@ struct HandedUplink {
   friend bool operator==(const HandedUplink&, const HandedUplink&) = default;
 };
 
-/// Its descriptors, in this order: the packet memory; of each uplink the link of its XDP program and the device of its backlog or, of
-/// each queue, the socket and that of its control ring; the TUN device of each host port.
-struct Handover {
-  std::uint64_t instance = 0;
-  /// Of the packet memory, and the slots behind them.
-  std::uint64_t frames = 0;
-  std::uint64_t slots = 0;
-  Generation generation;
+/// Its descriptors: of each uplink the link of its XDP program and the device of its backlog or, of each queue, the socket and that of its
+/// control ring.
+struct HandedTraffic {
+  std::uint64_t all_frames = 0;
+  /// Owned by any socket; not encoded.
+  std::vector<std::uint64_t> in_use;
   std::vector<HandedUplink> uplinks;
-  std::vector<ipc::AttachmentRef> host_ports;
-  /// As of TableApplier::encode, and connections behind them as Stats messages.
-  std::vector<std::uint8_t> tables;
+  /// Stats messages.
+  std::vector<std::uint8_t> connections;
   SaStore::Snapshot sas;
   SaServer::Pending events;
 
   [[nodiscard]] std::size_t descriptors() const noexcept;
-  /// Those of slots included.
-  [[nodiscard]] std::uint64_t all_frames() const noexcept { return frames + slots * forward::kSlotFrames; }
 };
 
-[[nodiscard]] SecretBytes encode_handover(const Handover& handover);
+enum class HandedPart : std::uint32_t { kTables = 1, kTraffic = 2 };
+
+[[nodiscard]] SecretBytes encode_handover(const HandedTables& handed);
+[[nodiscard]] SecretBytes encode_handover(const HandedTraffic& handed);
 /// `payload` behind the header that makes it a state; for tests of what a checksum keeps away.
-[[nodiscard]] SecretBytes seal_handover(std::span<const std::uint8_t> payload);
+[[nodiscard]] SecretBytes seal_handover(HandedPart part, std::span<const std::uint8_t> payload);
 
-/// Pure; checks everything that can be checked without the descriptors: version, checksum, lengths, ranges, that no frame has two
+/// Pure; check everything that can be checked without the descriptors: version, checksum, lengths, ranges, that no frame has two
 /// owners. Errors: kPeer naming what is wrong.
-[[nodiscard]] Result<Handover> decode_handover(std::span<const std::uint8_t> bytes);
+[[nodiscard]] Result<HandedTables> decode_tables(std::span<const std::uint8_t> bytes);
+[[nodiscard]] Result<HandedTraffic> decode_traffic(std::span<const std::uint8_t> bytes);
 
-/// Gives state and descriptors to the service manager's store. Nothing may be sent or written through them afterwards.
-/// Errors: kUnavailable.
-[[nodiscard]] Result<void> leave_handover(const Handover& handover, std::span<const int> descriptors);
+/// A part with copies of its descriptors, in one descriptor that is taken once. Nothing may be sent through those of traffic afterwards.
+/// Errors: kUnavailable, kExhausted.
+template <class Handed>
+[[nodiscard]] Result<sys::UniqueFd> pack(const Handed& handed, std::span<const int> descriptors);
 
-/// What a former forwarder left, once: the state is overwritten in memory and taken out of the store before it is returned.
-struct TakenHandover {
-  Handover state;
+template <class Handed>
+struct Taken {
+  Handed state;
   std::vector<sys::UniqueFd> descriptors;
 };
-/// Nothing if there is nothing. Errors: kPeer and kUnavailable saying why it cannot be used; everything is closed then.
-[[nodiscard]] Result<std::optional<TakenHandover>> take_handover();
+/// What was packed: the state is overwritten in memory before it is returned. Errors: kPeer and kUnavailable saying why it cannot be used;
+/// everything is closed then.
+[[nodiscard]] Result<Taken<HandedTables>> unpack_tables(int packed);
+[[nodiscard]] Result<Taken<HandedTraffic>> unpack_traffic(int packed);
+
+extern template Result<sys::UniqueFd> pack(const HandedTables& handed, std::span<const int> descriptors);
+extern template Result<sys::UniqueFd> pack(const HandedTraffic& handed, std::span<const int> descriptors);
 
 }  // namespace simplon::forwarder

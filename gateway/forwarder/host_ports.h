@@ -42,6 +42,7 @@ class HostPorts {
   /// The device of a host port, as a former process configured it: the first `upsert` of the attachment takes it as it is.
   void inherit(const ipc::AttachmentRef& attachment, sys::UniqueFd tun);
   /// Closes the devices nobody took.
+  [[nodiscard]] std::size_t size() const noexcept { return ports_.size(); }
   void forget_inherited() { inherited_.clear(); }
   /// All of them, with their descriptors appended in the same order; they stay ours.
   [[nodiscard]] std::vector<ipc::AttachmentRef> hand_over(std::vector<int>& descriptors) const;

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -19,6 +20,7 @@
 #include <spdlog/spdlog.h>
 
 #include "gateway/forwarder/forwarder.h"
+#include "gateway/forwarder/launch.h"
 #include "gateway/forwarder/manual_text.h"
 #include "gateway/forwarder/privileges.h"
 #include "platform/base/log.h"
@@ -57,7 +59,8 @@ void leave(forwarder::Forwarder* forwarder) {
   std::_Exit(0);
 }
 
-Result<void> run(const forwarder::ForwarderOptions& options) {
+/// `launch`: this process is to succeed the one that runs; nullptr: it is started.
+Result<void> run(const forwarder::ForwarderOptions& options, forwarder::Launch* launch) {
   struct stat info {};
   if (::stat(options.run_dir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
     return fail(ErrorCode::kUnavailable, "run directory " + options.run_dir + " does not exist",
@@ -69,12 +72,14 @@ Result<void> run(const forwarder::ForwarderOptions& options) {
   spdlog::debug("up to {} open files", sys::raise_descriptor_limit());
   boost::asio::io_context io(1);
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
-  auto running = forwarder::Forwarder::start(io, options);
+  auto running = launch == nullptr ? forwarder::Forwarder::start(io, options)
+                                   : forwarder::Forwarder::succeed(io, options, [launch] { return launch->become_main(); });
   if (!running) return Unexpected(running.error());
   spdlog::info("{} ready in {}", options.software, options.run_dir);
   sys::notify_ready("serving " + options.run_dir + "/forwarder.sock and sa.sock");
-  if (const auto interval = sys::watchdog_interval()) {
-    asio::co_spawn(io, keep_watchdog_quiet(io, **running, *interval), asio::detached);
+  if (launch != nullptr) launch->ready();
+  if (const auto interval = (*running)->watchdog(); interval.count() != 0) {
+    asio::co_spawn(io, keep_watchdog_quiet(io, **running, interval), asio::detached);
   }
   signals.async_wait([&](const boost::system::error_code&, int signal) {
     sys::notify_stopping();
@@ -124,6 +129,10 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->type_name("auto|device")
       ->check(CLI::IsMember({"auto", "device"}));
+  bool succeed = false;
+  app.add_flag("--succeed", succeed,
+               "Take the place of the forwarder that runs with the same --run-dir, which forwards until this one has made its tables its own; "
+               "returns when that is done. systemctl reload does it");
   add_manual_flag(app, forwarder::manual_text(SIMPLON_VERSION));
   try {
     app.parse(argc, argv);
@@ -138,11 +147,17 @@ int main(int argc, char** argv) {
   }
   options.workers = *placed;
   options.wait_in_devices = handover == "device";
+  options.watchdog = sys::watchdog_interval().value_or(std::chrono::milliseconds(0));
   if (auto ok = init_logging("simplon-forwarder", level); !ok) {
     std::fprintf(stderr, "simplon-forwarder: %s\n", ok.error().message().c_str());
     return 2;
   }
-  if (auto ok = run(options); !ok) {
+  auto launch = succeed ? std::optional(forwarder::Launch::begin()) : std::nullopt;
+  if (launch && !*launch) {
+    std::fprintf(stderr, "simplon-forwarder: %s\n", launch->error().message().c_str());
+    return 1;
+  }
+  if (auto ok = run(options, launch ? &**launch : nullptr); !ok) {
     std::fprintf(stderr, "simplon-forwarder: %s\n", ok.error().message().c_str());
     return 1;
   }

@@ -9,20 +9,47 @@
 
 namespace simplon::forwarder {
 
-Result<forward::FramePool> take_packet_memory(TakenHandover& former) {
-  const auto frames = static_cast<std::size_t>(former.state.frames);
-  const auto slots = static_cast<std::size_t>(former.state.slots);
-  std::vector<std::uint64_t> in_use(static_cast<std::size_t>(former.state.all_frames()) / 64 + 1);
-  for (const auto& uplink : former.state.uplinks) {
-    for (const auto& queue : uplink.queues) {
-      for (std::size_t i = 0; i < in_use.size(); ++i) in_use[i] |= queue.receiving[i] | queue.sending[i];
-    }
+namespace {
+
+/// `visit(message)` for each, until it fails.
+template <class Visit>
+Result<void> for_each_message(const std::vector<std::uint8_t>& stream, Visit&& visit) {
+  ipc::TableFramer framer;
+  framer.append(stream);
+  for (;;) {
+    auto envelope = framer.next();
+    if (!envelope) return Unexpected(envelope.error());
+    if (!envelope->has_value()) return {};
+    const auto message = ipc::decode_table_message(**envelope);
+    if (!message) return Unexpected(message.error());
+    if (Result<void> ok = visit(*message); !ok) return ok;
   }
-  return forward::FramePool::adopt(std::move(former.descriptors.front()), frames, in_use, slots);
 }
 
-void inherit_devices(TakenHandover& former, Uplinks& uplinks, HostPorts& host_ports) {
+}  // namespace
+
+Result<forward::FramePool> take_packet_memory(Taken<HandedTables>& former) {
+  return forward::FramePool::adopt(std::move(former.descriptors.front()), static_cast<std::size_t>(former.state.frames),
+                                   static_cast<std::size_t>(former.state.slots));
+}
+
+void inherit_host_ports(Taken<HandedTables>& former, HostPorts& host_ports) {
   auto descriptor = former.descriptors.begin() + 1;
+  for (const auto& attachment : former.state.host_ports) host_ports.inherit(attachment, std::move(*descriptor++));
+}
+
+Result<void> replay_tables(const std::vector<std::uint8_t>& tables, TableApplier& applier) {
+  return for_each_message(tables, [&applier](const ipc::TableMessage& message) -> Result<void> {
+    const auto* update = std::get_if<ipc::Update>(&message);
+    if (update == nullptr) return fail(ErrorCode::kPeer, "the tables that were handed over hold another message");
+    const auto errors = applier.apply(*update);
+    if (!errors.empty()) return fail(ErrorCode::kPeer, "tables that were handed over: " + errors.front().what);
+    return {};
+  });
+}
+
+void inherit_uplinks(Taken<HandedTraffic>& former, Uplinks& uplinks) {
+  auto descriptor = former.descriptors.begin();
   for (auto& state : former.state.uplinks) {
     Uplinks::Inherited inherited;
     inherited.link = std::move(*descriptor++);
@@ -34,32 +61,23 @@ void inherit_devices(TakenHandover& former, Uplinks& uplinks, HostPorts& host_po
     inherited.state = std::move(state);
     uplinks.inherit(std::move(inherited));
   }
-  for (const auto& attachment : former.state.host_ports) host_ports.inherit(attachment, std::move(*descriptor++));
 }
 
-Result<std::vector<forward::ConnectionView>> replay_tables(const std::vector<std::uint8_t>& tables, TableApplier& applier) {
+Result<std::vector<forward::ConnectionView>> read_connections(const std::vector<std::uint8_t>& stream) {
   std::vector<forward::ConnectionView> views;
-  ipc::TableFramer framer;
-  framer.append(tables);
-  for (;;) {
-    auto envelope = framer.next();
-    if (!envelope) return Unexpected(envelope.error());
-    if (!envelope->has_value()) return views;
-    const auto message = ipc::decode_table_message(**envelope);
-    if (!message) return Unexpected(message.error());
-    if (const auto* connections = std::get_if<ipc::Stats>(&*message)) {
-      for (const auto& one : connections->connections) views.push_back(connection_view(one));
-      continue;
-    }
-    const auto* update = std::get_if<ipc::Update>(&*message);
-    if (update == nullptr) return fail(ErrorCode::kPeer, "the tables that were handed over hold another message");
-    const auto errors = applier.apply(*update);
-    if (!errors.empty()) return fail(ErrorCode::kPeer, "tables that were handed over: " + errors.front().what);
-  }
+  const auto read = for_each_message(stream, [&views](const ipc::TableMessage& message) -> Result<void> {
+    const auto* stats = std::get_if<ipc::Stats>(&message);
+    if (stats == nullptr) return fail(ErrorCode::kPeer, "the connections that were handed over hold another message");
+    for (const auto& one : stats->connections) views.push_back(connection_view(one));
+    return {};
+  });
+  if (!read) return Unexpected(read.error());
+  return views;
 }
 
-void append_connections(const forward::Tables& tables, std::uint64_t now, std::vector<std::uint8_t>& stream) {
+std::vector<std::uint8_t> write_connections(const forward::Tables& tables, std::uint64_t now) {
   constexpr std::size_t kAtOnce = 10'000;
+  std::vector<std::uint8_t> stream;
   ipc::Stats part;
   const auto flush = [&] {
     const auto frame = ipc::encode_table_message(part);
@@ -71,6 +89,7 @@ void append_connections(const forward::Tables& tables, std::uint64_t now, std::v
     if (part.connections.size() == kAtOnce) flush();
   }
   if (!part.connections.empty()) flush();
+  return stream;
 }
 
 }  // namespace simplon::forwarder

@@ -18,17 +18,18 @@
 
 namespace simplon::forwarder {
 
-/// The packet memory, with the frames that sockets own in use. Errors: those of FramePool::adopt.
-[[nodiscard]] Result<forward::FramePool> take_packet_memory(TakenHandover& former);
+/// Not settled yet. Errors: those of FramePool::adopt.
+[[nodiscard]] Result<forward::FramePool> take_packet_memory(Taken<HandedTables>& former);
+/// Gives the descriptors behind the packet memory to host ports, which use them when they are upserted.
+void inherit_host_ports(Taken<HandedTables>& former, HostPorts& host_ports);
+/// Errors: kPeer if one of the messages cannot be applied.
+[[nodiscard]] Result<void> replay_tables(const std::vector<std::uint8_t>& tables, TableApplier& applier);
 
-/// Gives the descriptors behind the packet memory to uplinks and host ports, which use them when they are upserted.
-void inherit_devices(TakenHandover& former, Uplinks& uplinks, HostPorts& host_ports);
-
-/// Applies the tables; returns the connections behind them. Errors: kPeer if one of the messages cannot be applied.
-[[nodiscard]] Result<std::vector<forward::ConnectionView>> replay_tables(const std::vector<std::uint8_t>& tables,
-                                                                        TableApplier& applier);
-
-/// The other side of it: writes the connections behind the tables, in messages of a bearable length. `now`: seconds.
-void append_connections(const forward::Tables& tables, std::uint64_t now, std::vector<std::uint8_t>& stream);
+/// Gives the descriptors to uplinks, which use them when they are looked at.
+void inherit_uplinks(Taken<HandedTraffic>& former, Uplinks& uplinks);
+/// Errors: kPeer.
+[[nodiscard]] Result<std::vector<forward::ConnectionView>> read_connections(const std::vector<std::uint8_t>& stream);
+/// The other side of it, in messages of a bearable length. `now`: seconds.
+[[nodiscard]] std::vector<std::uint8_t> write_connections(const forward::Tables& tables, std::uint64_t now);
 
 }  // namespace simplon::forwarder

@@ -43,6 +43,8 @@ class Uplinks {
   /// The link of an interface went down, before `refresh` may look at it.
   void carrier_lost(std::uint32_t interface_index);
 
+  /// Begins to load the program that takes the place of a former process's, beside everything else.
+  void prepare(const HandedProgram& program);
   /// What a former process left of an uplink. The next `refresh` goes on with it if the interface is the same; what is
   /// not used then is closed.
   struct Inherited {
@@ -60,9 +62,11 @@ class Uplinks {
   /// `all`. The workers still run, and have received what was in the sockets when this returns, unless that is more than they can
   /// in a tenth of a second. An uplink for which it fails loses what arrives until the next process has its sockets.
   void divert(bool all);
-  /// The same as inherited of all open uplinks, with descriptors appended in the order of `Handover`; they stay ours. No worker
-  /// uses the sockets any more.
-  [[nodiscard]] std::vector<HandedUplink> hand_over(std::vector<int>& descriptors) const;
+  /// What is prepared for all open uplinks.
+  [[nodiscard]] std::vector<HandedProgram> programs() const;
+  /// The same as inherited of all open uplinks, with descriptors appended in the order of `HandedTraffic`; they stay ours, but the sockets of
+  /// diverted uplinks, which are closed. No worker uses the sockets any more.
+  [[nodiscard]] std::vector<HandedUplink> hand_over(std::vector<int>& descriptors);
 
   /// The port of an interface, if it is open.
   struct Open {
@@ -116,9 +120,13 @@ class Uplinks {
   };
 
   /// To load a program takes the kernel longer than all else of a planned restart: of all uplinks at once, beside the tables.
+  struct Prepared {
+    HandedProgram wanted;
+    std::future<Result<std::unique_ptr<xdp::UplinkProgram>>> program;
+  };
   struct Adoption {
     Inherited inherited;
-    std::future<Result<std::unique_ptr<xdp::UplinkProgram>>> program;
+    Prepared prepared;
   };
 
   /// Program and sockets, ready to be used.
@@ -164,6 +172,7 @@ class Uplinks {
   netlink::Netlink& netlink_;
   const xdp::Steering& steering_;
   std::map<std::string, Uplink> uplinks_;
+  std::map<std::string, Prepared> prepared_;
   std::map<std::string, Adoption> inherited_;
   bool jumbo_allowed_ = true;
   /// Frames in the receive rings of all open uplinks, when they are full.

@@ -68,14 +68,25 @@ void Uplinks::divert(bool all) {
   wait_until([&] { return std::all_of(diverted.begin(), diverted.end(), received); });
 }
 
-std::vector<HandedUplink> Uplinks::hand_over(std::vector<int>& descriptors) const {
+std::vector<HandedProgram> Uplinks::programs() const {
+  std::vector<HandedProgram> all;
+  for (const auto& [name, uplink] : uplinks_) {
+    if (uplink.index != 0) all.push_back({name, uplink.index, uplink.program->mode(), uplink.jumbo()});
+  }
+  return all;
+}
+
+std::vector<HandedUplink> Uplinks::hand_over(std::vector<int>& descriptors) {
   std::vector<HandedUplink> all;
   for (const auto& [name, uplink] : uplinks_) {
     if (uplink.index == 0) continue;
     HandedUplink handed{name, uplink.index, uplink.mac, uplink.program->mode(), uplink.diverted(), {}};
     descriptors.push_back(uplink.program->link_fd());
     if (handed.has_backlog) {
-      for (const auto& queue : uplink.sockets) send_out(queue.lock()->socket());
+      for (const auto& queue : uplink.sockets) {
+        send_out(queue.lock()->socket());
+        queue.lock()->socket().close();
+      }
       descriptors.push_back(uplink.backlog->fd());
       all.push_back(std::move(handed));
       continue;
@@ -99,14 +110,22 @@ std::vector<HandedUplink> Uplinks::hand_over(std::vector<int>& descriptors) cons
   return all;
 }
 
+void Uplinks::prepare(const HandedProgram& program) {
+  auto loading = std::async(std::launch::async, [this, program] {
+    return xdp::UplinkProgram::prepare(steering_, program.index, program.mode, program.multi_buffer);
+  });
+  prepared_.insert_or_assign(program.interface, Prepared{program, std::move(loading)});
+}
+
 void Uplinks::inherit(Inherited inherited) {
   const HandedUplink& state = inherited.state;
-  auto program = std::async(std::launch::async, [this, link = std::move(inherited.link), index = state.index, mode = state.mode,
-                                                 jumbo = is_jumbo(state)]() mutable {
-    return xdp::UplinkProgram::adopt(steering_, std::move(link), index, mode, jumbo);
-  });
   const std::string name = state.interface;
-  inherited_.insert_or_assign(name, Adoption{std::move(inherited), std::move(program)});
+  const auto found = prepared_.find(name);
+  // The one it was prepared for may be another one by now.
+  const HandedProgram wanted{name, state.index, state.mode, is_jumbo(state)};
+  if (found == prepared_.end() || found->second.wanted != wanted) prepare(wanted);
+  auto prepared = prepared_.extract(name);
+  inherited_.insert_or_assign(name, Adoption{std::move(inherited), std::move(prepared.mapped())});
 }
 
 Result<Uplinks::Opened> Uplinks::adopt(const std::string& name, const netlink::Interface& link, Adoption adoption) {
@@ -116,10 +135,11 @@ Result<Uplinks::Opened> Uplinks::adopt(const std::string& name, const netlink::I
     return fail(ErrorCode::kPeer, name + " is another interface than the one handed over");
   }
   if (needs_jumbo(link) && !is_jumbo(state)) return fail(ErrorCode::kPeer, "the sockets of " + name + " are not for jumbo frames");
-  auto program = adoption.program.get();
+  auto program = adoption.prepared.program.get();
   if (!program) return Unexpected(program.error());
   Opened opened;
   opened.program = *std::move(program);
+  if (auto ok = opened.program->adopt(std::move(inherited.link)); !ok) return Unexpected(ok.error());
   if (state.has_backlog) opened.backlog = std::make_shared<Backlog>(std::move(inherited.backlog));
   const auto ready = state.has_backlog ? open_sockets(name, link, opened) : adopt_sockets(name, inherited, opened);
   if (!ready) return Unexpected(ready.error());
@@ -161,7 +181,7 @@ void Uplinks::give_back(const HandedUplink& uplink) {
 void Uplinks::drop(Adoption adoption) {
   const HandedUplink state = std::move(adoption.inherited.state);
   spdlog::warn("uplink {}: handed over, but not there any more", state.interface);
-  static_cast<void>(adoption.program.get());
+  static_cast<void>(adoption.prepared.program.get());
   adoption.inherited.sockets.clear();
   give_back(state);
 }

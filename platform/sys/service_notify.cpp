@@ -8,6 +8,18 @@
 #include <cstdlib>
 
 namespace simplon::sys {
+namespace {
+
+/// Until it has read everything so far.
+Result<void> wait_for_manager() {
+  constexpr std::uint64_t kWithinMicroseconds = 1'000'000;
+  if (const int passed = ::sd_notify_barrier(0, kWithinMicroseconds); passed < 0) {
+    return fail_errno("the service manager does not answer", -passed);
+  }
+  return {};
+}
+
+}  // namespace
 
 void notify_ready(const std::string& status) {
   const std::string message = "READY=1\nSTATUS=" + status;
@@ -18,6 +30,11 @@ void notify_alive() { static_cast<void>(::sd_notify(0, "WATCHDOG=1")); }
 
 void notify_stopping() { static_cast<void>(::sd_notify(0, "STOPPING=1")); }
 
+Result<void> notify_main_process(pid_t pid) {
+  if (::sd_notify(0, ("MAINPID=" + std::to_string(pid)).c_str()) == 0) return {};
+  return wait_for_manager();
+}
+
 bool has_service_manager() { return ::getenv("NOTIFY_SOCKET") != nullptr; }
 
 Result<void> store_descriptor(const std::string& name, int descriptor) {
@@ -26,11 +43,7 @@ Result<void> store_descriptor(const std::string& name, int descriptor) {
   const int sent = ::sd_pid_notify_with_fds(0, 0, message.c_str(), &descriptor, 1);
   if (sent < 0) return fail_errno("cannot give a descriptor to the service manager", -sent);
   if (sent == 0) return fail(ErrorCode::kUnavailable, "there is no service manager to keep a descriptor");
-  constexpr std::uint64_t kWithinMicroseconds = 1'000'000;
-  if (const int passed = ::sd_notify_barrier(0, kWithinMicroseconds); passed < 0) {
-    return fail_errno("the service manager does not answer", -passed);
-  }
-  return {};
+  return wait_for_manager();
 }
 
 void forget_stored_descriptors(const std::string& name) {

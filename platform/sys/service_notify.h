@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <optional>
 #include <string>
@@ -21,6 +23,10 @@ void notify_ready(const std::string& status);
 void notify_alive();
 /// Ends on purpose.
 void notify_stopping();
+
+/// `pid` is the process of the service from now on; said by a process that the manager started for it. Returns when the manager knows, after
+/// one second at most. Errors: kUnavailable.
+[[nodiscard]] Result<void> notify_main_process(pid_t pid);
 
 /// There is a service manager to notify.
 [[nodiscard]] bool has_service_manager();

@@ -15,6 +15,12 @@
 namespace simplon::sys {
 namespace {
 
+/// Room for the control message of one descriptor, aligned as it must be.
+union OneDescriptor {
+  struct cmsghdr header;
+  std::array<char, CMSG_SPACE(sizeof(int))> bytes;
+};
+
 Result<struct sockaddr_un> address_of(const std::string& path) {
   struct sockaddr_un address {};
   address.sun_family = AF_UNIX;
@@ -84,6 +90,48 @@ Result<UniqueFd> connect_unix(const std::string& path, int type, bool nonblockin
     if (::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0) return fail_errno("cannot make a socket non-blocking", errno);
   }
   return fd;
+}
+
+Result<void> send_descriptor(int socket, int descriptor) {
+  char byte = 0;
+  OneDescriptor control{};
+  struct iovec data {&byte, sizeof byte};
+  struct msghdr message {};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes.data();
+  message.msg_controllen = sizeof control;
+  struct cmsghdr* head = CMSG_FIRSTHDR(&message);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(sizeof descriptor);
+  std::memcpy(CMSG_DATA(head), &descriptor, sizeof descriptor);
+  if (::sendmsg(socket, &message, MSG_NOSIGNAL) < 0) return fail_errno("cannot send a descriptor", errno);
+  return {};
+}
+
+Result<UniqueFd> receive_descriptor(int socket) {
+  char byte = 0;
+  OneDescriptor control{};
+  struct iovec data {&byte, sizeof byte};
+  struct msghdr message {};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes.data();
+  message.msg_controllen = sizeof control;
+  ssize_t got = 0;
+  do {
+    got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) return fail_errno("no descriptor came", errno);
+  const struct cmsghdr* head = CMSG_FIRSTHDR(&message);
+  if (got == 0 || head == nullptr || head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS ||
+      head->cmsg_len != CMSG_LEN(sizeof(int))) {
+    return fail(ErrorCode::kPeer, got == 0 ? "the other end closed" : "a message without a descriptor came");
+  }
+  int descriptor = -1;
+  std::memcpy(&descriptor, CMSG_DATA(head), sizeof descriptor);
+  return UniqueFd(descriptor);
 }
 
 Result<PeerCredentials> peer_credentials(int fd) {

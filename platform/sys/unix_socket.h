@@ -25,6 +25,11 @@ struct PeerCredentials {
 /// Blocking connect; the descriptor is then non-blocking if `nonblocking`. Errors: kUnavailable.
 [[nodiscard]] Result<UniqueFd> connect_unix(const std::string& path, int type, bool nonblocking);
 
+/// A copy of a descriptor through a connected socket, as a message of its own. `receive_descriptor` waits as long as the socket does
+/// (SO_RCVTIMEO). Errors: kPeer if the other end closed, or sent something else; kUnavailable.
+[[nodiscard]] Result<void> send_descriptor(int socket, int descriptor);
+[[nodiscard]] Result<UniqueFd> receive_descriptor(int socket);
+
 /// SO_PEERCRED of a connected socket.
 [[nodiscard]] Result<PeerCredentials> peer_credentials(int fd);
 

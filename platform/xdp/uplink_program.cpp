@@ -137,6 +137,8 @@ Result<void> Steering::set_circuits(const std::set<CircuitKey>& wanted) {
 struct UplinkProgram::Impl {
   uplink_bpf* skeleton = nullptr;
   sys::UniqueFd link;
+  /// Of a prepared one.
+  std::uint32_t interface = 0;
   std::string without_flows;
 
   /// With the maps of `steering`; to be loaded once.
@@ -296,25 +298,29 @@ Result<std::unique_ptr<UplinkProgram>> UplinkProgram::attach(const Steering& ste
   return attached;
 }
 
-Result<std::unique_ptr<UplinkProgram>> UplinkProgram::adopt(const Steering& steering, sys::UniqueFd link,
-                                                            std::uint32_t interface_index, AttachMode mode,
-                                                            bool multi_buffer) {
+Result<std::unique_ptr<UplinkProgram>> UplinkProgram::prepare(const Steering& steering, std::uint32_t interface_index,
+                                                              AttachMode mode, bool multi_buffer) {
+  auto impl = load(steering, interface_index, multi_buffer);
+  if (!impl) return Unexpected(impl.error());
+  (*impl)->interface = interface_index;
+  std::unique_ptr<UplinkProgram> prepared(new UplinkProgram(*std::move(impl)));
+  prepared->mode_ = mode;
+  return prepared;
+}
+
+Result<void> UplinkProgram::adopt(sys::UniqueFd link) {
   struct bpf_link_info info {};
   std::uint32_t size = sizeof info;
   if (bpf_obj_get_info_by_fd(link.get(), &info, &size) != 0) {
     return fail_errno("the link of an XDP program that was handed over is none", errno);
   }
-  if (info.type != BPF_LINK_TYPE_XDP || info.xdp.ifindex != interface_index) {
+  if (info.type != BPF_LINK_TYPE_XDP || info.xdp.ifindex != impl_->interface) {
     return fail(ErrorCode::kPeer, "the link of an XDP program that was handed over belongs to interface " +
                                       std::to_string(info.type == BPF_LINK_TYPE_XDP ? info.xdp.ifindex : 0) + ", not " +
-                                      std::to_string(interface_index));
+                                      std::to_string(impl_->interface));
   }
-  auto impl = load(steering, interface_index, multi_buffer);
-  if (!impl) return Unexpected(impl.error());
-  (*impl)->link = std::move(link);
-  std::unique_ptr<UplinkProgram> adopted(new UplinkProgram(*std::move(impl)));
-  adopted->mode_ = mode;
-  return adopted;
+  impl_->link = std::move(link);
+  return {};
 }
 
 Result<void> UplinkProgram::take_over() {

@@ -84,11 +84,11 @@ class UplinkProgram {
   [[nodiscard]] static Result<std::unique_ptr<UplinkProgram>> attach(const Steering& steering, const std::string& interface,
                                                                      std::uint32_t interface_index, bool multi_buffer = false,
                                                                      AttachMode best = AttachMode::kNative);
-  /// Takes the place of the program that a former process attached and whose bpf_link it handed over. That one goes on until
-  /// `take_over`. Errors: kPeer if `link` does not belong to the interface; kUnavailable.
-  [[nodiscard]] static Result<std::unique_ptr<UplinkProgram>> adopt(const Steering& steering, sys::UniqueFd link,
-                                                                    std::uint32_t interface_index, AttachMode mode,
-                                                                    bool multi_buffer = false);
+  /// Loaded, to take the place of the program that a former process has attached in that mode. Errors: kUnavailable.
+  [[nodiscard]] static Result<std::unique_ptr<UplinkProgram>> prepare(const Steering& steering, std::uint32_t interface_index,
+                                                                      AttachMode mode, bool multi_buffer = false);
+  /// After `prepare`: the bpf_link of that program, which goes on until `take_over`. Errors: kPeer if it does not belong to the interface.
+  [[nodiscard]] Result<void> adopt(sys::UniqueFd link);
   ~UplinkProgram();
   UplinkProgram(const UplinkProgram&) = delete;
   UplinkProgram& operator=(const UplinkProgram&) = delete;

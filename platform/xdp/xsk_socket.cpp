@@ -51,8 +51,10 @@ class Mapping {
   Mapping() noexcept = default;
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
-  ~Mapping() {
+  ~Mapping() { unmap(); }
+  void unmap() noexcept {
     if (base_ != nullptr) ::munmap(base_, bytes_);
+    base_ = nullptr;
   }
   /// 0 or a positive errno: EINVAL when the kernel's ring is smaller.
   [[nodiscard]] int map(int fd, std::size_t bytes, std::uint64_t page) {
@@ -341,6 +343,13 @@ Result<std::unique_ptr<XskSocket>> XskSocket::adopt(const Options& options, Hand
   impl->in_flight = sending;
   impl->tx_pending = sending != 0;
   return std::unique_ptr<XskSocket>(new XskSocket(std::move(impl)));
+}
+
+void XskSocket::close() noexcept {
+  // A mapping holds its socket.
+  for (Mapping* area : {&impl_->fill_area, &impl_->completion_area, &impl_->rx_area, &impl_->tx_area, &impl_->control_area}) area->unmap();
+  impl_->control.reset();
+  impl_->fd.reset();
 }
 
 int XskSocket::fd() const noexcept { return impl_->fd.get(); }

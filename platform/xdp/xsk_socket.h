@@ -76,6 +76,8 @@ class XskSocket {
   /// Zero-copy first, then copy mode; without a control ring if the kernel gives none (`control_fd`), but never without the multi-buffer mode asked for. EBUSY (a former socket is still being released) is tried again for about one second.
   /// Errors: kInvalidConfig if there is no such queue (or no such socket on this kernel), else kUnavailable, naming interface, queue and reason.
   [[nodiscard]] static Result<std::unique_ptr<XskSocket>> open(const Options& options);
+  /// Its queue is free for another socket soon. Only to be destroyed then.
+  void close() noexcept;
   /// Whether this kernel has the multi-buffer mode (Linux 6.6).
   [[nodiscard]] static bool kernel_has_multi_buffer();
   /// Goes on with an open socket: `options` are those it was opened with, and `options.memory` is the same memory, mapped

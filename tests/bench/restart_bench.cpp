@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// R3 with full tables: what a planned restart of the forwarder does with them.
+// R3 with full tables: what the exchange of a forwarder for another does with them.
 //
 //     restart_bench [ENDPOINTS [ROUTES [VPCS]]]
 //
-// Tables of target P9 (10,000 VPCs of 100 routes, a million routes in one domain, a million endpoints) are written down, as the process that
-// ends does while its workers still forward, and made again from that, as its successor does while packets wait. The
-// product's code, without devices. Prints the lowest and the median of kRuns, and that both have the same in them.
+// Tables of target P9 (10,000 VPCs of 100 routes, a million routes in one domain, a million endpoints) are written down and made again from
+// that, as two processes do: side by side while the former one forwards (`systemctl reload`, a package upgrade), or one after the other
+// (`systemctl restart`). The product's code, without devices. Prints the lowest and the median of kRuns, and that both have the same in them.
 
 #include <algorithm>
 #include <chrono>
@@ -106,15 +106,15 @@ int run(std::size_t endpoints, std::size_t routes, std::size_t vpcs) {
   std::vector<std::uint8_t> stream;
   for (int i = 0; i < kRuns; ++i) {
     written.push_back(milliseconds([&] { stream = former->applier.encode(); }));
-    Handover handover;
-    handover.frames = 1;
-    handover.tables = stream;
+    HandedTables handed;
+    handed.frames = 1;
+    handed.tables = stream;
     SecretBytes sealed;
-    Result<Handover> read = fail(ErrorCode::kBug, "not tried");
-    sent.push_back(milliseconds([&] { sealed = encode_handover(handover); }));
-    received.push_back(milliseconds([&] { read = decode_handover(sealed); }));
+    Result<HandedTables> read = fail(ErrorCode::kBug, "not tried");
+    sent.push_back(milliseconds([&] { sealed = encode_handover(handed); }));
+    received.push_back(milliseconds([&] { read = decode_tables(sealed); }));
     auto successor = std::make_unique<Forwarding>();
-    Result<std::vector<forward::ConnectionView>> replayed;
+    Result<void> replayed;
     made.push_back(milliseconds([&] { replayed = replay_tables(stream, successor->applier); }));
     if (!replayed || successor->applier.encode().size() != stream.size()) {
       std::printf("FAILED: the successor has other tables\n");
@@ -124,9 +124,9 @@ int run(std::size_t endpoints, std::size_t routes, std::size_t vpcs) {
   std::printf("R3: tables in a planned restart: %zu endpoints, %zu routes and %zu x %zu, %.0f MiB as messages\n", endpoints, routes, vpcs,
               kRoutesOfVpc, static_cast<double>(stream.size()) / (1 << 20));
   print("written down (the workers forward meanwhile)", written);
-  print("put into the state (from here on packets wait)", sent);
-  print("taken out of it by the successor", received);
-  print("made again by the successor (packets wait meanwhile)", made);
+  print("put into the state (the workers forward meanwhile)", sent);
+  print("taken out of it (in a restart packets wait meanwhile)", received);
+  print("made again (in a restart packets wait meanwhile)", made);
   return 0;
 }
 

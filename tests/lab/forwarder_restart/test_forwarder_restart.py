@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import contextlib
+import os
 import re
+import socket
 
 import pytest
 
@@ -95,7 +97,7 @@ def managed(sites):
 
 
 def waited(gateway):
-    """How many packets had waited in a device for the present process, of each uplink."""
+    """How many packets had waited in a device so far, of each uplink and process."""
     return [int(count) for count in re.findall(r"uplink \S+: (\d+) packets had waited", gateway.forwarder.text())]
 
 
@@ -106,9 +108,12 @@ def sent_numbers(wires):
 
 
 @pytest.mark.parametrize("handover", ["auto", "device"])
-def test_a_planned_restart_loses_nothing(managed, handover):
-    """Packets wait in the sockets, or, as on kernels that give a socket to no other process, in a device."""
+@pytest.mark.parametrize("way", ["restart", "succeed"])
+def test_a_planned_exchange_loses_nothing(managed, way, handover):
+    """One after the other, or side by side. Packets wait in the sockets, or, as on kernels that give a socket to no other process, in a
+    device."""
     gateway = managed.simplon
+    exchange = {"restart": gateway.restart_forwarder, "succeed": gateway.succeed_forwarder}[way]
     gateway.forwarder_options = ["--handover", handover]
     gateway.restart_forwarder()  # with the options of the one before
     expect(gateway.current, 20, "simplond is content")
@@ -116,15 +121,16 @@ def test_a_planned_restart_loses_nothing(managed, handover):
     # A ring of 2,048 holds for a second what four streams send: with its sanitizers the next process takes up to half of that.
     with traffic_everywhere(managed, rate=500) as (streams, wires):
         for _ in range(RESTARTS):
-            gateway.restart_forwarder()
+            so_far = len(waited(gateway))
+            exchange()
             for stream in streams.values():
                 traffic.carried(stream, 200)
             assert gateway.manager.names() == [], "what was taken over is still in the store"
             expect(gateway.current, 20, "simplond is content")
             if handover == "device":
-                expect(lambda: len(waited(gateway)) >= 2, 10, "both uplinks had packets waiting")
+                expect(lambda: len(waited(gateway)) == so_far + 2, 10, "both uplinks had packets waiting")
             else:
-                assert not waited(gateway)
+                assert len(waited(gateway)) == so_far
             assert "simplon-wait" not in managed.gw.ip("-o link").stdout
             now = programmed_sas(gateway)
             assert set(now) == set(before), "an SA was negotiated again"
@@ -136,6 +142,28 @@ def test_a_planned_restart_loses_nothing(managed, handover):
         assert all(a < b for a, b in zip(numbers, numbers[1:])), f"{flow}: not in order"
     for name, stream in streams.items():
         assert stream.result.lost == 0 and stream.result.report["repeated"] == 0, f"{name}: {stream.result}"
+
+
+def test_a_successor_that_goes_away_changes_nothing(managed):
+    gateway = managed.simplon
+    before, process = set(programmed_sas(gateway)), gateway.forwarder.pid
+    with traffic_everywhere(managed, rate=200) as (streams, _):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as successor:
+            successor.settimeout(20)
+            successor.connect(str(gateway.run_dir / "succession.sock"))
+            _, descriptors, _, _ = socket.recv_fds(successor, 1, 1)
+            second = gateway.try_to_succeed()
+            assert second.wait(20) == 1, "there is one already"
+            assert not gateway.current(), "the tables stay as they are"
+            for descriptor in descriptors:
+                os.close(descriptor)
+        expect(gateway.current, 20, "the forwarder takes changes again")
+        for stream in streams.values():
+            traffic.carried(stream, 100)
+    assert gateway.forwarder.pid == process and gateway.forwarder.alive()
+    assert set(programmed_sas(gateway)) == before
+    for name, stream in streams.items():
+        assert stream.result.lost == 0, f"{name}: {stream.result}"
 
 
 def test_a_host_port_that_is_gone_costs_no_other(managed):

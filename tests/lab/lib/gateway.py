@@ -7,7 +7,7 @@ import shlex
 
 import yaml
 
-from . import charon
+from . import charon, proc
 from .expect import expect
 from .notify_server import NotifyServer
 from .topo import ROOT, Namespace, run
@@ -143,6 +143,22 @@ class Gateway:
         self.lab.echo(self.short, ["kill", self.forwarder.pid, "# simplon-forwarder, and started again"])
         self.forwarder.stop()
         self.start_forwarder()
+
+    def succeed_forwarder(self):
+        """As `systemctl reload` does it: a successor beside the one that forwards."""
+        former = self.forwarder
+        command = self.try_to_succeed()
+        assert command.wait(30) == 0, self.forwarder.text()[-2000:]
+        self.forwarder = proc.Follower(self.manager.main_process(), command.argv, command.log)
+        self.lab.remember_process(self.forwarder)
+        former.wait(10)
+        self.wait_forwarder()
+
+    def try_to_succeed(self):
+        """The command that waits for the successor."""
+        return self.space.spawn([program("gateway/forwarder/simplon-forwarder"), "--run-dir", self.run_dir, "--succeed",
+                                 *self.forwarder_options],
+                                log=f"{self.short}.forwarder.log", env={"NOTIFY_SOCKET": str(self.manager.path)})
 
     def stop(self):
         for process in (self.daemon, self.charon.process, self.forwarder):

@@ -70,6 +70,11 @@ class NotifyServer:
         with self.lock:
             return sum(key in fields for fields in self.messages)
 
+    def main_process(self):
+        """What the service said last, or None."""
+        with self.lock:
+            return next((int(fields["MAINPID"]) for fields in reversed(self.messages) if "MAINPID" in fields), None)
+
     def service(self, argv):
         """(argv, environment, descriptors to inherit) of the service's next process: what systemd would give it.
 

@@ -36,6 +36,43 @@ def end(pid, started, patience=5.0):
             time.sleep(0.01)
 
 
+class Follower:
+    """A process that another one started, and nobody's child here; with the life of a Process."""
+
+    def __init__(self, pid, argv, log):
+        self.pid, self.argv, self.log = pid, argv, pathlib.Path(log)
+        self.started = start_time(pid)
+
+    returncode = None  # nobody is told
+
+    @property
+    def popen(self):
+        return self
+
+    def alive(self):
+        return same(self.pid, self.started)
+
+    def signal(self, number):
+        os.kill(self.pid, number)
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.wait(10)
+
+    def stop(self, patience=5.0):
+        end(self.pid, self.started, patience)
+
+    def wait(self, within):
+        deadline = time.monotonic() + within
+        while self.alive():
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(self.argv, within)
+            time.sleep(0.01)
+
+    def text(self):
+        return self.log.read_text(errors="replace")
+
+
 class Process:
     """A daemon or a tool that runs beside the test. Its output goes to `log`."""
 

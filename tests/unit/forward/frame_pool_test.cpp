@@ -16,8 +16,10 @@ TEST(FramePool, AnotherProcessFindsTheSameFramesAndWhichAreFree) {
   ASSERT_TRUE(former) << former.error().message();
   former->at(5 * kFrameBytes)[100] = 42;
   const std::uint64_t in_use[] = {std::uint64_t{1} << 5, 0, 2};  // frames 5 and 129
-  auto pool = FramePool::adopt(sys::UniqueFd(::dup(former->descriptor())), kFrames, in_use);
+  auto pool = FramePool::adopt(sys::UniqueFd(::dup(former->descriptor())), kFrames);
   ASSERT_TRUE(pool) << pool.error().message();
+  EXPECT_EQ(pool->allocate(), nullptr) << "nobody knows yet which are free";
+  pool->settle(in_use);
   EXPECT_EQ(pool->at(5 * kFrameBytes)[100], 42);
   EXPECT_EQ(pool->available(), kFrames - 2);
   std::set<std::uint32_t> free;
@@ -57,9 +59,10 @@ TEST(FramePool, AnotherProcessFindsWhichSlotsAreInUse) {
   ASSERT_TRUE(former) << former.error().message();
   // Two pieces of the second slot are being sent.
   const std::uint64_t in_use[] = {0, 1U << 3 | 1U << 5};
-  EXPECT_FALSE(FramePool::adopt(sys::UniqueFd(::dup(former->descriptor())), 64, in_use, 2));
-  auto pool = FramePool::adopt(sys::UniqueFd(::dup(former->descriptor())), 64, in_use, 3);
+  EXPECT_FALSE(FramePool::adopt(sys::UniqueFd(::dup(former->descriptor())), 64, 2));
+  auto pool = FramePool::adopt(sys::UniqueFd(::dup(former->descriptor())), 64, 3);
   ASSERT_TRUE(pool) << pool.error().message();
+  pool->settle(in_use);
   EXPECT_EQ(pool->available(), 64U);
   EXPECT_EQ(pool->available_slots(), 2U);
   pool->release(pool->at((64 + 3) * kFrameBytes));
@@ -113,9 +116,9 @@ TEST(FramePool, PrivateMemoryHasNoDescriptor) {
 TEST(FramePool, AdoptsOnlyMemoryOfTheRightSize) {
   const auto former = FramePool::create(64, FramePool::Memory::kShared);
   ASSERT_TRUE(former);
-  EXPECT_FALSE(FramePool::adopt(sys::UniqueFd(::dup(former->descriptor())), 65, {}));
-  EXPECT_FALSE(FramePool::adopt(sys::UniqueFd(::dup(former->descriptor())), 0, {}));
-  EXPECT_FALSE(FramePool::adopt(sys::UniqueFd(), 64, {}));
+  EXPECT_FALSE(FramePool::adopt(sys::UniqueFd(::dup(former->descriptor())), 65));
+  EXPECT_FALSE(FramePool::adopt(sys::UniqueFd(::dup(former->descriptor())), 0));
+  EXPECT_FALSE(FramePool::adopt(sys::UniqueFd(), 64));
 }
 
 }  // namespace

@@ -183,9 +183,10 @@ class XdpLab : public ::testing::Test {
     if (!steering) return Unexpected(steering.error());
     steering_ = *std::move(steering);
     if (auto ok = steering_->set_vteps({{IpAddress::v4(0xc0000201), 4789}}); !ok) return ok;
-    auto program = UplinkProgram::adopt(*steering_, std::move(left.link), left.interface, AttachMode::kNative);
+    auto program = UplinkProgram::prepare(*steering_, left.interface, AttachMode::kNative);
     if (!program) return Unexpected(program.error());
     program_ = *std::move(program);
+    if (auto ok = program_->adopt(std::move(left.link)); !ok) return ok;
     auto socket = XskSocket::adopt(options_of(memory_), std::move(left.socket));
     if (!socket) return Unexpected(socket.error());
     socket_ = *std::move(socket);
@@ -584,8 +585,11 @@ TEST_F(XdpLab, AdoptsNothingThatDoesNotFit) {
   EXPECT_FALSE(XskSocket::adopt(options, {socket(), control(), false, receiving, sending}));
   auto steering = Steering::create();
   ASSERT_TRUE(steering);
-  EXPECT_FALSE(UplinkProgram::adopt(**steering, sys::UniqueFd(::dup(left.link.get())), left.interface + 1, AttachMode::kNative));
-  EXPECT_FALSE(UplinkProgram::adopt(**steering, sys::UniqueFd(::dup(memory_fd_.get())), left.interface, AttachMode::kNative));
+  const auto other = UplinkProgram::prepare(**steering, left.interface + 1, AttachMode::kNative);
+  const auto same = UplinkProgram::prepare(**steering, left.interface, AttachMode::kNative);
+  ASSERT_TRUE(other && same);
+  EXPECT_FALSE((*other)->adopt(sys::UniqueFd(::dup(left.link.get()))));
+  EXPECT_FALSE((*same)->adopt(sys::UniqueFd(::dup(memory_fd_.get()))));
   EXPECT_TRUE(adopt(std::move(left)));
 }
 

@@ -84,8 +84,7 @@ Result<FramePool> FramePool::create(std::size_t frames, Memory kind, std::size_t
   return FramePool(std::move(shared), frames);
 }
 
-Result<FramePool> FramePool::adopt(sys::UniqueFd memory, std::size_t frames, std::span<const std::uint64_t> in_use,
-                                   std::size_t slots) {
+Result<FramePool> FramePool::adopt(sys::UniqueFd memory, std::size_t frames, std::size_t slots) {
   const std::size_t all = frames + slots * kSlotFrames;
   struct stat info {};
   if (::fstat(memory.get(), &info) != 0 || !S_ISREG(info.st_mode) || frames == 0 ||
@@ -94,20 +93,24 @@ Result<FramePool> FramePool::adopt(sys::UniqueFd memory, std::size_t frames, std
   }
   auto base = map(memory.get(), all);
   if (!base) return Unexpected(base.error());
-  auto shared = std::make_shared<Shared>(std::move(memory), *base, frames, slots);
+  return FramePool(std::make_shared<Shared>(std::move(memory), *base, frames, slots), frames);
+}
+
+void FramePool::settle(std::span<const std::uint64_t> in_use) noexcept {
+  const std::scoped_lock lock(shared_->mutex);
   const auto taken = [in_use](std::size_t frame) {
     return frame / 64 < in_use.size() && (in_use[frame / 64] >> (frame % 64) & 1) != 0;
   };
+  const std::size_t frames = shared_->frames;
   for (std::size_t frame = frames; frame-- > 0;) {
-    if (!taken(frame)) shared->spare.push_back(static_cast<std::uint32_t>(frame));
+    if (!taken(frame)) shared_->spare.push_back(static_cast<std::uint32_t>(frame));
   }
-  for (std::size_t slot = slots; slot-- > 0;) {
+  for (std::size_t slot = slots(); slot-- > 0;) {
     for (std::size_t i = 0; i < kSlotFrames; ++i) {
-      if (taken(frames + slot * kSlotFrames + i)) ++shared->pieces[slot];
+      if (taken(frames + slot * kSlotFrames + i)) ++shared_->pieces[slot];
     }
-    if (shared->pieces[slot] == 0) shared->free_slots.push_back(static_cast<std::uint32_t>(slot));
+    if (shared_->pieces[slot] == 0) shared_->free_slots.push_back(static_cast<std::uint32_t>(slot));
   }
-  return FramePool(std::move(shared), frames);
 }
 
 FramePool::FramePool(std::shared_ptr<Shared> shared, std::size_t limit)
