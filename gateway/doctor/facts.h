@@ -43,6 +43,7 @@ struct Nic {
   bool asked_for = true;
   bool present = false;
   bool running = false;
+  bool promiscuous = false;
   std::string driver;
   std::uint32_t mtu_bytes = 0;
   /// Receive queues that are in use.

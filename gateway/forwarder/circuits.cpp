@@ -35,11 +35,12 @@ struct Circuits::Watch {
   bool loaded = false;
 };
 
-Circuits::Circuits(boost::asio::io_context& io, forward::Tables& tables, const Uplinks& uplinks, xdp::Steering& steering,
-                   MacChanged mac_changed, MtuChanged mtu_changed)
+Circuits::Circuits(boost::asio::io_context& io, forward::Tables& tables, const Uplinks& uplinks, netlink::Netlink& underlay,
+                   xdp::Steering& steering, MacChanged mac_changed, MtuChanged mtu_changed)
     : io_(io),
       tables_(tables),
       uplinks_(uplinks),
+      underlay_(underlay),
       steering_(steering),
       mac_changed_(std::move(mac_changed)),
       mtu_changed_(std::move(mtu_changed)) {
@@ -101,6 +102,7 @@ void Circuits::refresh() {
       forward::CircuitEntry away = old;
       away.port = forward::kNoPort;
       publish(circuit, away);
+      forget_neighbors(id);
     }
     changed.emplace_back(&circuit, entry);
   }
@@ -120,6 +122,8 @@ void Circuits::steer() {
     carrying.insert(uplink->index);
     if (prepared_.contains(uplink->index)) continue;
     if (auto ok = leave_vlan_tags(uplink->name); !ok) spdlog::error("circuit {}: {}", circuit.wanted.name, ok.error().message());
+    // Who looks for our IPv6 addresses asks by multicast, and the groups are joined on the TAP only.
+    if (auto ok = underlay_.take_all_multicast(uplink->index); !ok) spdlog::warn("uplink {}: {}", uplink->name, ok.error().message());
   }
   prepared_ = std::move(carrying);
   if (auto ok = steering_.set_circuits(keys); !ok) spdlog::error("circuits: {}", ok.error().message());
@@ -173,6 +177,20 @@ void Circuits::unwatch(CircuitId id) {
   watches_.erase(found);
 }
 
+/// Others are behind the circuit now, perhaps with the same addresses.
+void Circuits::forget_neighbors(CircuitId id) {
+  const auto found = watches_.find(id);
+  if (found == watches_.end()) return;
+  Watch& watch = *found->second;
+  for (const auto& [address, mac] : std::exchange(watch.known, {})) {
+    tables_.remove_neighbor(id, address);
+    if (auto ok = watch.netlink->forget_neighbor(watch.index, address); !ok) spdlog::warn("host port {}: {}", watch.interface, ok.error().message());
+  }
+  for (const auto& gateway : gateways_) {
+    if (gateway.first == id) new_.push_back(gateway);
+  }
+}
+
 /// The address of the uplink: so the card needs to listen to no other.
 void Circuits::give_mac(CircuitId id, Watch& watch) {
   const auto circuit = circuits_.find(id);
@@ -211,6 +229,9 @@ void Circuits::on_neighbor(CircuitId id, const netlink::Neighbor& neighbor) {
   if (neighbor.state == netlink::NeighborState::kValid) {
     if (auto ok = tables_.upsert_neighbor({id, neighbor.address, neighbor.mac}); !ok) {
       spdlog::warn("host port {}: {}", watch.interface, ok.error().message());
+      tables_.remove_neighbor(id, neighbor.address);
+      watch.known.erase(neighbor.address);
+      tables_.commit();
       return;
     }
     watch.known[neighbor.address] = neighbor.mac;

@@ -34,8 +34,9 @@ class Circuits {
   /// So many bytes leave through the circuit: its own MTU, and what its uplink has room for.
   using MtuChanged = std::function<void(CircuitId circuit, std::uint16_t mtu_bytes)>;
 
-  Circuits(boost::asio::io_context& io, forward::Tables& tables, const Uplinks& uplinks, xdp::Steering& steering,
-           MacChanged mac_changed, MtuChanged mtu_changed);
+  /// `underlay`: of the uplinks' namespace.
+  Circuits(boost::asio::io_context& io, forward::Tables& tables, const Uplinks& uplinks, netlink::Netlink& underlay,
+           xdp::Steering& steering, MacChanged mac_changed, MtuChanged mtu_changed);
   ~Circuits();
   Circuits(const Circuits&) = delete;
   Circuits& operator=(const Circuits&) = delete;
@@ -74,11 +75,13 @@ class Circuits {
   void give_mac(CircuitId id, Watch& watch);
   void load(CircuitId id, Watch& watch);
   void on_neighbor(CircuitId id, const netlink::Neighbor& neighbor);
+  void forget_neighbors(CircuitId id);
   void ask(CircuitId id, const IpAddress& address);
 
   boost::asio::io_context& io_;
   forward::Tables& tables_;
   const Uplinks& uplinks_;
+  netlink::Netlink& underlay_;
   xdp::Steering& steering_;
   MacChanged mac_changed_;
   MtuChanged mtu_changed_;
@@ -89,7 +92,7 @@ class Circuits {
   };
   /// TAPs that `watch` failed for; tried again by `retry`.
   std::map<CircuitId, Unwatched> unwatched_;
-  /// Of uplinks whose VLAN tags are left in their frames; by interface index.
+  /// Uplinks whose frames with VLAN tags arrive as they are; by interface index.
   std::set<std::uint32_t> prepared_;
   std::set<Gateway> gateways_;
   std::vector<Gateway> new_;

@@ -83,7 +83,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
         steering_(std::move(steering)),
         uplinks_(tables_, pools_, ids_, *netlink_, *steering_),
         underlay_(tables_, *netlink_, uplinks_, clock_),
-        circuits_(io, tables_, uplinks_, *steering_,
+        circuits_(io, tables_, uplinks_, *netlink_, *steering_,
                   [this](CircuitId circuit, const MacAddress& mac) {
                     host_ports_->set_mac(ipc::AttachmentRef::circuit(circuit), mac);
                   },
@@ -536,6 +536,8 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
       catch_up();
       if (ticks_ % kTicksPerRetry == 0) {
         workers_->measure();
+        // While the attachments that they are of are there.
+        if (tier_) tier_->count();
         if (refresh_uplinks()) {
           publish_descriptors();
           refresh_underlay();

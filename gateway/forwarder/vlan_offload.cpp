@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <iterator>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -14,7 +14,13 @@
 namespace simplon::forwarder {
 namespace {
 
-constexpr std::string_view kNames[] = {"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"};
+constexpr std::string_view kParse[] = {"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"};
+// Of VLANs that no VLAN device is made for.
+constexpr std::string_view kFilter[] = {"rx-vlan-filter", "rx-vlan-stag-filter"};
+
+bool is_one_of(std::span<const std::string_view> names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 }  // namespace
 
@@ -28,10 +34,8 @@ Result<void> leave_vlan_tags(const std::string& interface) {
   wanted->cmd = ETHTOOL_SFEATURES;
   wanted->size = static_cast<std::uint32_t>(blocks);
   for (std::size_t i = 0; i < names.size(); ++i) {
-    if (std::find(std::begin(kNames), std::end(kNames), names[i]) == std::end(kNames)) continue;
-    wanted->features[i / 32].valid |= 1U << (i % 32);
+    if (is_one_of(kParse, names[i]) || is_one_of(kFilter, names[i])) wanted->features[i / 32].valid |= 1U << (i % 32);
   }
-  const auto mask = [&](std::size_t block) { return wanted->features[block].valid; };
   // A driver that cannot change one of them says so (a positive answer); what counts is what is on afterwards.
   static_cast<void>(ethtool.ask(wanted));
   std::vector<std::uint32_t> state((sizeof(ethtool_gfeatures) + blocks * sizeof(ethtool_get_features_block)) / 4 + 1);
@@ -39,11 +43,19 @@ Result<void> leave_vlan_tags(const std::string& interface) {
   present->cmd = ETHTOOL_GFEATURES;
   present->size = static_cast<std::uint32_t>(blocks);
   if (ethtool.ask(present) < 0) return {};
-  for (std::size_t block = 0; block < blocks; ++block) {
-    if ((present->features[block].active & mask(block)) != 0) {
-      return fail(ErrorCode::kUnavailable, interface + " takes VLAN tags out of received frames, and cannot be told not to",
-                  "its circuits receive nothing; use another network card for them");
+  const auto is_on = [&](std::span<const std::string_view> wanted_names) {
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (is_one_of(wanted_names, names[i]) && (present->features[i / 32].active >> (i % 32) & 1U) != 0) return true;
     }
+    return false;
+  };
+  if (is_on(kParse)) {
+    return fail(ErrorCode::kUnavailable, interface + " takes VLAN tags out of received frames, and cannot be told not to",
+                "its circuits receive nothing; use another network card for them");
+  }
+  if (is_on(kFilter)) {
+    return fail(ErrorCode::kUnavailable, interface + " drops frames of VLANs that no VLAN device is made for, and cannot be told not to",
+                "its circuits receive nothing unless: ip link set " + interface + " promisc on");
   }
   return {};
 }

@@ -227,18 +227,19 @@ Result<std::unique_ptr<XdpTier>> XdpTier::create(boost::asio::io_context& io, fo
   return tier;
 }
 
-void XdpTier::set_uplinks(const std::vector<Uplink>& uplinks) {
+void XdpTier::set_uplinks(std::vector<Uplink> uplinks) {
   if (uplinks == uplinks_) return;
   invalidate_all();
   for (std::size_t i = 0; i < std::max(uplinks.size(), uplinks_.size()); ++i) {
     const bool leads = i < uplinks.size() && uplinks[i].egress;
     if (auto ok = table_->set_egress(static_cast<std::uint16_t>(i), leads ? uplinks[i].index : 0); !ok) {
       spdlog::warn("XDP forwarding: {}", ok.error().message());
+      if (leads) uplinks[i].egress = false;
     }
   }
   // Ports of uplinks that are gone: what they counted went with them.
   count();
-  uplinks_ = uplinks;
+  uplinks_ = std::move(uplinks);
   std::erase_if(forwarded_from_, [this](const auto& entry) {
     return std::none_of(uplinks_.begin(), uplinks_.end(),
                         [&](const Uplink& uplink) { return uplink.port == entry.first; });

@@ -55,7 +55,7 @@ class XdpTier {
     bool jumbo = false;
     friend bool operator==(const Uplink&, const Uplink&) = default;
   };
-  void set_uplinks(const std::vector<Uplink>& uplinks);
+  void set_uplinks(std::vector<Uplink> uplinks);
 
   /// From now on nothing is forwarded here until `resume`: before the process hands over, or for whoever wants to see
   /// every packet in the worker.

@@ -247,6 +247,18 @@ Result<void> Netlink::resolve(std::uint32_t interface, const IpAddress& address)
   return {};
 }
 
+Result<void> Netlink::forget_neighbor(std::uint32_t interface, const IpAddress& address) {
+  ndmsg header{};
+  header.ndm_family = family_of(address);
+  header.ndm_ifindex = static_cast<int>(interface);
+  auto message = make_request(RTM_DELNEIGH, 0, header);
+  put_address(message.get(), NDA_DST, address);
+  if (const int error = impl_->exchange(std::move(message)); error != 0 && error != ENOENT) {
+    return fail_errno("cannot forget neighbor " + address.to_string(), error);
+  }
+  return {};
+}
+
 namespace {
 
 Message address_request(int type, int flags, std::uint32_t interface, const InterfaceAddress& address) {
@@ -286,6 +298,12 @@ Result<void> Netlink::delete_address(std::uint32_t interface, const InterfaceAdd
 Result<void> Netlink::set_up(std::uint32_t interface, bool up) {
   const int error = impl_->exchange(link_request(interface, up ? IFF_UP : 0, IFF_UP));
   if (error != 0) return fail_errno("cannot set interface " + std::to_string(interface) + (up ? " up" : " down"), error);
+  return {};
+}
+
+Result<void> Netlink::take_all_multicast(std::uint32_t interface) {
+  const int error = impl_->exchange(link_request(interface, IFF_ALLMULTI, IFF_ALLMULTI));
+  if (error != 0) return fail_errno("cannot let interface " + std::to_string(interface) + " take all multicast", error);
   return {};
 }
 

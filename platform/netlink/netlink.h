@@ -21,6 +21,8 @@ struct Interface {
   std::uint32_t mtu_bytes = 0;
   /// Administratively up and with carrier.
   bool running = false;
+  /// By an administrator.
+  bool promiscuous = false;
   std::uint32_t rx_queues = 1;
   std::vector<InterfaceAddress> addresses;
 };
@@ -84,10 +86,15 @@ class Netlink {
   /// A fixed neighbor is left alone (NTF_USE would take its permanence away).
   [[nodiscard]] Result<void> resolve(std::uint32_t interface, const IpAddress& address);
 
+  /// What the kernel knows of it is gone, if it knew something.
+  [[nodiscard]] Result<void> forget_neighbor(std::uint32_t interface, const IpAddress& address);
+
   /// Idempotent. IPv6 addresses are usable at once (no duplicate address detection).
   [[nodiscard]] Result<void> add_address(std::uint32_t interface, const InterfaceAddress& address);
   [[nodiscard]] Result<void> delete_address(std::uint32_t interface, const InterfaceAddress& address);
   [[nodiscard]] Result<void> set_up(std::uint32_t interface, bool up);
+  /// The card takes in every multicast frame from now on.
+  [[nodiscard]] Result<void> take_all_multicast(std::uint32_t interface);
   [[nodiscard]] Result<void> set_mac(std::uint32_t interface, const MacAddress& mac);
   [[nodiscard]] Result<void> set_mtu(std::uint32_t interface, std::uint32_t mtu_bytes);
   /// How many packets its transmit queue holds.

@@ -255,11 +255,11 @@ Result<void> FlowTable::set_egress(std::uint16_t egress, std::uint32_t interface
     return fail(ErrorCode::kExhausted, "more than " + std::to_string(SIMPLON_XDP_EGRESSES) + " uplinks");
   }
   for (const sys::UniqueFd& egresses : maps_->egresses) {
-    if (interface_index == 0) {
-      if (bpf_map_delete_elem(egresses.get(), &key) != 0 && errno != ENOENT) {
-        return fail_errno("cannot take an interface out of a BPF map", errno);
-      }
-    } else if (bpf_map_update_elem(egresses.get(), &key, &interface_index, BPF_ANY) != 0) {
+    // First: if the interface is gone, its number must not lead to the one before it.
+    if (bpf_map_delete_elem(egresses.get(), &key) != 0 && errno != ENOENT) {
+      return fail_errno("cannot take an interface out of a BPF map", errno);
+    }
+    if (interface_index != 0 && bpf_map_update_elem(egresses.get(), &key, &interface_index, BPF_ANY) != 0) {
       return fail_errno("cannot put an interface into a BPF map", errno);
     }
   }

@@ -79,6 +79,7 @@ void gather_nics(const GatherOptions& options, Facts& facts) {
       nic.present = true;
       nic.running = link->running;
       nic.mtu_bytes = link->mtu_bytes;
+      nic.promiscuous = link->promiscuous;
       const sys::Ethtool ethtool(name);
       nic.driver = ethtool.driver();
       nic.queues = ethtool.receive_queues();

@@ -182,16 +182,29 @@ Finding check_offloads(const Nic& nic) {
 
 Finding check_vlans(const Nic& nic, const std::vector<CircuitConfig>& circuits) {
   const std::string id = "nic." + nic.name + ".vlan";
-  const auto strips = [&](const char* feature) {
+  const auto on = [&](const char* feature) {
     const auto found = nic.features.find(feature);
     return found != nic.features.end() && found->second;
   };
-  const bool inner = strips("rx-vlan-hw-parse");
-  const bool outer = strips("rx-vlan-stag-hw-parse");
-  const auto circuit = std::find_if(circuits.begin(), circuits.end(), [&](const auto& one) {
-    const bool service = one.outer_vlan && one.outer_type == OuterTag::k8021ad;
-    return one.uplink == nic.name && one.enabled && (inner || (outer && service));
-  });
+  const bool inner = on("rx-vlan-hw-parse");
+  const bool outer = on("rx-vlan-stag-hw-parse");
+  const auto concerned = [&](bool by_inner, bool by_outer) {
+    return std::find_if(circuits.begin(), circuits.end(), [&](const auto& one) {
+      const bool service = one.outer_vlan && one.outer_type == OuterTag::k8021ad;
+      return one.uplink == nic.name && one.enabled && (service ? by_outer : by_inner);
+    });
+  };
+  const bool filters = on("rx-vlan-filter");
+  const bool filters_outer = on("rx-vlan-stag-filter");
+  const auto filtered = nic.promiscuous ? circuits.end() : concerned(filters, filters_outer);
+  const auto circuit = concerned(inner, inner || outer);
+  if (filtered != circuits.end()) {
+    return {id, Verdict::kWarning,
+            nic.name + " drops frames of VLANs that no VLAN device is made for: circuit " + filtered->name +
+                " receives nothing (the forwarder switches that off when it can)",
+            std::string("ethtool -K ") + nic.name + (filters ? " rx-vlan-filter off" : "") + (filters_outer ? " rx-vlan-stag-filter off" : "") +
+                "; if the card cannot: ip link set " + nic.name + " promisc on"};
+  }
   if (circuit != circuits.end()) {
     return {id, Verdict::kWarning,
             nic.name + " takes VLAN tags out of the frames before XDP sees them: circuit " + circuit->name +

@@ -72,6 +72,7 @@ std::optional<Interface> parse_link(const nlmsghdr& message) {
   link.mac = mac_of(attributes[IFLA_ADDRESS]);
   link.mtu_bytes = number_of(attributes[IFLA_MTU]).value_or(0);
   link.rx_queues = number_of(attributes[IFLA_NUM_RX_QUEUES]).value_or(1);
+  link.promiscuous = (header->ifi_flags & IFF_PROMISC) != 0;
   link.running = (header->ifi_flags & IFF_UP) != 0 && (header->ifi_flags & IFF_RUNNING) != 0;
   return link;
 }

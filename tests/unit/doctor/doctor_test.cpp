@@ -281,6 +281,13 @@ TEST(Doctor, UplinksOfCircuits) {
   EXPECT_EQ(find(facts, "nic.eth0.vlan").verdict, Verdict::kOk);
   facts.gateway.config.circuits[0].enabled = true;
   facts.nics[0].features["rx-vlan-stag-hw-parse"] = false;
+  facts.nics[0].features["rx-vlan-filter"] = true;
+  EXPECT_EQ(find(facts, "nic.eth0.vlan").verdict, Verdict::kOk) << "its outer tag is another one";
+  facts.nics[0].features["rx-vlan-stag-filter"] = true;
+  EXPECT_THAT(find(facts, "nic.eth0.vlan").what, HasSubstr("circuit dallas receives nothing"));
+  EXPECT_THAT(find(facts, "nic.eth0.vlan").remedy, HasSubstr("rx-vlan-stag-filter off"));
+  facts.nics[0].promiscuous = true;
+  EXPECT_EQ(find(facts, "nic.eth0.vlan").verdict, Verdict::kOk);
   expect_only(facts, "mtu.circuit.dallas", Verdict::kWarning, "room for 1496 only", "ip link set eth0 mtu 1504");
 }
 

@@ -194,12 +194,14 @@ Result<void> Tables::upsert_port(const PortEntry& port) {
   bool changed = writer_->count_inputs(port, true);
   const Port* old = slot.object.exchange(new Port{port}, std::memory_order_acq_rel);
   const auto before = writer_->ports.find(port.id);
+  const bool was_uplink = before != writer_->ports.end() && before->second.kind == PortKind::kUplink;
   if (before != writer_->ports.end()) changed = writer_->count_inputs(before->second, false) || changed;
   const bool is_new = writer_->ports.insert_or_assign(port.id, port).second;
   if (is_new && port.kind == PortKind::kUplink) writer_->regroup_port(port.id);
   if (changed) writer_->rebuild_inputs();
   state_->quiescence.retire(const_cast<Port*>(old));
-  writer_->everything_changed();
+  // No shortcut leads through a port of another kind.
+  if (port.kind == PortKind::kUplink || was_uplink) writer_->everything_changed();
   return {};
 }
 
@@ -215,7 +217,7 @@ void Tables::remove_port(PortId id) {
   // The next port with this number may be another tenant's.
   state_->quiescence.retire(state_->ports[id.value()].counters.exchange(nullptr, std::memory_order_acq_rel),
                             [](void* p) { delete[] static_cast<TrafficCounters*>(p); });
-  writer_->everything_changed();
+  if (entry.mapped().kind == PortKind::kUplink) writer_->everything_changed();
 }
 
 void Tables::set_carrier(PortId id, bool carrier) {
@@ -292,7 +294,8 @@ Result<void> Tables::set_adjacency(const IpAddress& destination, const Adjacency
   for (const std::uint32_t slot : found->second.tunnels) {
     writer_->regroup(writer_->attachments.at(writer_->attachment_of_slot.at(slot)));
   }
-  writer_->everything_changed();
+  // No shortcut leads to a neighbor that is not resolved.
+  if (old != nullptr) writer_->everything_changed();
   return {};
 }
 
