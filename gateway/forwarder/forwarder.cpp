@@ -129,13 +129,18 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     SaServer::Pending events;
     if (former != nullptr) {
       if (auto ok = adopt_tables(former->tables()); !ok) return ok;
+      uplinks_.wait_until_prepared();
       auto traffic = former->take_traffic();
       if (!traffic) return Unexpected(traffic.error());
       events = std::move(traffic->state.events);
       if (auto ok = adopt_traffic(*traffic); !ok) return ok;
+      if (auto ok = start_workers(options.workers); !ok) return ok;
+      // The clock is the machine's, not the process's.
+      const auto gap = std::chrono::duration_cast<std::chrono::milliseconds>(clock_.now() - traffic->state.stopped);
+      spdlog::info("forwards again, {} ms after the former process stopped", gap.count());
+    } else if (auto ok = start_workers(options.workers); !ok) {
+      return ok;
     }
-    // From here on packets that waited are forwarded.
-    if (auto ok = start_workers(options.workers); !ok) return ok;
     if (auto ok = open_servers(std::move(events)); !ok) return ok;
     tick();
     return {};
@@ -371,9 +376,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   }
 
   Result<sys::UniqueFd> pack_traffic() {
+    HandedTraffic handed;
+    handed.stopped = clock_.now();
     uplinks_.divert(options_.wait_in_devices);
     workers_->stop();
-    HandedTraffic handed;
     handed.all_frames = pools_.front().all_frames();
     handed.connections = write_connections(tables_, to_seconds(clock_.now()));
     // Mappings that the workers noticed become events.

@@ -11,6 +11,7 @@
 #include "gateway/forwarder/sa_server.h"
 #include "gateway/forwarder/sa_store.h"
 #include "gateway/ipc/table_model.h"
+#include "platform/base/clock.h"
 #include "platform/base/result.h"
 #include "platform/net/mac_address.h"
 #include "platform/sys/unique_fd.h"
@@ -95,6 +96,8 @@ struct HandedUplink {
 /// Its descriptors: of each uplink the link of its XDP program and the device of its backlog or, of each queue, the socket and that of its
 /// control ring.
 struct HandedTraffic {
+  /// When packets began to wait.
+  MonoTime stopped{};
   std::uint64_t all_frames = 0;
   /// Owned by any socket; not encoded.
   std::vector<std::uint64_t> in_use;

@@ -335,6 +335,7 @@ SecretBytes encode_handover(const HandedTables& handed) {
 
 SecretBytes encode_handover(const HandedTraffic& handed) {
   Writer to;
+  to.number(to_ns(handed.stopped));
   to.number(handed.all_frames);
   to.count(handed.uplinks.size());
   for (const auto& uplink : handed.uplinks) write(to, uplink);
@@ -464,6 +465,7 @@ Result<HandedTraffic> decode_traffic(std::span<const std::uint8_t> bytes) {
   if (!payload) return Unexpected(payload.error());
   Reader from(*payload);
   HandedTraffic handed;
+  handed.stopped = from_ns(from.number<std::uint64_t>("time"));
   handed.all_frames = from.number<std::uint64_t>("frames");
   if (handed.all_frames == 0 || handed.all_frames > kMaxFrames + kMaxSlots * forward::kSlotFrames) {
     from.refuse(std::to_string(handed.all_frames) + " frames");

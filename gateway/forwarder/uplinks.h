@@ -45,6 +45,8 @@ class Uplinks {
 
   /// Begins to load the program that takes the place of a former process's, beside everything else.
   void prepare(const HandedProgram& program);
+  /// Returns when all are loaded, or have failed.
+  void wait_until_prepared() const;
   /// What a former process left of an uplink. The next `refresh` goes on with it if the interface is the same; what is
   /// not used then is closed.
   struct Inherited {

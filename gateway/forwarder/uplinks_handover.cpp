@@ -117,6 +117,10 @@ void Uplinks::prepare(const HandedProgram& program) {
   prepared_.insert_or_assign(program.interface, Prepared{program, std::move(loading)});
 }
 
+void Uplinks::wait_until_prepared() const {
+  for (const auto& [name, prepared] : prepared_) prepared.program.wait();
+}
+
 void Uplinks::inherit(Inherited inherited) {
   const HandedUplink& state = inherited.state;
   const std::string name = state.interface;

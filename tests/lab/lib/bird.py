@@ -56,6 +56,17 @@ class Bird:
     def established(self, name="up"):
         return re.search(rf"^{name}\s.*Established", self.ask("show", "protocols"), re.MULTILINE) is not None
 
+    def up_since(self):
+        """{session: second of the day}"""
+        lines = re.findall(r"^(\S+)\s+BGP\s+\S+\s+up\s+(\d+):(\d+):(\d+\.\d+)\s+Established", self.ask("show", "protocols"), re.MULTILINE)
+        return {name: int(hours) * 3600 + int(minutes) * 60 + float(seconds) for name, hours, minutes, seconds in lines}
+
+    def assert_kept(self, before):
+        """All sessions of `before` (up_since) and no others, never reset. BIRD reckons the time anew for each answer: it may be a millisecond off."""
+        now = self.up_since()
+        assert before and now.keys() == before.keys() and all(abs(now[name] - since) < 0.1 for name, since in before.items()), \
+            f"a BGP session was reset: {before} became {now}"
+
     def learned(self, name="up"):
         """Prefixes the neighbor announced and BIRD accepted."""
         return sorted(re.findall(r"^([0-9a-f:.]+/\d+)", self.ask("show", "route", "protocol", name), re.MULTILINE))

@@ -64,6 +64,7 @@ HandedTables tables() {
 /// Three uplinks, the third with a backlog, two SAs, one of everything else.
 HandedTraffic traffic() {
   HandedTraffic h;
+  h.stopped = MonoTime(2h);
   h.all_frames = tables().all_frames();
   h.uplinks = {{"wan0", 4, MacAddress{{2, 0, 0, 0, 0, 1}}, xdp::AttachMode::kNative, false, {queue(0, 0x0f), queue(1, 0xf00)}},
                {"fab0", 9, MacAddress{{2, 0, 0, 0, 0, 2}}, xdp::AttachMode::kGeneric, false, {queue(0, 0xf0000)}},
