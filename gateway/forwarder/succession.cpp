@@ -73,6 +73,9 @@ class UnixSuccession final : public Succession {
       successor_.reset();
       return handlers_.stay();
     }
+    // The successor will listen there.
+    error_code ignored;
+    listener_.close(ignored);
     const auto packed = handlers_.traffic();
     handlers_.end(packed ? sys::send_descriptor(successor_->native_handle(), packed->get()) : Result<void>(Unexpected(packed.error())));
   }

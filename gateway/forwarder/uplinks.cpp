@@ -117,6 +117,7 @@ bool Uplinks::refresh() {
     end_backlog(name, uplink);
   }
   for (auto& [name, adoption] : std::exchange(inherited_, {})) drop(std::move(adoption));
+  prepared_.clear();
   return changed;
 }
 
