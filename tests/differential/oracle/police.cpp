@@ -207,7 +207,7 @@ bool covered(World& world, Connection& connection, unsigned side, AttachmentId a
   }
   const bool all = list->ask(side == 0 ? AclDirection::kFrom : AclDirection::kTo, question).stateful;
   if (moved && !all) return false;
-  mine = {attachment, all, list->revision};
+  mine = {attachment, all, list->revision, {}};
   return all;
 }
 
@@ -379,7 +379,8 @@ std::optional<Drop> Oracle::begin_connection(Passage& passage, const ListVerdict
   Connection connection;
   connection.first = passage.found_as;
   connection.inside = connection.out = passage.inside;
-  connection.sides = {Side{ingress, from.stateful, from.revision}, Side{egress, to.stateful, to.revision}};
+  const auto nowhere = egress == passage.egress.attachment ? std::nullopt : std::optional(passage.egress);
+  connection.sides = {Side{ingress, from.stateful, from.revision, {}}, Side{egress, to.stateful, to.revision, nowhere}};
   connection.owner = owner;
   if (rule != nullptr) {
     const std::uint8_t protocol = connection.first.protocol;

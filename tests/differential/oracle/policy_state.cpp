@@ -124,11 +124,11 @@ void PolicyState::forget(std::uint64_t now) {
   std::erase_if(ways, [now](const auto& item) { return now >= item.second.until; });
 }
 
-void PolicyState::forget(const std::function<bool(AttachmentId)>& gone) {
+void PolicyState::forget(const std::function<bool(AttachmentId)>& gone, const std::function<bool(const Hop&)>& hop_gone) {
+  const auto is_gone = [&](const Side& side) { return gone(side.attachment) || (side.nowhere && hop_gone(*side.nowhere)); };
   std::vector<Id> over;
   for (const auto& [id, connection] : connections) {
-    const auto& sides = connection.sides;
-    if (gone(connection.owner) || gone(sides[0].attachment) || gone(sides[1].attachment)) over.push_back(id);
+    if (gone(connection.owner) || is_gone(connection.sides[0]) || is_gone(connection.sides[1])) over.push_back(id);
   }
   for (const Id id : over) remove(id);
 }

@@ -54,11 +54,20 @@ struct Meter {
   void count(const forward::RateEntry& rate, std::size_t bytes);
 };
 
+/// Where a route leads: an attachment and, on a circuit, the neighbor there that takes it further.
+struct Hop {
+  AttachmentId attachment;
+  std::optional<IpAddress> gateway;
+  friend auto operator<=>(const Hop&, const Hop&) = default;
+};
+
 struct Side {
   AttachmentId attachment;
   /// Its list let the whole connection pass, when it was asked last: then it was this one.
   bool covered = false;
   std::uint64_t revision = 0;
+  /// Of a side on a circuit that is not configured, which is no attachment: as the route had it.
+  std::optional<Hop> nowhere;
 };
 
 struct Outside {
@@ -125,7 +134,7 @@ struct PolicyState {
   /// Forgets what is over. `now` in seconds.
   void forget(std::uint64_t now);
   /// And what belongs to attachments that are gone.
-  void forget(const std::function<bool(AttachmentId)>& gone);
+  void forget(const std::function<bool(AttachmentId)>& gone, const std::function<bool(const Hop&)>& hop_gone);
   Id add(Connection connection);
   void remove(Id id);
   [[nodiscard]] std::size_t owned_by(AttachmentId owner) const;

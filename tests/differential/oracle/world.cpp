@@ -133,7 +133,8 @@ void World::apply(const Change& change) {
   std::erase_if(traffic, [this](const auto& item) { return !mentioned(item.first); });
   std::erase_if(adjacencies, [this](const auto& item) { return !wanted(item.first); });
   // Whose name comes back later is another one.
-  policy.forget([this](AttachmentId attachment) { return attachment.id != 0 && !mentioned(attachment); });
+  policy.forget([this](AttachmentId attachment) { return attachment.id != 0 && !mentioned(attachment); },
+                [this](const Hop& hop) { return !mentioned(hop); });
   std::erase_if(policy.ways, [this](const auto& item) {
     return !mentioned(std::get<AttachmentId>(item.first)) || !mentioned(Hop{item.second.egress, item.second.gateway});
   });

@@ -149,13 +149,6 @@ struct OutboundSa {
   Usage usage;
 };
 
-/// Where a route leads: an attachment and, on a circuit, the neighbor there that takes it further.
-struct Hop {
-  AttachmentId attachment;
-  std::optional<IpAddress> gateway;
-  friend auto operator<=>(const Hop&, const Hop&) = default;
-};
-
 struct World {
   std::set<DomainId> domains;
   std::map<Vni, VpcEntry> vpcs;
