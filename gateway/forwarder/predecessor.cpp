@@ -72,7 +72,10 @@ Result<std::unique_ptr<Predecessor>> Predecessor::stored() {
 
 Result<std::unique_ptr<Predecessor>> Predecessor::running(const std::string& run_dir, std::function<Result<void>()> before_end) {
   auto socket = sys::connect_unix(succession_path(run_dir), SOCK_SEQPACKET, false);
-  if (!socket) return Unexpected(socket.error());
+  if (!socket) {
+    return fail(ErrorCode::kUnavailable, "no forwarder in " + run_dir + " waits for a successor: " + socket.error().what,
+                "start one without --succeed; one of an older version: systemctl restart simplon-forwarder");
+  }
   static_cast<void>(::setsockopt(socket->get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience));
   const auto packed = sys::receive_descriptor(socket->get());
   if (!packed) return Unexpected(packed.error());
