@@ -7,7 +7,7 @@
 //
 // Everything on the left runs on the one io_context thread, so no two of them write at the same time and none takes a
 // lock. The workers never wait for any of them. What has to happen after a write (resolve new destinations, tell the
-// workers about new descriptors) is done by `catch_up`, at the end of every request and event.
+// workers about new descriptors) is done by Upkeep, at the end of every request and event.
 #include "gateway/forwarder/forwarder.h"
 
 #include <spdlog/spdlog.h>
@@ -17,7 +17,6 @@
 #include <span>
 
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -39,11 +38,11 @@
 #include "gateway/forwarder/too_big_listener.h"
 #include "gateway/forwarder/tun_io.h"
 #include "gateway/forwarder/underlay.h"
+#include "gateway/forwarder/upkeep.h"
 #include "gateway/forwarder/uplinks.h"
 #include "gateway/forwarder/worker_threads.h"
 #include "gateway/forwarder/xdp_tier.h"
 #include "gateway/ipc/table_server.h"
-#include "platform/netlink/monitor.h"
 #include "platform/sys/service_notify.h"
 #include "platform/xdp/uplink_program.h"
 
@@ -54,17 +53,8 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 using namespace std::chrono_literals;
 
-// Chosen by us: how late expiry may be noticed. Soft expiry has seconds of margin.
-constexpr auto kTick = 250ms;
-constexpr unsigned kTicksPerRetry = 4;
-// Chosen by us: in case an event was lost.
-constexpr unsigned kTicksPerRefresh = 40;
-// Route and link changes come in bursts.
-constexpr auto kDebounce = 20ms;
 /// Whom simplond.service runs simplond as.
 constexpr const char* kControlUser = "simplond";
-// How long a packet to an unknown neighbor may wait until the neighbor is asked for.
-constexpr auto kAskInterval = 50ms;
 // Packet memory: two uplinks of up to 32 queues (ring_sizes.h) and a worker, and each further worker.
 constexpr std::size_t kFrames = 16384;
 constexpr std::size_t kFramesOfEach = 4096;
@@ -97,20 +87,14 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
         path_mtus_(tables_, sas_,
                    [this](const IpAddress& destination, std::uint16_t bytes) {
                      return underlay_.lower_path_mtu(destination, bytes);
-                   }),
-        tick_timer_(io),
-        debounce_timer_(io),
-        asked_timer_(io) {}
+                   }) {}
 
   ~LiveForwarder() override {
     // Nothing more comes in; then the workers end; then ports may close.
     succession_.reset();
     table_server_.reset();
     sa_server_.reset();
-    monitor_.reset();
-    tick_timer_.cancel();
-    debounce_timer_.cancel();
-    asked_timer_.cancel();
+    upkeep_.reset();
     *alive_ = false;
     workers_.reset();
     inspector_.reset();
@@ -124,7 +108,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (auto ok = open_host_ports(); !ok) return ok;
     if (options.xdp_forwarding) open_tier();
     // Before anything is looked up, so that no change is missed.
-    if (auto ok = open_monitor(); !ok) return ok;
+    if (auto ok = open_upkeep(); !ok) return ok;
     open_too_big();
     SaServer::Pending events;
     if (former != nullptr) {
@@ -141,9 +125,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     } else if (auto ok = start_workers(options.workers); !ok) {
       return ok;
     }
-    if (auto ok = open_servers(std::move(events)); !ok) return ok;
-    tick();
-    return {};
+    return open_servers(std::move(events));
   }
 
   std::chrono::milliseconds watchdog() const override { return options_.watchdog; }
@@ -167,14 +149,14 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   std::vector<ipc::OperationError> apply(const ipc::Update& update) override {
     auto errors = applier_.apply(update);
     for (const auto& error : errors) spdlog::warn("refused: {}", error.what);
-    after_write();
+    upkeep_->after_write();
     return errors;
   }
 
   std::vector<ipc::OperationError> sync_end(const ipc::SyncEnd& end) override {
     auto errors = applier_.sync_end(end.epoch);
     if (errors.empty()) applier_.set_generation(end.generation);
-    after_write();
+    upkeep_->after_write();
     return errors;
   }
 
@@ -226,11 +208,11 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
 
   void upsert_uplink(const std::string& interface) override {
     uplinks_.upsert(interface);
-    uplinks_changed_ = true;
+    upkeep_->uplinks_changed();
   }
   void remove_uplink(const std::string& interface) override {
     uplinks_.remove(interface);
-    uplinks_changed_ = true;
+    upkeep_->uplinks_changed();
   }
   Result<void> upsert_host_port(const ipc::HostPort& port) override {
     if (!replaying_) return host_ports_->upsert(port);
@@ -244,12 +226,12 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   }
   void upsert_circuit(const ipc::Circuit& circuit) override {
     circuits_.upsert(circuit);
-    circuits_changed_ = true;
+    upkeep_->circuits_changed();
   }
   void remove_circuit(CircuitId id) override {
     circuits_.remove(id);
     host_ports_->forget_mtu(ipc::AttachmentRef::circuit(id));
-    circuits_changed_ = true;
+    upkeep_->circuits_changed();
   }
   void set_local_addresses(const std::set<LocalVtep>& vteps, const std::set<IpAddress>& ipsec) override {
     std::set<xdp::VtepKey> keys;
@@ -285,19 +267,10 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     }
   }
 
-  Result<void> open_monitor() {
-    netlink::Monitor::Events events;
-    events.on_neighbor = [this](const netlink::Neighbor& neighbor) { underlay_.on_neighbor(neighbor); };
-    events.on_link = [this] { look_again(); };
-    // At once: every packet until then is lost.
-    events.on_carrier = [this](std::uint32_t interface, bool running) {
-      if (!running) uplinks_.carrier_lost(interface);
-    };
-    events.on_route = [this] { look_again(); };
-    events.on_resync = [this] { look_again(); };
-    auto monitor = netlink::Monitor::open(io_, std::move(events));
-    if (!monitor) return Unexpected(monitor.error());
-    monitor_ = *std::move(monitor);
+  Result<void> open_upkeep() {
+    auto upkeep = Upkeep::open(io_, {tables_, uplinks_, *host_ports_, *tuns_, underlay_, circuits_, sas_, tier_.get()});
+    if (!upkeep) return Unexpected(upkeep.error());
+    upkeep_ = *std::move(upkeep);
     return {};
   }
 
@@ -316,7 +289,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     auto workers = WorkerThreads::start(tables_, pools_, clock_, placement);
     if (!workers) return Unexpected(workers.error());
     workers_ = *std::move(workers);
-    publish_descriptors();
+    upkeep_->start(*workers_);
     Inspector::Ports ports{[this](forward::PortId port) { return interface_of(port); },
                            [this](const std::string& name) {
                              const auto port = uplinks_.port_of(name);
@@ -343,7 +316,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (auto ok = open_table_server(); !ok) return ok;
     auto sa_server = SaServer::open(io_, options_.run_dir + "/sa.sock", [this](const ipc::sa::Request& request) {
       auto reply = sas_.handle(request);
-      catch_up();
+      upkeep_->catch_up();
       return reply;
     });
     if (!sa_server) return Unexpected(sa_server.error());
@@ -431,8 +404,8 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     const std::size_t uplinks = former.state.uplinks.size();
     inherit_uplinks(former, uplinks_);
     if (auto ok = sas_.restore(former.state.sas); !ok) return ok;
-    uplinks_changed_ = true;
-    after_write();
+    upkeep_->uplinks_changed();
+    upkeep_->after_write();
     // Once workers run, the sockets' frames are no longer ours to stock.
     if (uplinks_.has_inherited()) return fail(ErrorCode::kUnavailable, "the kernel does not list its interfaces");
     // Not before circuits are in the tables: a connection is of two attachments.
@@ -450,112 +423,6 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (connections.empty()) return;
     const std::size_t adopted = forward::adopt_connections(tables_, connections, to_seconds(clock_.now()));
     spdlog::info("took over {} of {} connections", adopted, connections.size());
-  }
-
-  void publish_descriptors() {
-    // While adopting there are none yet; they are told when they start.
-    if (!workers_) return;
-    for (unsigned i = 0; i < tables_.workers(); ++i) {
-      auto descriptors = uplinks_.descriptors(i);
-      descriptors.push_back(tuns_->descriptor(i));
-      workers_->set_descriptors(i, std::move(descriptors));
-    }
-  }
-
-  /// Looks at the interfaces; true if uplinks changed.
-  bool refresh_uplinks() {
-    const bool changed = uplinks_.refresh();
-    if (tier_) tier_->set_uplinks(uplinks_.for_xdp_tier());
-    return changed;
-  }
-
-  void after_write() {
-    if (std::exchange(uplinks_changed_, false)) {
-      refresh_uplinks();
-      publish_descriptors();
-      underlay_.refresh();
-      circuits_changed_ = true;
-    }
-    if (std::exchange(circuits_changed_, false)) circuits_.refresh();
-    catch_up();
-    if (!circuits_.empty() && !asking_) ask_for_neighbors();
-  }
-
-  void catch_up() {
-    underlay_.catch_up();
-    circuits_.catch_up();
-  }
-
-  /// Workers cannot wake this thread up: while there are circuits it looks for itself what they miss.
-  void ask_for_neighbors() {
-    asking_ = !circuits_.empty();
-    if (!asking_) return;
-    asked_timer_.expires_after(kAskInterval);
-    asked_timer_.async_wait([this](const error_code& error) {
-      if (error) return;
-      circuits_.catch_up();
-      ask_for_neighbors();
-    });
-  }
-
-  void look_again() {
-    if (std::exchange(looking_, true)) return;
-    debounce_timer_.expires_after(kDebounce);
-    debounce_timer_.async_wait([this](const error_code& error) {
-      if (error) return;
-      looking_ = false;
-      if (refresh_uplinks()) {
-        publish_descriptors();
-        circuits_.refresh();
-      }
-      refresh_underlay();
-    });
-  }
-
-  /// Calls `portion` until it returns false, with others between: of ten thousand objects it takes seconds. `under_way` is
-  /// true meanwhile.
-  void do_in_portions(bool& under_way, std::function<bool()> portion) {
-    under_way = portion();
-    if (!under_way) return;
-    asio::post(io_, [this, alive = alive_, &under_way, portion = std::move(portion)]() mutable {
-      if (*alive) do_in_portions(under_way, std::move(portion));
-    });
-  }
-
-  void refresh_underlay() {
-    underlay_.begin_refresh();
-    if (!refreshing_) do_in_portions(refreshing_, [this] { return underlay_.refresh_some(); });
-  }
-
-  void repair_host_ports() {
-    host_ports_->begin_repair();
-    if (!repairing_) do_in_portions(repairing_, [this] { return host_ports_->repair_some(); });
-  }
-
-  void tick() {
-    tick_timer_.expires_after(kTick);
-    tick_timer_.async_wait([this](const error_code& error) {
-      if (error) return;
-      ++ticks_;
-      tables_.reclaim();
-      sas_.tick();
-      catch_up();
-      if (ticks_ % kTicksPerRetry == 0) {
-        workers_->measure();
-        // While the attachments that they are of are there.
-        if (tier_) tier_->count();
-        if (refresh_uplinks()) {
-          publish_descriptors();
-          refresh_underlay();
-          circuits_.refresh();
-        }
-        underlay_.retry();
-        circuits_.retry();
-        repair_host_ports();
-      }
-      if (ticks_ % kTicksPerRefresh == 0) refresh_underlay();
-      tick();
-    });
   }
 
   asio::io_context& io_;
@@ -581,22 +448,12 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
   TableApplier applier_;
   SaStore sas_;
   PathMtuLearner path_mtus_;
+  std::unique_ptr<Upkeep> upkeep_;
   /// nullptr: the host does not let us.
   std::unique_ptr<TooBigListener> too_big_;
   std::unique_ptr<ipc::TableServer> table_server_;
   std::unique_ptr<SaServer> sa_server_;
   std::unique_ptr<Succession> succession_;
-  std::unique_ptr<netlink::Monitor> monitor_;
-  asio::steady_timer tick_timer_;
-  asio::steady_timer debounce_timer_;
-  asio::steady_timer asked_timer_;
-  unsigned ticks_ = 0;
-  bool looking_ = false;
-  bool refreshing_ = false;
-  bool repairing_ = false;
-  bool uplinks_changed_ = false;
-  bool circuits_changed_ = false;
-  bool asking_ = false;
   /// The tables of a former process are being applied.
   bool replaying_ = false;
   ForwarderOptions options_;

@@ -27,10 +27,11 @@
 #include <set>
 
 #include "ipsec/src/charon_messages.h"
+#include "ipsec/src/charon_session.h"
 #include "ipsec/src/key_renewal.h"
 #include "ipsec/src/negotiation_observer.h"
 #include "ipsec/src/tunnel_state.h"
-#include "ipsec/vici/connection.h"
+#include "ipsec/vici/message.h"
 #include "platform/base/clock.h"
 #include "platform/base/log.h"
 #include "platform/sys/file.h"
@@ -69,7 +70,8 @@ std::string refusal(const TunnelSpec& spec, const Error& error) {
 
 class Charon final : public std::enable_shared_from_this<Charon> {
  public:
-  Charon(asio::io_context& io, std::string path) : io_(io), path_(std::move(path)), wake_(io) {}
+  Charon(asio::io_context& io, std::string path)
+      : io_(io), path_(std::move(path)), wake_(io), session_(io, path_) {}
 
   ~Charon() {
     for (auto& [name, tunnel] : tunnels_) sys::wipe(tunnel.wanted.psk);
@@ -84,7 +86,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     notify();
   }
 
-  [[nodiscard]] bool connected() const { return commands_ && events_ && commands_->is_open() && events_->is_open(); }
+  [[nodiscard]] bool connected() const { return session_.connected(); }
 
   asio::awaitable<Result<void>> reconcile(std::vector<TunnelSpec> wanted) {
     want(std::move(wanted));
@@ -131,9 +133,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     tunnel->renewal.reset();
     tunnel->forget_diagnosis();
     if (!connected()) co_return fail(ErrorCode::kUnavailable, unavailable_);
-    Section sas;
-    sas.set("ike", name).set("timeout", "-1");
-    if (!co_await unload_held(name) || !co_await tell("terminate", std::move(sas))) {
+    if (!co_await unload_held(name) || !co_await session_.terminate(name)) {
       co_return fail(ErrorCode::kUnavailable, unavailable_);
     }
     co_return Result<void>{};
@@ -143,24 +143,19 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     const Tunnel* tunnel = find(name);
     if (tunnel == nullptr) co_return unknown(name);
     if (!connected()) co_return fail(ErrorCode::kUnavailable, unavailable_);
-    Section message;
-    message.set("ike", name);
-    if (!ike) message.set("child", child_name(name, tunnel->wanted.id));
-    const auto commands = commands_;
-    auto reply = co_await commands->command("rekey", std::move(message));
-    if (!reply) co_return Unexpected(std::move(reply.error()));
-    if (!vici::require_success(*reply)) {
+    std::string child;
+    if (!ike) child = child_name(name, tunnel->wanted.id);
+    auto done = co_await session_.rekey(name, std::move(child));
+    if (!done && done.error().code != ErrorCode::kUnavailable) {
       co_return fail(ErrorCode::kUnavailable, "tunnel '" + name + "' is not up, there is nothing to rekey");
     }
-    co_return Result<void>{};
+    co_return done;
   }
 
   asio::awaitable<std::vector<TunnelStatus>> status() {
-    std::map<std::string, std::vector<ObservedIke>> sas;
-    if (connected()) {
-      auto listed = co_await list_sas();
-      if (listed) sas = std::move(*listed);
-    }
+    auto listed = co_await session_.list_sas();
+    CharonSession::Observed sas;
+    if (listed) sas = std::move(*listed);
     std::vector<TunnelStatus> all;
     const std::string unavailable = connected() ? std::string{} : unavailable_;
     for (const auto& [name, tunnel] : tunnels_) all.push_back(describe(tunnel, sas[name], unavailable));
@@ -168,8 +163,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   }
 
  private:
-  using Observed = std::map<std::string, std::vector<ObservedIke>>;
-
   // --- what is wanted
 
   void want(std::vector<TunnelSpec> wanted) {
@@ -305,47 +298,21 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   }
 
   void disconnect() {
-    const auto commands = std::exchange(commands_, nullptr);
-    const auto events = std::exchange(events_, nullptr);
-    if (commands || events) unavailable_ = "the connection to charon was lost";
-    if (commands) commands->close();
-    if (events) events->close();
+    if (session_.disconnect()) unavailable_ = "the connection to charon was lost";
   }
 
   asio::awaitable<Result<void>> connect() {
     disconnect();
-    auto events = co_await vici::Connection::open(io_, path_);
-    if (!events) co_return Unexpected(std::move(events.error()));
-    auto commands = co_await vici::Connection::open(io_, path_);
-    if (!commands) {
-      (*events)->close();
-      co_return Unexpected(std::move(commands.error()));
-    }
     const std::weak_ptr<Charon> weak = weak_from_this();
-    const auto on_close = [weak] {
+    CharonSession::Handlers handlers;
+    handlers.on_event = [weak](const std::string& event, const Section& message) {
+      const auto self = weak.lock();
+      if (self && self->observer_.observe(event, message, now())) self->poke();
+    };
+    handlers.on_close = [weak] {
       if (const auto self = weak.lock()) self->poke();
     };
-    (*commands)->set_handlers(nullptr, on_close);
-    (*events)->set_handlers(
-        [weak](const std::string& event, const Section& message) {
-          const auto self = weak.lock();
-          if (self && self->observer_.observe(event, message, now())) self->poke();
-        },
-        on_close);
-    commands_ = std::move(*commands);
-    events_ = std::move(*events);
-    const std::vector<std::string> pushed = {"ike-updown", "child-updown", "log"};
-    for (const std::string& event : pushed) {
-      const auto connection = events_;
-      if (!connection) co_return fail(ErrorCode::kUnavailable, "stopped");
-      if (auto done = co_await connection->subscribe(event); !done) co_return done;
-    }
-    const std::vector<std::string> streamed = {"list-sa", "list-conn"};
-    for (const std::string& event : streamed) {
-      const auto connection = commands_;
-      if (!connection) co_return fail(ErrorCode::kUnavailable, "stopped");
-      if (auto done = co_await connection->subscribe(event); !done) co_return done;
-    }
+    if (auto done = co_await session_.connect(std::move(handlers)); !done) co_return done;
     // Whatever charon this is, it has told us nothing yet.
     fresh_ = true;
     observer_.forget_ike_sas();
@@ -389,64 +356,34 @@ class Charon final : public std::enable_shared_from_this<Charon> {
 
   /// Connections and keys that an earlier life of simplond loaded and nobody wants any more.
   asio::awaitable<bool> find_leftovers() {
-    const auto commands = commands_;
-    if (!commands) co_return false;
-    auto connections = co_await commands->stream("list-conns", "list-conn", Section{});
+    const auto connections = co_await session_.list_connections();
     if (!connections) co_return false;
-    for (const Section& message : *connections) {
-      for (const vici::Entry& entry : message.entries()) {
-        const auto* connection = std::get_if<Section>(&entry.value);
-        if (connection == nullptr || tunnels_.contains(entry.name)) continue;
-        std::vector<std::string> children;
-        if (const Section* listed = connection->section("children")) {
-          for (const vici::Entry& child : listed->entries()) children.push_back(child.name);
-        }
-        if (is_our_connection(entry.name, children)) removed_.insert(entry.name);
-      }
+    for (const std::string& name : *connections) {
+      if (!tunnels_.contains(name)) removed_.insert(name);
     }
-    auto secrets = co_await commands->command("get-shared", Section{});
+    const auto secrets = co_await session_.list_secrets();
     if (!secrets) co_return false;
-    if (const Section::List* keys = secrets->list("keys")) {
-      for (const std::string& key : *keys) {
-        const auto name = tunnel_of_secret(key);
-        if (!name) continue;
-        if (Tunnel* tunnel = find(*name); tunnel == nullptr) {
-          removed_.insert(*name);
-        } else if (is_unproven_secret(key)) {
-          tunnel->unproven = kUnknownKey;
-        }
+    for (const std::string& secret : *secrets) {
+      const auto name = tunnel_of_secret(secret);
+      if (!name) continue;
+      if (Tunnel* tunnel = find(*name); tunnel == nullptr) {
+        removed_.insert(*name);
+      } else if (is_unproven_secret(secret)) {
+        tunnel->unproven = kUnknownKey;
       }
     }
     co_return true;
-  }
-
-  /// A command whose refusal only means that there is nothing to do. False if the connection broke.
-  asio::awaitable<bool> tell(std::string command, Section message) {
-    const auto commands = commands_;
-    if (!commands) co_return false;
-    auto reply = co_await commands->command(std::move(command), std::move(message));
-    co_return reply.has_value() || reply.error().code != ErrorCode::kUnavailable;
   }
 
   asio::awaitable<bool> unload(std::string name) {
-    Section connection;
-    connection.set("name", name);
-    if (!co_await tell("unload-conn", std::move(connection))) co_return false;
-    Section sas;
-    sas.set("ike", name).set("timeout", "-1");
-    if (!co_await tell("terminate", std::move(sas))) co_return false;
-    Section secret;
-    secret.set("id", secret_name(name));
-    if (!co_await tell("unload-shared", std::move(secret))) co_return false;
-    if (!co_await unload_unproven(name)) co_return false;
+    if (!co_await session_.unload_connection(name)) co_return false;
+    if (!co_await session_.terminate(name)) co_return false;
+    const std::vector<std::string> secrets = {secret_name(name), unproven_secret_name(name)};
+    for (const std::string& secret : secrets) {
+      if (!co_await session_.unload_secret(secret)) co_return false;
+    }
     spdlog::info("tunnel {}: removed from charon", name);
     co_return true;
-  }
-
-  asio::awaitable<bool> unload_unproven(std::string name) {
-    Section secret;
-    secret.set("id", unproven_secret_name(name));
-    co_return co_await tell("unload-shared", std::move(secret));
   }
 
   /// Makes charon remember, for a later life of ours, whether the key of the tunnel is proven. False if the connection broke.
@@ -456,15 +393,16 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     const std::optional<std::size_t> unproven = tunnel->is_renewing() ? std::optional(tunnel->given->key) : std::nullopt;
     if (tunnel->unproven == unproven) co_return true;
     tunnel->unproven = unproven;
-    if (!unproven) co_return co_await unload_unproven(name);
-    co_return co_await tell("load-shared", load_shared_message(tunnel->wanted, unproven_secret_name(name)));
+    const std::string secret = unproven_secret_name(name);
+    if (!unproven) co_return co_await session_.unload_secret(secret);
+    Section message = load_shared_message(tunnel->wanted, secret);
+    const auto done = co_await session_.load_secret(std::move(message));
+    co_return done || done.error().code != ErrorCode::kUnavailable;
   }
 
   /// Without its connection charon refuses the peer's attempts too. False if the connection broke.
   asio::awaitable<bool> unload_held(std::string name) {
-    Section connection;
-    connection.set("name", name);
-    if (!co_await tell("unload-conn", std::move(connection))) co_return false;
+    if (!co_await session_.unload_connection(name)) co_return false;
     Tunnel* tunnel = find(name);
     if (tunnel != nullptr && tunnel->held) tunnel->in_charon = InCharon::kUnloaded;
     co_return true;
@@ -475,8 +413,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     if (tunnel == nullptr) co_return true;
     if (tunnel->held) co_return tunnel->in_charon == InCharon::kUnloaded || co_await unload_held(name);
     if (tunnel->wanted.keep_as_is) co_return true;
-    const auto commands = commands_;
-    if (!commands) co_return false;
     const bool keeps_others = tunnel->outlived || shares_identities(tunnel->wanted);
     const std::size_t key = key_mark(tunnel->wanted.psk);
     TunnelSpec spec = tunnel->wanted;
@@ -497,14 +433,11 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       return tunnel != nullptr && tunnel->in_charon == InCharon::kLoading;
     };
     Result<void> result;
-    if (new_key) {
-      auto reply = co_await commands->command("load-shared", std::move(secret));
-      result = reply ? vici::require_success(*reply) : Result<void>(Unexpected(std::move(reply.error())));
-    }
+    if (new_key) result = co_await session_.load_secret(std::move(secret));
     if (result && new_connection) {
       if (!is_still_wanted()) co_return true;
-      auto reply = co_await commands->command("load-conn", load_conn_message(spec, keeps_others));
-      result = reply ? vici::require_success(*reply) : Result<void>(Unexpected(std::move(reply.error())));
+      Section connection = load_conn_message(spec, keeps_others);
+      result = co_await session_.load_connection(std::move(connection));
     }
     if (!result && result.error().code == ErrorCode::kUnavailable) co_return false;
 
@@ -532,21 +465,9 @@ class Charon final : public std::enable_shared_from_this<Charon> {
 
   // --- supervising
 
-  asio::awaitable<Result<Observed>> list_sas() {
-    const auto commands = commands_;
-    if (!commands) co_return fail(ErrorCode::kUnavailable, unavailable_);
-    auto listed = co_await commands->stream("list-sas", "list-sa", Section{});
-    if (!listed) co_return Unexpected(std::move(listed.error()));
-    Observed observed;
-    for (const Section& message : *listed) {
-      if (auto ike = parse_sa(message)) observed[ike->name].push_back(std::move(*ike));
-    }
-    co_return observed;
-  }
-
   /// False if the connection broke.
   asio::awaitable<bool> supervise() {
-    auto listed = co_await list_sas();
+    auto listed = co_await session_.list_sas();
     if (!listed) co_return false;
     std::vector<std::string> names;
     for (const auto& [name, tunnel] : tunnels_) names.push_back(name);
@@ -601,14 +522,12 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     // `tunnel` may be gone after the first co_await.
     if (!co_await note_proof(name)) co_return false;
     for (const std::uint32_t unique_id : unfit) {
-      Section message;
-      message.set("ike-id", std::to_string(unique_id)).set("timeout", "-1");
-      if (!co_await tell("terminate", std::move(message))) co_return false;
+      if (!co_await session_.terminate(unique_id)) co_return false;
     }
     tunnel = find(name);
     if (tunnel != nullptr) tunnel->stale = false;
     if (!initiate_now || tunnel == nullptr || !tunnel->should_initiate()) co_return true;
-    auto result = co_await initiate(name, child);
+    const auto result = co_await session_.initiate(name, child);
     if (!result && result.error().code == ErrorCode::kUnavailable) co_return false;
     tunnel = find(name);
     if (tunnel != nullptr) tunnel->asked = false;
@@ -628,17 +547,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     tunnel.up = up;
   }
 
-  asio::awaitable<Result<void>> initiate(std::string name, std::string child) {
-    const auto commands = commands_;
-    if (!commands) co_return fail(ErrorCode::kUnavailable, unavailable_);
-    Section message;
-    // timeout -1: charon answers at once, what becomes of it comes as events.
-    message.set("ike", name).set("child", child).set("timeout", "-1").set("init-limits", "no");
-    auto reply = co_await commands->command("initiate", std::move(message));
-    if (!reply) co_return Unexpected(std::move(reply.error()));
-    co_return vici::require_success(*reply);
-  }
-
   asio::io_context& io_;
   std::string path_;
   asio::steady_timer wake_;
@@ -656,8 +564,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   std::uint64_t loaded_generation_ = 0;
   std::uint64_t refused_connections_ = 0;
 
-  std::shared_ptr<vici::Connection> commands_;
-  std::shared_ptr<vici::Connection> events_;
+  CharonSession session_;
   bool fresh_ = true;
   std::string unavailable_ = "charon has not been asked yet";
 };
