@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -32,6 +33,8 @@ struct NeighborSpec {
   std::uint32_t remote_asn = 0;
   /// TCP-MD5 password itself, or empty; never logged.
   std::string password;
+  /// It should have a password, which cannot be had at the moment: FRR goes on with the one it has, or without this neighbor.
+  bool keep_as_is = false;
   std::chrono::seconds keepalive{10};
   std::chrono::seconds hold{30};
   bool bfd = false;
@@ -41,6 +44,9 @@ struct NeighborSpec {
   std::uint32_t max_prefixes = 1000;
   friend bool operator==(const NeighborSpec&, const NeighborSpec&) = default;
 };
+
+/// Whether FRR takes it: at most 80 printable ASCII characters without spaces.
+[[nodiscard]] bool is_password(std::string_view text) noexcept;
 
 /// One wanted FRR instance.
 struct SpeakerSpec {

@@ -50,10 +50,6 @@ bool is_word(std::string_view text, std::size_t max_size, std::string_view punct
   });
 }
 
-bool is_password(std::string_view text) {
-  return text.size() <= kMaxPassword && std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
-}
-
 struct Problems {
   std::string text;
   void add(const std::string& problem) {
@@ -151,8 +147,9 @@ void render_neighbor(Text& text, const NeighborSpec& neighbor) {
   text.line(1, prefix + "remote-as " + std::to_string(neighbor.remote_asn));
   text.line(1, prefix + "description " + neighbor.name);
   if (!neighbor.password.empty()) text.line(1, prefix + "password " + neighbor.password);
-  text.line(1, prefix + "timers " + std::to_string(neighbor.keepalive.count()) + " " +
-                   std::to_string(neighbor.hold.count()));
+  // As FRR keeps it, whatever it is told: RFC 4271 section 4.4.
+  const auto keepalive = std::min(neighbor.keepalive, neighbor.hold / 3);
+  text.line(1, prefix + "timers " + std::to_string(keepalive.count()) + " " + std::to_string(neighbor.hold.count()));
   text.line(1, prefix + "timers connect " + std::to_string(kConnectRetrySeconds));
   const auto families = active_families(neighbor);
   if (neighbor.address.is_v6() && std::find(families.begin(), families.end(), IpFamily::kV4) != families.end()) {
@@ -222,6 +219,18 @@ std::string render_bgpd(const SpeakerSpec& spec) {
 }
 
 }  // namespace
+
+bool is_password(std::string_view text) noexcept {
+  return text.size() <= kMaxPassword && std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
+}
+
+std::string password_in(std::string_view running, const IpAddress& neighbor) {
+  const std::string prefix = "\n neighbor " + neighbor.to_string() + " password ";
+  const auto found = running.find(prefix);
+  if (found == std::string_view::npos) return {};
+  const auto rest = running.substr(found + prefix.size());
+  return std::string(rest.substr(0, rest.find_first_of("\r\n")));
+}
 
 Result<void> check_spec(const SpeakerSpec& spec) {
   Problems problems;

@@ -32,6 +32,9 @@ enum class PolicyDirection : std::uint8_t { kIn, kOut };
 /// Families activated with this neighbor: that of its address, and those its rules name.
 [[nodiscard]] std::vector<IpFamily> active_families(const NeighborSpec& neighbor);
 
+/// What bgpd's running configuration has as the password of a neighbor; empty if nothing.
+[[nodiscard]] std::string password_in(std::string_view running, const IpAddress& neighbor);
+
 /// The command without its password; for logs and errors.
 [[nodiscard]] std::string redacted(std::string_view command);
 

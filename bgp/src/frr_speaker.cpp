@@ -237,7 +237,10 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
 
   /// Brings the instance to `wanted_`. Holds the mutex. After `close` another speaker may be at work: nothing is changed any more.
   asio::awaitable<Result<void>> apply() {
-    const FrrConfig config = render(*wanted_, options_.fpm_port);
+    const auto spec = co_await with_known_passwords();
+    if (closed_) co_return closed();
+    if (!spec) co_return Unexpected(spec.error());
+    const FrrConfig config = render(*spec, options_.fpm_port);
     if (auto stored = processes_.store(config); !stored) co_return stored;
     for (auto it = kFrrDaemons.rbegin(); it != kFrrDaemons.rend(); ++it) {
       if (!processes_.running(*it)) continue;
@@ -263,6 +266,29 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
       if (!written) co_return written;
     }
     co_return Result<void>();
+  }
+
+  /// `wanted_`, in which neighbors that are kept as they are have the passwords that bgpd knows; without those that it does not know.
+  asio::awaitable<Result<SpeakerSpec>> with_known_passwords() {
+    SpeakerSpec spec = *wanted_;
+    auto& neighbors = spec.neighbors;
+    const bool all_known = std::none_of(neighbors.begin(), neighbors.end(), [](const auto& neighbor) { return neighbor.keep_as_is; });
+    if (all_known) co_return spec;
+    std::string running;
+    if (processes_.running(FrrDaemon::kBgpd)) {
+      const std::string path = processes_.vty_path(FrrDaemon::kBgpd);
+      auto vty = co_await VtyClient::connect(executor(), path, kCommandTimeout);
+      if (!vty) co_return Unexpected(std::move(vty).error());
+      const std::string show = "show running-config";
+      auto reply = co_await (*vty)->command(show);
+      if (!reply) co_return Unexpected(std::move(reply).error());
+      running = std::move(reply->text);
+    }
+    for (auto& neighbor : neighbors) {
+      if (neighbor.keep_as_is) neighbor.password = password_in(running, neighbor.address);
+    }
+    std::erase_if(neighbors, [](const auto& neighbor) { return neighbor.keep_as_is && neighbor.password.empty(); });
+    co_return spec;
   }
 
   /// Starts the daemon if needed and waits until it answers.
@@ -410,7 +436,8 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
 
   /// Holds the mutex.
   asio::awaitable<bool> bgpd_has_its_routes(std::chrono::seconds age) {
-    if (!wanted_ || wanted_->neighbors.empty()) co_return true;
+    // Whatever it would answer: who is not there by then is not waited for.
+    if (!wanted_ || wanted_->neighbors.empty() || age >= kRestartTime) co_return true;
     const std::string path = processes_.vty_path(FrrDaemon::kBgpd);
     auto bgpd = co_await VtyClient::connect(executor(), path, kStatusTimeout);
     if (!bgpd) co_return false;
@@ -462,14 +489,20 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
     }
     auto zebra = co_await VtyClient::connect(executor(), zebra_path, kStatusTimeout);
     const auto notifications = recent_notifications();
+    // The kernel counts them of all neighbors together.
+    const auto without_session = std::count_if(spec.neighbors.begin(), spec.neighbors.end(), [&](const NeighborSpec& neighbor) {
+      const auto session = sessions->find(neighbor.address);
+      return session == sessions->end() || session->second.state != "Established";
+    });
 
     for (std::size_t i = 0; i < neighbors.size(); ++i) {
       NeighborStatus& status = neighbors[i];
       const NeighborSpec& neighbor = spec.neighbors[i];
       const auto session = sessions->find(status.address);
       if (session == sessions->end()) {
-        status.problem = "FRR does not have this neighbor";
-        status.hint = "the last change of the configuration was not complete; see the log of simplond";
+        status.problem = neighbor.keep_as_is ? "its password is not known" : "FRR does not have this neighbor";
+        status.hint = neighbor.keep_as_is ? "see simplon status for what is wrong with its password-file"
+                                          : "the last change of the configuration was not complete; see the log of simplond";
         continue;
       }
       status.state = session->second.state;
@@ -488,7 +521,8 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
       SessionEvidence evidence;
       evidence.session = session->second;
       evidence.bfd_state = neighbor.bfd ? status.bfd_state : std::string();
-      evidence.md5_failures = md5_.failed_lately();
+      evidence.md5_failures = md5_.failed_lately() && without_session == 1;
+      evidence.md5_failures_of_some = md5_.failed_lately() && without_session > 1;
       evidence.now = std::chrono::system_clock::now();
       if (const auto last = notifications.find(status.address); last != notifications.end()) {
         evidence.notification = last->second;

@@ -69,7 +69,19 @@ bool announced_its_routes(const SessionView& session) {
   return session.end_of_rib || (!session.graceful_restart && age >= kWithoutEndOfRib);
 }
 
-Json parse_json(std::string_view json) { return Json::parse(json.begin(), json.end(), nullptr, false); }
+/// FRR copies the host name that a neighbor gives itself (the FQDN capability) byte by byte: what is not ASCII, and so perhaps no
+/// UTF-8 either, would make all of an answer unreadable. Nothing that we look for has such bytes.
+Json parse_json(std::string json) {
+  std::replace_if(json.begin(), json.end(), [](char byte) { return static_cast<unsigned char>(byte) >= 0x80; }, '?');
+  return Json::parse(json, nullptr, false);
+}
+
+/// Words of a neighbor, for a terminal.
+std::string printable(std::string_view words) {
+  std::string text(words);
+  std::replace_if(text.begin(), text.end(), [](char byte) { return byte < ' ' || byte > '~'; }, '?');
+  return text;
+}
 
 bool starts_with(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
 
@@ -102,6 +114,18 @@ std::optional<std::chrono::system_clock::time_point> take_time(std::string_view&
   return std::chrono::system_clock::from_time_t(std::mktime(&tm));
 }
 
+/// " BGP: [HZN6M-XRM1G][EC 33554451] ": what follows are bgpd's words. Those of a neighbor stand further behind, and may look the same.
+bool take_marks(std::string_view& rest) {
+  if (!take(rest, " BGP: ")) return false;
+  while (take(rest, "[")) {
+    const auto end = rest.find(']');
+    if (end == std::string_view::npos) return false;
+    rest.remove_prefix(end + 1);
+  }
+  take(rest, " ");
+  return true;
+}
+
 std::optional<IpAddress> take_address(std::string_view& rest) {
   const auto end = std::min(rest.find_first_of(" ("), rest.size());
   auto address = IpAddress::parse(rest.substr(0, end));
@@ -123,7 +147,7 @@ std::optional<std::pair<IpAddress, Notification>> parse_notification(std::string
       !take_number(rest, notification.subcode) || !take(rest, " (")) {
     return std::nullopt;
   }
-  notification.text = std::string(rest.substr(0, rest.find(')')));
+  notification.text = printable(rest.substr(0, rest.find(')')));
   return std::pair(*address, std::move(notification));
 }
 
@@ -192,7 +216,7 @@ std::string last_words(const std::optional<Notification>& notification, std::chr
 }  // namespace
 
 Result<std::map<IpAddress, SessionView>> parse_neighbors(std::string_view json) {
-  const Json document = parse_json(json);
+  const Json document = parse_json(std::string(json));
   if (!document.is_object()) return bad_json("show bgp neighbors json");
   std::map<IpAddress, SessionView> sessions;
   for (const auto& [key, peer] : document.items()) {
@@ -222,7 +246,7 @@ Result<std::map<IpAddress, SessionView>> parse_neighbors(std::string_view json) 
 }
 
 Result<std::map<IpAddress, std::string>> parse_bfd_peers(std::string_view json) {
-  const Json document = parse_json(json);
+  const Json document = parse_json(std::string(json));
   if (!document.is_array()) return bad_json("show bfd peers json");
   std::map<IpAddress, std::string> peers;
   for (const auto& peer : document) {
@@ -233,7 +257,7 @@ Result<std::map<IpAddress, std::string>> parse_bfd_peers(std::string_view json) 
 }
 
 Result<std::uint64_t> parse_received_count(std::string_view json) {
-  const Json document = parse_json(json);
+  const Json document = parse_json(std::string(json));
   if (!document.is_object()) return bad_json("show bgp neighbors prefix-counts json");
   const auto counters = document.find("ribTableWalkCounters");
   if (counters == document.end() || !counters->is_object()) return bad_json("show bgp neighbors prefix-counts json");
@@ -241,7 +265,7 @@ Result<std::uint64_t> parse_received_count(std::string_view json) {
 }
 
 Result<bool> parse_is_connected(std::string_view json) {
-  const Json document = parse_json(json);
+  const Json document = parse_json(std::string(json));
   if (!document.is_object()) return bad_json("show ip route json");
   for (const auto& routes : document) {
     if (!routes.is_array()) continue;
@@ -261,7 +285,8 @@ bool has_its_routes(const std::vector<NeighborSpec>& neighbors, const std::map<I
   if (age >= kRestartTime) return true;
   return std::all_of(neighbors.begin(), neighbors.end(), [&](const NeighborSpec& neighbor) {
     const auto session = sessions.find(neighbor.address);
-    return session != sessions.end() && announced_its_routes(session->second);
+    if (session == sessions.end()) return neighbor.keep_as_is;
+    return announced_its_routes(session->second);
   });
 }
 
@@ -273,9 +298,7 @@ std::map<IpAddress, Notification> parse_notifications(std::string_view log) {
     log.remove_prefix(std::min(end + 1, log.size()));
 
     const auto at = take_time(line);
-    const auto percent = line.find('%');
-    if (!at || percent == std::string_view::npos) continue;
-    line.remove_prefix(percent);
+    if (!at || !take_marks(line)) continue;
     if (take(line, "%NOTIFICATION: ")) {
       if (auto parsed = parse_notification(line)) {
         parsed->second.at = *at;
@@ -322,9 +345,11 @@ Diagnosis diagnose(const NeighborSpec& neighbor, std::uint32_t local_asn, const 
   if (session.state == "OpenSent" || session.state == "OpenConfirm") {
     return {"the session is being negotiated" + last_words(evidence.notification, evidence.now), ""};
   }
+  const char* about_password = evidence.md5_failures_of_some ? "; signatures (TCP-MD5) of some neighbor of this domain do not match: check its password on both sides"
+                               : neighbor.password.empty()   ? ""
+                                                             : "; also check that both sides have the same password";
   return {"no TCP connection to " + address + " port 179" + last_words(evidence.notification, evidence.now),
-          std::string("BGP may not run on the other side, or something filters it") +
-              (neighbor.password.empty() ? "" : "; also check that both sides have the same password")};
+          std::string("BGP may not run on the other side, or something filters it") + about_password};
 }
 
 std::optional<std::uint64_t> parse_md5_failures(std::string_view netstat) {

@@ -77,8 +77,11 @@ struct SessionEvidence {
   std::optional<Notification> notification;
   /// An interface of the namespace is up and has a network with the neighbor's address; unknown if unset.
   std::optional<bool> connected;
-  /// Segments with a wrong, missing or unexpected TCP-MD5 signature (RFC 2385) arrived lately in this namespace.
+  /// Segments with a wrong, missing or unexpected TCP-MD5 signature (RFC 2385) arrived lately in this namespace, of this neighbor as
+  /// far as anybody knows: all others have sessions.
   bool md5_failures = false;
+  /// The same, of this or another one.
+  bool md5_failures_of_some = false;
   std::chrono::system_clock::time_point now;
 };
 

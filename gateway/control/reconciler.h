@@ -242,7 +242,7 @@ class Reconciler {
   boost::asio::awaitable<Result<void>> reconcile_forwarder(std::vector<ipc::Operation> operations);
   boost::asio::awaitable<Result<void>> reconcile_tunnels(Mode mode);
   boost::asio::awaitable<std::vector<Error>> reconcile_peers(Mode mode, bool only_unsettled);
-  boost::asio::awaitable<Result<void>> reconcile_speaker(std::string domain);
+  boost::asio::awaitable<Result<void>> reconcile_speaker(std::string domain, Mode mode);
   boost::asio::awaitable<void> tidy();
   void look_at_namespaces();
   /// After it the speaker's sockets are in the namespace that has the domain's name now. What was learned in another one is

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,10 +34,14 @@ struct TunnelSpecs {
 /// Blocks on small files.
 [[nodiscard]] TunnelSpecs build_tunnel_specs(const GatewayConfig& config, const config::IdRegistry& ids);
 
-/// The FRR instance of `domain`, which has `bgp`. Originates the prefixes of the domain's VPCs.
-/// Errors: kInvalidConfig if a neighbor's password file cannot be read, naming domain and neighbor. Blocks on small
-/// files.
-[[nodiscard]] Result<bgp::SpeakerSpec> build_speaker_spec(const GatewayConfig& config, const DomainConfig& domain,
-                                                          const std::string& netns_prefix);
+/// An FRR instance. Neighbors whose password cannot be read, or used, are to be kept as they are; `problem` tells of the first.
+struct BuiltSpeaker {
+  bgp::SpeakerSpec spec;
+  std::optional<Error> problem;
+};
+
+/// The FRR instance of `domain`, which has `bgp`. Originates the prefixes of the domain's VPCs. Blocks on small files.
+[[nodiscard]] BuiltSpeaker build_speaker_spec(const GatewayConfig& config, const DomainConfig& domain,
+                                              const std::string& netns_prefix);
 
 }  // namespace simplon::control

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -16,9 +17,17 @@ namespace simplon::cli {
   return found == object.end() ? kNull : *found;
 }
 
+/// For a terminal: what peers say of themselves ends up in replies, and must not move the cursor.
+[[nodiscard]] inline std::string printable(std::string words) {
+  std::replace_if(words.begin(), words.end(), [](char byte) {
+    return (byte >= 0 && byte < ' ' && byte != '\n' && byte != '\t') || byte == '\x7f';
+  }, '?');
+  return words;
+}
+
 [[nodiscard]] inline std::string text(const nlohmann::json& object, const char* key) {
   const auto& value = at(object, key);
-  return value.is_string() ? value.get<std::string>() : std::string();
+  return value.is_string() ? printable(value.get<std::string>()) : std::string();
 }
 
 [[nodiscard]] inline std::uint64_t number(const nlohmann::json& object, const char* key) {
@@ -47,7 +56,7 @@ namespace simplon::cli {
 [[nodiscard]] inline std::string joined(const nlohmann::json& object, const char* key, const char* separator = ", ") {
   std::string out;
   for (const auto& item : list(object, key)) {
-    if (item.is_string()) out += (out.empty() ? "" : separator) + item.get<std::string>();
+    if (item.is_string()) out += (out.empty() ? "" : separator) + printable(item.get<std::string>());
   }
   return out;
 }

@@ -58,9 +58,9 @@ void Judge::judge_domains() {
 void Judge::judge_bgp(const DomainConfig& domain, const BgpConfig& bgp, const std::string& path) {
   asn(bgp.asn, path + ".asn");
   // RFC 6286 section 2.1: a 4-octet, non-zero number, by habit written as an IPv4 address.
-  if (!bgp.router_id.is_v4() || bgp.router_id.is_unspecified()) {
+  if (!bgp.router_id.is_v4() || bgp.router_id.is_unspecified() || bgp.router_id.is_multicast()) {
     error(path + ".router-id", bgp.router_id.to_string(), bgp.router_id.to_string() + " is not a router ID",
-          "write it like an IPv4 address, not 0.0.0.0");
+          "write it like an IPv4 address, but not 0.0.0.0 or a multicast one");
   }
   Names names;
   std::map<IpAddress, std::string> addresses;
@@ -79,6 +79,10 @@ void Judge::judge_bgp(const DomainConfig& domain, const BgpConfig& bgp, const st
     if (neighbor.keepalive >= neighbor.hold) {
       error(where + ".keepalive", format_duration(neighbor.keepalive),
             "is not shorter than hold (" + format_duration(neighbor.hold) + ")", "a third of hold is usual");
+    } else if (const auto third = neighbor.hold / 3; neighbor.keepalive > third) {
+      warning(where + ".keepalive", format_duration(neighbor.keepalive),
+              "is more than a third of hold (" + format_duration(neighbor.hold) + "): keepalives are sent every " + format_duration(third),
+              "RFC 4271 section 4.4 wants three in a hold time: set 'keepalive: " + format_duration(third) + "'");
     }
     secret(neighbor.password_file, where + ".password-file");
     if (neighbor.import.empty()) {

@@ -126,8 +126,8 @@ asio::awaitable<std::vector<Error>> Reconciler::reconcile_peers(Mode mode, bool 
     group.add();
     asio::co_spawn(
         parts_.io,
-        [this, name, group, failed]() -> asio::awaitable<void> {
-          const auto reconciled = co_await reconcile_speaker(name);
+        [this, name, mode, group, failed]() -> asio::awaitable<void> {
+          const auto reconciled = co_await reconcile_speaker(name, mode);
           if (!reconciled) failed->emplace(name, reconciled.error());
           group.done();
         },
@@ -139,26 +139,25 @@ asio::awaitable<std::vector<Error>> Reconciler::reconcile_peers(Mode mode, bool 
   co_return errors;
 }
 
-asio::awaitable<Result<void>> Reconciler::reconcile_speaker(std::string domain) {
+asio::awaitable<Result<void>> Reconciler::reconcile_speaker(std::string domain, Mode mode) {
   const auto* config = find_domain(domain);
   if (config == nullptr || !config->bgp) co_return Result<void>{};
   auto made = co_await ensure_speaker(domain);
   if (!made) co_return made;
   // Kept alive here: a transaction in between cannot happen, but an end of the daemon can.
   const auto speaker = domains_[domain].speaker;
-  auto spec = build_speaker_spec(config_, *config, options_.netns_prefix);
+  auto built = build_speaker_spec(config_, *config, options_.netns_prefix);
+  const auto problem = built.problem;
   Result<void> reconciled;
-  if (!spec) {
-    auto error = spec.error();
-    error.code = ErrorCode::kInvalidConfig;
-    reconciled = Unexpected(std::move(error));
-  } else {
-    reconciled = co_await speaker->reconcile(*std::move(spec));
-    if (!reconciled)
-      reconciled =
-          Unexpected(make_error(reconciled.error().code, "BGP of domain " + domain + ": " + reconciled.error().what,
-                                reconciled.error().hint));
+  // A password that vanished since concerns one neighbor, not the whole domain.
+  if (!problem || mode == Mode::kTolerant) {
+    reconciled = co_await speaker->reconcile(std::move(built.spec));
+    if (!reconciled) {
+      reconciled = Unexpected(make_error(reconciled.error().code, "BGP of domain " + domain + ": " + reconciled.error().what,
+                                         reconciled.error().hint));
+    }
   }
+  if (reconciled && problem) reconciled = Unexpected(*problem);
   auto& state = domains_[domain];
   state.settled = reconciled.has_value();
   if (reconciled) {

@@ -16,6 +16,15 @@ void hand_over(std::string& from, std::string& to) {
   sys::wipe(from);
 }
 
+/// Of a BGP neighbor.
+Result<std::string> read_password(const std::string& path) {
+  auto password = sys::read_secret_file(path);
+  if (!password || bgp::is_password(*password)) return password;
+  sys::wipe(*password);
+  return fail(ErrorCode::kInvalidConfig, path + " has no password that FRR takes",
+              "one line of at most 80 printable ASCII characters, without spaces");
+}
+
 std::vector<bgp::PrefixRule> build_rules(const std::vector<PrefixRule>& rules) {
   std::vector<bgp::PrefixRule> built;
   built.reserve(rules.size());
@@ -63,9 +72,9 @@ TunnelSpecs build_tunnel_specs(const GatewayConfig& config, const config::IdRegi
   return built;
 }
 
-Result<bgp::SpeakerSpec> build_speaker_spec(const GatewayConfig& config, const DomainConfig& domain,
-                                            const std::string& netns_prefix) {
-  bgp::SpeakerSpec spec;
+BuiltSpeaker build_speaker_spec(const GatewayConfig& config, const DomainConfig& domain, const std::string& netns_prefix) {
+  BuiltSpeaker result;
+  bgp::SpeakerSpec& spec = result.spec;
   spec.netns = netns_prefix + domain.name;
   spec.asn = domain.bgp->asn;
   spec.router_id = domain.bgp->router_id;
@@ -86,14 +95,14 @@ Result<bgp::SpeakerSpec> build_speaker_spec(const GatewayConfig& config, const D
     built.address = neighbor.address;
     built.remote_asn = neighbor.remote_asn;
     if (neighbor.password_file) {
-      auto password = sys::read_secret_file(*neighbor.password_file);
-      if (!password) {
-        for (auto& other : spec.neighbors) sys::wipe(other.password);
-        return fail(password.error().code,
-                    "neighbor " + domain.name + "/" + neighbor.name + ": " + password.error().what,
-                    password.error().hint);
+      auto password = read_password(*neighbor.password_file);
+      built.keep_as_is = !password.has_value();
+      if (password) {
+        hand_over(*password, built.password);
+      } else if (!result.problem) {
+        result.problem = make_error(ErrorCode::kInvalidConfig,
+                                    "neighbor " + domain.name + "/" + neighbor.name + ": " + password.error().what, password.error().hint);
       }
-      hand_over(*password, built.password);
     }
     built.keepalive = neighbor.keepalive;
     built.hold = neighbor.hold;
@@ -102,7 +111,7 @@ Result<bgp::SpeakerSpec> build_speaker_spec(const GatewayConfig& config, const D
     built.export_ = build_rules(neighbor.export_);
     built.max_prefixes = neighbor.max_prefixes;
   }
-  return spec;
+  return result;
 }
 
 }  // namespace simplon::control

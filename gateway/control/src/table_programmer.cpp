@@ -159,6 +159,8 @@ void TableProgrammer::start_over() {
 }
 
 void TableProgrammer::retry_refused() {
+  // What is on its way may change or remove what was refused: next time it has.
+  if (!queue_.empty() || in_flight_) return;
   std::vector<ipc::Operation> again;
   for (const auto& [key, refusal] : refused_) again.push_back(refusal.operation);
   enqueue(std::move(again));

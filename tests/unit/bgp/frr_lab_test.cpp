@@ -135,6 +135,7 @@ TEST_F(FrrLab, EveryKindOfChangeSticks) {
       {"host routes", [&] { a.import = {rule("10.0.0.1/32"), rule("0.0.0.0/0"), rule("10.0.0.0/8", 8)}; }},
       {"names swap", [&] { std::swap(a.name, b.name); }},
       {"timers", [&] { a.keepalive = 60s; a.hold = 180s; b.keepalive = 0s; b.hold = 0s; }},
+      {"keepalives rarer than three in a hold time", [&] { a.keepalive = 20s; a.hold = 30s; b.keepalive = 10s; b.hold = 20s; }},
       {"BFD goes", [&] { a.bfd = false; }},
       {"BFD comes", [&] { a.bfd = true; b.bfd = true; }},
       {"password goes", [&] { a.password.clear(); }},
@@ -176,6 +177,41 @@ TEST_F(FrrLab, NewSpeakerAdoptsTheRunningInstance) {
   EXPECT_THAT(withdrawals, IsEmpty());
   EXPECT_EQ(birdc('a', "show protocols uplink"), since);
   EXPECT_EQ((std::vector<pid_t>{pid_of("zebra"), pid_of("bgpd"), pid_of("bfdd")}), pids);
+}
+
+TEST_F(FrrLab, APasswordThatIsNotKnownStaysWithItsSessionAndConcernsNoOther) {
+  link('a', 1);
+  link('b', 2);
+  bird('a', 1, {.password = "s3cret"});
+  bird('b', 2, {.asn = 65002});
+  make_speaker();
+  auto wanted = spec();
+  wanted.neighbors = {neighbor_of('a', 1, 65001), neighbor_of('b', 2, 65002)};
+  wanted.neighbors[0].password = "s3cret";
+  ASSERT_TRUE(reconcile(wanted));
+  ASSERT_TRUE(expect("both sessions", [&] { return has_route("10.1.0.0/16", {"tun1", "tun2"}); }));
+  const auto since = birdc('a', "show protocols uplink");
+
+  // As after a start of simplond that cannot read the file.
+  speaker.reset();
+  make_speaker();
+  wanted.neighbors[0].password.clear();
+  wanted.neighbors[0].keep_as_is = true;
+  wanted.neighbors[0].max_prefixes = 77;
+  ASSERT_TRUE(reconcile(wanted));
+  ASSERT_TRUE(expect("the end of the dump", [&] { return speaker->synchronized(); }));
+  EXPECT_TRUE(has_route("10.1.0.0/16", {"tun1", "tun2"}));
+  EXPECT_EQ(birdc('a', "show protocols uplink"), since);
+
+  // As after a boot: nobody knows it.
+  ASSERT_TRUE(run(io, speaker->stop()));
+  ASSERT_TRUE(reconcile(wanted));
+  ASSERT_TRUE(expect("the other session", [&] { return has_route("10.1.0.0/16", {"tun2"}); }));
+  EXPECT_EQ(status_of("site-a").problem, "its password is not known");
+  wanted.neighbors[0].password = "s3cret";
+  wanted.neighbors[0].keep_as_is = false;
+  ASSERT_TRUE(reconcile(wanted));
+  ASSERT_TRUE(expect("both sessions again", [&] { return has_route("10.1.0.0/16", {"tun1", "tun2"}); }, 40s));
 }
 
 TEST_F(FrrLab, KilledBgpdComesBackWithoutAWithdrawal) {

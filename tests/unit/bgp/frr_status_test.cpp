@@ -129,6 +129,23 @@ TEST(FrrStatus, BrokenLogLinesArePassedOver) {
               IsEmpty());
 }
 
+TEST(FrrStatus, WordsOfANeighborAreNotBgpds) {
+  const auto last = parse_notifications(
+      "2026/11/21 08:33:22 BGP: [EC 33554454] 10.0.0.2(%NOTIFICATION: sent to neighbor 10.0.0.3 2/2 (x) rcvd UPDATE with errors\n"
+      "2026/11/21 08:33:23 BGP: [HZN6M-XRM1G][EC 1] %NOTIFICATION: sent to neighbor 10.0.0.4 2/9 (\x1b[31mred\xff) 2 bytes\n"
+      "2026/11/21 08:33:24 BGP: %NOTIFICATION: sent to neighbor 10.0.0.5 2/2 (no mark) 2 bytes\n"
+      "2026/11/21 08:33:25 BGP: [%NOTIFICATION: sent to neighbor 10.0.0.6 2/2 (never closed) 2 bytes\n");
+  ASSERT_THAT(last, SizeIs(2));
+  EXPECT_EQ(last.at(address("10.0.0.4")).text, "?[31mred?");
+  EXPECT_TRUE(last.contains(address("10.0.0.5")));
+}
+
+TEST(FrrStatus, AHostNameMayHaveAnyBytes) {
+  const auto sessions = parse_neighbors("{\"10.0.0.2\":{\"hostname\":\"rt\xff\xfe\",\"bgpState\":\"Established\"},\"10.0.0.3\":{}}");
+  ASSERT_TRUE(sessions);
+  EXPECT_EQ(sessions->at(address("10.0.0.2")).state, "Established");
+}
+
 TEST(FrrStatus, Md5CountersAreSummed) {
   EXPECT_EQ(parse_md5_failures("TcpExt: SyncookiesSent TCPMD5NotFound TCPMD5Unexpected TCPMD5Failure X\nTcpExt: 9 1 2 4 8\n"), 7U);
   EXPECT_EQ(parse_md5_failures("IpExt: a\nIpExt: 1\n"), std::nullopt);
@@ -198,6 +215,8 @@ TEST_F(DiagnosisTest, Ipv6NeighborNeedsALinkLocalAddressHere) {
 }
 
 TEST_F(DiagnosisTest, Md5) {
+  evidence.md5_failures_of_some = true;
+  EXPECT_THAT(diagnose(spec, 65515, evidence).hint, HasSubstr("of some neighbor of this domain do not match"));
   evidence.md5_failures = true;
   EXPECT_EQ(problem(), "TCP-MD5 signatures do not match");
   spec.password.clear();

@@ -89,6 +89,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"NeighborIsOurself", [](auto& c) { neighbor(c).address = ip("169.254.10.1"); }, "domains[0].bgp.neighbors[0].address", "our own address", kError, kConflict},
         Mistake{"NeighborIsBroadcast", [](auto& c) { neighbor(c).address = ip("169.254.10.3"); }, "domains[0].bgp.neighbors[0].address", "not the address of a host"},
         Mistake{"KeepaliveNotShorter", [](auto& c) { neighbor(c).keepalive = neighbor(c).hold; }, "domains[0].bgp.neighbors[0].keepalive", "hold"},
+        Mistake{"KeepaliveOverAThirdOfHold", [](auto& c) { neighbor(c).keepalive = std::chrono::seconds(20); neighbor(c).hold = std::chrono::seconds(30); }, "domains[0].bgp.neighbors[0].keepalive", "keepalives are sent every 10s", kWarning},
         Mistake{"ImportNothing", [](auto& c) { neighbor(c).import.clear(); }, "domains[0].bgp.neighbors[0].import", "nothing is accepted", kWarning},
         Mistake{"ExportNothing", [](auto& c) { neighbor(c).export_.clear(); }, "domains[0].bgp.neighbors[0].export", "nothing is announced", kWarning},
         Mistake{"RouteViaNothing", [](auto& c) { c.domains[0].static_routes[0].via = "pariss"; }, "domains[0].static-routes[0].via", "did you mean 'paris'?"},

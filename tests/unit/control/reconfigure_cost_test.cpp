@@ -95,7 +95,7 @@ TEST(ReconfigureCost, OfANeighborIsWhatFrrDoes) {
   const std::map<std::string, std::function<void(BgpNeighborConfig&)>> changes = {
       {"address", [](auto& n) { n.address = ip("169.254.10.3"); }},
       {"asn", [](auto& n) { n.remote_asn = 65099; }},
-      {"password-file", [&](auto& n) { n.password_file = directory.secret("bgp.key", "a password"); }},
+      {"password-file", [&](auto& n) { n.password_file = directory.secret("bgp.key", "a-password"); }},
       {"keepalive", [](auto& n) { n.keepalive = std::chrono::seconds(5); }},
       {"hold", [](auto& n) { n.hold = std::chrono::seconds(60); }},
       {"bfd", [](auto& n) { n.bfd = !n.bfd; }},
@@ -105,7 +105,7 @@ TEST(ReconfigureCost, OfANeighborIsWhatFrrDoes) {
   };
   expect_complete(changes, "neighbor");
   const auto rendered = [](const GatewayConfig& gateway) {
-    return bgp::render(build_speaker_spec(gateway, gateway.domains[0], "gw-").value(), 2620).bgpd;
+    return bgp::render(build_speaker_spec(gateway, gateway.domains[0], "gw-").spec, 2620).bgpd;
   };
   const std::string address = config.domains[0].bgp->neighbors[0].address.to_string();
   for (const auto& [key, change] : changes) {

@@ -357,16 +357,31 @@ TEST_F(TableCompilerTest, ASecretThatCannotBeReadConcernsItsTunnelOnly) {
 }
 
 TEST_F(TableCompilerTest, ASpeakerOriginatesThePrefixesOfItsDomain) {
-  config_.domains[0].bgp->neighbors[0].password_file = directory_.secret("md5", "bgp password");
-  const auto spec = build_speaker_spec(config_, config_.domains[0], "gw-");
-  ASSERT_TRUE(spec);
-  EXPECT_EQ(spec->netns, "gw-red");
-  EXPECT_EQ(spec->asn, 65010U);
-  EXPECT_EQ(spec->originate, std::vector<IpPrefix>{prefix("172.16.1.0/24")});
-  ASSERT_EQ(spec->neighbors.size(), 1U);
-  EXPECT_EQ(spec->neighbors[0].password, "bgp password");
-  EXPECT_EQ(spec->neighbors[0].import, (std::vector<bgp::PrefixRule>{{prefix("10.0.0.0/8"), 24}}));
-  EXPECT_EQ(spec->neighbors[0].export_, (std::vector<bgp::PrefixRule>{{prefix("172.16.0.0/12"), 24}}));
+  config_.domains[0].bgp->neighbors[0].password_file = directory_.secret("md5", "bgp-password");
+  const auto [spec, problem] = build_speaker_spec(config_, config_.domains[0], "gw-");
+  EXPECT_FALSE(problem);
+  EXPECT_EQ(spec.netns, "gw-red");
+  EXPECT_EQ(spec.asn, 65010U);
+  EXPECT_EQ(spec.originate, std::vector<IpPrefix>{prefix("172.16.1.0/24")});
+  ASSERT_EQ(spec.neighbors.size(), 1U);
+  EXPECT_EQ(spec.neighbors[0].password, "bgp-password");
+  EXPECT_EQ(spec.neighbors[0].import, (std::vector<bgp::PrefixRule>{{prefix("10.0.0.0/8"), 24}}));
+  EXPECT_EQ(spec.neighbors[0].export_, (std::vector<bgp::PrefixRule>{{prefix("172.16.0.0/12"), 24}}));
+}
+
+TEST_F(TableCompilerTest, APasswordThatCannotBeUsedConcernsItsNeighborOnly) {
+  auto& neighbors = config_.domains[0].bgp->neighbors;
+  neighbors.push_back(neighbors[0]);
+  neighbors[0].name = "dublin";
+  neighbors[0].password_file = directory_.secret("md5", "two words");
+  const auto [spec, problem] = build_speaker_spec(config_, config_.domains[0], "gw-");
+  ASSERT_EQ(spec.neighbors.size(), 2U);
+  EXPECT_TRUE(spec.neighbors[0].keep_as_is);
+  EXPECT_TRUE(spec.neighbors[0].password.empty());
+  EXPECT_FALSE(spec.neighbors[1].keep_as_is);
+  ASSERT_TRUE(problem);
+  EXPECT_NE(problem->what.find("red/dublin: "), std::string::npos) << problem->what;
+  EXPECT_EQ(problem->what.find("two words"), std::string::npos);
 }
 
 }  // namespace
