@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The two machines, for the whole run: the tests are one journey, in the order of the files, and the first failure ends it."""
+"""The two machines of a journey: its tests go in the order of the files, and the first failure ends it."""
 import os
 import pathlib
 import signal
@@ -11,16 +11,20 @@ import pytest
 FOLDER = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER.parent / "lab")]
 
-import image  # noqa: E402
+from image import Image  # noqa: E402
+from lib.expect import expect  # noqa: E402
 from machines import Machines  # noqa: E402
 
-WORK = pathlib.Path(os.environ.get("SIMPLON_VM_FOLDER", "/tmp/simplon-vm"))
-BEGAN = time.monotonic()
+WORK = pathlib.Path(os.environ["SIMPLON_VM_FOLDER"])
+BEGAN = float(os.environ["SIMPLON_VM_BEGAN"])
+INSTALLED = pathlib.Path(os.environ["SIMPLON_VM_INSTALLED"])
+WALKTHROUGH_WITHIN = 2400
 ROWS = []
+SKIPPED = []
 
 
 def say(text):
-    print(f"   {time.monotonic() - BEGAN:5.0f} s  {text}", flush=True)
+    print(f"{time.monotonic() - BEGAN:5.0f} s  {text}", flush=True)
 
 
 def row(what, value, good=True):
@@ -43,10 +47,18 @@ def pytest_runtest_logstart(nodeid, location):
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
+    if report.skipped:
+        SKIPPED.append(item.nodeid)
     if report.failed or report.skipped:
         item.session.journey_failed = True
     if report.when == "call" or report.failed:
         say(f"{report.outcome} after {report.duration:.0f} s")
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if SKIPPED and exitstatus == 0:
+        say(f"skipped, which proves nothing: {', '.join(SKIPPED)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter, exitstatus, config):
@@ -62,13 +74,13 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
 
 @pytest.fixture(scope="session")
 def machines(request):
-    """edge-1 with nothing but Debian, site-a with its tools; booted, cables laid."""
-    debs = [pathlib.Path(name) for name in os.environ["SIMPLON_VM_DEBS"].split(":")]
-    disk = WORK / "packages.ext4"
-    gateway = image.root_image(say, image.GATEWAY)
-    count = image.package_disk(disk, gateway, debs)
-    say(f"mirror disk: {len(debs)} packages of ours, {count} that they depend on")
-    made = Machines(WORK, gateway, image.root_image(say, image.PEER), disk)
+    """edge-1 and site-a, booted, cables laid. In the journey `service` edge-1 is nothing but Debian, in `life` it has the disk that the
+    walk-through left. site-a is a Debian with its tools."""
+    gateway, peer = (Image.of(os.environ[f"SIMPLON_VM_{name}"]) for name in ("GATEWAY", "PEER"))
+    if WORK.name == "life":
+        expect(INSTALLED.exists, WALKTHROUGH_WITHIN, "the walk-through has left the disk of its gateway")
+        gateway = gateway.with_disk(INSTALLED)
+    made = Machines(WORK, gateway, peer, os.environ["SIMPLON_VM_PACKAGES"])
     try:
         began = time.monotonic()
         made.power_on()
@@ -82,4 +94,3 @@ def machines(request):
         raise
     finally:
         made.power_off()
-        disk.unlink(missing_ok=True)

@@ -92,6 +92,23 @@ def matches(expected, output):
     return re.search(r"^" + r"\n(?:.*\n)*".join(parts) + r"\s*$", output.rstrip() + "\n", re.MULTILINE) is not None
 
 
+done = []  # the blocks that `follow` ran
+
+
+def follow(page, number, machines, say):
+    """Runs the blocks of chapter `number` of a page; returns the output of the last one."""
+    chapter = [block for block in blocks(page) if block.chapter.startswith(f"{number}. ")]
+    if not chapter:
+        raise DocumentError(f"{source(page).relative_to(ROOT)} has no chapter {number} with something to do")
+    output = ""
+    for block in chapter:
+        first = block.path or block.text.splitlines()[0]
+        say(f"[{block.where}] {first}{' ...' if not block.path and block.text.count(chr(10)) > 1 else ''}")
+        output = run_block(page, block, machines)
+        done.append(block)
+    return output
+
+
 def run_block(page, block, machines, within=BLOCK_WITHIN):
     """One block; returns its output."""
     place = machines[block.where]

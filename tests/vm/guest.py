@@ -119,7 +119,7 @@ class Guest:
     def power_on(self):
         """Starts QEMU; `wait_booted` waits for the guest."""
         if not self.disk.exists():
-            subprocess.run(["cp", "--sparse=always", "--reflink=auto", self.image, self.disk], check=True)
+            _copy(self.image, self.disk)
         with open(self.folder / "qemu.log", "ab") as log:
             self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             preexec_fn=die_with_parent)
@@ -154,6 +154,17 @@ class Guest:
         self.power_on()
         self._connect(began + within)
         return time.monotonic() - began
+
+    def copy_disk(self, path):
+        """Copies the disk, as it would be found after a power loss with everything written: the file systems are frozen meanwhile."""
+        self._log("copy of the disk", None)
+        part = pathlib.Path(f"{path}.part")
+        self.ask("guest-fsfreeze-freeze")
+        try:
+            _copy(self.disk, part)
+        finally:
+            self.ask("guest-fsfreeze-thaw")
+        part.rename(path)  # last: a disk that is there is complete
 
     def power_off(self):
         """Ends QEMU, by its process id, and removes the disk."""
@@ -276,7 +287,11 @@ class Guest:
                 log.write(f"         exit status {done.code}, {seconds:.1f} s\n")
 
 
+def _copy(source, target):
+    subprocess.run(["cp", "--sparse=always", "--reflink=auto", source, target], check=True)
+
+
 def die_with_parent():
-    """The guest ends when the test is killed: PR_SET_PDEATHSIG (prctl(2))."""
+    """A child ends when what started it is killed: PR_SET_PDEATHSIG (prctl(2))."""
     import ctypes
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)

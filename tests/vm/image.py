@@ -63,6 +63,18 @@ class Image:
     def __init__(self, folder, key):
         self.disk, self.kernel, self.status = (folder / f"{key}.{kind}" for kind in ("ext4", "vmlinuz", "status"))
 
+    @classmethod
+    def of(cls, disk):
+        """The image with this disk, as `root_image` made it."""
+        disk = pathlib.Path(disk)
+        return cls(disk.parent, disk.stem)
+
+    def with_disk(self, disk):
+        """The same kernel with another disk."""
+        other = Image(self.disk.parent, self.disk.stem)
+        other.disk = pathlib.Path(disk)
+        return other
+
     def complete(self):
         return all(path.exists() for path in (self.status, self.kernel, self.disk))
 

@@ -5,22 +5,10 @@ import re
 import pytest
 
 from conftest import row
+from gateway import PACKAGES, children, healthy, install, versions, wait_path, wait_up
 from lib import traffic
-from test_2_kernel_esp import children, wait_path, wait_up
 
 RATE = 50
-PACKAGES = ("simplon", "simplon-charon", "simplon-forwarder")
-
-
-def install(machines, folder, packages, *options):
-    files = " ".join(f"./{package}_*.deb" for package in packages)
-    machines.edge.sh(f"cd {folder} && apt-get -q install -y {' '.join(options)} {files}", within=600)
-
-
-def versions(machines):
-    """{package: version}"""
-    text = machines.edge.out(f"dpkg-query -W -f '${{Package}} ${{Version}}\\n' {' '.join(PACKAGES)}")
-    return dict(line.split() for line in text.splitlines())
 
 
 def under_traffic(machines, action):
@@ -35,11 +23,6 @@ def under_traffic(machines, action):
         traffic.carried(out, RATE, within=240)
         traffic.carried(back, RATE, within=240)
     return out.result, back.result
-
-
-def healthy(machines, what):
-    failed = machines.edge.out("systemctl --failed --no-legend --plain").strip()
-    assert not failed, f"{what}: failed units: {failed}"
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -2,12 +2,12 @@
 """Remove leaves nothing that runs, installing again brings the gateway back, purge leaves nothing at all but what belongs to the
 operator or, by policy, stays."""
 from conftest import row
+from gateway import PACKAGES, healthy, install, wait_path, wait_up
 from lib import traffic
-from test_1_walkthrough import CONFIGURATION
-from test_2_kernel_esp import wait_path, wait_up
-from test_3_upgrade import healthy, install
 
-PACKAGES = ("simplon", "simplon-forwarder", "simplon-charon")
+# Files of strongSwan and FRR on the gateway, and their contents: ours are elsewhere.
+CONFIGURATION = ("find /etc/strongswan.conf /etc/strongswan.d /etc/swanctl /etc/ipsec.* /etc/frr -type f -not -path '*/frr/simplon*'"
+                 " -exec sha256sum {} + 2>/dev/null | sort -k 2")
 # The operator's key, and the user that Debian's policy keeps.
 KEPT = {"/etc/simplon", "/etc/simplon/site-a.psk"}
 FIND = (r"find / -xdev \( -path /proc -o -path /root -o -path /media -o -path /var/log/journal \) -prune -o -iname '*simplon*' -print;"

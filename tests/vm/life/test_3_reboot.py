@@ -4,10 +4,9 @@ import json
 import time
 
 from conftest import row, say
+from gateway import denied, healthy, wait_up
 from lib import traffic
 from lib.expect import expect
-from test_2_kernel_esp import wait_up
-from test_3_upgrade import healthy
 
 UNITS = "simplon-forwarder simplon-charon simplond"
 
@@ -76,3 +75,5 @@ def test_power_loss_while_a_change_waits_for_confirmation(machines):
     row("after the power loss: simplon audit verify", (verified.out.strip().splitlines() or [verified.text])[0][:120], verified.code == 0)
     edge.sh("systemctl is-system-running --wait", within=200, check=False)
     healthy(machines, "after the power loss")
+    told = denied(machines)
+    row("AppArmor denied in upgrades and boots", told or "nothing", not told)

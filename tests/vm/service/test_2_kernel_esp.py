@@ -1,42 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The peer's kernel does the ESP: raw and in UDP, with and without extended sequence numbers."""
 import concurrent.futures
-import json
 import re
 
 import pytest
 
 from conftest import row
+from gateway import tunnel, wait_path, wait_up
 from lib import traffic
 from lib.expect import expect
 
 RATE = 50  # packets a second, each way: an emulated machine on a busy host still carries that
 MEGABYTES = 2
 CONF = "/etc/swanctl/conf.d/edge-1.conf"
-
-
-def tunnel(machines):
-    shown = json.loads(machines.edge.out("simplon tunnel show --json", quiet=True))["tunnels"]
-    return next(one for one in shown if one["name"] == "site-a")
-
-
-def children(machines):
-    """{inbound SPI: child} of what charon says."""
-    return {child["spi_in"]: child for child in tunnel(machines)["observed"]["children"]}
-
-
-def wait_up(machines, within=240):
-    def up():
-        one = tunnel(machines)
-        return one["observed"]["state"] == "up" and any(
-            sa["active"] and not sa["inbound"] for sa in (one.get("programmed") or {}).get("sas", [])) and one
-
-    return expect(up, within, "tunnel site-a is up and programmed")
-
-
-def wait_path(machines, within=240):
-    """BGP may have gone down with the tunnel: until a ping is answered."""
-    traffic.reachable(machines["host-a"], "10.20.0.10", within=within)
 
 
 def carry(machines, what, rate=RATE):

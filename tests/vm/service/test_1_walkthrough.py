@@ -4,37 +4,20 @@ import json
 import re
 
 import document
-from conftest import row, say
+from conftest import INSTALLED, row, say
+from gateway import denied
 from lib import traffic
 
 PAGE = "walkthrough.md"
 UNITS = ("simplond", "simplon-forwarder", "simplon-charon")
 TEMPLATES = ("simplon-netns@", "simplon-zebra@", "simplon-bgpd@", "simplon-bfdd@")
 AIM = 2.0  # of systemd-analyze security, for each unit; docs/security.md has what each reaches, and why not the aim
-done = []
-
-# Files of strongSwan and FRR on the gateway, and their contents: ours are elsewhere.
-CONFIGURATION = ("find /etc/strongswan.conf /etc/strongswan.d /etc/swanctl /etc/ipsec.* /etc/frr -type f -not -path '*/frr/simplon*'"
-                 " -exec sha256sum {} + 2>/dev/null | sort -k 2")
-
-
-def follow(machines, number):
-    """The blocks of chapter `number`; returns the output of the last one."""
-    blocks = [block for block in document.blocks(PAGE) if block.chapter.startswith(f"{number}. ")]
-    assert blocks, f"docs/{PAGE} has no chapter {number} with something to do"
-    output = ""
-    for block in blocks:
-        first = block.path or block.text.splitlines()[0]
-        say(f"[{block.where}] {first}{' ...' if not block.path and block.text.count(chr(10)) > 1 else ''}")
-        output = document.run_block(PAGE, block, machines)
-    done.extend(blocks)
-    return output
 
 
 def test_install_the_packages_with_apt(machines):
     edge = machines.edge
     edge.sh("cp /media/packages/simplon/*.deb /root")
-    status = follow(machines, 1)
+    status = document.follow(PAGE, 1, machines, say)
     say("simplon status on an empty gateway:\n" + status.rstrip())
     failed = edge.out("systemctl --failed --no-legend --plain").strip()
     row("failed units after apt-get install", failed or "none", not failed)
@@ -60,7 +43,7 @@ def test_exposure_of_the_units(machines):
 
 
 def test_configure_the_gateway(machines):
-    follow(machines, 2)
+    document.follow(PAGE, 2, machines, say)
 
 
 # Connects to the data path's socket as another user, and says whether it was let in.
@@ -107,26 +90,26 @@ def test_simplond_may_what_it_needs_and_no_more(machines):
     files = edge.out("stat -c '%n %a %U:%G' /run/simplon-frr /run/simplon-frr/* | paste -sd ,").strip()
     configs = [f"/run/simplon-frr/simplon-red.{daemon}.conf 640 simplond:frr" for daemon in ("bfdd", "bgpd", "zebra")]
     row("what FRR starts with", files, sorted(files.split(",")) == ["/run/simplon-frr 2750 simplond:frr", *configs])
-    denied = edge.out("journalctl -q -b -k -o cat -g 'apparmor=.DENIED.*simplon' || true").strip()
-    row("AppArmor denied", denied or "nothing", not denied)
+    told = denied(machines)
+    row("AppArmor denied", told or "nothing", not told)
 
 
 def test_connect_the_router_of_the_site(machines):
-    follow(machines, 3)
+    document.follow(PAGE, 3, machines, say)
 
 
 def test_connect_the_compute_host(machines):
-    follow(machines, 4)
+    document.follow(PAGE, 4, machines, say)
 
 
 def test_first_ping(machines):
-    status = follow(machines, 5)
+    status = document.follow(PAGE, 5, machines, say)
     say("simplon status:\n" + status.rstrip())
     for uplink in json.loads(machines.edge.out("simplon status --json"))["uplinks"]:
         tier = uplink["xdp_forwarding"]
         row(f"XDP tier of {uplink['interface']}, Linux {machines.edge.out('uname -r').strip()}", tier, "refuses" not in tier)
-    missed = [block.line for block in document.blocks(PAGE) if block not in done]
-    row("docs/walkthrough.md", f"{len(done)} blocks ran as printed", not missed)
+    missed = [block.line for block in document.blocks(PAGE) if block not in document.done]
+    row("docs/walkthrough.md", f"{len(document.done)} blocks ran as printed", not missed)
 
 
 def test_pings_of_many_sizes(machines):
@@ -141,3 +124,7 @@ def test_pings_of_many_sizes(machines):
     row("1500 bytes with DF, host-a -> vm1", f"told to use {found.group(1)}" if found else text, bool(found))
     fits = traffic.ping(machines["host-a"], "10.20.0.10", count=2, size=int(found.group(1)) - 28, dont_fragment=True, wait=10)
     row(f"{found.group(1)} bytes with DF, host-a -> vm1", f"{fits.lost} lost", fits.lost == 0)
+
+
+def test_leave_the_disk_to_the_other_journey(machines):
+    machines.edge.copy_disk(INSTALLED)
