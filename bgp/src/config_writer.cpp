@@ -75,7 +75,7 @@ asio::awaitable<Result<ConfigChange>> difference(VtyClient& vty, const std::stri
 }
 
 /// Resets those of the neighbors whose session a limit of prefixes ended; the others are left alone.
-asio::awaitable<Result<void>> restart_limited(VtyClient& bgpd, std::vector<std::string> addresses) {
+asio::awaitable<Result<void>> restart_limited(VtyClient& bgpd, std::set<std::string>& addresses) {
   if (addresses.empty()) co_return Result<void>();
   const std::string question = "show bgp neighbors json";
   auto reply = co_await bgpd.command(question);
@@ -84,29 +84,40 @@ asio::awaitable<Result<void>> restart_limited(VtyClient& bgpd, std::vector<std::
   if (!sessions) {
     // They come back by themselves when their timer ends.
     spdlog::warn("after a limit of prefixes was raised: {}", sessions.error().message());
+    addresses.clear();
     co_return Result<void>();
   }
-  for (const auto& text : addresses) {
+  while (!addresses.empty()) {
+    const std::string text = *addresses.begin();
     const auto address = IpAddress::parse(text);
     const auto session = address ? sessions->find(*address) : sessions->end();
-    if (session == sessions->end() || !session->second.prefix_limit_exceeded) continue;
-    const std::string reset = "clear bgp " + text;
-    auto done = co_await bgpd.command(reset);
-    if (!done) co_return Unexpected(std::move(done).error());
+    if (session != sessions->end() && session->second.prefix_limit_exceeded) {
+      const std::string reset = "clear bgp " + text;
+      auto done = co_await bgpd.command(reset);
+      if (!done) co_return Unexpected(std::move(done).error());
+    }
+    addresses.erase(text);
   }
   co_return Result<void>();
 }
 
-}  // namespace
+asio::awaitable<Result<void>> reset_sessions(VtyClient& bgpd, OwedResets& owed) {
+  while (!owed.always.empty()) {
+    const std::string address = *owed.always.begin();
+    const std::string reset = "clear bgp " + address;
+    // bgpd refuses one for a neighbor that is gone, which is well.
+    auto reply = co_await bgpd.command(reset);
+    if (!reply) co_return Unexpected(std::move(reply).error());
+    owed.always.erase(address);
+    owed.if_limited.erase(address);
+  }
+  co_return co_await restart_limited(bgpd, owed.if_limited);
+}
 
-asio::awaitable<Result<void>> write_config(VtyClient& vty, std::string daemon, std::string wanted, bool just_started) {
-  auto change = co_await difference(vty, daemon, wanted, just_started ? kSettleTime : 0ms);
-  if (!change) co_return Unexpected(std::move(change).error());
-  if (change->empty()) co_return Result<void>();
-
-  spdlog::debug("{}: {} configuration command(s)", daemon, change->commands.size());
+/// Sends all commands, also after one that is refused. The first refusal, or nothing.
+asio::awaitable<Result<std::optional<Error>>> send(VtyClient& vty, const std::string& daemon, const ConfigChange& change) {
   std::vector<std::string> commands = {"configure terminal"};
-  commands.insert(commands.end(), change->commands.begin(), change->commands.end());
+  commands.insert(commands.end(), change.commands.begin(), change.commands.end());
   std::optional<Error> first_error;
   std::optional<std::string> without_key;
   for (const auto& command : commands) {
@@ -135,15 +146,25 @@ asio::awaitable<Result<void>> write_config(VtyClient& vty, std::string daemon, s
   const std::string end = "end";
   auto ended = co_await vty.command(end);
   if (!ended) co_return Unexpected(std::move(ended).error());
-  if (first_error) co_return Unexpected(*std::move(first_error));
+  co_return first_error;
+}
 
-  for (const auto& address : change->resets) {
-    const std::string reset = "clear bgp " + address;
-    auto reply = co_await vty.command(reset);
-    if (!reply) co_return Unexpected(std::move(reply).error());
-  }
-  auto restarted = co_await restart_limited(vty, change->raised_limits);
-  if (!restarted) co_return restarted;
+}  // namespace
+
+asio::awaitable<Result<void>> write_config(VtyClient& vty, std::string daemon, std::string wanted, bool just_started,
+                                           OwedResets& owed) {
+  auto change = co_await difference(vty, daemon, wanted, just_started ? kSettleTime : 0ms);
+  if (!change) co_return Unexpected(std::move(change).error());
+  owed.always.insert(change->resets.begin(), change->resets.end());
+  owed.if_limited.insert(change->raised_limits.begin(), change->raised_limits.end());
+  if (change->empty()) co_return co_await reset_sessions(vty, owed);
+
+  spdlog::debug("{}: {} configuration command(s)", daemon, change->commands.size());
+  auto refusal = co_await send(vty, daemon, *change);
+  if (!refusal) co_return Unexpected(std::move(refusal).error());
+  auto reset = co_await reset_sessions(vty, owed);
+  if (*refusal) co_return Unexpected(**std::move(refusal));
+  if (!reset) co_return reset;
 
   auto rest = co_await difference(vty, daemon, wanted, kSettleTime);
   if (!rest) co_return Unexpected(std::move(rest).error());

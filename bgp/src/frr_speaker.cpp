@@ -261,7 +261,8 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
       if (!vty) co_return Unexpected(std::move(vty).error());
       const std::string name = to_string(daemon);
       const std::string& part = part_of(config, daemon);
-      auto written = co_await write_config(**vty, name, part, starts);
+      if (starts) owed_resets_.erase(daemon);
+      auto written = co_await write_config(**vty, name, part, starts, owed_resets_[daemon]);
       if (closed_) co_return closed();
       if (!written) co_return written;
     }
@@ -563,6 +564,7 @@ class Implementation : public std::enable_shared_from_this<Implementation> {
   asio::steady_timer watch_timer_;
   Md5Monitor md5_;
   std::optional<SpeakerSpec> wanted_;
+  std::map<FrrDaemon, OwedResets> owed_resets_;
   /// The zebra that bgpd was last made to announce to.
   sys::ProcessId announced_to_;
   struct Answers {

@@ -17,12 +17,13 @@ namespace simplon::config {
 ///     ... apply, commit ...
 ///     swap->keep();              // or swap->go_back()
 ///
-/// A journal in the state directory holds the former contents meanwhile (mode 0600), so that `recover` of the next
-/// start undoes a swap whose configuration was never committed. Threads: one. Blocks on small files.
+/// A journal in the state directory holds the former contents meanwhile (mode 0600), so that `recover` undoes a swap whose
+/// configuration was never committed: at the next start, and before the next change, which would pass for that configuration.
+/// Threads: one. Blocks on small files.
 class SecretSwap {
  public:
-  /// `secrets`: contents by path. Errors: kInvalidConfig for a path that is not a file directly in `folder`, or a
-  /// content that is no secret; kExhausted and kUnavailable of the disk. Nothing is changed then.
+  /// `secrets`: contents by path. Errors: kInvalidConfig for a path that is not a file directly in `folder`, one that is there and not
+  /// private, or a content that is no secret; kExhausted and kUnavailable of the disk. Nothing is changed then.
   [[nodiscard]] static Result<SecretSwap> begin(const std::filesystem::path& state_directory, const std::string& folder,
                                                 std::uint64_t current_version,
                                                 const std::map<std::string, std::string>& secrets);
@@ -34,7 +35,8 @@ class SecretSwap {
   /// Errors: a file that could not be put back; the others are.
   Result<void> go_back();
 
-  /// At a start, before secrets are read: finishes what a crash has interrupted. True if files were put back.
+  /// While no swap is under way, before secrets are read: finishes what a crash or a failing disk has interrupted. True if files
+  /// were put back. Errors: of the disk; a damaged journal.
   [[nodiscard]] static Result<bool> recover(const std::filesystem::path& state_directory, std::uint64_t current_version);
 
  private:

@@ -62,34 +62,6 @@ struct Problem {
   friend bool operator==(const Problem&, const Problem&) = default;
 };
 
-struct ApplyCommand {
-  std::string document;
-  /// An undo, instead of the document: back to a version, or, without one, to the one before.
-  struct Undo {
-    std::optional<std::uint64_t> to;
-  };
-  std::optional<Undo> undo;
-  std::optional<std::uint64_t> base_version;
-  std::string comment;
-  /// Goes back after this time unless `confirm` follows.
-  std::optional<std::chrono::seconds> confirm_within;
-  /// Health gates (gates.h). Without `confirm_within` the change is kept as soon as all have held, and goes back after
-  /// `gate_window` otherwise; with it, `confirm` is refused while one fails.
-  std::vector<std::string> gates;
-  std::chrono::seconds gate_window{60};
-  bool dry_run = false;
-  config::Author who;
-  /// Of an import: ids of the other box, and older versions for an empty history.
-  std::optional<config::IdRegistry::Snapshot> ids;
-  std::vector<config::StoredDocument> history;
-  /// Called when it is this change's turn, before the document is judged; and, if it then does not come about, before
-  /// anything goes back. Not for a dry run.
-  std::function<Result<void>()> prepare;
-  std::function<void()> abandon;
-  /// Look at the files of secrets. Not for the dry run of an import that would bring them.
-  bool check_files = true;
-};
-
 /// Milliseconds that the parts of an apply took.
 struct ApplyTiming {
   double read = 0;     ///< parse and validate
@@ -114,6 +86,40 @@ struct ApplyOutcome {
   ApplyTiming timing;
 };
 
+/// All reasons why nothing was changed.
+template <class T>
+using Transaction = tl::expected<T, std::vector<config::Issue>>;
+
+struct ApplyCommand {
+  std::string document;
+  /// An undo, instead of the document: back to a version, or, without one, to the one before.
+  struct Undo {
+    std::optional<std::uint64_t> to;
+  };
+  std::optional<Undo> undo;
+  std::optional<std::uint64_t> base_version;
+  std::string comment;
+  /// Goes back after this time unless `confirm` follows.
+  std::optional<std::chrono::seconds> confirm_within;
+  /// Health gates (gates.h). Without `confirm_within` the change is kept as soon as all have held, and goes back after
+  /// `gate_window` otherwise; with it, `confirm` is refused while one fails.
+  std::vector<std::string> gates;
+  std::chrono::seconds gate_window{60};
+  bool dry_run = false;
+  config::Author who;
+  /// Of an import: ids of the other box, and older versions for an empty history.
+  std::optional<config::IdRegistry::Snapshot> ids;
+  std::vector<config::StoredDocument> history;
+  /// Called when it is this change's turn, before the document is judged; and, if it then does not come about, before
+  /// anything goes back. Not for a dry run.
+  std::function<Result<void>()> prepare;
+  std::function<void()> abandon;
+  /// Called at once when it is known whether this change came about, before the cleaning up that may take seconds; not for a dry run.
+  std::function<void(const Transaction<ApplyOutcome>&)> decided;
+  /// Look at the files of secrets. Not for the dry run of an import that would bring them.
+  bool check_files = true;
+};
+
 /// A probation that ended by itself.
 struct ProbationEnd {
   bool kept = false;
@@ -122,10 +128,6 @@ struct ProbationEnd {
   std::uint64_t current = 0;
   std::string reason;
 };
-
-/// All reasons why nothing was changed.
-template <class T>
-using Transaction = tl::expected<T, std::vector<config::Issue>>;
 
 /// Makes namespaces, forwarder, charon and FRR be what the stored configuration says, and keeps them so.
 ///

@@ -8,7 +8,7 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
+#include <map>
 #include <string_view>
 
 #include <boost/asio/co_spawn.hpp>
@@ -386,9 +386,8 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     co_return co_await write(stream, std::move(reply));
   }
 
-  asio::awaitable<void> serve(std::shared_ptr<Stream> stream) {
+  asio::awaitable<void> serve(std::shared_ptr<Stream> stream, Peer peer) {
     const auto self = shared_from_this();
-    const Peer peer = identify(stream->socket().native_handle());
     beast::flat_buffer buffer;
     bool open = true;
     while (open && !closed) open = co_await serve_one(*stream, buffer, peer);
@@ -396,6 +395,14 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     stream->socket().shutdown(Protocol::socket::shutdown_both, ignored);
     stream->close();
     streams.erase(stream);
+  }
+
+  /// Who may only look cannot keep administrators out, nor one of them the others.
+  bool has_place_for(const Peer& peer) const {
+    if (peer.admin || streams.size() >= options.max_connections) return streams.size() < options.max_connections;
+    const auto lookers = std::count_if(streams.begin(), streams.end(), [](const auto& one) { return !one.second.admin; });
+    const auto own = std::count_if(streams.begin(), streams.end(), [&](const auto& one) { return one.second.uid == peer.uid; });
+    return static_cast<std::size_t>(lookers) < options.max_lookers && static_cast<std::size_t>(own) < options.max_of_one_looker;
   }
 
   static void turn_away(Protocol::socket& socket) {
@@ -420,13 +427,14 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
         co_await pause.async_wait(redirect_error(use_awaitable, error));
         continue;
       }
-      if (streams.size() >= options.max_connections) {
+      const Peer peer = identify(socket.native_handle());
+      if (!has_place_for(peer)) {
         turn_away(socket);
         continue;
       }
       auto stream = std::make_shared<Stream>(std::move(socket));
-      streams.insert(stream);
-      asio::co_spawn(io, serve(stream), [self, stream](std::exception_ptr problem) {
+      streams.emplace(stream, peer);
+      asio::co_spawn(io, serve(stream, peer), [self, stream](std::exception_ptr problem) {
         self->streams.erase(stream);
         if (problem) spdlog::error("api: a connection ended with an exception");
       });
@@ -438,7 +446,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     error_code ignored;
     acceptor.close(ignored);
     pause.cancel();
-    for (const auto& stream : streams) stream->close();
+    for (const auto& [stream, peer] : streams) stream->close();
     if (bound) ::unlink(options.socket.c_str());
     bound = false;
   }
@@ -449,7 +457,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
   Protocol::acceptor acceptor;
   asio::steady_timer pause;
   std::optional<gid_t> admin_gid;
-  std::set<std::shared_ptr<Stream>> streams;
+  std::map<std::shared_ptr<Stream>, Peer> streams;
   bool bound = false;
   bool closed = false;
 };

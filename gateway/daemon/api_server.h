@@ -134,6 +134,9 @@ class ApiServer {
     std::chrono::seconds read_timeout{10};
     std::chrono::seconds idle_timeout{30};
     std::size_t max_connections = ipc::kApiMaxConnections;
+    /// Of these, what all who are no administrators may have together, and each of them.
+    std::size_t max_lookers = ipc::kApiMaxConnections - 8;
+    std::size_t max_of_one_looker = ipc::kApiMaxConnections / 4;
     std::size_t max_body = ipc::kApiMaxBody;
     /// For tests: decides about changes by peers instead of uid and groups.
     std::optional<bool> every_peer_is_admin;

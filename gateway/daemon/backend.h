@@ -15,6 +15,7 @@
 #include "gateway/config/ids.h"
 #include "gateway/config/store.h"
 #include "gateway/control/reconciler.h"
+#include "gateway/control/turns.h"
 #include "gateway/daemon/api_server.h"
 #include "gateway/ipc/capture_stream.h"
 #include "gateway/ipc/table_client.h"
@@ -31,6 +32,7 @@ struct PacketPlace;
 class Backend final : public ApiBackend {
  public:
   struct Parts {
+    boost::asio::io_context& io;
     control::Reconciler& reconciler;
     ipc::TableClient& forwarder;
     ipsec::TunnelManager& tunnels;
@@ -49,7 +51,7 @@ class Backend final : public ApiBackend {
   };
 
   Backend(Parts parts, std::string software)
-      : parts_(parts), software_(std::move(software)), started_(parts.clock.now()) {}
+      : parts_(parts), software_(std::move(software)), started_(parts.clock.now()), readings_(parts.io) {}
 
   boost::asio::awaitable<ApiResult> status() override;
   boost::asio::awaitable<ApiResult> config(std::optional<std::uint64_t> version) override;
@@ -79,6 +81,8 @@ class Backend final : public ApiBackend {
 
   /// For the audit log: how many denied attempts it has no entry for. To be called every few seconds.
   void note_denials();
+  /// At a start: the entry of the current version, if a kill or a full disk kept it out of the audit log.
+  void note_unlogged();
   /// For the audit log: what simplond decided by itself.
   void note_probation_end(const control::ProbationEnd& end);
 
@@ -86,6 +90,7 @@ class Backend final : public ApiBackend {
   boost::asio::awaitable<std::optional<ipc::Stats>> ask_forwarder(std::uint32_t connections = 0);
   boost::asio::awaitable<ApiResult> ask_trace(PacketPlace from, ipc::TraceRequest request);
   boost::asio::awaitable<ApiResult> apply_audited(std::string action, control::ApplyCommand command);
+  [[nodiscard]] std::string detail_of(const control::ApplyOutcome& outcome, bool undo, const std::string& comment) const;
   [[nodiscard]] Result<GatewayConfig> load(std::uint64_t version) const;
   [[nodiscard]] nlohmann::json pending_json() const;
   void note(const config::Author& who, const std::string& action, const std::string& subject, bool done,
@@ -95,6 +100,8 @@ class Backend final : public ApiBackend {
   Parts parts_;
   std::string software_;
   MonoTime started_;
+  /// Of answers that read whole documents: between two of them everything else has its turn.
+  control::Turns readings_;
   audit::Denials denials_;
 };
 

@@ -106,7 +106,7 @@ int main(int argc, char** argv) {
                "Runs in the network namespace of the underlay.",
                "simplon-forwarder"};
   app.set_version_flag("--version", options.software);
-  app.add_option("--run-dir", options.run_dir, "Directory of forwarder.sock and sa.sock")->type_name("PATH")->capture_default_str();
+  app.add_option("--run-dir", options.run_dir, "Directory of forwarder.sock, sa.sock and succession.sock")->type_name("PATH")->capture_default_str();
   app.add_option("--log-level", level, "How much is logged: trace, debug, info, warn or error")->type_name("LEVEL")->capture_default_str();
   app.add_option("--workers", workers, "Threads that forward: a number, or auto for one per CPU")
       ->capture_default_str()
@@ -117,7 +117,7 @@ int main(int argc, char** argv) {
       ->type_name("COUNT")
       ->check(CLI::Range(std::size_t{4096}, std::size_t{1} << 20));
   app.add_option("--xdp-forwarding", options.xdp_forwarding,
-                 "Whether the XDP programs of the uplinks forward from VPC to VPC by themselves: on or off")
+                 "Whether the XDP programs of the uplinks forward between VPCs and circuits by themselves: on or off")
       ->default_str("on")
       ->type_name("on|off");
   app.add_option("--jumbo", options.jumbo, "Whether uplinks may have an MTU over 3698, up to 9216: on or off")

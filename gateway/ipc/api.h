@@ -5,7 +5,8 @@
 
 // The local API: how the CLI, and anything else on this machine, talks to simplond.
 //
-// Who connects   A client connects to RUN_DIR/api.sock (SOCK_STREAM), any number of them up to kApiMaxConnections.
+// Who connects   A client connects to RUN_DIR/api.sock (SOCK_STREAM), any number of them up to kApiMaxConnections;
+//                who may only look has 16 of them at most, and all such users together 56.
 // Framing        HTTP/1.1; bodies are JSON (application/json); that of a request has at most kApiMaxBody bytes, that of
 //                a GET kApiMaxGetBody.
 // Roles          By the peer's credentials (SO_PEERCRED, SO_PEERGROUPS): root, simplond's own user and members of the

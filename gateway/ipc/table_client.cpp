@@ -100,7 +100,8 @@ struct Core : std::enable_shared_from_this<Core> {
   asio::steady_timer hello_timer;
   bool running = false;
   bool connected = false;
-  bool reported_down = false;
+  /// What `on_disconnected` was told last; nothing since the last connection.
+  std::optional<std::string> reported;
   bool writing = false;
   std::uint64_t life = 0;
   std::deque<std::vector<std::uint8_t>> outgoing;
@@ -230,7 +231,7 @@ struct Core : std::enable_shared_from_this<Core> {
                            "install the same version of simplond and simplon-forwarder");
     }
     self->connected = true;
-    self->reported_down = false;
+    self->reported.reset();
     if (self->owner != nullptr && self->owner->on_connected) self->owner->on_connected(hello->instance);
     for (;;) {
       auto message = co_await read(self, framer);
@@ -250,8 +251,8 @@ struct Core : std::enable_shared_from_this<Core> {
       }
       self->disconnect(why);
       if (!self->running) break;
-      if (!self->reported_down && self->owner != nullptr && self->owner->on_disconnected) {
-        self->reported_down = true;
+      if (self->reported != why.what && self->owner != nullptr && self->owner->on_disconnected) {
+        self->reported = why.what;
         self->owner->on_disconnected(why);
       }
       error_code ignored;

@@ -44,7 +44,7 @@ class TableClient {
 
   /// After both Hellos; `instance` is the forwarder's (another value than before: it restarted and has lost its tables).
   std::function<void(std::uint64_t instance)> on_connected;
-  /// `why` for a log line; called once for each loss, and once if the first attempt fails.
+  /// `why` for a log line; called for each loss, if the first attempt fails, and when later ones fail for another reason.
   std::function<void(const Error& why)> on_disconnected;
 
   /// Connects and keeps connecting (100 ms to 2 s apart) until `stop` or destruction.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "gateway/config/secret_swap.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cctype>
 #include <nlohmann/json.hpp>
@@ -10,7 +12,7 @@
 #include "platform/sys/file.h"
 
 // simplond writes these files because somebody asked who may not: so they go into one folder, under plain names, and
-// nowhere else.
+// nowhere else; and of what is there, only private files are replaced: no settings of a daemon.
 
 namespace simplon::config {
 namespace {
@@ -38,6 +40,11 @@ Result<void> check(const std::string& folder, const std::string& path, const std
   const auto status = fs::symlink_status(file, error);
   if (fs::exists(status) && !fs::is_regular_file(status)) {
     return fail(ErrorCode::kInvalidConfig, path + " is not a regular file", "remove it first");
+  }
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) == 0 && (info.st_mode & 077) != 0) {
+    return fail(ErrorCode::kInvalidConfig, path + " is there and is no secret: others than its owner may use it",
+                "if it is a key: chmod 0600 " + path);
   }
   return {};
 }
@@ -106,7 +113,7 @@ Result<void> SecretSwap::go_back() {
       result = ok;
     }
   }
-  // Otherwise the next start tries again.
+  // Otherwise `recover` tries again.
   if (result) keep();
   return result;
 }
@@ -130,7 +137,9 @@ Result<bool> SecretSwap::recover(const fs::path& state_directory, std::uint64_t 
     swap.keep();  // the import was committed
     return false;
   }
-  if (auto back = swap.go_back(); !back) return Unexpected(back.error());
+  if (auto back = swap.go_back(); !back) {
+    return fail(back.error().code, "the secret files of before an import cannot be put back: " + back.error().what, back.error().hint);
+  }
   return true;
 }
 

@@ -122,6 +122,9 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
   if (!gates) co_return tl::unexpected(refusal(gates.error()));
   if (command.dry_run) co_return outcome;
 
+  const auto decided = [&](const Transaction<ApplyOutcome>& result) {
+    if (command.decided) command.decided(result);
+  };
   const auto staged = stage(command, *std::move(gates));
   if (!staged) co_return tl::unexpected(refusal(staged.error()));
   if (command.ids) {
@@ -137,15 +140,19 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
   if (!switched) {
     parts_.store.discard(*staged);
     abandon.now();
+    const Transaction<ApplyOutcome> refused = tl::unexpected(refusal(switched.error()));
+    decided(refused);
     co_await take_back(before);
-    co_return tl::unexpected(refusal(switched.error()));
+    co_return refused;
   }
   outcome.timing.program = watch.lap() - outcome.timing.compile;
   auto committed = parts_.store.commit(*staged);
   if (!committed) {
     abandon.now();
+    const Transaction<ApplyOutcome> refused = tl::unexpected(refusal(committed.error()));
+    decided(refused);
     co_await take_back(before);
-    co_return tl::unexpected(refusal(committed.error()));
+    co_return refused;
   }
   abandon.disarm();
   outcome.timing.commit = watch.lap();
@@ -160,6 +167,7 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
                "program {:.1f}, commit {:.1f})",
                committed->number, command.undo ? "(" + committed->comment + ")" : "applied", committed->who, outcome.diff.summary(), outcome.timing.read, outcome.timing.compare,
                outcome.timing.stage, outcome.timing.compile, outcome.timing.program, outcome.timing.commit);
+  decided(outcome);
   follow_probation();
   co_await tidy();
   co_return outcome;

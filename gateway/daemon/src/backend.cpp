@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include "gateway/config/diff.h"
@@ -181,6 +182,8 @@ asio::awaitable<ApiResult> Backend::history() {
 }
 
 asio::awaitable<ApiResult> Backend::diff(std::uint64_t from, std::optional<std::uint64_t> to) {
+  const auto turn = co_await readings_.take();
+  co_await asio::post(parts_.io, asio::use_awaitable);
   const auto to_version = to.value_or(parts_.store.current());
   const auto old_config = load(from);
   if (!old_config) co_return tl::unexpected(ApiFailure(old_config.error()));

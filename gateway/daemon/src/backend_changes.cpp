@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What changes something: each attempt becomes one entry of the audit log, after its outcome is known and before the
-// caller learns of it.
+// What changes something: each attempt becomes one entry of the audit log, as soon as its outcome is known and before the
+// caller learns of it; that of a change in the same step of the event loop as its commit, so that only a kill comes in between.
 
 #include <algorithm>
 #include <map>
@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <boost/asio/use_awaitable.hpp>
+#include <spdlog/spdlog.h>
 
 #include "gateway/config/archive.h"
 #include "gateway/config/document.h"
@@ -77,6 +78,17 @@ std::string verb_of(TunnelAction action) {
   return "tunnel";
 }
 
+/// The document of an archive names each of its secrets: an import is no way to write other files.
+Result<void> check_secrets_are_named(const config::Archive& archive, const GatewayConfig& config) {
+  const auto named = config::secret_files(config);
+  for (const auto& [path, content] : archive.secrets) {
+    if (std::find(named.begin(), named.end(), path) != named.end()) continue;
+    return fail(ErrorCode::kInvalidConfig, "the archive has a secret for " + path + ", which its configuration does not name",
+                "it was not made by simplon config export: export again");
+  }
+  return {};
+}
+
 /// Tunnels and domains that keep another id here than in the archive.
 std::size_t renumbered(const config::IdRegistry::Snapshot& theirs, const config::IdRegistry& ids,
                        const GatewayConfig& config) {
@@ -112,6 +124,24 @@ void Backend::note(audit::Event event) {
   event.version = parts_.store.current();
   // What cannot be written now is a problem of the status and is written later.
   static_cast<void>(parts_.audit.append(std::move(event)));
+}
+
+void Backend::note_unlogged() {
+  const auto last = parts_.audit.tail(1);
+  const json entry = last.empty() ? json() : json::parse(last.back(), nullptr, false);
+  const std::uint64_t current = parts_.store.current();
+  if (!entry.is_object() || entry.value("version", current) >= current) return;
+  const auto stored = parts_.store.load(current);
+  if (!stored) return;
+  const config::Version& version = stored->version;
+  audit::Event event;
+  event.who = version.who;
+  event.uid = version.uid;
+  event.action = "apply";
+  event.outcome = "done";
+  event.detail = "of " + format_utc(version.when) + ", found at the start: simplond ended before the entry of this version was written";
+  if (!version.comment.empty()) event.detail += "; " + version.comment;
+  note(std::move(event));
 }
 
 void Backend::denied(const config::Author& who, const std::string& target) {
@@ -150,26 +180,39 @@ asio::awaitable<ApiResult> Backend::apply(ApplyRequest request) {
   co_return co_await apply_audited("apply", std::move(command));
 }
 
+std::string Backend::detail_of(const control::ApplyOutcome& outcome, bool undo, const std::string& comment) const {
+  std::string detail = undo ? "back to version " + std::to_string(outcome.restored) + ": " : std::string();
+  detail += outcome.diff.summary();
+  if (!comment.empty()) detail += "; " + comment;
+  if (const auto& pending = parts_.store.pending(); pending && pending->number == outcome.version) {
+    detail += pending->confirm_required ? "; to be confirmed" : "; on probation";
+    detail += " within " + std::to_string(pending->window.count()) + " s";
+    for (const auto& gate : pending->gates) detail += ", gate " + gate;
+  }
+  return detail;
+}
+
 asio::awaitable<ApiResult> Backend::apply_audited(std::string action, control::ApplyCommand command) {
   const config::Author who = command.who;
   const bool dry_run = command.dry_run;
   const bool undo = command.undo.has_value();
-  std::string comment = command.comment;
+  // A committed change would pass for that of an import whose secrets could not be put back.
+  command.prepare = [this, also = std::move(command.prepare)]() -> Result<void> {
+    auto recovered = config::SecretSwap::recover(parts_.state_dir, parts_.store.current());
+    if (!recovered) return Unexpected(recovered.error());
+    return also ? also() : Result<void>();
+  };
+  bool noted = false;
+  const std::string comment = command.comment;
+  command.decided = [&, also = std::move(command.decided)](const control::Transaction<control::ApplyOutcome>& outcome) {
+    noted = true;
+    note(who, action, "", outcome.has_value(), outcome ? detail_of(*outcome, undo, comment) : first_error(outcome.error()));
+    if (also) also(outcome);
+  };
   auto outcome = co_await parts_.reconciler.apply(std::move(command));
   if (!outcome) {
-    if (!dry_run) note(who, action, "", false, first_error(outcome.error()));
+    if (!dry_run && !noted) note(who, action, "", false, first_error(outcome.error()));
     co_return refuse(std::move(outcome.error()));
-  }
-  if (!dry_run) {
-    std::string detail = undo ? "back to version " + std::to_string(outcome->restored) + ": " : std::string();
-    detail += outcome->diff.summary();
-    if (!comment.empty()) detail += "; " + comment;
-    if (const auto& pending = parts_.store.pending(); pending && pending->number == outcome->version) {
-      detail += pending->confirm_required ? "; to be confirmed" : "; on probation";
-      detail += " within " + std::to_string(pending->window.count()) + " s";
-      for (const auto& gate : pending->gates) detail += ", gate " + gate;
-    }
-    note(who, action, "", true, detail);
   }
   json reply = {{"applied", outcome->applied},
                 {"version", outcome->version},
@@ -275,6 +318,14 @@ asio::awaitable<ApiResult> Backend::import_archive(ApplyRequest request) {
                                  "simplon config import opens them with the passphrase"));
   }
   const auto archive = std::make_shared<config::Archive>(*std::move(read));
+  config::ReadOptions without_files;
+  without_files.check_files = false;
+  const auto document = config::read_document(archive->document, without_files);
+  if (!document.ok()) {
+    if (!request.dry_run) note(who, "import", "", false, first_error(document.issues));
+    co_return refuse(document.issues);
+  }
+  if (auto named = check_secrets_are_named(*archive, document.config); !named) co_return refused(named.error());
   auto changes = config::SecretSwap::inspect(parts_.secrets_dir, archive->secrets);
   if (!changes) co_return refused(changes.error());
   const auto overwritten =
@@ -307,12 +358,15 @@ asio::awaitable<ApiResult> Backend::import_archive(ApplyRequest request) {
       return {};
     };
     command.abandon = [swap] {
-      if (*swap) static_cast<void>((*swap)->go_back());
+      if (!*swap) return;
+      if (auto back = (*swap)->go_back(); !back) spdlog::error("the secret files of before the import: {}", back.error().message());
+    };
+    command.decided = [swap](const control::Transaction<control::ApplyOutcome>& outcome) {
+      if (outcome && *swap) (*swap)->keep();
     };
   }
   auto reply = co_await apply_audited("import", std::move(command));
   if (!reply) co_return reply;
-  if (*swap) (*swap)->keep();
   if (!request.dry_run) {
     if (const auto count = renumbered(archive->ids, parts_.ids, parts_.reconciler.config()); count != 0) {
       warnings.push_back(warning(std::to_string(count) + " tunnels or domains keep other ids here than in the archive",

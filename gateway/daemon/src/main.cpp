@@ -149,13 +149,14 @@ Result<void> run(const Flags& flags) {
   const std::string forwarder_socket = flags.run_dir + "/forwarder.sock";
   auto observer = ipc::TableClient::create(io, {forwarder_socket, software + " (observer)", epoch, true});
   observer->start();
-  Backend backend({reconciler, *forwarder, *tunnels, *store, *ids, clock, wall_clock, **audit, flags.state_dir,
+  Backend backend({io, reconciler, *forwarder, *tunnels, *store, *ids, clock, wall_clock, **audit, flags.state_dir,
                    flags.secrets_dir, *observer,
                    [&](ipc::TraceRequest request) {
                      return ipc::trace_live(io, forwarder_socket, software + " (live trace)", std::move(request));
                    },
                    [&] { return ipc::CaptureStream::create(io, forwarder_socket, software + " (capture)"); }},
                   software);
+  backend.note_unlogged();
   listening = &backend;
   ApiServer::Options api;
   api.socket = flags.run_dir + "/" + ipc::kApiSocketName;

@@ -116,8 +116,9 @@ class WriterTest : public VtyTest {
       }
       return VtyReply{};
     });
+    daemon.close_at = dies_at;
     auto vty = connect(daemon.path());
-    auto result = run(io, write_config(**vty, "bgpd", render(wanted, 2620).bgpd, false));
+    auto result = run(io, write_config(**vty, "bgpd", render(wanted, 2620).bgpd, false, owed));
     commands = daemon.commands;
     return result;
   }
@@ -125,11 +126,38 @@ class WriterTest : public VtyTest {
   const std::string complete = render(two_sites(), 2620).bgpd;
   std::vector<std::pair<std::string, VtyReply>> refusals;
   std::vector<std::string> commands;
+  std::string dies_at;
+  OwedResets owed;
 };
 
 TEST_F(WriterTest, NothingToDoIsNotConfigured) {
   ASSERT_TRUE(write(complete, complete, two_sites()));
   EXPECT_THAT(commands, ElementsAre("enable", "show running-config"));
+}
+
+TEST_F(WriterTest, AResetThatWasInterruptedIsMadeUpFor) {
+  auto wanted = two_sites();
+  wanted.neighbors[0].bfd = !wanted.neighbors[0].bfd;
+  const std::string changed = render(wanted, 2620).bgpd;
+  const std::string reset = "clear bgp " + wanted.neighbors[0].address.to_string();
+  dies_at = "end";
+  EXPECT_EQ(write(complete, changed, wanted).error().code, ErrorCode::kUnavailable);
+  EXPECT_THAT(commands, Not(Contains(reset)));
+  // bgpd has every line of it by now.
+  dies_at.clear();
+  ASSERT_TRUE(write(changed, changed, wanted));
+  EXPECT_THAT(commands, ElementsAre("enable", "show running-config", reset));
+  ASSERT_TRUE(write(changed, changed, wanted));
+  EXPECT_THAT(commands, ElementsAre("enable", "show running-config"));
+}
+
+TEST_F(WriterTest, ARefusalOfOneNeighborLeavesTheResetsOfOthers) {
+  auto wanted = two_sites();
+  wanted.neighbors[0].bfd = !wanted.neighbors[0].bfd;
+  wanted.originate.push_back(prefix("10.30.0.0/16"));
+  refusals.emplace_back("network 10.30.0.0/16", VtyReply{2, "no"});
+  EXPECT_FALSE(write(complete, render(wanted, 2620).bgpd, wanted));
+  EXPECT_THAT(commands, Contains("clear bgp " + wanted.neighbors[0].address.to_string()));
 }
 
 TEST_F(WriterTest, DifferenceIsSentAndReadBack) {

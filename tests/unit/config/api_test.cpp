@@ -379,6 +379,25 @@ TEST(ApiServer, ConnectionsAreBoundedAndComeFreeAgain) {
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 200"));
 }
 
+TEST(ApiServer, WhoMayOnlyLookLeavesPlacesForOthers) {
+  constexpr const char* kLook = "GET /v1/status HTTP/1.1\r\nConnection: close\r\n\r\n";
+  ApiServer::Options options;
+  options.every_peer_is_admin = false;
+  options.max_of_one_looker = 1;
+  const ServedBackend looked_at(options);
+  const auto one = sys::connect_unix(looked_at.socket(), SOCK_STREAM, true);
+  ASSERT_TRUE(one);
+  EXPECT_THAT(talk(looked_at.socket(), kLook), StartsWith("HTTP/1.1 503"));
+
+  options.max_of_one_looker = 5;
+  options.max_lookers = 0;
+  const ServedBackend full(options);
+  EXPECT_THAT(talk(full.socket(), kLook), StartsWith("HTTP/1.1 503"));
+  options.every_peer_is_admin = true;
+  const ServedBackend ours(options);
+  EXPECT_THAT(talk(ours.socket(), kLook), StartsWith("HTTP/1.1 200"));
+}
+
 TEST(ApiServer, ASocketThatIsServedIsNotTakenAway) {
   ServedBackend served;
   boost::asio::io_context io;

@@ -182,6 +182,10 @@ TEST_F(SecretSwapTest, WritesNowhereElse) {
   refused(path("empty"), "");
   fs::create_symlink("/etc/passwd", path("link"));
   refused(path("link"));
+  put("charon.conf", "charon {}");
+  ::chmod(path("charon.conf").c_str(), 0644);
+  refused(path("charon.conf"));
+  EXPECT_EQ(content("charon.conf"), "charon {}");
 }
 
 }  // namespace

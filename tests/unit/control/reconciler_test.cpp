@@ -309,8 +309,17 @@ TEST_F(ReconcilerTest, ARemovedDomainIsTidiedUp) {
   changed.vpcs.erase(changed.vpcs.begin());
   changed.tunnels.erase(changed.tunnels.begin());
   const auto red = daemon_->ids().domain("red");
-  const auto outcome = apply(changed);
+  ApplyCommand command;
+  command.document = config::emit_document(changed);
+  command.base_version = store().current();
+  std::uint64_t decided = 0;
+  command.decided = [&](const Transaction<ApplyOutcome>& outcome) {
+    decided = outcome->version;
+    EXPECT_TRUE(world_->frr.stopped.empty()) << "nothing is waited for in between";
+  };
+  const auto outcome = apply(std::move(command));
   ASSERT_TRUE(outcome) << words(outcome);
+  EXPECT_EQ(decided, outcome->version);
   ASSERT_TRUE(settled());
   EXPECT_EQ(world_->frr.stopped, std::vector<std::string>{"gw-red"});
   EXPECT_EQ(world_->namespaces.names, std::set<std::string>{"gw-blue"});

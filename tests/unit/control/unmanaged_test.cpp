@@ -137,7 +137,7 @@ TEST_F(UnmanagedTest, StatusSaysSo) {
   FakeForwarder observer(world_->io);
   observer.start();
   const auto audit = audit::Log::open(world_->directory.path(), {}).value();
-  daemon::Backend backend({reconciler(), forwarder(), world_->charon, store(), daemon_->ids(), world_->clock,
+  daemon::Backend backend({world_->io, reconciler(), forwarder(), world_->charon, store(), daemon_->ids(), world_->clock,
                            world_->wall_clock, *audit, world_->directory.path(), world_->directory.path(), observer,
                            {}, [] { return nullptr; }},
                           "test");

@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <latch>
 #include <thread>
 
@@ -13,6 +15,7 @@
 
 #include "gateway/audit/audit_log.h"
 #include "gateway/cli/src/api_client.h"
+#include "gateway/config/archive.h"
 #include "gateway/daemon/api_server.h"
 #include "gateway/daemon/backend.h"
 #include "tests/unit/control/reconciler_fixture.h"
@@ -27,7 +30,7 @@ class WritersTest : public ::testing::Test {
  protected:
   WritersTest() {
     backend_ = std::make_unique<Backend>(
-        Backend::Parts{*daemon_, *world_.forwarder, world_.charon, daemon_.store(), daemon_.ids(), world_.clock,
+        Backend::Parts{world_.io, *daemon_, *world_.forwarder, world_.charon, daemon_.store(), daemon_.ids(), world_.clock,
                        world_.wall_clock, *audit_, world_.directory.path(), world_.directory.path(),
                        *world_.forwarder, {}, [] { return nullptr; }},
         "test");
@@ -188,6 +191,58 @@ TEST_F(WritersTest, TheWholeBoxComesBackFromItsExport) {
   ASSERT_TRUE(refused.contains("errors"));
   EXPECT_THAT(refused["errors"][0]["what"].get<std::string>(), HasSubstr("damaged"));
   EXPECT_EQ(get("/v1/config")["version"], 4);
+}
+
+TEST_F(WritersTest, AnImportWritesOnlySecretsThatItsConfigurationNames) {
+  post("/v1/config/apply", {{"document", document(1400)}});
+  auto archive = config::read_archive(get("/v1/config/export")["archive"].get<std::string>()).value();
+  const std::string other = world_.directory.path() / "other.psk";
+  archive.secrets[other] = "key";
+  for (const bool dry_run : {true, false}) {
+    const json refused = post("/v1/config/import", {{"archive", config::format_open_archive(archive)}, {"dry_run", dry_run}});
+    ASSERT_TRUE(refused.contains("errors")) << refused;
+    EXPECT_THAT(refused["errors"][0]["what"].get<std::string>(), HasSubstr("a secret for " + other));
+  }
+  EXPECT_FALSE(std::filesystem::exists(other));
+  EXPECT_EQ(get("/v1/config")["version"], 1);
+  EXPECT_EQ(get("/v1/audit")["entries"].back()["outcome"], "refused");
+}
+
+TEST_F(WritersTest, AChangeWaitsForTheSecretsOfAnImportThatFailed) {
+  post("/v1/config/apply", {{"document", document(1400)}});
+  const std::string journal = world_.directory.path() / "import.journal";
+  const std::string folder = world_.directory.path() / "no-folder";
+  json files;
+  files[folder + "/key"] = "6b";
+  std::ofstream(journal) << json{{"current_version", 1}, {"files", files}};
+  const json refused = post("/v1/config/apply", {{"document", document(1300)}});
+  ASSERT_TRUE(refused.contains("errors")) << refused;
+  EXPECT_THAT(refused["errors"][0]["what"].get<std::string>(), HasSubstr("cannot be put back"));
+  std::filesystem::create_directory(folder);
+  EXPECT_TRUE(post("/v1/config/apply", {{"document", document(1300)}}).value("applied", false));
+  EXPECT_TRUE(std::filesystem::exists(folder + "/key"));
+  EXPECT_FALSE(std::filesystem::exists(journal));
+}
+
+TEST_F(WritersTest, AnEntryThatAKillKeptOutOfTheAuditLogIsWrittenAtTheStart) {
+  post("/v1/config/apply", {{"document", document(1400)}, {"comment", "kept"}});
+  backend_->note_unlogged();
+  EXPECT_EQ(audit_->sequence(), 1U) << "nothing is missing";
+  post("/v1/config/apply", {{"document", document(1300)}, {"comment", "lost"}});
+  // As if the second had not been written.
+  const auto folder = world_.directory.path() / "log";
+  const auto other = audit::Log::open(folder, {}).value();
+  audit::Event first;
+  first.version = 1;
+  ASSERT_TRUE(other->append(first));
+  Backend after({world_.io, *daemon_, *world_.forwarder, world_.charon, daemon_.store(), daemon_.ids(), world_.clock, world_.wall_clock,
+                 *other, world_.directory.path(), world_.directory.path(), *world_.forwarder, {}, [] { return nullptr; }},
+                "test");
+  after.note_unlogged();
+  after.note_unlogged();
+  ASSERT_EQ(other->sequence(), 2U);
+  EXPECT_THAT(other->tail(1).back(), HasSubstr("lost"));
+  EXPECT_THAT(other->tail(1).back(), HasSubstr("\"version\":2"));
 }
 
 }  // namespace

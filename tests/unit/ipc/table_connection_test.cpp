@@ -230,15 +230,34 @@ TEST_F(TableConnectionTest, TheClientReconnectsAndSaysSo) {
   auto& programmer = client();
   ASSERT_TRUE(run_until([&] { return connects_ == 1; }));
   server_.reset();
-  ASSERT_TRUE(run_until([&] { return losses_.size() == 1; }));
+  ASSERT_TRUE(run_until([&] { return losses_.size() == 2; }));
   EXPECT_FALSE(programmer.connected());
+  EXPECT_THAT(losses_[0].what, ::testing::HasSubstr("closed the connection"));
+  EXPECT_THAT(losses_[1].what, ::testing::HasSubstr("no connection to the forwarder"));
   const auto failed = wait(programmer.update(routes(1)));
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, ErrorCode::kUnavailable);
   serve();
   EXPECT_TRUE(run_until([&] { return connects_ == 2; }));
-  EXPECT_EQ(losses_.size(), 1U) << "a loss is reported once";
+  EXPECT_EQ(losses_.size(), 2U) << "each reason is reported once";
   EXPECT_TRUE(wait(programmer.update(routes(1))));
+}
+
+TEST_F(TableConnectionTest, WhyItStaysAwayIsToldAlsoAfterALoss) {
+  client();
+  ASSERT_TRUE(run_until([&] { return connects_ == 1; }));
+  server_.reset();
+  const auto listener = sys::listen_unix(path_, SOCK_STREAM, 0600);
+  ASSERT_TRUE(listener) << listener.error().message();
+  ASSERT_EQ(::fcntl(listener->get(), F_SETFL, O_NONBLOCK), 0);
+  const auto hello = encode_table_message(Hello{99, "simplon-forwarder 9", 1, false});
+  EXPECT_TRUE(run_until([&] {
+    const sys::UniqueFd peer(::accept4(listener->get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (peer.valid()) static_cast<void>(::send(peer.get(), hello.data(), hello.size(), MSG_NOSIGNAL));
+    return std::any_of(losses_.begin(), losses_.end(),
+                       [](const Error& why) { return why.what.starts_with("simplon-forwarder 9 speaks version 99"); });
+  }));
+  ::unlink(path_.c_str());
 }
 
 TEST_F(TableConnectionTest, WhatIsInFlightFailsWithTheConnection) {
