@@ -49,5 +49,6 @@ def versions(machines):
 
 
 def install(machines, folder, packages, *options):
+    """What apt said."""
     files = " ".join(f"./{package}_*.deb" for package in packages)
-    machines.edge.sh(f"cd {folder} && apt-get -q install -y {' '.join(options)} {files}", within=600)
+    return machines.edge.sh(f"cd {folder} && apt-get -q install -y {' '.join(options)} {files}", within=600).text

@@ -47,6 +47,23 @@ def taken_over(machines):
     return f"took over{waited}", "took over 2 uplinks" in log
 
 
+def test_an_upgrade_whose_new_process_cannot_begin(machines):
+    """An option that it does not know, say: apt says that the old one goes on, which it does."""
+    edge, options = machines.edge, "/etc/default/simplon-forwarder"
+    question = "systemctl show -P MainPID simplon-forwarder"
+    before, said = edge.out(question), []
+    edge.sh(f"cp {options} /root/options && echo 'SIMPLON_FORWARDER_OPTIONS=\"--no-such-option\"' >{options}")
+    out, back = under_traffic(machines, lambda: said.append(install(machines, "/media/packages/newer", ["simplon-forwarder"], "--reinstall")))
+    what = "upgrade with a wrong option"
+    row(f"{what}: apt", next((line for line in said[0].splitlines() if "could not take over" in line), said[0])[:120], "could not take over" in said[0])
+    row(f"{what}: the old process", "goes on", edge.out(question) == before)
+    healthy(machines, what)
+    judge(what, out, back)
+    edge.sh(f"cp /root/options {options} && systemctl reload simplon-forwarder", within=120)
+    row("systemctl reload with the right ones", "another process", edge.out(question) != before)
+    wait_path(machines)
+
+
 def test_downgrade(machines):
     """All three at once, back to what was installed first."""
     out, back = under_traffic(machines, lambda: install(machines, "/media/packages/simplon", PACKAGES, "--allow-downgrades"))
