@@ -102,18 +102,20 @@ std::vector<Key> borders(const LinearOracle<Key>& oracle) {
   return all;
 }
 
-/// Random changes, published now and then; what is published is compared with the naive search.
+/// Random changes, published now and then; what is published is compared with the naive search. `site`: addresses of 10.0.0.0/8 and few
+/// values. Returns how many of the published tables were narrow ones.
 template <class Key>
-void duel(std::uint64_t seed, std::size_t most_routes, int steps, int per_publish, unsigned least_length) {
+void duel(std::uint64_t seed, std::size_t most_routes, int steps, int per_publish, unsigned least_length, bool site = false,
+          int* narrow = nullptr) {
   std::mt19937_64 random(seed);
   Quiescence quiescence(1);
   FibArena arena(quiescence);
   Fib<Key> fib(arena);
   LinearOracle<Key> oracle;
   for (int step = 1; step <= steps; ++step) {
-    const Key key = random_key<Key>(random);
+    const Key key = random_key<Key>(random) & ~(Key{site ? 5U : 0U} << (sizeof(Key) * 8 - 8));
     const auto length = least_length + static_cast<unsigned>(random() % (kBits<Key> + 1 - least_length));
-    const std::uint32_t value = 1 + static_cast<std::uint32_t>(random() % 1000);
+    const std::uint32_t value = 1 + static_cast<std::uint32_t>(random() % (site ? 4 : 1000));
     const bool full = oracle.routes().size() >= most_routes;
     if (!full && random() % 5 < 4) {
       ASSERT_EQ(fib.upsert(key, length, value), oracle.upsert(key, length, value));
@@ -129,6 +131,7 @@ void duel(std::uint64_t seed, std::size_t most_routes, int steps, int per_publis
     ASSERT_EQ(fib.size(), oracle.routes().size());
     if (step % per_publish != 0) continue;
     fib.publish();
+    if (narrow != nullptr) *narrow += FibWord::is_narrow(fib.form()) ? 1 : 0;
     std::vector<Key> probes;
     for (int i = 0; i < 8; ++i) probes.push_back(random_key<Key>(random));
     for (int i = 0; i < 4; ++i) probes.push_back(key ^ (Key{random() % 4} << (sizeof(Key) * 8 - kBits<Key>)));
@@ -153,6 +156,38 @@ void duel(std::uint64_t seed, std::size_t most_routes, int steps, int per_publis
 TYPED_TEST(FibTest, ASmallTableAgreesWithALinearSearch) {
   for (std::uint64_t seed = 1; seed <= 3; ++seed) duel<TypeParam>(seed, 100, 300, 1, 0);
   duel<TypeParam>(4, 100, 300, 7, 20);
+}
+
+TEST(Fib, ANarrowTableAgreesWithALinearSearch) {
+  for (const unsigned least_length : {0U, 8U, 20U}) {
+    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+      int narrow = 0;
+      duel<std::uint64_t>(seed, 100, 400, 1, least_length, true, &narrow);
+      // With shorter prefixes, of which there are few, a leaf spans too much.
+      EXPECT_GT(narrow, least_length == 0 ? 0 : 100) << least_length;
+      EXPECT_LT(narrow, 400) << "tiny ones at the start";
+    }
+  }
+}
+
+/// Bounds at both ends of what a leaf may span, and of all addresses.
+TEST(Fib, BordersOfANarrowTable) {
+  for (const unsigned first : {0x0a000000U, 0x0a000001U, 0U, 1U, 0xfeffff00U}) {
+    for (const unsigned span : {0xfffffdU, 0xfffffeU, 0xffffffU, 0x1000000U}) {
+      Quiescence quiescence(1);
+      FibArena arena(quiescence);
+      Fib<std::uint64_t> fib(arena);
+      LinearOracle<std::uint64_t> oracle;
+      for (unsigned i = 0; i < 7; ++i) {
+        for (const std::uint32_t address : {first + 2 * i, first + span - 2 * i}) {
+          fib.upsert(fib_key(address), 32, 1 + i % 3);
+          oracle.upsert(fib_key(address), 32, 1 + i % 3);
+        }
+      }
+      fib.publish();
+      ASSERT_NO_FATAL_FAILURE(expect_agreement(fib, oracle, borders(oracle))) << first << " " << span;
+    }
+  }
 }
 
 TYPED_TEST(FibTest, ALargeTableAgreesWithALinearSearch) {
@@ -257,14 +292,14 @@ TEST(Fib, ManyTablesInOneLookup) {
   Quiescence quiescence(1);
   FibArena arena(quiescence);
   std::vector<std::unique_ptr<Fib<std::uint64_t>>> fibs;
-  constexpr std::size_t kRoutes[] = {0, 3, 60, 120, 180, 240};  // tiny, small and large
+  constexpr std::size_t kRoutes[] = {0, 3, 60, 120, 180, 240};  // tiny, narrow or small, and large
   std::vector<LinearOracle<std::uint64_t>> oracles(std::size(kRoutes));
   for (std::size_t i = 0; i < oracles.size(); ++i) {
     fibs.push_back(std::make_unique<Fib<std::uint64_t>>(arena));
     for (std::size_t route = 0; route < kRoutes[i]; ++route) {
       const std::uint64_t key = random_key<std::uint64_t>(random);
       const auto length = static_cast<unsigned>(random() % 33);
-      const std::uint32_t value = 1 + static_cast<std::uint32_t>(random() % 1000);
+      const std::uint32_t value = 1 + static_cast<std::uint32_t>(random() % (i % 2 == 0 ? 5 : 1000));
       fibs[i]->upsert(key, length, value);
       oracles[i].upsert(key, length, value);
     }
@@ -296,6 +331,26 @@ TEST(Fib, FewBytesPerRoute) {
   fib.publish();
   EXPECT_LT(fib.form_bytes() / routes, 32U);
   EXPECT_LT(fib.memory_bytes() / routes, 64U);
+}
+
+TEST(Fib, FewBytesPerRouteOfAVpc) {
+  Quiescence quiescence(1);
+  FibArena arena(quiescence);
+  std::mt19937_64 random(8);
+  for (const std::size_t count : {std::size_t{50}, std::size_t{100}}) {
+    std::size_t bytes = 0;
+    for (int table = 0; table < 100; ++table) {
+      Fib<std::uint64_t> fib(arena);
+      fib.upsert(0, 0, 1);
+      while (fib.size() < count) {
+        const auto address = 0x0a000000U | (static_cast<std::uint32_t>(random()) & 0xffffffU);
+        fib.upsert(fib_key(address), static_cast<unsigned>(20 + random() % 9), 1 + static_cast<std::uint32_t>(random() % 4));
+      }
+      fib.publish();
+      bytes += fib.form_bytes();
+    }
+    EXPECT_LE(static_cast<double>(bytes) / static_cast<double>(100 * count), 8.0) << count;
+  }
 }
 
 }  // namespace

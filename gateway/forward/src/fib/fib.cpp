@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -208,6 +209,53 @@ std::uintptr_t Fib<Key>::make_tiny(const std::vector<Interval>& list) {
   return FibWord::of(tiny);
 }
 
+namespace {
+
+/// Of the leaf that begins with interval `first`: bounds relative to their first. Empty if they do not fit.
+template <class Interval>
+std::optional<std::uint32_t> narrow_base(const std::vector<Interval>& list, std::size_t first) {
+  const std::size_t end = std::min(first + NarrowFib::kBounds + 1, list.size());
+  if (end - first < 2) return 0;
+  const auto bound = [&](std::size_t i) { return static_cast<std::uint32_t>(list[i].start >> 32) - 1; };
+  if (bound(end - 1) - bound(first + 1) >= NarrowFib::kMostRelative) return std::nullopt;
+  return bound(first + 1);
+}
+
+}  // namespace
+
+/// Empty if the table is none of these.
+template <class Key>
+std::optional<std::uintptr_t> Fib<Key>::make_narrow(const std::vector<Interval>& list, const std::vector<std::uint32_t>& palette) {
+  constexpr std::size_t kLeaf = NarrowFib::kBounds + 1;
+  if (list.size() > NarrowFib::kMostIntervals || palette.size() > NarrowFib::kValues) return std::nullopt;
+  for (std::size_t first = 0; first < list.size(); first += kLeaf) {
+    if (!narrow_base(list, first)) return std::nullopt;
+  }
+  const std::size_t leaves = (list.size() + kLeaf - 1) / kLeaf;
+  bytes_ = sizeof(NarrowFib) + leaves * sizeof(NarrowFib::Leaf);
+  void* block = allocate_table_memory(bytes_);
+  std::memset(block, 0, bytes_);
+  auto* head = static_cast<NarrowFib*>(block);
+  auto* leaf = reinterpret_cast<NarrowFib::Leaf*>(head + 1);
+  std::copy(palette.begin(), palette.end(), head->palette);
+  for (unsigned i = 0; i < NarrowFib::kSeparators; ++i) {
+    const std::size_t first = (i + 1) * kLeaf;
+    SmallFib<std::uint64_t>::set_bound(head->separators, i, first < list.size() ? static_cast<std::uint64_t>(list[first].start) : 0);
+  }
+  for (std::size_t i = 0; i < leaves * kLeaf; ++i) {
+    NarrowFib::Leaf& place = leaf[i / kLeaf];
+    const auto at = static_cast<unsigned>(i % kLeaf);
+    if (at == 0) place.base = *narrow_base(list, i);
+    if (at > 0) {
+      place.set_bound(at - 1, i < list.size() ? static_cast<std::uint32_t>(list[i].start >> 32) - 1 - place.base : NarrowFib::kMostRelative);
+    }
+    if (i >= list.size()) continue;
+    const auto index = std::lower_bound(palette.begin(), palette.end(), list[i].value) - palette.begin();
+    place.values[at / 2] = static_cast<std::uint8_t>(place.values[at / 2] | (index << (at % 2 * 4)));
+  }
+  return FibWord::of(head);
+}
+
 template <class Key>
 std::uintptr_t Fib<Key>::make_small() {
   constexpr std::size_t kLeaf = Small::kBounds + 1;
@@ -218,13 +266,15 @@ std::uintptr_t Fib<Key>::make_small() {
   if constexpr (sizeof(Key) == 8) {
     if (list.size() <= TinyFib::kBounds + 1) return make_tiny(list);
   }
-  const std::size_t leaves = (list.size() + kLeaf - 1) / kLeaf;
-  SIMPLON_CHECK(leaves <= Small::kSeparators + 1);
-
   std::vector<std::uint32_t> palette;
   for (const Interval& interval : list) palette.push_back(interval.value);
   std::sort(palette.begin(), palette.end());
   palette.erase(std::unique(palette.begin(), palette.end()), palette.end());
+  if constexpr (sizeof(Key) == 8) {
+    if (const auto narrow = make_narrow(list, palette)) return *narrow;
+  }
+  const std::size_t leaves = (list.size() + kLeaf - 1) / kLeaf;
+  SIMPLON_CHECK(leaves <= Small::kSeparators + 1);
   const std::size_t palette_lines = (palette.size() + kPaletteLine - 1) / kPaletteLine;
 
   bytes_ = sizeof(typename Small::Head) + palette_lines * sizeof(FibPalette) + leaves * sizeof(typename Small::Leaf);

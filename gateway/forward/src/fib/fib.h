@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,7 +26,7 @@ namespace simplon::forward {
 }
 
 /// Longest-prefix match of one domain and family: the routes as they were given (RouteTree), and the form that readers
-/// search (fib_forms.h): tiny, small or large by the number of routes.
+/// search (fib_forms.h): tiny, narrow, small or large by what fits.
 ///
 /// A change of a large table shows at once: the node that has the route is replaced, and those below that inherit from
 /// it. A small table, and one that outgrew its form, is made anew by `publish`, once for all changes since the last.
@@ -84,6 +85,7 @@ class Fib {
 
   [[nodiscard]] std::uintptr_t make_small();
   [[nodiscard]] std::uintptr_t make_tiny(const std::vector<Interval>& list);
+  [[nodiscard]] std::optional<std::uintptr_t> make_narrow(const std::vector<Interval>& list, const std::vector<std::uint32_t>& palette);
   static void collect(const Node* node, unsigned depth, Key start, std::uint32_t inherited, Intervals& intervals);
 
   [[nodiscard]] std::uintptr_t make_large(unsigned bits);

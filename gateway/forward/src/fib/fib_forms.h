@@ -9,9 +9,14 @@
 #include "gateway/forward/src/fib/fib_arena.h"
 #include "gateway/forward/src/fib/route_tree.h"
 
-// What readers search. A table has one of three forms:
+// What readers search. A table has one of four forms:
 //
 // Tiny    (IPv4) like a small one, but with at most eight intervals, and so in one cache line: bounds, values.
+//
+// Narrow  (IPv4) like a small one, for few values and leaves that span less than a /8 each, as those of a VPC do: separators and
+//         palette share a cache line, a leaf has 17 intervals, their bounds in 24 bits.
+//
+//         | separators, palette | leaf 0 | leaf 1 | ...
 //
 // Small   at most kMostSmallRoutes routes, as the sorted list of intervals they cut the address space into, equal
 //         neighbors merged. A tree of two levels: up to 16 separators choose one of 17 leaves, up to 12 (IPv6: 15)
@@ -29,7 +34,7 @@
 //         replaced alone.
 //
 // A word names a table's form: the address, with the form in its lowest bit and, for a small one, the length of the
-// palette; a tiny one has none.
+// palette; a tiny one has none, and a narrow one a length that no palette has.
 
 namespace simplon::forward {
 
@@ -101,6 +106,43 @@ struct alignas(64) TinyFib {
 };
 static_assert(sizeof(TinyFib) == 64);
 
+/// A narrow table: this, and leaves behind it.
+struct alignas(64) NarrowFib {
+  static constexpr unsigned kSeparators = 11;
+  static constexpr unsigned kValues = 5;
+  static constexpr unsigned kBounds = 16;
+  static constexpr std::size_t kMostIntervals = (kSeparators + 1) * std::size_t{kBounds + 1};
+  /// Of a bound, relative to the leaf's base. The largest is unused: never below.
+  static constexpr std::uint32_t kMostRelative = 0xffffff;
+
+  struct alignas(64) Leaf {
+    /// Bits 8 to 23 of the bounds, with the sign bit turned over, and bits 0 to 7.
+    std::int16_t high[kBounds];
+    std::uint8_t low[kBounds];
+    /// The first bound.
+    std::uint32_t base;
+    /// Indices into the palette, four bits each.
+    std::uint8_t values[(kBounds + 2) / 2];
+
+    [[nodiscard]] unsigned value(unsigned interval) const noexcept { return (values[interval / 2] >> (interval % 2 * 4)) & 15U; }
+    void set_bound(unsigned i, std::uint32_t relative) noexcept {
+      high[i] = static_cast<std::int16_t>((relative >> 8) ^ 0x8000);
+      low[i] = static_cast<std::uint8_t>(relative);
+    }
+    /// What to compare bounds with.
+    [[nodiscard]] std::uint32_t relative(std::uint32_t address) const noexcept {
+      const std::uint32_t above = address > base ? address - base : 0;
+      return above < kMostRelative ? above : kMostRelative;
+    }
+  };
+
+  std::int32_t separators[kSeparators];
+  std::uint32_t palette[kValues];
+
+  [[nodiscard]] const Leaf* leaves() const noexcept { return reinterpret_cast<const Leaf*>(this + 1); }
+};
+static_assert(sizeof(NarrowFib) == 64 && sizeof(NarrowFib::Leaf) == 64);
+
 struct alignas(64) LargeFib {
   struct Slot {
     /// For routes longer than `bits`; 0: none.
@@ -125,6 +167,8 @@ class FibWord {
     return reinterpret_cast<std::uintptr_t>(block) | (palette_lines << 1);
   }
   [[nodiscard]] static std::uintptr_t of(const TinyFib* form) noexcept { return reinterpret_cast<std::uintptr_t>(form); }
+  [[nodiscard]] static std::uintptr_t of(const NarrowFib* form) noexcept { return reinterpret_cast<std::uintptr_t>(form) | kNarrow; }
+  [[nodiscard]] static bool is_narrow(std::uintptr_t word) noexcept { return (word & 63) == kNarrow; }
   [[nodiscard]] static bool is_tiny(std::uintptr_t word) noexcept { return (word & 63) == 0; }
   [[nodiscard]] static bool is_large(std::uintptr_t word) noexcept { return (word & 1) != 0; }
   [[nodiscard]] static std::size_t palette_lines(std::uintptr_t word) noexcept { return (word & 63) >> 1; }
@@ -134,6 +178,9 @@ class FibWord {
   [[nodiscard]] static const void* block(std::uintptr_t word) noexcept {
     return reinterpret_cast<const void*>(word & ~std::uintptr_t{63});
   }
+
+ private:
+  static constexpr std::uintptr_t kNarrow = 62;
 };
 
 /// One look-up of many: `form` and `key` in, `found` out.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The search through tiny, small and large tables (fib_forms.h), in three versions: for processors with AVX-512, with AVX2,
+// The search through tiny, narrow, small and large tables (fib_forms.h), in three versions: for processors with AVX-512, with AVX2,
 // and any. Which one is taken is decided when the program starts; all give the same results.
 //
 // Look-ups wait for memory, not for the processor: a table with a million routes costs a cache miss for the slot and
@@ -35,6 +35,16 @@ unsigned bounds_below(const SmallFib<Uint128>::Bounds& bounds, Uint128 key) noex
   unsigned below = 0;
   for (unsigned i = 0; i < Count; ++i) {
     below += bounds.high[i] < high || (bounds.high[i] == high && bounds.low[i] < low) ? 1U : 0U;
+  }
+  return below;
+}
+
+unsigned bounds_below(const NarrowFib::Leaf& leaf, std::uint32_t relative) noexcept {
+  const auto high = static_cast<std::int16_t>((relative >> 8) ^ 0x8000);
+  const auto low = static_cast<std::uint8_t>(relative);
+  unsigned below = 0;
+  for (unsigned i = 0; i < NarrowFib::kBounds; ++i) {
+    below += leaf.high[i] < high || (leaf.high[i] == high && leaf.low[i] < low) ? 1U : 0U;
   }
   return below;
 }
@@ -76,6 +86,16 @@ SIMPLON_TARGET unsigned bounds_below(const SmallFib<Uint128>::Bounds& bounds, Ui
   return static_cast<unsigned>(__builtin_popcount(all & ((1U << Count) - 1)));
 }
 
+SIMPLON_TARGET unsigned bounds_below(const NarrowFib::Leaf& leaf, std::uint32_t relative) noexcept {
+  const __m256i high = _mm256_set1_epi16(static_cast<std::int16_t>((relative >> 8) ^ 0x8000));
+  const __m256i low = _mm256_set1_epi16(static_cast<std::int16_t>(relative & 0xff));
+  const __m256i highs = _mm256_load_si256(reinterpret_cast<const __m256i*>(leaf.high));
+  const __m256i lows = _mm256_cvtepu8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(leaf.low)));
+  const __m256i below =
+      _mm256_or_si256(_mm256_cmpgt_epi16(high, highs), _mm256_and_si256(_mm256_cmpeq_epi16(high, highs), _mm256_cmpgt_epi16(low, lows)));
+  return static_cast<unsigned>(__builtin_popcount(static_cast<unsigned>(_mm256_movemask_epi8(below)))) / 2;
+}
+
 #include "gateway/forward/src/fib/fib_lookup.inc"
 
 #undef SIMPLON_TARGET
@@ -105,6 +125,17 @@ SIMPLON_TARGET unsigned bounds_below(const SmallFib<Uint128>::Bounds& bounds, Ui
     all |= (static_cast<unsigned>(below) | static_cast<unsigned>(tied)) << (8 * i);
   }
   return static_cast<unsigned>(__builtin_popcount(all & ((1U << Count) - 1)));
+}
+
+SIMPLON_TARGET unsigned bounds_below(const NarrowFib::Leaf& leaf, std::uint32_t relative) noexcept {
+  const __m256i high = _mm256_set1_epi16(static_cast<std::int16_t>((relative >> 8) ^ 0x8000));
+  const __m256i low = _mm256_set1_epi16(static_cast<std::int16_t>(relative & 0xff));
+  const __m256i highs = _mm256_load_si256(reinterpret_cast<const __m256i*>(leaf.high));
+  const __m256i lows = _mm256_cvtepu8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(leaf.low)));
+  const __mmask16 equal = _mm256_cmpeq_epi16_mask(highs, high);
+  const __mmask16 below = _mm256_cmplt_epi16_mask(highs, high);
+  const __mmask16 tied = _mm256_mask_cmplt_epi16_mask(equal, lows, low);
+  return static_cast<unsigned>(__builtin_popcount(static_cast<unsigned>(below) | static_cast<unsigned>(tied)));
 }
 
 #include "gateway/forward/src/fib/fib_lookup.inc"
