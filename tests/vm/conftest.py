@@ -77,13 +77,17 @@ def machines(request):
     """edge-1 and site-a, booted, cables laid. In the journey `service` edge-1 is nothing but Debian, in `life` it has the disk that the
     walk-through left. site-a is a Debian with its tools."""
     gateway, peer = (Image.of(os.environ[f"SIMPLON_VM_{name}"]) for name in ("GATEWAY", "PEER"))
+    wait = None
     if WORK.name == "life":
-        expect(INSTALLED.exists, WALKTHROUGH_WITHIN, "the walk-through has left the disk of its gateway")
         gateway = gateway.with_disk(INSTALLED)
+
+        def wait():
+            expect(INSTALLED.exists, WALKTHROUGH_WITHIN, "the walk-through has left the disk of its gateway")
+
     made = Machines(WORK, gateway, peer, os.environ["SIMPLON_VM_PACKAGES"])
     try:
         began = time.monotonic()
-        made.power_on()
+        made.power_on(wait)
         say(f"both machines booted in {time.monotonic() - began:.0f} s")
         made.lay_cables()
         yield made

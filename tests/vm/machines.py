@@ -142,11 +142,14 @@ class Machines:
     def __getitem__(self, name):
         return self.spaces[name]
 
-    def power_on(self):
-        """Boots both; returns when both are up."""
+    def power_on(self, before_the_gateway=None):
+        """Boots both; returns when both are up. `before_the_gateway`: called with the site up, returns when the gateway's image is there."""
         # It keeps its end of the cables while the other one is rebooted.
         self.site.power_on()
         expect(lambda: all(link.exists() for link in self.links), 20, "QEMU of site-a has made its cables")
+        if before_the_gateway:
+            self.site.wait_booted()
+            before_the_gateway()
         self.edge.power_on()
         together(self.edge.wait_booted, self.site.wait_booted)
 
