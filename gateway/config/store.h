@@ -166,6 +166,8 @@ class Store {
   /// While another version is on probation it needs a confirmation first: kConflict.
   /// Errors: kConflict, kExhausted (disk full), kUnavailable (read-only, broken, ...); then nothing changed.
   [[nodiscard]] Result<Staged> stage(const CommitRequest& request);
+  /// What `stage` says while `pending`.
+  [[nodiscard]] Error still_pending() const;
   /// Makes it current; the probation begins now. Errors as of `stage`; the old version is current then.
   [[nodiscard]] Result<Version> commit(const Staged& staged);
   void discard(const Staged& staged) noexcept;

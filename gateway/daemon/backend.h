@@ -93,9 +93,10 @@ class Backend final : public ApiBackend {
   [[nodiscard]] std::string detail_of(const control::ApplyOutcome& outcome, bool undo, const std::string& comment) const;
   [[nodiscard]] Result<GatewayConfig> load(std::uint64_t version) const;
   [[nodiscard]] nlohmann::json pending_json() const;
-  void note(const config::Author& who, const std::string& action, const std::string& subject, bool done,
-            const std::string& detail);
-  void note(audit::Event event);
+  /// Errors: of the disk; the entry is written later then. Only who looks at packets has to know.
+  Result<void> note(const config::Author& who, const std::string& action, const std::string& subject, bool done,
+                    const std::string& detail);
+  Result<void> note(audit::Event event);
 
   Parts parts_;
   std::string software_;

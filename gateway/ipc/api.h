@@ -80,7 +80,7 @@
 // GET /v1/config/export[?history=1]        with history: administrators
 //   {"archive": str (gateway/config/archive.h, without secrets), "version": int, "secret_files": [path, ...]}
 // POST /v1/config/import    {"archive": str (secrets open), and what apply has besides the document}
-//   As apply, and "secrets": int (files written).
+//   As apply, and "secrets": int (files written), "replaces_secrets": int (those that were there with another content).
 // GET /v1/audit[?last=N]
 //   {"sequence": int, "hash": str, "entries": [{...}, ... oldest first]}     entries: gateway/audit/audit_log.h
 //

@@ -260,14 +260,28 @@ Result<std::unique_ptr<Log>> Log::open(fs::path directory, Options options) {
 Log::Log(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Log::~Log() = default;
 
+namespace {
+
+std::string words_of(const Event& event) {
+  return event.action + " " + (event.subject.empty() ? "" : event.subject + " ") + "by " + event.who + ": " + event.outcome +
+         (event.detail.empty() ? "" : ", " + event.detail);
+}
+
+}  // namespace
+
 Result<void> Log::append(Event event) {
   impl_->waiting.emplace_back(impl_->options.now(), std::move(event));
   if (impl_->waiting.size() > impl_->options.max_waiting) {
     const auto denied = std::find_if(impl_->waiting.begin(), impl_->waiting.end(),
                                      [](const auto& one) { return one.second.action == kDeniedAction; });
-    impl_->waiting.erase(denied == impl_->waiting.end() ? impl_->waiting.begin() : denied);
+    const auto given_up = denied == impl_->waiting.end() ? impl_->waiting.begin() : denied;
+    spdlog::error("audit: given up: {}", words_of(given_up->second));
+    impl_->waiting.erase(given_up);
   }
-  return impl_->write_waiting();
+  auto written = impl_->write_waiting();
+  // The journal has it, if we end before there is room.
+  if (!written && !impl_->waiting.empty()) spdlog::error("audit: not written yet: {}", words_of(impl_->waiting.back().second));
+  return written;
 }
 
 Result<void> Log::catch_up() {

@@ -41,8 +41,9 @@ int report_decision(const Session& session, json reply, const json& decided, con
   return kExitFailed;
 }
 
-/// Something is removed, less passes than before, or a session does not survive it.
+/// Something is removed, less passes than before, a session does not survive it, or keys are replaced.
 bool disturbs(const json& reply) {
+  if (number(reply, "replaces_secrets") != 0) return true;
   for (const char* key : {"changes", "impact"}) {
     for (const auto& one : list(reply, key)) {
       if (text(one, "kind") == "removed" || text(one, "reconfigure") != "in-place") return true;

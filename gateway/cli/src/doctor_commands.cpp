@@ -54,9 +54,16 @@ void ask_gateway(const Session& session, doctor::GatherOptions& options) {
     told.queues = static_cast<std::uint32_t>(list(worker, "queues").size());
   }
   const auto config = session.get("/v1/config");
+  const json refused = config ? at(*config, "errors") : json();
   const bool readable = config && !config->contains("errors");
-  if (text(*status, "verdict") == "unmanaged" || (config && !readable)) {
-    options.gateway.unreadable = readable ? "the configuration is not in force" : text(list(*config, "errors").front(), "what");
+  if (!config || (!readable && text(refused.front(), "code") == to_string(ErrorCode::kUnavailable))) {
+    // Not known is not none.
+    options.gateway.reachable = false;
+    options.gateway.problem = config ? text(refused.front(), "what") : config.error().what;
+    return;
+  }
+  if (text(*status, "verdict") == "unmanaged" || !readable) {
+    options.gateway.unreadable = readable ? "the configuration is not in force" : text(refused.front(), "what");
   }
   if (readable) {
     options.gateway.config = config::parse_document(text(*config, "document")).config;

@@ -62,7 +62,8 @@ Result<std::string> parse_interface(const std::string& text) {
 
 Result<std::string> parse_path(const std::string& text) {
   if (text.starts_with('/')) return text;
-  return fail(ErrorCode::kInvalidConfig, "'" + text + "' is not an absolute path", "simplond needs the path from /");
+  // Without the text: it may be the key itself, and this goes into the audit log.
+  return fail(ErrorCode::kInvalidConfig, "this is not an absolute path", "write the key into a file of mode 0600, and here its path from /");
 }
 
 Result<Encapsulation> parse_encapsulation(const std::string& text) {

@@ -373,6 +373,11 @@ Result<StoredDocument> Store::load_current() const {
   return current;
 }
 
+Error Store::still_pending() const {
+  return make_error(ErrorCode::kConflict, version_name(pending_ ? pending_->number : 0) + " still waits for its confirmation",
+                    "first `simplon confirm` or `simplon config undo`");
+}
+
 Result<Store::Staged> Store::stage(const CommitRequest& request) {
   if (request.base_version && *request.base_version != current_) {
     return fail(ErrorCode::kConflict,
@@ -380,10 +385,7 @@ Result<Store::Staged> Store::stage(const CommitRequest& request) {
                     ", now " + version_name(current_) + " is current",
                 "look at `simplon config diff " + std::to_string(*request.base_version) + "`, then try again");
   }
-  if (pending_) {
-    return fail(ErrorCode::kConflict, version_name(pending_->number) + " still waits for its confirmation",
-                "first `simplon confirm` or `simplon config undo`");
-  }
+  if (pending_) return Unexpected(still_pending());
   if (request.confirm_within && current_ != 0 && !load(current_)) {
     return fail(ErrorCode::kConflict, "there would be no way back: " + load(current_).error().what,
                 "apply it without --confirm and --gate");

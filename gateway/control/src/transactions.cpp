@@ -102,6 +102,8 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
   const auto base = command.base_version.value_or(command.dry_run ? current : asked_at);
   if (base != current) co_return tl::unexpected(refusal(moved_on(parts_.store, base)));
   ApplyOutcome outcome;
+  // Before an import writes the files of its secrets.
+  if (!command.undo && !command.dry_run && parts_.store.pending()) co_return tl::unexpected(refusal(parts_.store.still_pending()));
   Stopwatch watch;
   AtEnd abandon;
   if (command.prepare && !command.dry_run) {
@@ -120,6 +122,10 @@ asio::awaitable<Transaction<ApplyOutcome>> Reconciler::apply(ApplyCommand comman
   outcome.warnings = std::move(target->warnings);
   auto gates = admit_gates(command, target->config);
   if (!gates) co_return tl::unexpected(refusal(gates.error()));
+  if ((command.confirm_within || !gates->empty()) && !loaded_ && load_problem_) {
+    co_return tl::unexpected(refusal(make_error(ErrorCode::kConflict, "there would be no way back: " + load_problem_->what,
+                                                "apply it without --confirm and --gate")));
+  }
   if (command.dry_run) co_return outcome;
 
   const auto decided = [&](const Transaction<ApplyOutcome>& result) {

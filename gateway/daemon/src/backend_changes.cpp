@@ -108,8 +108,8 @@ std::size_t renumbered(const config::IdRegistry::Snapshot& theirs, const config:
 
 }  // namespace
 
-void Backend::note(const config::Author& who, const std::string& action, const std::string& subject, bool done,
-                   const std::string& detail) {
+Result<void> Backend::note(const config::Author& who, const std::string& action, const std::string& subject, bool done,
+                           const std::string& detail) {
   audit::Event event;
   event.who = who.name;
   event.uid = who.uid;
@@ -117,13 +117,13 @@ void Backend::note(const config::Author& who, const std::string& action, const s
   event.outcome = done ? "done" : "refused";
   event.subject = subject;
   event.detail = detail;
-  note(std::move(event));
+  return note(std::move(event));
 }
 
-void Backend::note(audit::Event event) {
+Result<void> Backend::note(audit::Event event) {
   event.version = parts_.store.current();
   // What cannot be written now is a problem of the status and is written later.
-  static_cast<void>(parts_.audit.append(std::move(event)));
+  return parts_.audit.append(std::move(event));
 }
 
 void Backend::note_unlogged() {
@@ -348,6 +348,14 @@ asio::awaitable<ApiResult> Backend::import_archive(ApplyRequest request) {
   } else {
     command.history = archive->history;
   }
+  std::size_t replaced = 0;
+  for (const auto& [path, changes_it] : *changes) {
+    if (!changes_it) continue;
+    ++replaced;
+    warnings.push_back(warning("the key in " + path + " is replaced; simplon config undo does not bring it back",
+                               "simplon config import --without-secrets leaves it, or copy it first"));
+  }
+  if (replaced != 0) command.comment += "; replaces " + std::to_string(replaced) + (replaced == 1 ? " key file" : " key files");
   command.check_files = !request.dry_run;
   const auto swap = std::make_shared<std::optional<config::SecretSwap>>();
   if (!archive->secrets.empty()) {
@@ -373,6 +381,7 @@ asio::awaitable<ApiResult> Backend::import_archive(ApplyRequest request) {
                                  "ids of this gateway are never changed: they belong to live SAs"));
     }
   }
+  (*reply)["replaces_secrets"] = replaced;
   for (const auto& one : warnings) (*reply)["warnings"].push_back(config::to_json(one));
   (*reply)["secrets"] = archive->secrets.size();
   co_return reply;

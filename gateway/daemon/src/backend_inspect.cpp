@@ -319,7 +319,7 @@ asio::awaitable<ApiResult> Backend::trace_live(config::Author who, ipc::PacketQu
   if (!from) co_return tl::unexpected(ApiFailure(from.error()));
   auto filter = filter_of(query);
   if (!filter) co_return tl::unexpected(ApiFailure(filter.error()));
-  note(who, "trace live", query.from, true, words_of(query));
+  if (auto noted = note(who, "trace live", query.from, true, words_of(query)); !noted) co_return tl::unexpected(ApiFailure(noted.error()));
   ipc::TraceRequest request;
   request.from = from->attachment;
   request.live = true;
@@ -360,8 +360,9 @@ asio::awaitable<ApiStreamResult> Backend::capture(config::Author who, ipc::Packe
     stream = parts_.open_capture();
     opened = co_await stream->open(*std::move(request));
   }
-  note(who, "capture", subject, opened.has_value(), opened ? words_of(query) : opened.error().message());
+  auto noted = note(who, "capture", subject, opened.has_value(), opened ? words_of(query) : opened.error().message());
   if (!opened) co_return tl::unexpected(ApiFailure(opened.error()));
+  if (!noted) co_return tl::unexpected(ApiFailure(noted.error()));
   CaptureFile::Limits limits;
   limits.packets = query.count.value_or(0);
   if (query.seconds) limits.until = parts_.clock.now() + std::chrono::seconds(static_cast<std::int64_t>(*query.seconds));

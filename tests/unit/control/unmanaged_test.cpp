@@ -73,6 +73,18 @@ TEST_F(UnmanagedTest, AnUndoWithoutItsKeyTouchesNothing) {
   EXPECT_EQ(world_->charon.wanted.size(), 3U);
 }
 
+TEST_F(UnmanagedTest, NothingIsOnProbationWithoutAWayBack) {
+  become_unmanaged();
+  const auto refused = apply(config_, std::chrono::seconds(60));
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(words(refused), HasSubstr("there would be no way back"));
+  auto undo = undo_by("test");
+  undo.confirm_within = std::chrono::seconds(60);
+  EXPECT_THAT(words(apply(std::move(undo))), HasSubstr("there would be no way back"));
+  expect_all_goes_on();
+  EXPECT_TRUE(apply(config_));
+}
+
 TEST_F(UnmanagedTest, AnApplyThatFailsHalfwayRemovesNothing) {
   become_unmanaged();
   auto other = config_;

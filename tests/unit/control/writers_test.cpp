@@ -18,6 +18,7 @@
 #include "gateway/config/archive.h"
 #include "gateway/daemon/api_server.h"
 #include "gateway/daemon/backend.h"
+#include "platform/sys/file.h"
 #include "tests/unit/control/reconciler_fixture.h"
 
 namespace simplon::daemon {
@@ -206,6 +207,40 @@ TEST_F(WritersTest, AnImportWritesOnlySecretsThatItsConfigurationNames) {
   EXPECT_FALSE(std::filesystem::exists(other));
   EXPECT_EQ(get("/v1/config")["version"], 1);
   EXPECT_EQ(get("/v1/audit")["entries"].back()["outcome"], "refused");
+}
+
+TEST_F(WritersTest, AnImportSaysWhichKeysItReplaces) {
+  post("/v1/config/apply", {{"document", document(1400)}});
+  const std::string key_file = config_.tunnels[0].psk_file;
+  const auto former = sys::read_file(key_file, 4096);
+  auto archive = config::read_archive(get("/v1/config/export")["archive"].get<std::string>()).value();
+  archive.secrets[key_file] = "another key";
+  const json body = {{"archive", config::format_open_archive(archive)}};
+  json tried = body;
+  tried["dry_run"] = true;
+  const json told = post("/v1/config/import", tried);
+  EXPECT_EQ(told["replaces_secrets"], 1) << told;
+  EXPECT_THAT(told["warnings"].dump(), HasSubstr("the key in " + key_file + " is replaced"));
+
+  // While a change is on probation no key is touched.
+  post("/v1/config/apply", {{"document", document(1300)}, {"confirm_seconds", 60}});
+  EXPECT_THAT(post("/v1/config/import", body)["errors"].dump(), HasSubstr("still waits for its confirmation"));
+  EXPECT_EQ(sys::read_file(key_file, 4096).value(), former.value());
+  post("/v1/config/confirm", json::object());
+
+  EXPECT_TRUE(post("/v1/config/import", body).value("applied", false));
+  EXPECT_EQ(sys::read_file(key_file, 4096).value(), "another key\n");
+  EXPECT_THAT(audit_->tail(1).back(), HasSubstr("; replaces 1 key file"));
+}
+
+TEST_F(WritersTest, AKeyInThePlaceOfItsPathIsNotInTheAuditLog) {
+  std::string wrong = document(1400);
+  const std::string path = config_.tunnels[0].psk_file;
+  wrong.replace(wrong.find(path), path.size(), "hunter2");
+  const json refused = post("/v1/config/apply", {{"document", wrong}});
+  EXPECT_THAT(refused["errors"].dump(), HasSubstr("not an absolute path"));
+  EXPECT_THAT(audit_->tail(1).back(), HasSubstr("not an absolute path"));
+  EXPECT_THAT(audit_->tail(1).back(), ::testing::Not(HasSubstr("hunter2")));
 }
 
 TEST_F(WritersTest, AChangeWaitsForTheSecretsOfAnImportThatFailed) {
