@@ -33,7 +33,8 @@ namespace simplon::audit {
 struct Event {
   std::string who;
   std::optional<std::uint32_t> uid;
-  /// "apply", "undo", "confirm", "import", "tunnel up", "denied" ..., "revert" and "keep" for what simplond did by itself.
+  /// "apply", "undo", "confirm", "import", "tunnel up", "denied" ...; "revert" and "keep" for what simplond did by itself,
+  /// "audit" for what it found of this log.
   std::string action;
   /// "done" or "refused".
   std::string outcome;
@@ -49,7 +50,8 @@ struct Event {
 /// Appends to the log of a directory.
 ///
 /// An event that cannot be written (disk full) is kept in memory; `problem` tells, until `catch_up` or the next `append`
-/// has written it. When there are too many, the oldest denied attempt is given up, or else the oldest event.
+/// has written it. When there are too many, the oldest denied attempt is given up, or else the oldest event; an entry tells
+/// how many were.
 /// Threads: one. Blocks on the disk: an append is synced before it returns.
 class Log {
  public:
@@ -63,7 +65,9 @@ class Log {
   };
 
   /// Makes the key at the first start. Finishes what a crash has cut off: a line without its end is removed, a head
-  /// that is behind catches up. A log that does not fit its head is continued and is a `problem`.
+  /// that is behind catches up. A log that does not fit its head, or has none, is continued: a `problem`, an entry that
+  /// says so, and a gap in the numbers that `verify` finds for as long as the log is kept. A log of another key is moved to
+  /// audit.former.N with the public key that it was signed for, and a new one begins.
   /// Errors: kUnavailable or kExhausted naming the file; kInvalidConfig for a damaged key.
   [[nodiscard]] static Result<std::unique_ptr<Log>> open(std::filesystem::path directory, Options options);
   ~Log();

@@ -2,8 +2,11 @@
 //
 // An append is: the line (write, fdatasync), then the head (atomic). Killed in between, the log is a line ahead of its
 // head, which the next start recognizes by the chain and catches up with. Killed in the middle of the line, the line has
-// no end, nobody was ever told of it, and it is removed. Everything else that does not fit was not done by us: the log
-// goes on after the last entry that the head vouches for, so that `verify` keeps finding the gap.
+// no end, nobody was ever told of it, and it is removed. Everything else that does not fit was not done by us. The log goes
+// on after the last entry that the head vouches for, so that `verify` keeps finding the gap; without a head nobody knows
+// what was cut off, and one number is left out. Either way the next entry says what was found.
+//
+// The first start writes the head before the key: a key without a head is one that lost it.
 //
 // Rotation. The first line of a new file follows the last one of the file before, and so may be ahead of the head as well.
 // Before the oldest file is removed, the head says which entry is the oldest one from now on; so a removed file is either
@@ -19,6 +22,7 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 #include <system_error>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
@@ -38,10 +42,13 @@ using nlohmann::ordered_json;
 
 constexpr std::size_t kMaxTextBytes = 2000;
 constexpr std::size_t kMaxLogBytes = 256U << 20;
+constexpr std::size_t kMaxHeadBytes = 65536;
 
 std::string bounded(const std::string& text) {
   return text.size() <= kMaxTextBytes ? text : text.substr(0, kMaxTextBytes) + "...";
 }
+
+std::string_view without_end(std::string_view line) { return line.ends_with('\n') ? line.substr(0, line.size() - 1) : line; }
 
 /// The object without its closing brace.
 std::string open_body(const ordered_json& object) {
@@ -63,6 +70,32 @@ std::uint64_t first_number(const std::string& file) {
   return number_of(std::string_view(*text).substr(0, text->find('\n')));
 }
 
+/// Whether there is a log that `key` cannot have signed: the key is gone, or another one lies in its place.
+bool is_of_another_key(const fs::path& directory, bool has_key, const Key& key) {
+  const auto known = Key::load_public((directory / "audit.pub").string());
+  if (!has_key) return known.has_value() || !files_of((directory / "audit.log").string()).empty();
+  const auto head = sys::read_file((directory / "audit.head").string(), kMaxHeadBytes);
+  return known && head && !key.open(kHeadContext, without_end(*head)) && known->open(kHeadContext, without_end(*head));
+}
+
+/// Moves the log with its head and its public key to a directory where `simplon audit verify --file` can check it.
+Result<std::string> set_aside(const fs::path& directory) {
+  fs::path target;
+  std::error_code error;
+  for (int number = 1; target.empty() || fs::exists(target, error); ++number) {
+    target = directory / ("audit.former." + std::to_string(number));
+  }
+  if (auto made = sys::make_directories(target.string(), 0700); !made) return Unexpected(made.error());
+  std::vector<fs::path> moved;
+  for (const auto& file : files_of((directory / "audit.log").string())) moved.emplace_back(file);
+  for (const char* name : {"audit.head", "audit.pub"}) moved.push_back(directory / name);
+  for (const auto& file : moved) {
+    if (!fs::exists(file, error)) continue;
+    if (::rename(file.c_str(), (target / file.filename()).c_str()) != 0) return fail_errno("cannot move " + file.string(), errno);
+  }
+  return target.string();
+}
+
 }  // namespace
 
 struct Log::Impl {
@@ -70,6 +103,15 @@ struct Log::Impl {
       : directory(std::move(folder)), options(std::move(chosen)), key(std::move(loaded)) {}
 
   [[nodiscard]] std::string path(const char* name) const { return (directory / name).string(); }
+
+  [[nodiscard]] static Event finding(std::string detail) {
+    Event made;
+    made.who = "simplond";
+    made.action = "audit";
+    made.outcome = "refused";
+    made.detail = std::move(detail);
+    return made;
+  }
 
   Result<void> store_head() {
     const ordered_json head = {{"audit_head", 1},
@@ -80,35 +122,41 @@ struct Log::Impl {
     return sys::write_file_atomically(path("audit.head"), key.seal(kHeadContext, open_body(head)) + "\n", 0600);
   }
 
+  struct Head {
+    std::uint64_t sequence = 0;
+    std::string hash = kNoHash;
+    std::uint64_t first = 1;
+  };
+
+  /// Nothing: it is missing, or not sealed with our key.
+  Result<std::optional<Head>> read_head() const {
+    std::error_code error;
+    if (!fs::exists(path("audit.head"), error)) return std::optional<Head>();
+    auto text = sys::read_file(path("audit.head"), kMaxHeadBytes);
+    if (!text) return Unexpected(text.error());
+    const auto body = key.open(kHeadContext, without_end(*text));
+    if (!body) return std::optional<Head>();
+    const json head = json::parse(std::string(*body) + "}", nullptr, false);
+    if (!head.is_object() || !head.contains("seq") || !head.contains("hash") || !head.contains("first")) {
+      return std::optional<Head>();
+    }
+    return std::optional<Head>(
+        {head["seq"].get<std::uint64_t>(), head["hash"].get<std::string>(), head["first"].get<std::uint64_t>()});
+  }
+
   /// Hash and number of the last whole line; removes what has no end.
   Result<void> load() {
     const auto files = files_of(path("audit.log"));
-    std::error_code error;
-    const bool has_head = fs::exists(path("audit.head"), error);
-    std::uint64_t head_sequence = 0;
-    std::string head_hash = kNoHash;
-    bool head_valid = false;
-    if (has_head) {
-      auto text = sys::read_file(path("audit.head"), 65536);
-      if (!text) return Unexpected(text.error());
-      if (!text->empty() && text->back() == '\n') text->pop_back();
-      if (const auto body = key.open(kHeadContext, *text)) {
-        const json head = json::parse(std::string(*body) + "}", nullptr, false);
-        if (head.is_object() && head.contains("seq") && head.contains("hash") && head.contains("first")) {
-          head_sequence = head["seq"].get<std::uint64_t>();
-          head_hash = head["hash"].get<std::string>();
-          first = head["first"].get<std::uint64_t>();
-          head_valid = true;
-        }
-      }
-      if (!head_valid) complain(path("audit.head") + " was changed or belongs to another key");
-    } else if (!files.empty()) {
-      complain(path("audit.head") + " is missing");
+    const auto head = read_head();
+    if (!head) return Unexpected(head.error());
+    if (*head) {
+      sequence = (*head)->sequence;
+      hash = (*head)->hash;
+      first = (*head)->first;
     }
-    sequence = head_sequence;
-    hash = head_hash;
     if (files.empty()) {
-      if (head_sequence != 0) complain("the audit log is gone, its head is at entry " + std::to_string(head_sequence));
+      if (!*head) to_note = "the log begins anew: there was neither an audit.log nor an audit.head";
+      if (sequence != 0) complain("the audit log is gone, its head is at entry " + std::to_string(sequence));
       return {};
     }
     auto text = sys::read_file(files.back(), kMaxLogBytes);
@@ -122,35 +170,39 @@ struct Log::Impl {
       text->resize(whole);
     }
     size = files.back() == path("audit.log") ? text->size() : 0;
-    bool found = !head_valid || head_sequence == 0;
+    bool found = sequence == 0;
     const auto follow = [&](std::string_view rest) {
       while (!rest.empty()) {
         const std::string_view line = rest.substr(0, rest.find('\n'));
         rest.remove_prefix(std::min(rest.size(), line.size() + 1));
         const auto number = number_of(line);
         const std::string now = crypto::sha256_hex(line);
-        if (head_valid && number == head_sequence && now == head_hash) {
+        if (*head && number == (*head)->sequence && now == (*head)->hash) {
           found = true;
-        } else if (found && number == sequence + 1 && key.open(kLineContext, line)) {
+        } else if ((!*head || (found && number == sequence + 1)) && key.open(kLineContext, line)) {
           // Written, but the head did not learn of it; or there is no head to ask.
           sequence = number;
           hash = now;
-        } else if (!head_valid && key.open(kLineContext, line)) {
-          sequence = number;
-          hash = now;
         }
-        if (first == 0 && number != 0) first = number;
       }
     };
     // The head may name a line of the file before: killed after a rotation and before the head was written again.
     if (files.size() > 1) follow(sys::read_file(files[files.size() - 2], kMaxLogBytes).value_or(std::string()));
     follow(*text);
-    if (!found) complain("the audit log does not contain entry " + std::to_string(head_sequence) + ", which its head names");
+    if (!*head) {
+      first = std::max<std::uint64_t>(first_number(files.front()), 1);
+      complain(path("audit.head") + " is missing or was changed: entries after " + std::to_string(sequence) +
+               " may be gone, and none has number " + std::to_string(sequence + 1));
+      ++sequence;
+    } else if (!found) {
+      complain("the audit log does not contain entry " + std::to_string((*head)->sequence) + ", which its head names");
+    }
     return {};
   }
 
   void complain(std::string what) {
     spdlog::error("audit: {}", what);
+    to_note = what;
     damage = make_error(ErrorCode::kConflict, std::move(what), "simplon audit verify tells where; keep a copy of " + directory.string());
   }
 
@@ -196,14 +248,18 @@ struct Log::Impl {
     size += line.size() + 1;
     ++sequence;
     hash = crypto::sha256_hex(line);
-    if (first == 0) first = sequence;
     spdlog::info("audit {} {}: {} {}by {}: {}", sequence, hash.substr(0, 16), event.action,
                  event.subject.empty() ? "" : event.subject + " ", event.who, event.outcome);
     return store_head();
   }
 
   Result<void> write_waiting() {
-    while (!waiting.empty()) {
+    while (!waiting.empty() || given_up != 0) {
+      if (waiting.empty()) {
+        const auto lost = std::exchange(given_up, 0);
+        waiting.emplace_back(options.now(),
+                             finding(std::to_string(lost) + " entries were given up while the log could not be written"));
+      }
       const auto before = sequence;
       const auto written = write(waiting.front().second, waiting.front().first);
       // The line may be there although the head is not.
@@ -224,10 +280,14 @@ struct Log::Impl {
   Options options;
   Key key;
   std::uint64_t sequence = 0;
-  std::uint64_t first = 0;
+  std::uint64_t first = 1;
   std::string hash = kNoHash;
   std::size_t size = 0;
   std::deque<std::pair<std::chrono::system_clock::time_point, Event>> waiting;
+  /// Of those waiting, since the last that was written.
+  std::size_t given_up = 0;
+  /// What the next entry has to say of the log itself.
+  std::string to_note;
   std::optional<Error> damage;
   std::optional<Error> unwritten;
 };
@@ -240,21 +300,36 @@ Result<std::unique_ptr<Log>> Log::open(fs::path directory, Options options) {
   const bool has_key = fs::exists(private_file, error);
   auto key = has_key ? Key::load_private(private_file) : Result<Key>(Key::generate());
   if (!key) return Unexpected(key.error());
+  std::string former;
+  if (is_of_another_key(directory, has_key, *key)) {
+    auto moved = set_aside(directory);
+    if (!moved) return Unexpected(moved.error());
+    former = *std::move(moved);
+  }
+  auto impl = std::make_unique<Impl>(std::move(directory), std::move(options), *std::move(key));
+  if (!has_key || !former.empty()) {
+    if (auto stored = impl->store_head(); !stored) return Unexpected(stored.error());
+  }
   if (!has_key) {
-    std::string pem = key->private_pem();
+    std::string pem = impl->key.private_pem();
     const auto stored = sys::write_file_atomically(private_file, pem, 0600);
     sys::wipe(pem);
     if (!stored) return Unexpected(stored.error());
   }
-  const std::string public_pem = key->public_pem();
+  const std::string public_pem = impl->key.public_pem();
   if (const auto known = sys::read_file(public_file, 16384); !known || *known != public_pem) {
     if (auto stored = sys::write_file_atomically(public_file, public_pem, 0644); !stored) {
       return Unexpected(stored.error());
     }
   }
-  auto impl = std::make_unique<Impl>(std::move(directory), std::move(options), *std::move(key));
   if (auto loaded = impl->load(); !loaded) return Unexpected(loaded.error());
-  return std::unique_ptr<Log>(new Log(std::move(impl)));
+  if (!former.empty()) impl->complain("audit.key is not the one that the log was signed with; the log is in " + former + ", a new one begins");
+  std::unique_ptr<Log> log(new Log(std::move(impl)));
+  if (auto& found = log->impl_->to_note; !found.empty()) {
+    // What cannot be written now waits, as every entry does.
+    (void)log->append(log->impl_->finding(std::exchange(found, {})));
+  }
+  return log;
 }
 
 Log::Log(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -277,6 +352,7 @@ Result<void> Log::append(Event event) {
     const auto given_up = denied == impl_->waiting.end() ? impl_->waiting.begin() : denied;
     spdlog::error("audit: given up: {}", words_of(given_up->second));
     impl_->waiting.erase(given_up);
+    ++impl_->given_up;
   }
   auto written = impl_->write_waiting();
   // The journal has it, if we end before there is room.

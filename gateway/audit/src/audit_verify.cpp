@@ -118,7 +118,8 @@ class Checker {
       if (!(after_fault_ && expected_ == *number + 1)) {
         blame(log, entries(std::max(verdict_.last + 1, *first), *number) + " cut off at the end");
       }
-    } else if (const auto& [at, seen] = hash_at_[*number % kRemembered]; at == *number && seen != *hash) {
+    } else if (const auto& [at, seen] = hash_at_[*number % kRemembered];
+               *number != 0 && at == *number && seen != *hash) {
       blame(log, "entry " + std::to_string(*number) + " is not the one that the head was written after");
     }
     if (verdict_.lines != 0 && verdict_.first > *first) {

@@ -221,6 +221,121 @@ TEST_F(AuditLogTest, ALogThatWasCutIsContinuedAndTheGapStays) {
   ASSERT_EQ(found.faults.size(), 1U);
   EXPECT_EQ(found.faults.front().line, 2U);
   EXPECT_THAT(found.faults.front().what, HasSubstr("entries 2 to 3 are missing"));
+  EXPECT_EQ(found.lines, 3U);
+  EXPECT_THAT(slurp("audit.log"), HasSubstr(R"("action":"audit","outcome":"refused","version":0,"subject":"","detail":"the audit log does not contain entry 3)"));
+}
+
+/// Whoever cuts the log and takes its head away leaves a gap that stays, through restarts and rotations.
+TEST_F(AuditLogTest, ALogWithoutItsHeadHasAGapThatStays) {
+  for (const bool removed : {true, false}) {
+    fs::remove_all(folder_);
+    write(5);
+    std::string cut = slurp("audit.log");
+    for (int i = 0; i < 2; ++i) cut.resize(cut.rfind('\n', cut.size() - 2) + 1);
+    spit("audit.log", cut);
+    if (removed) {
+      fs::remove(file("audit.head"));
+    } else {
+      spit("audit.head", "{}\n");
+    }
+    {
+      const auto log = open(3000);
+      ASSERT_TRUE(log->problem());
+      EXPECT_THAT(log->problem()->what, HasSubstr("audit.head is missing or was changed"));
+      EXPECT_EQ(log->sequence(), 5U);
+      const auto entry = nlohmann::json::parse(log->tail(1).front());
+      EXPECT_EQ(entry["action"], "audit");
+      EXPECT_THAT(entry["detail"].get<std::string>(), HasSubstr("entries after 3 may be gone, and none has number 4"));
+      for (int i = 0; i < 3; ++i) ASSERT_TRUE(log->append(event("after")));
+    }
+    const auto log = open();
+    EXPECT_FALSE(log->problem());
+    EXPECT_EQ(log->sequence(), 8U);
+    const auto found = verdict();
+    ASSERT_EQ(found.faults.size(), 1U);
+    EXPECT_THAT(found.faults.front().what, HasSubstr("entry 4 is missing before this line"));
+    EXPECT_EQ(found.first, 1U);
+  }
+}
+
+TEST_F(AuditLogTest, WithoutHeadTheOldestFileTellsTheFirstEntry) {
+  {
+    const auto log = open(2000);
+    for (int i = 0; i < 40; ++i) ASSERT_TRUE(log->append(event("change")));
+  }
+  const auto first = verdict().first;
+  fs::remove(file("audit.head"));
+  (void)open(1U << 20);
+  EXPECT_EQ(verdict().faults.size(), 1U);
+  EXPECT_EQ(verdict().first, first);
+  fs::remove(file("audit.log.3"));
+  EXPECT_EQ(verdict().faults.size(), 2U);
+}
+
+TEST_F(AuditLogTest, ALogThatIsGoneWithItsHeadIsNotANewOne) {
+  EXPECT_TRUE(open()->tail(1).empty());
+  (void)open();
+  EXPECT_FALSE(fs::exists(file("audit.log")));
+  fs::remove(file("audit.head"));
+  const auto log = open();
+  EXPECT_EQ(log->sequence(), 1U);
+  EXPECT_THAT(log->tail(1).front(), HasSubstr("the log begins anew"));
+  EXPECT_TRUE(verdict().sound());
+}
+
+TEST_F(AuditLogTest, AKillBetweenTheFirstLineAndItsHeadLosesNothing) {
+  (void)open();
+  const std::string head = slurp("audit.head");
+  write(1);
+  spit("audit.head", head);
+  EXPECT_TRUE(verdict().sound());
+  write(1);
+  EXPECT_TRUE(verdict().sound());
+  EXPECT_EQ(verdict().last, 2U);
+}
+
+/// The key was lost, or replaced: the former log stays what it was, and its successor says where it is.
+TEST_F(AuditLogTest, ALogOfAnotherKeyIsMovedAside) {
+  for (const bool replaced : {false, true}) {
+    fs::remove_all(folder_);
+    std::string another;
+    if (replaced) {
+      write(1);
+      another = slurp("audit.key");
+      fs::remove_all(folder_);
+    }
+    write(3);
+    fs::remove(file("audit.key"));
+    if (replaced) {
+      spit("audit.key", another);
+      fs::permissions(file("audit.key"), fs::perms::owner_read);
+    }
+    const auto log = open();
+    ASSERT_TRUE(log->problem());
+    EXPECT_THAT(log->tail(1).front(), HasSubstr("audit.former.1, a new one begins"));
+    ASSERT_TRUE(log->append(event("after")));
+    EXPECT_TRUE(verdict().sound());
+    EXPECT_EQ(verdict().lines, 2U);
+    VerifyOptions options;
+    options.log = file("audit.former.1/audit.log");
+    const auto former = verify(options);
+    ASSERT_TRUE(former) << former.error().message();
+    EXPECT_TRUE(former->sound());
+    EXPECT_EQ(former->lines, 3U);
+    EXPECT_FALSE(open()->problem());
+  }
+}
+
+/// A public key that does not fit is wrong, not the log.
+TEST_F(AuditLogTest, TheDamagedPublicKeyIsWrittenAnew) {
+  write(2);
+  const std::string good = slurp("audit.pub");
+  for (const std::string& bad : {std::string("no key\n"), std::string()}) {
+    spit("audit.pub", bad);
+    EXPECT_FALSE(open()->problem());
+    EXPECT_EQ(slurp("audit.pub"), good);
+    EXPECT_TRUE(verdict().sound());
+  }
 }
 
 TEST_F(AuditLogTest, WhatCouldNotBeWrittenIsWrittenLater) {
@@ -263,7 +378,8 @@ TEST_F(AuditLogTest, DeniedAttemptsGiveWayToChanges) {
   ASSERT_TRUE(log->catch_up());
   std::vector<std::string> details;
   for (const auto& line : log->tail(10)) details.push_back(nlohmann::json::parse(line)["detail"]);
-  EXPECT_THAT(details, ::testing::ElementsAre("change 1", "attempt 19", "change 2", "change 3"));
+  EXPECT_THAT(details, ::testing::ElementsAre("change 1", "attempt 19", "change 2", "change 3",
+                                              "19 entries were given up while the log could not be written"));
   // Nothing but changes waits: the next attempt is the one that is given up.
   fs::rename(file("audit.log"), file("aside"));
   fs::create_directory(file("audit.log"));
@@ -272,7 +388,7 @@ TEST_F(AuditLogTest, DeniedAttemptsGiveWayToChanges) {
   fs::remove(file("audit.log"));
   fs::rename(file("aside"), file("audit.log"));
   ASSERT_TRUE(log->catch_up());
-  EXPECT_EQ(log->sequence(), 8U);
+  EXPECT_EQ(log->sequence(), 10U);
   EXPECT_TRUE(verdict().sound());
 }
 
