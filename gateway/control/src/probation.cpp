@@ -186,15 +186,18 @@ Result<bool> Reconciler::store_going_back(bool at_start) {
   const auto number = pending->number;
   const bool again = unstored_ && unstored_->version == number;
   const std::string reason = again ? unstored_->reason : why_reverted(at_start);
-  const auto reverted = parts_.store.revert_if_expired(reason);
-  if (!reverted && !parts_.store.undo_target()) {
-    no_way_back_ = make_error(reverted.error().code,
+  const auto former = parts_.store.undo_target();
+  // Another release of simplond may have written what this one cannot read.
+  const auto readable = former ? read_stored(*former, false) : Result<GatewayConfig>(Unexpected(former.error()));
+  if (!readable) {
+    no_way_back_ = make_error(readable.error().code,
                               "version " + std::to_string(number) + " stays (" + reason +
-                                  "), because what it goes back to cannot be read: " + reverted.error().what,
+                                  "), because what it goes back to cannot be read: " + readable.error().what,
                               parts_.store.way_out());
     spdlog::error("{}", no_way_back_->message());
-    return Unexpected(reverted.error());
+    return Unexpected(readable.error());
   }
+  const auto reverted = parts_.store.revert_if_expired(reason);
   if (!reverted) {
     spdlog::error("configuration version {} is gone back from ({}), but that cannot be stored, and is tried again: {}", number,
                   reason, reverted.error().message());

@@ -391,6 +391,39 @@ TEST_F(ProbationTest, AProbationWithoutAWayBackIsToldOf) {
   EXPECT_THAT(reconciler().problems()[0].hint, HasSubstr("simplon config undo 2"));
 }
 
+/// Another release wrote it, in words that this one does not know: what runs stays.
+TEST_F(ProbationTest, WhatCannotBeUnderstoodIsNotGoneBackTo) {
+  config::Store::CommitRequest newer;
+  newer.text = "domains: [";
+  newer.who = "a newer version";
+  ASSERT_TRUE(store().commit(newer));
+  config::Store::CommitRequest tried;
+  tried.text = store().load(1)->text;
+  tried.who = "a newer version";
+  tried.confirm_within = seconds(60);
+  ASSERT_TRUE(store().commit(tried));
+  kill();
+  start();
+  ASSERT_TRUE(settled());
+  for (const bool again : {false, true}) {
+    pass(seconds(61));
+    ASSERT_TRUE(until([&] { return !reconciler().problems().empty(); }));
+    EXPECT_EQ(store().current(), 3U);
+    EXPECT_EQ(reconciler().config(), config_);
+    EXPECT_THAT(reconciler().problems()[0].what, HasSubstr("version 3 stays (not confirmed within 60 s"));
+    EXPECT_THAT(reconciler().problems()[0].what, HasSubstr("cannot be read: version 2"));
+    EXPECT_THAT(reconciler().problems()[0].hint, HasSubstr("simplon config undo"));
+    if (again) break;
+    kill();
+    start();
+    ASSERT_TRUE(reconciler().loaded());
+  }
+  auto back = undo_by("test");
+  back.undo->to = 1;
+  ASSERT_TRUE(apply(std::move(back)));
+  EXPECT_TRUE(until([&] { return reconciler().problems().empty(); }));
+}
+
 TEST_F(ProbationTest, NamesAreForgottenOnlyWhenTheChangeStays) {
   auto changed = config_;
   changed.domains.pop_back();
