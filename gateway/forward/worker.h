@@ -31,8 +31,6 @@ struct WorkerOptions {
   /// Answers to ARP requests and neighbor solicitations from one VPC: one for each VM of a large one every ten seconds.
   std::uint32_t attachment_answers_per_second = 1000;
   std::uint32_t attachment_answer_burst = 500;
-  /// Whether outer ESP packets that came in fragments are put together; else each is dropped.
-  bool reassembles = true;
   /// Ends the sleep of this worker's thread. Other workers call it, from their threads, until all have ended. Without it they
   /// can give a sleeping worker nothing before it looks by itself.
   std::function<void()> wake = {};

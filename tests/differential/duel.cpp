@@ -97,6 +97,7 @@ Tally& Tally::operator+=(const Tally& other) {
   sent += other.sent;
   punted += other.punted;
   originated += other.originated;
+  waiting += other.waiting;
   esp_in += other.esp_in;
   esp_out += other.esp_out;
   tags += other.tags;
@@ -329,19 +330,29 @@ std::optional<Disagreement> Duel::judge(std::vector<Input>& inputs, std::vector<
   };
   std::uint64_t dropped = 0;
   for (const std::uint64_t count : observed.drops) dropped += count;
+  std::uint64_t kept = 0;
+  std::uint64_t no_longer = 0;
+  for (const Outcome& outcome : outcomes) {
+    kept += outcome.parts.kept;
+    no_longer += outcome.parts.given_up + outcome.parts.joined;
+  }
   if (observed.received != inputs.size()) {
     return disagree(number(observed.received) + " packets counted as received, " + number(inputs.size()) + " were");
   }
-  if (observed.received + observed.originated != observed.sent_count + observed.punted + dropped) {
+  if (observed.received + observed.originated + no_longer != observed.sent_count + observed.punted + dropped + kept) {
     return disagree("accounting: received " + number(observed.received) + " + originated " +
-                    number(observed.originated) + " is not sent " + number(observed.sent_count) + " + punted " +
-                    number(observed.punted) + " + dropped " + number(dropped));
+                    number(observed.originated) + " + parts that waited " + number(no_longer) + " is not sent " +
+                    number(observed.sent_count) + " + punted " + number(observed.punted) + " + dropped " + number(dropped) +
+                    " + parts that wait " + number(kept));
   }
   if (observed.sent.size() != observed.sent_count + observed.punted) {
     return disagree(number(observed.sent.size()) + " packets came out, " +
                     number(observed.sent_count + observed.punted) + " are counted");
   }
-  if (observed.lost_frames != 0) return disagree(number(observed.lost_frames) + " frames of the pool were lost");
+  const std::size_t waiting = outcomes.back().parts.packets;
+  if (observed.lost_frames != waiting) {
+    return disagree("lost frames: " + number(observed.lost_frames) + " of the pool are not there, first parts that wait: " + number(waiting));
+  }
   for (const auto& sent : observed.sent) {
     if (std::string leak = leak_in(sent); !leak.empty()) return disagree(std::move(leak));
   }
@@ -404,6 +415,8 @@ std::optional<Disagreement> Duel::judge(std::vector<Input>& inputs, std::vector<
   tally_.sent += observed.sent_count;
   tally_.punted += observed.punted;
   tally_.originated += observed.originated;
+  tally_.waiting += kept;
+  tally_.waiting -= no_longer;
   for (std::size_t i = 0; i < forward::kDropCount; ++i) tally_.drops[i] += observed.drops[i];
   if (in_hand_ == nullptr) {
     for (auto& [spi, sa] : world_.inbound) sa.settled = sa.seen.highest();
@@ -441,6 +454,10 @@ std::string Duel::differs(const std::vector<Outcome>& outcomes, const std::vecto
       const FlowKey flow{outcomes[i].origin, outcomes[i].ingress, departure.error || departure.answer, outcomes[i].flow};
       expected.push_back({&departure, flow, expected.size(), false});
     }
+  }
+  for (const Outcome& outcome : outcomes) {
+    drops[static_cast<std::size_t>(forward::Drop::kOuterFragment)] += outcome.parts.given_up;
+    drops[static_cast<std::size_t>(forward::Drop::kOuterReassembled)] += outcome.parts.joined;
   }
   if (drops != observed.drops) return "drops: engine\n" + drops_text(observed.drops) + "  oracle\n" + drops_text(drops);
   if (originated != observed.originated) {

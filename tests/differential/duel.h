@@ -29,6 +29,8 @@ struct Tally {
   std::uint64_t sent = 0;
   std::uint64_t punted = 0;
   std::uint64_t originated = 0;
+  /// Parts of outer packets, at the end.
+  std::uint64_t waiting = 0;
   std::uint64_t esp_in = 0;
   std::uint64_t esp_out = 0;
   /// Tags seen in what was sent, all in the right place.
@@ -60,7 +62,7 @@ struct Tally {
 ///
 ///   * each frame sent, byte for byte, and its port; in order within each flow
 ///   * each drop counter, ICMP errors made and suppressed
-///   * received + originated = sent + punted + drops, and no frame of the pool lost
+///   * received + originated = sent + punted + drops + parts of outer packets that wait, and no frame of the pool lost
 ///   * no tag of a tenant in what leaves towards another one (from the tables alone, without the oracle)
 ///
 /// and with each change of the tables the counters of all attachments, ports and SAs.

@@ -16,8 +16,6 @@ forward::WorkerOptions options_for(const Limits& limits) {
   options.attachment_icmp_error_burst = options.icmp_error_burst;
   options.attachment_answers_per_second = 1'000'000'000;
   options.attachment_answer_burst = 0xffffffff;
-  // The oracle judges each packet by itself; packet.reassembly has the tests of what waits for the next.
-  options.reassembles = false;
   return options;
 }
 

@@ -80,6 +80,7 @@ class Round {
       Burst burst = traffic.burst(duel_.world());
       if (scenario_.limits.icmp_errors) burst.nanoseconds = random_.below(2'000'000'000);
       if (policy_) burst.nanoseconds = silence();
+      if (!policy_ && !scenario_.limits.icmp_errors) burst.nanoseconds = random_.below(40'000'000);
       // The first time the program leaves a flow to the worker; then it knows it.
       for (int again = scenario_.limits.xdp ? 2 : 0; again > 0; --again) {
         if (auto wrong = next(burst)) return wrong;
@@ -129,9 +130,9 @@ void print(const Tally& tally, double seconds) {
   std::uint64_t dropped = 0;
   for (const std::uint64_t count : tally.drops) dropped += count;
   std::printf("received %" PRIu64 " + originated %" PRIu64 " = sent %" PRIu64 " + punted %" PRIu64 " + dropped %" PRIu64
-              ": %s\n",
-              tally.packets, tally.originated, tally.sent, tally.punted, dropped,
-              tally.packets + tally.originated == tally.sent + tally.punted + dropped ? "exactly" : "NOT EQUAL");
+              " + waiting %" PRIu64 ": %s\n",
+              tally.packets, tally.originated, tally.sent, tally.punted, dropped, tally.waiting,
+              tally.packets + tally.originated == tally.sent + tally.punted + dropped + tally.waiting ? "exactly" : "NOT EQUAL");
   std::printf("ESP: %" PRIu64 " in, %" PRIu64 " out; %" PRIu64 " tenant tags seen leaving, none in the wrong place\n",
               tally.esp_in, tally.esp_out, tally.tags);
   std::printf("circuits: %" PRIu64 " in, %" PRIu64 " out\n", tally.circuit_in, tally.circuit_out);

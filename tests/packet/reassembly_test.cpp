@@ -91,6 +91,22 @@ TEST(Reassembly, EspInUdp) {
   EXPECT_EQ(Rig::to_vm(outcome.sent[0]), hop(inner));
 }
 
+/// A part that completes one says by itself neither that it is ESP nor whose.
+TEST(Reassembly, WhatFollowsDoesNotOvertake) {
+  for (const std::uint8_t tunnel : {std::uint8_t{7}, std::uint8_t{8}}) {
+    Rig rig;
+    const Bytes in_parts = datagram(1300);
+    const Bytes behind = datagram(100);
+    auto frames = parts_of(rig.from_site(tunnel, in_parts), 1000);
+    send(rig, {frames.front()});
+    const Outcome outcome = rig.send_all(kWan, {frames.back(), rig.from_site(tunnel, behind)});
+    ASSERT_EQ(outcome.sent.size(), 2U);
+    const std::uint32_t vni = tunnel == 8 ? 5002 : 5001;
+    EXPECT_EQ(Rig::to_vm(outcome.sent[0], vni), hop(in_parts));
+    EXPECT_EQ(Rig::to_vm(outcome.sent[1], vni), hop(behind));
+  }
+}
+
 /// The frame as if it came from another outer address.
 Bytes from_elsewhere(Bytes frame) {
   frame[kEthernet + 15] ^= 0x40;

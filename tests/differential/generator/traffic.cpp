@@ -54,6 +54,7 @@ Burst Traffic::burst(const World& world) {
       const std::uint16_t type = oracle::get16(input.bytes, 12);
       if (type == 0x8100 || type == 0x88a8) return 3;
       const std::size_t ip = type == 0x0800 ? 20 : 40;
+      if (type == 0x0800 && (oracle::get16(input.bytes, 20) & 0x3fff) != 0) return 2;
       const bool is_udp = input.bytes[type == 0x0800 ? 23 : 20] == 17;
       return is_udp && input.bytes.size() > 18 + ip && oracle::get16(input.bytes, 16 + ip) != 4500 ? 1 : 2;
     };
@@ -72,6 +73,7 @@ Input Traffic::packet(const World& world) {
     if (*scans_ && !world.nats.empty() && random_.percent(30)) made = scan(world);
     if (!made && !world.policy.connections.empty() && random_.percent(50)) made = of_connection(world);
     if (!rests_.empty() && random_.percent(15)) made = send_rest(world);
+    if (!made && !parts_.empty() && random_.percent(parts_.size() > 4 ? 60 : 20)) made = send_part();
     if (made) {
     } else if (kind < 40) {
       made = from_compute_host(world);
@@ -85,14 +87,16 @@ Input Traffic::packet(const World& world) {
       made = noise(world);
     }
     if (!made) made = noise(world);
-    if (made->bytes.size() > least_mtu_) {
-      // The worst case: the longest header in each fragment.
-      const std::size_t room = std::max<std::size_t>((least_mtu_ - 60) / 8 * 8, 8);
-      if (made->bytes.size() / room > fragments_left_) made->bytes.resize(least_mtu_);  // cut short instead
-      fragments_left_ -= std::min(fragments_left_, made->bytes.size() / room);
-    }
+    const std::size_t fragments = most_fragments(made->bytes.size());
+    if (fragments > fragments_left_) made->bytes.resize(least_mtu_);  // cut short instead
+    fragments_left_ -= std::min(fragments_left_, fragments);
     return std::move(*made);
   }
+}
+
+/// The worst case: the longest header in each.
+std::size_t Traffic::most_fragments(std::size_t bytes) const {
+  return bytes > least_mtu_ ? bytes / std::max<std::size_t>((least_mtu_ - 60) / 8 * 8, 8) : 0;
 }
 
 MacAddress Traffic::any_mac() { return {{2, random_.byte(), 1, 1, 1, random_.byte()}}; }
@@ -653,7 +657,88 @@ std::optional<Input> Traffic::from_site(const World& world) {
   }
   if (random_.percent(10)) peer.sent.push_back(input);
   if (peer.sent.size() > 8) peer.sent.pop_front();
-  return input;
+  if (!narrow_) narrow_ = random_.one_of<std::pair<unsigned, unsigned>>({{1, 5}, {5, 5}, {20, 30}, {80, 95}});
+  return random_.percent(narrow_->first) ? in_parts(std::move(input)) : input;
+}
+
+Input Traffic::in_parts(Input whole) {
+  constexpr std::size_t kEthernet = 14;
+  constexpr std::size_t kMostParts = 6;
+  const Bytes& frame = whole.bytes;
+  const bool v4 = oracle::get16(frame.size() < kEthernet + 40 ? Bytes(14) : frame, 12) == 0x0800;
+  const std::size_t header = v4 ? 20 : 40;
+  if (frame.size() < kEthernet + 40 || frame[kEthernet] != (v4 ? 0x45 : 0x60) || (v4 && (frame[20] & 0x3f) != 0)) return whole;
+  const std::uint8_t protocol = frame[kEthernet + (v4 ? 9U : 6U)];
+  if (protocol != 17 && protocol != 50) return whole;
+
+  const std::size_t length = v4 ? oracle::get16(frame, kEthernet + 2) : 40U + oracle::get16(frame, kEthernet + 4);
+  if (length < header + 9 || kEthernet + length > frame.size()) return whole;
+  const View data = View(frame).subspan(kEthernet + header, length - header);
+  // Sometimes so narrow that a first part names no SPI.
+  const std::size_t least = std::max<std::size_t>(random_.percent(5) ? 8 : 16, data.size() / kMostParts);
+  const std::size_t step = (least + random_.below(data.size())) / 8 * 8;
+  const std::uint32_t id = static_cast<std::uint32_t>(random_.percent(80) ? random_.next() : random_.below(4));
+  const std::uint8_t ecn = static_cast<std::uint8_t>(random_.below(4));
+  std::vector<Input> parts;
+  for (std::size_t at = 0; at < data.size(); at += step) {
+    std::size_t size = std::min(step, data.size() - at);
+    std::size_t offset = at;
+    bool more = at + size < data.size();
+    switch (random_.below(250)) {  // what no router does
+      case 0:
+        size -= random_.below(size + 1);
+        break;
+      case 1:
+        offset = random_.percent(50) ? offset + 8 * random_.below(3) : 8 * random_.below(0x2000);
+        break;
+      case 2:
+        more = !more;
+        break;
+      default:
+        break;
+    }
+    Bytes bytes(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(kEthernet + header));
+    const auto seen = static_cast<std::uint8_t>(random_.percent(97) ? ecn : random_.percent(50) ? 3 : random_.below(4));
+    if (v4) {
+      const std::size_t options = at == 0 && random_.percent(3) ? 4 * random_.between(1, 10) : 0;
+      bytes.resize(bytes.size() + options, 1);
+      bytes[kEthernet] = static_cast<std::uint8_t>(0x45 + options / 4);
+      bytes[kEthernet + 1] = static_cast<std::uint8_t>((bytes[kEthernet + 1] & 0xfc) | seen);
+      oracle::put16(bytes, kEthernet + 2, header + options + size);
+      oracle::put16(bytes, kEthernet + 4, id & 0xffff);
+      oracle::put16(bytes, kEthernet + 6, (more ? 0x2000U : 0U) | (offset / 8 & 0x1fff));
+    } else {
+      bytes[kEthernet + 1] = static_cast<std::uint8_t>((bytes[kEthernet + 1] & 0xcf) | (seen << 4));
+      oracle::put16(bytes, kEthernet + 4, 8 + size);
+      bytes[kEthernet + 6] = 44;
+      oracle::add8(bytes, random_.percent(99) ? protocol : random_.byte());
+      oracle::add8(bytes, 0);
+      oracle::add16(bytes, (offset & 0xfff8) | (more ? 1U : 0U));
+      oracle::add32(bytes, id);
+    }
+    oracle::add(bytes, data.subspan(at, size));
+    if (v4) repair_ipv4_checksum(bytes, kEthernet);
+    if (random_.percent(5)) bytes.resize(bytes.size() + random_.below(20), 0xee);
+    parts.push_back({random_.percent(95) ? whole.port : forward::PortId{static_cast<std::uint32_t>(random_.below(3))}, std::move(bytes)});
+  }
+  const std::size_t now = random_.percent(95) ? 0 : random_.below(parts.size());
+  Input sent = parts[now];
+  if (random_.percent(98)) parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(now));
+  for (Input& part : parts) {
+    if (!random_.percent(narrow_->second)) parts_.emplace_back(std::move(part), most_fragments(frame.size()));
+  }
+  while (parts_.size() > 40) parts_.pop_front();
+  return sent;
+}
+
+std::optional<Input> Traffic::send_part() {
+  const auto at = parts_.begin() + static_cast<std::ptrdiff_t>(random_.percent(80) ? 0 : random_.below(parts_.size()));
+  // It may be the one that was missing.
+  if (at->second > fragments_left_) return std::nullopt;
+  fragments_left_ -= at->second;
+  Input part = at->first;
+  if (random_.percent(98)) parts_.erase(at);
+  return part;
 }
 
 std::optional<Input> Traffic::from_kernel(const World& world) {

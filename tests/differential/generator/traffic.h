@@ -70,6 +70,11 @@ class Traffic {
   [[nodiscard]] oracle::Bytes payload(std::optional<DomainId> tag);
   [[nodiscard]] oracle::Bytes ipv4_options();
   void extension_headers(IpFields& fields);
+  /// A frame with ESP as a narrow path hands it on: its first part, as a rule; the others are sent some time.
+  [[nodiscard]] Input in_parts(Input whole);
+  [[nodiscard]] std::optional<Input> send_part();
+  /// Into how many fragments a packet may be cut on its way out.
+  [[nodiscard]] std::size_t most_fragments(std::size_t bytes) const;
   /// Around `payload` on an uplink: the outer IP header and Ethernet.
   [[nodiscard]] Input frame(const oracle::World& world, IpFields outer, oracle::View payload, bool honest);
   [[nodiscard]] std::uint8_t traffic_class();
@@ -79,6 +84,10 @@ class Traffic {
   std::optional<Wanted> wanted_;
   /// Later pieces of datagrams, to be sent some time.
   std::deque<Wanted> rests_;
+  /// Parts of outer packets, likewise, with what the whole one may be cut into.
+  std::deque<std::pair<Input, std::size_t>> parts_;
+  /// Of each round: how many of 100 packets from sites come in parts, and of these the parts that are lost.
+  std::optional<std::pair<unsigned, unsigned>> narrow_;
   std::uint32_t scanned_ = 0;
   /// Of each round: some are scanned.
   std::optional<bool> scans_;

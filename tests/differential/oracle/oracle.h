@@ -10,6 +10,7 @@
 
 #include "gateway/forward/drop.h"
 #include "tests/differential/oracle/ip_packet.h"
+#include "tests/differential/oracle/reassembly.h"
 #include "tests/differential/oracle/world.h"
 
 namespace simplon::oracle {
@@ -78,6 +79,17 @@ struct PolicyVerdict {
   bool netmapped = false;
 };
 
+/// What a packet did to parts of outer packets that wait for the others.
+struct WaitingParts {
+  /// It is one, and waits.
+  bool kept = false;
+  /// Of those before it: dropped because of it, or because they have waited too long; now one with it.
+  std::size_t given_up = 0;
+  std::size_t joined = 0;
+  /// Packets that are waited for, after it.
+  std::size_t packets = 0;
+};
+
 /// What became of one received packet.
 struct Outcome {
   Origin origin = Origin::kNone;
@@ -90,6 +102,7 @@ struct Outcome {
   /// The engine was free to choose, and its choice is not a permitted one: why.
   std::string complaint;
   PolicyVerdict policy;
+  WaitingParts parts;
 };
 
 /// Tokens for ICMP errors (RFC 1812 section 4.3.2.8): full at first, one more each 1/per_second. Times in nanoseconds.
@@ -177,6 +190,10 @@ class Oracle {
 
   // The way in: receive.cpp
   void from_uplink(const Port& port, View frame, Outcome& outcome);
+  void from_outer(const Port& port, const OuterPacket& outer, Outcome& outcome);
+  void part_of_outer(const Port& port, OuterPacket part, Outcome& outcome);
+  /// Of a first part: that of ESP for an SA of ours, from its peer or, with UDP (RFC 3948), from anywhere.
+  [[nodiscard]] std::optional<Waiting::Owner> owner_of(const OuterPacket& part) const;
   void from_host(AttachmentId attachment, const Port& port, View packet, Outcome& outcome);
   void vxlan(const Port& port, const IpAddress& source, const IpAddress& destination, std::uint8_t outer_class,
              std::uint16_t udp_port, View bytes, Outcome& outcome);
@@ -234,6 +251,7 @@ class Oracle {
   World& world_;
   KnownPath known_path_;
   Answers engine_;
+  Waiting waiting_;
 };
 
 /// The frame or host packet that `departure` becomes, with packet `which` inside. `number`: for VXLAN the UDP source

@@ -38,6 +38,8 @@ bool carry_ecn(Bytes& packet, std::uint8_t inner_class, std::uint8_t outer_class
 
 Outcome Oracle::receive(PortId id, View bytes) {
   Outcome outcome;
+  outcome.parts.given_up = waiting_.forget(now);
+  outcome.parts.packets = waiting_.packets();
   const auto port = world_.ports.find(id);
   if (port == world_.ports.end()) {
     drop(outcome, Drop::kPortMissing);
@@ -80,38 +82,85 @@ void Oracle::from_uplink(const Port& port, View frame, Outcome& outcome) {
   if (!port.mac.is_zero() && mac_at(frame, 0) != port.mac.bytes) return drop(outcome, Drop::kEthernetNotForUs);
   const View ip = from(frame, 14);
 
-  std::size_t header = 40;
+  OuterPacket outer;
   std::size_t total = 0;
-  std::uint8_t protocol = 0;
-  std::uint8_t outer_class = 0;
-  IpAddress source, destination;
+  bool fragment = false;
+  outer.header_bytes = 40;
   if (type == 0x0800) {
     if (ip.size() < 20 || ip[0] >> 4 != 4) return drop(outcome, Drop::kOuterIpv4Malformed);
-    header = (ip[0] & 15U) * std::size_t{4};
+    const std::size_t header = (ip[0] & 15U) * std::size_t{4};
     total = get16(ip, 2);
     if (header < 20 || header > total || total > ip.size()) return drop(outcome, Drop::kOuterIpv4Malformed);
     if (ones_sum(ip.first(header)) != 0xffff) return drop(outcome, Drop::kOuterIpv4Checksum);
-    if ((get16(ip, 6) & 0x3fff) != 0) return drop(outcome, Drop::kOuterFragment);
-    protocol = ip[9];
-    outer_class = ip[1];
-    source = address4(ip, 12);
-    destination = address4(ip, 16);
+    fragment = (get16(ip, 6) & 0x3fff) != 0;
+    outer.header_bytes = header;
+    outer.id = get16(ip, 4);
+    outer.offset = (get16(ip, 6) & 0x1fffU) * std::size_t{8};
+    outer.more = (get16(ip, 6) & 0x2000) != 0;
+    outer.protocol = ip[9];
+    outer.traffic_class = ip[1];
+    outer.source = address4(ip, 12);
+    outer.destination = address4(ip, 16);
   } else if (type == 0x86dd) {
     if (ip.size() < 40 || ip[0] >> 4 != 6) return drop(outcome, Drop::kOuterIpv6Malformed);
     total = 40 + std::size_t{get16(ip, 4)};
     if (total > ip.size()) return drop(outcome, Drop::kOuterIpv6Malformed);
-    protocol = ip[6];
-    outer_class = static_cast<std::uint8_t>(get16(ip, 0) >> 4);
-    source = address6(ip, 8);
-    destination = address6(ip, 24);
-    if (protocol == 44) return drop(outcome, Drop::kOuterFragment);
+    outer.protocol = ip[6];
+    outer.traffic_class = static_cast<std::uint8_t>(get16(ip, 0) >> 4);
+    outer.source = address6(ip, 8);
+    outer.destination = address6(ip, 24);
+    fragment = outer.protocol == 44;
+    if (fragment) {
+      if (total < 48) return drop(outcome, Drop::kOuterFragment);
+      outer.header_bytes = 48;
+      outer.id = get32(ip, 44);
+      outer.offset = get16(ip, 42) & 0xfff8U;
+      outer.more = (get16(ip, 42) & 1) != 0;
+      outer.protocol = ip[40];
+    }
   } else {
     return drop(outcome, Drop::kEthernetType);
   }
 
-  const View payload = ip.subspan(header, total - header);
-  if (protocol == 50) return esp(source, destination, outer_class, std::nullopt, payload, outcome);
-  if (protocol != 17) return drop(outcome, Drop::kOuterProtocol);
+  outer.payload = copy(ip.subspan(outer.header_bytes, total - outer.header_bytes));
+  if (fragment) return part_of_outer(port, std::move(outer), outcome);
+  from_outer(port, outer, outcome);
+}
+
+std::optional<Waiting::Owner> Oracle::owner_of(const OuterPacket& part) const {
+  View data = part.payload;
+  const bool encap = part.protocol == 17;
+  if (encap && (data.size() < 8 || get16(data, 2) != 4500)) return std::nullopt;
+  if (!encap && part.protocol != 50) return std::nullopt;
+  if (encap) data = from(data, 8);
+  if (data.size() < 8) return std::nullopt;
+  const Spi spi{get32(data, 0)};
+  const auto sa = world_.inbound.find(spi);
+  if (sa == world_.inbound.end() || sa->second.spec.path.encap != encap) return std::nullopt;
+  const bool from_peer = sa->second.spec.path.source == part.source;
+  if (!encap && !from_peer) return std::nullopt;
+  return Waiting::Owner{spi, from_peer};
+}
+
+void Oracle::part_of_outer(const Port& port, OuterPacket part, Outcome& outcome) {
+  const auto owner = part.offset == 0 ? owner_of(part) : std::nullopt;
+  const Waiting::Taken taken = waiting_.take(std::move(part), owner, now);
+  outcome.parts.given_up += taken.given_up;
+  outcome.parts.joined = taken.joined;
+  outcome.parts.packets = waiting_.packets();
+  if (taken.refused) return drop(outcome, Drop::kOuterFragment);
+  if (taken.whole) return from_outer(port, *taken.whole, outcome);
+  outcome.parts.kept = true;
+  outcome.endings.emplace_back();
+}
+
+void Oracle::from_outer(const Port& port, const OuterPacket& outer, Outcome& outcome) {
+  const IpAddress& source = outer.source;
+  const IpAddress& destination = outer.destination;
+  const std::uint8_t outer_class = outer.traffic_class;
+  const View payload = outer.payload;
+  if (outer.protocol == 50) return esp(source, destination, outer_class, std::nullopt, payload, outcome);
+  if (outer.protocol != 17) return drop(outcome, Drop::kOuterProtocol);
 
   // The UDP checksum is not looked at: every payload brings its own protection (RFC 7348 section 5, RFC 3948
   // section 2.1).

@@ -163,7 +163,6 @@ struct Burst {
   /// From one turn to the next.
   EarlyEsp early;
   Reassembly reassembly;
-  bool reassembles = true;
   /// How many of `to_vpc`, `to_tunnel` and `to_circuit` pmtu has seen.
   unsigned fitted_vpc = 0;
   unsigned fitted_tunnel = 0;

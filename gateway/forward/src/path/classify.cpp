@@ -63,7 +63,6 @@ void classify_ip_payload(Burst& burst, unsigned number, Transit& packet, std::ui
 
 /// Goes on with a packet that is whole again.
 [[gnu::cold, gnu::noinline]] void classify_fragment(Burst& burst, unsigned number, Transit& packet, const OuterFragment& fragment) noexcept {
-  if (!burst.reassembles) return burst.drop(number, Drop::kOuterFragment);
   if (burst.reassembly.take(burst, number, fragment)) classify_ip_payload(burst, number, packet, fragment.protocol);
 }
 

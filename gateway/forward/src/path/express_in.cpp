@@ -100,7 +100,8 @@ static_assert(sizeof(PlainFrame) == 84);
            (headers6.ip.next_header == wire::kProtocolUdp && is_to_esp(headers6.udp));
   }
   if (headers.ethernet.type != wire::kEtherTypeIpv4) return false;
-  return headers.ip.version_ihl != 0x45 || headers.ip.protocol == wire::kProtocolEsp ||
+  // A later fragment does not say what it is of.
+  return headers.ip.version_ihl != 0x45 || headers.ip.protocol == wire::kProtocolEsp || headers.ip.is_fragment() ||
          (headers.ip.protocol == wire::kProtocolUdp && is_to_esp(headers.udp));
 }
 

@@ -59,7 +59,6 @@ Worker::Worker(Tables& tables, FramePool& pool, const Clock& clock, WorkerOption
                                                 {options_.attachment_icmp_errors_per_second, options_.attachment_icmp_error_burst},
                                                 {options_.attachment_answers_per_second, options_.attachment_answer_burst}})),
       shares_(std::make_unique<FairShare>()) {
-  burst_->reassembles = options_.reassembles;
   if (crew_ != nullptr) crew_->join(options_.index, &options_.wake);
 }
 
