@@ -223,8 +223,8 @@ std::optional<Disagreement> Duel::play_burst(const Burst& burst) {
     // The stages take packets by kind, and packets of one kind may change what others find: connections, ports, rates.
     in_hand_ = &input;
     asked_.reset();
-    oracle_.on_origin = [&](Origin origin, bool aead) {
-      const std::pair mine(origin, aead);
+    oracle_.on_origin = [&](Origin origin, bool later) {
+      const std::pair mine(origin, later);
       if (kind && *kind != mine && !wrong_) wrong_ = run(inputs_, outcomes_, accept_);
       kind = mine;
     };

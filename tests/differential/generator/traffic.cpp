@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t kMostFragments = 150;  // a worker's burst has room for 256 packets, 64 of them received
 constexpr std::size_t kLongest = 3000;
+constexpr std::size_t kFrameRoom = 4096 - 256;
 
 /// Some value of a field, near the limits of it.
 std::uint8_t hop_count(Random& random) {
@@ -690,6 +691,8 @@ Input Traffic::in_parts(Input whole) {
         break;
       case 1:
         offset = random_.percent(50) ? offset + 8 * random_.below(3) : 8 * random_.below(0x2000);
+        // Around the end of a frame.
+        if (random_.percent(25)) offset = (kFrameRoom - kEthernet - header - size) / 8 * 8 + 8 * random_.below(2);
         break;
       case 2:
         more = !more;

@@ -214,7 +214,12 @@ bool covered(World& world, Connection& connection, unsigned side, AttachmentId a
 }  // namespace
 
 void Oracle::police(Inside arrived, DomainId domain, Outcome& outcome) const {
-  if (on_origin) on_origin(outcome.origin, arrived.sa == nullptr || arrived.sa->cipher.is_aead());
+  if (on_origin) {
+    const auto vpc = world_.vpcs.find(Vni{arrived.ingress.id});
+    const bool over_v6 = vpc != world_.vpcs.end() && vpc->second.vtep.is_v6();
+    const bool with_v6 = outcome.origin == Origin::kVxlan && (over_v6 || arrived.ip.family == 6);
+    on_origin(outcome.origin, with_v6 || (arrived.sa != nullptr && !arrived.sa->cipher.is_aead()));
+  }
   PolicyState& state = world_.policy;
   state.forget(seconds(now));
   outcome.policy.seen = true;
