@@ -81,6 +81,7 @@ struct SaUsage {
 struct SaMapping {
   IpAddress source;
   std::uint16_t port = 0;
+  friend bool operator==(const SaMapping&, const SaMapping&) = default;
 };
 
 /// What an Sa did so far, for another process that goes on with it after this one sends nothing any more.

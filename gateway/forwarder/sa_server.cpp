@@ -232,7 +232,8 @@ class UnixSaServer final : public SaServer {
     }
   }
 
-  void close(const Shared& connection) {
+  /// By value: it may be `plugin_`, or the last that keeps it.
+  void close(Shared connection) {  // NOLINT(performance-unnecessary-value-param)
     if (connection->closed) return;
     connection->closed = true;
     error_code ignored;

@@ -427,9 +427,12 @@ void SaStore::tick() {
     }
     expire(id, record, dead);
     if (!record.inbound) continue;
-    if (const auto mapping = record.sa->take_mapping(); mapping && record.session == session_) {
-      on_event_(encode_mapping(id, mapping->source, mapping->port));
-    }
+    const auto mapping = record.sa->take_mapping();
+    if (!mapping || record.session != session_) continue;
+    const auto& told = record.told_mapping;
+    if (told && told->first == *mapping && now - told->second < kMappingPause) continue;
+    record.told_mapping.emplace(*mapping, now);
+    on_event_(encode_mapping(id, mapping->source, mapping->port));
   }
   for (const Id& id : dead) remove(id);
   if (!dead.empty()) tables_.commit();

@@ -66,6 +66,9 @@ class SaStore {
   /// After its tunnel's outbound SA is replaced, an SA of an earlier session still receives this long, and as long as its
   /// peer uses it.
   static constexpr std::chrono::seconds kStaleGrace{10};
+  /// charon need not follow a peer to its new address (it does not if we are behind a NAT and began the IKE_SA), nor hear of it more
+  /// often. Chosen by us.
+  static constexpr std::chrono::seconds kMappingPause{30};
 
  private:
   struct Record {
@@ -79,6 +82,8 @@ class SaStore {
     std::uint64_t age = 0;
     bool soft_raised = false;
     std::optional<MonoTime> stale_until;
+    /// The last one that charon was told of, and when.
+    std::optional<std::pair<forward::SaMapping, MonoTime>> told_mapping;
   };
   struct Answer {
     simplon_sa_status status = SIMPLON_SA_OK;

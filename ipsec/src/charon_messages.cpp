@@ -24,6 +24,8 @@ std::string suite_of(const Section& sa) {
   return suite;
 }
 
+std::string local_identity(const TunnelSpec& spec) { return spec.local_id.empty() ? spec.local.to_string() : spec.local_id; }
+
 ObservedChild parse_child(const Section& section) {
   ObservedChild child;
   child.name = section.text("name");
@@ -102,14 +104,10 @@ Section load_conn_message(const TunnelSpec& spec, bool keeps_others) {
       .set("start_action", "none");
 
   Section local;
-  local.set("auth", "psk").set("id", spec.local_id.empty() ? spec.local.to_string() : spec.local_id);
+  local.set("auth", "psk").set("id", local_identity(spec));
   Section remote;
   remote.set("auth", "psk");
-  if (!spec.remote_id.empty()) {
-    remote.set("id", spec.remote_id);
-  } else if (spec.remote) {
-    remote.set("id", spec.remote->to_string());
-  }
+  if (const std::string id = remote_identity(spec); !id.empty()) remote.set("id", id);
 
   Section children;
   children.set(child_name(spec.name, spec.id), std::move(child));
@@ -140,13 +138,15 @@ Section load_conn_message(const TunnelSpec& spec, bool keeps_others) {
   return message;
 }
 
-Section load_shared_message(const TunnelSpec& spec, const std::string& id) {
-  Section::List owners = {spec.local_id.empty() ? spec.local.to_string() : spec.local_id};
-  if (!spec.remote_id.empty()) {
-    owners.push_back(spec.remote_id);
-  } else if (spec.remote) {
-    owners.push_back(spec.remote->to_string());
-  }
+std::string remote_identity(const TunnelSpec& spec) {
+  if (!spec.remote_id.empty()) return spec.remote_id;
+  return spec.remote ? spec.remote->to_string() : std::string();
+}
+
+Section load_shared_message(const TunnelSpec& spec, const std::string& id, bool by_pair) {
+  Section::List owners;
+  if (const std::string peer = remote_identity(spec); !peer.empty()) owners.push_back(peer);
+  if (by_pair || owners.empty()) owners.push_back(local_identity(spec));
   Section message;
   message.set("id", id).set("type", "IKE").set("data", spec.psk).set("owners", std::move(owners));
   return message;

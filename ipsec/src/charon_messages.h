@@ -35,8 +35,12 @@ namespace simplon::ipsec {
 /// `keeps_others`: other IKE_SAs between the same identities are in use, and the peer must not be told that they are gone:
 /// those of another tunnel, or those that an earlier life of charon negotiated.
 [[nodiscard]] vici::Section load_conn_message(const TunnelSpec& spec, bool keeps_others);
-/// `id`: one of the two names. Holds the key: wipe it.
-[[nodiscard]] vici::Section load_shared_message(const TunnelSpec& spec, const std::string& id);
+/// Who the peer is to say it is; empty: anybody.
+[[nodiscard]] std::string remote_identity(const TunnelSpec& spec);
+/// `id`: one of the two names. charon takes for a peer's key whatever has one of a negotiation's two identities as its owner, so a key is
+/// owned by the peer's alone. `by_pair`: by both, where only the pair tells which of the peer's keys is meant; then who has this key can
+/// pass for each peer of our identity. Holds the key: wipe it.
+[[nodiscard]] vici::Section load_shared_message(const TunnelSpec& spec, const std::string& id, bool by_pair);
 
 /// How a changed tunnel gets into effect.
 enum class Reconfigure : std::uint8_t {
@@ -72,6 +76,7 @@ struct ObservedIke {
   std::uint64_t age_seconds = 0;
   std::vector<ObservedChild> children;
 
+  [[nodiscard]] bool is_ending() const { return state == "DELETING" || state == "DESTROYING"; }
   [[nodiscard]] bool is_established() const { return state == "ESTABLISHED" || state == "REKEYING"; }
   [[nodiscard]] const ObservedChild* installed_child() const;
 };

@@ -70,10 +70,10 @@ asio::awaitable<Result<Section>> CharonSession::command(std::string name, Sectio
   co_return co_await connection->command(std::move(name), std::move(message));
 }
 
-asio::awaitable<Result<std::vector<Section>>> CharonSession::stream(std::string name, std::string event) {
+asio::awaitable<Result<std::vector<Section>>> CharonSession::stream(std::string name, std::string event, Section message) {
   const auto connection = commands_;
   if (!connection) co_return not_connected();
-  co_return co_await connection->stream(std::move(name), std::move(event), Section{});
+  co_return co_await connection->stream(std::move(name), std::move(event), std::move(message));
 }
 
 asio::awaitable<Result<void>> CharonSession::succeed(std::string name, Section message) {
@@ -108,8 +108,10 @@ asio::awaitable<Result<void>> CharonSession::rekey(std::string connection, std::
   co_return co_await succeed("rekey", std::move(message));
 }
 
-asio::awaitable<Result<CharonSession::Observed>> CharonSession::list_sas() {
-  auto listed = co_await stream("list-sas", "list-sa");
+asio::awaitable<Result<CharonSession::Observed>> CharonSession::list_sas(std::string connection) {
+  Section of;
+  if (!connection.empty()) of.set("ike", connection);
+  auto listed = co_await stream("list-sas", "list-sa", std::move(of));
   if (!listed) co_return Unexpected(std::move(listed.error()));
   Observed observed;
   for (const Section& message : *listed) {
@@ -119,7 +121,8 @@ asio::awaitable<Result<CharonSession::Observed>> CharonSession::list_sas() {
 }
 
 asio::awaitable<Result<std::vector<std::string>>> CharonSession::list_connections() {
-  auto listed = co_await stream("list-conns", "list-conn");
+  Section all;
+  auto listed = co_await stream("list-conns", "list-conn", std::move(all));
   if (!listed) co_return Unexpected(std::move(listed.error()));
   std::vector<std::string> ours;
   for (const Section& message : *listed) {
@@ -153,12 +156,6 @@ asio::awaitable<bool> CharonSession::unload_secret(std::string secret) {
   Section message;
   message.set("id", secret);
   co_return co_await tell("unload-shared", std::move(message));
-}
-
-asio::awaitable<bool> CharonSession::terminate(std::string connection) {
-  Section message;
-  message.set("ike", connection).set("timeout", kDoNotWait);
-  co_return co_await tell("terminate", std::move(message));
 }
 
 asio::awaitable<bool> CharonSession::terminate(std::uint32_t ike_id) {

@@ -48,7 +48,8 @@ class CharonSession {
   [[nodiscard]] boost::asio::awaitable<Result<void>> initiate(std::string connection, std::string child);
   /// `child` empty: the IKE_SA.
   [[nodiscard]] boost::asio::awaitable<Result<void>> rekey(std::string connection, std::string child);
-  [[nodiscard]] boost::asio::awaitable<Result<Observed>> list_sas();
+  /// `connection` empty: of all.
+  [[nodiscard]] boost::asio::awaitable<Result<Observed>> list_sas(std::string connection);
   /// Names of those that are ours.
   [[nodiscard]] boost::asio::awaitable<Result<std::vector<std::string>>> list_connections();
   /// Names of all.
@@ -58,13 +59,12 @@ class CharonSession {
 
   [[nodiscard]] boost::asio::awaitable<bool> unload_connection(std::string connection);
   [[nodiscard]] boost::asio::awaitable<bool> unload_secret(std::string secret);
-  /// All IKE_SAs of a connection; one.
-  [[nodiscard]] boost::asio::awaitable<bool> terminate(std::string connection);
   [[nodiscard]] boost::asio::awaitable<bool> terminate(std::uint32_t ike_id);
 
  private:
   [[nodiscard]] boost::asio::awaitable<Result<vici::Section>> command(std::string name, vici::Section message);
-  [[nodiscard]] boost::asio::awaitable<Result<std::vector<vici::Section>>> stream(std::string name, std::string event);
+  [[nodiscard]] boost::asio::awaitable<Result<std::vector<vici::Section>>> stream(std::string name, std::string event,
+                                                                                 vici::Section message);
   [[nodiscard]] boost::asio::awaitable<Result<void>> succeed(std::string name, vici::Section message);
   [[nodiscard]] boost::asio::awaitable<bool> tell(std::string name, vici::Section message);
 

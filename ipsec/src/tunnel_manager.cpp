@@ -59,6 +59,17 @@ MonoTime now() { return std::chrono::steady_clock::now(); }
 std::size_t key_mark(const std::string& psk) { return std::hash<std::string>{}(psk); }
 constexpr std::size_t kUnknownKey = 0;
 
+/// The key, or whether it can be read: nobody asks for a tunnel to be up by that.
+bool differ_in_key_only(const TunnelSpec& one, const TunnelSpec& other) {
+  TunnelSpec same = one;
+  sys::wipe(same.psk);
+  same.psk = other.psk;
+  same.keep_as_is = other.keep_as_is;
+  const bool equal = same == other;
+  sys::wipe(same.psk);
+  return equal;
+}
+
 /// charon names the key it did not like, not its value.
 std::string refusal(const TunnelSpec& spec, const Error& error) {
   std::string text = error.what;
@@ -133,7 +144,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     tunnel->renewal.reset();
     tunnel->forget_diagnosis();
     if (!connected()) co_return fail(ErrorCode::kUnavailable, unavailable_);
-    if (!co_await unload_held(name) || !co_await session_.terminate(name)) {
+    if (!co_await unload_held(name) || !co_await end_sas(name)) {
       co_return fail(ErrorCode::kUnavailable, unavailable_);
     }
     co_return Result<void>{};
@@ -153,7 +164,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   }
 
   asio::awaitable<std::vector<TunnelStatus>> status() {
-    auto listed = co_await session_.list_sas();
+    const std::string of_all;
+    auto listed = co_await session_.list_sas(of_all);
     CharonSession::Observed sas;
     if (listed) sas = std::move(*listed);
     std::vector<TunnelStatus> all;
@@ -169,10 +181,11 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     std::set<std::string> names;
     for (TunnelSpec& spec : wanted) {
       names.insert(spec.name);
-      removed_.erase(spec.name);
       Tunnel& tunnel = tunnels_[spec.name];
+      // What charon still has of it was negotiated for the one that was removed.
+      if (removed_.erase(spec.name) != 0) tunnel.stale = true;
       if (tunnel.wanted != spec) {
-        tunnel.held = false;
+        tunnel.held = tunnel.held && differ_in_key_only(tunnel.wanted, spec);
         tunnel.asked = false;
         tunnel.load_error.reset();
         if (tunnel.in_charon == InCharon::kLoading) tunnel.in_charon = InCharon::kUnknown;
@@ -194,7 +207,11 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       at = tunnels_.erase(at);
     }
     identities_.clear();
-    for (const auto& [name, tunnel] : tunnels_) ++identities_[{tunnel.wanted.local_id, tunnel.wanted.remote_id}];
+    keys_of_peers_.clear();
+    for (const auto& [name, tunnel] : tunnels_) {
+      ++identities_[{tunnel.wanted.local_id, tunnel.wanted.remote_id}];
+      if (!tunnel.wanted.keep_as_is) keys_of_peers_[remote_identity(tunnel.wanted)].insert(key_mark(tunnel.wanted.psk));
+    }
     observer_.index_addresses();
     have_wanted_ = true;
   }
@@ -211,6 +228,12 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   /// True if another tunnel has the same pair of identities.
   [[nodiscard]] bool shares_identities(const TunnelSpec& spec) const {
     return identities_.at({spec.local_id, spec.remote_id}) > 1;
+  }
+
+  /// True if another tunnel to the same identity has another key.
+  [[nodiscard]] bool shares_peer_with_another_key(const TunnelSpec& spec) const {
+    const auto keys = keys_of_peers_.find(remote_identity(spec));
+    return keys != keys_of_peers_.end() && keys->second.size() > 1;
   }
 
   /// False if charon did not take it all in time, or if there is none to connect to.
@@ -315,6 +338,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     if (auto done = co_await session_.connect(std::move(handlers)); !done) co_return done;
     // Whatever charon this is, it has told us nothing yet.
     fresh_ = true;
+    told_to_end_.clear();
     observer_.forget_ike_sas();
     for (auto& [name, tunnel] : tunnels_) {
       tunnel.in_charon = InCharon::kUnknown;
@@ -375,9 +399,29 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     co_return true;
   }
 
+  /// charon sends the DELETE of one that ends until it is answered. Told again, it would forget it at once, and its peer never
+  /// learn of it. False if the connection broke.
+  asio::awaitable<bool> end_sa(std::uint32_t unique_id) {
+    if (!told_to_end_.insert(unique_id).second) co_return true;
+    co_return co_await session_.terminate(unique_id);
+  }
+
+  /// All of a tunnel. False if the connection broke.
+  asio::awaitable<bool> end_sas(std::string name) {
+    const auto listed = co_await session_.list_sas(name);
+    if (!listed) co_return false;
+    const auto of_tunnel = listed->find(name);
+    if (of_tunnel == listed->end()) co_return true;
+    for (const ObservedIke& ike : of_tunnel->second) {
+      const std::uint32_t unique_id = ike.unique_id;
+      if (!ike.is_ending() && !co_await end_sa(unique_id)) co_return false;
+    }
+    co_return true;
+  }
+
   asio::awaitable<bool> unload(std::string name) {
     if (!co_await session_.unload_connection(name)) co_return false;
-    if (!co_await session_.terminate(name)) co_return false;
+    if (!co_await end_sas(name)) co_return false;
     const std::vector<std::string> secrets = {secret_name(name), unproven_secret_name(name)};
     for (const std::string& secret : secrets) {
       if (!co_await session_.unload_secret(secret)) co_return false;
@@ -395,7 +439,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     tunnel->unproven = unproven;
     const std::string secret = unproven_secret_name(name);
     if (!unproven) co_return co_await session_.unload_secret(secret);
-    Section message = load_shared_message(tunnel->wanted, secret);
+    Section message = load_shared_message(tunnel->wanted, secret, shares_peer_with_another_key(tunnel->wanted));
     const auto done = co_await session_.load_secret(std::move(message));
     co_return done || done.error().code != ErrorCode::kUnavailable;
   }
@@ -416,10 +460,11 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     const bool keeps_others = tunnel->outlived || shares_identities(tunnel->wanted);
     const std::size_t key = key_mark(tunnel->wanted.psk);
     TunnelSpec spec = tunnel->wanted;
-    Section secret = load_shared_message(spec, secret_name(name));
+    const bool by_pair = shares_peer_with_another_key(tunnel->wanted);
+    Section secret = load_shared_message(spec, secret_name(name), by_pair);
     sys::wipe(spec.psk);
     const Given* known = tunnel->in_charon == InCharon::kLoaded ? &*tunnel->given : nullptr;
-    const bool new_key = known == nullptr || known->key != key || known->spec.local_id != spec.local_id ||
+    const bool new_key = known == nullptr || known->key != key || known->key_by_pair != by_pair || known->spec.local_id != spec.local_id ||
                          known->spec.remote_id != spec.remote_id || known->spec.local != spec.local ||
                          known->spec.remote != spec.remote;
     const bool new_connection = known == nullptr || known->keeps_others != keeps_others ||
@@ -458,7 +503,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     } else if (!tunnel->given && tunnel->unproven) {
       resume_renewal(*tunnel, now());
     }
-    tunnel->given = Given{std::move(spec), key, keeps_others};
+    tunnel->given = Given{std::move(spec), key, keeps_others, by_pair};
     tunnel->in_charon = InCharon::kLoaded;
     co_return true;
   }
@@ -467,8 +512,14 @@ class Charon final : public std::enable_shared_from_this<Charon> {
 
   /// False if the connection broke.
   asio::awaitable<bool> supervise() {
-    auto listed = co_await session_.list_sas();
+    const std::string of_all;
+    auto listed = co_await session_.list_sas(of_all);
     if (!listed) co_return false;
+    std::set<std::uint32_t> present;
+    for (const auto& [name, sas] : *listed) {
+      for (const ObservedIke& ike : sas) present.insert(ike.unique_id);
+    }
+    std::erase_if(told_to_end_, [&present](std::uint32_t unique_id) { return !present.contains(unique_id); });
     std::vector<std::string> names;
     for (const auto& [name, tunnel] : tunnels_) names.push_back(name);
     for (const std::string& name : names) {
@@ -488,7 +539,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     for (const ObservedIke& ike : sas) {
       const TunnelState state = state_of(ike);
       if (tunnel->stale || tunnel->held || !fits(ike, tunnel->wanted)) {
-        unfit.push_back(ike.unique_id);
+        if (!ike.is_ending()) unfit.push_back(ike.unique_id);
       } else if (state == TunnelState::kUp) {
         up = true;
       } else if (state == TunnelState::kIkeOnly) {
@@ -522,7 +573,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     // `tunnel` may be gone after the first co_await.
     if (!co_await note_proof(name)) co_return false;
     for (const std::uint32_t unique_id : unfit) {
-      if (!co_await session_.terminate(unique_id)) co_return false;
+      if (!co_await end_sa(unique_id)) co_return false;
     }
     tunnel = find(name);
     if (tunnel != nullptr) tunnel->stale = false;
@@ -557,8 +608,12 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   std::map<std::string, Tunnel> tunnels_;
   /// How many of `tunnels_` have a pair of identities.
   std::map<std::pair<std::string, std::string>, std::size_t> identities_;
+  /// Marks of the keys of all tunnels to an identity.
+  std::map<std::string, std::set<std::size_t>> keys_of_peers_;
   NegotiationObserver observer_{tunnels_};
   std::set<std::string> removed_;
+  /// IKE_SAs of this charon, by unique id.
+  std::set<std::uint32_t> told_to_end_;
   bool have_wanted_ = false;
   std::uint64_t wanted_generation_ = 0;
   std::uint64_t loaded_generation_ = 0;

@@ -38,7 +38,7 @@ void Tunnel::forget_diagnosis() {
 }
 
 TunnelState state_of(const ObservedIke& ike) {
-  if (ike.state == "DELETING" || ike.state == "DESTROYING") return TunnelState::kDown;
+  if (ike.is_ending()) return TunnelState::kDown;
   if (ike.installed_child() != nullptr) return TunnelState::kUp;
   if (ike.is_established()) return TunnelState::kIkeOnly;
   // Else rekeyed: its children are the new one's.

@@ -41,6 +41,7 @@ struct Given {
   TunnelSpec spec;
   std::size_t key = 0;
   bool keeps_others = false;
+  bool key_by_pair = false;
 };
 
 /// What charon has of a tunnel at present.

@@ -59,6 +59,7 @@ class Judge : private Judgements {
   void judge_endpoint_vtep(const IpAddress& vtep, const std::string& path);
 
   void judge_tunnels();
+  void judge_keys();
   void judge_tunnel_ends(const TunnelConfig& tunnel, const std::string& path);
   void judge_proposals(const TunnelConfig& tunnel, const std::string& path);
   void judge_inside(const TunnelConfig& tunnel, const std::string& path);

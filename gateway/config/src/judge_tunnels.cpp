@@ -11,8 +11,6 @@ namespace simplon::config {
 void Judge::judge_tunnels() {
   Names names;
   std::map<std::tuple<IpAddress, std::optional<IpAddress>, std::string, std::string>, std::string> ends;
-  // charon finds a key by the two identities, whichever of them is ours; of several keys it uses the one loaded last.
-  std::map<std::pair<std::string, std::string>, const TunnelConfig*> keys;
   for (std::size_t i = 0; i < config_.tunnels.size(); ++i) {
     const auto& tunnel = config_.tunnels[i];
     const std::string path = at("tunnels", i);
@@ -28,18 +26,39 @@ void Judge::judge_tunnels() {
                "IKE cannot tell them apart: give them different ids");
     }
     secret(tunnel.psk_file, path + ".psk-file");
-    if (tunnel.enabled) {
-      const TunnelConfig* owner = keys.emplace(std::minmax(tunnel.local_id, tunnel.remote_id), &tunnel).first->second;
-      if (owner->psk_file != tunnel.psk_file) {
-        // Only a warning: two files may have the same content.
-        warning(path + ".psk-file", tunnel.psk_file,
-                "tunnel " + quoted(owner->name) + " has the same identities " + quoted(tunnel.local_id) + " and " +
-                    quoted(tunnel.remote_id) + " and another key file, " + owner->psk_file,
-                "IKE finds the key by the identities: one file for both, or different ids");
-      }
-    }
     judge_proposals(tunnel, path);
     judge_inside(tunnel, path);
+  }
+  judge_keys();
+}
+
+/// A key is found by the peer's identity; among several of one peer, by the pair (ipsec/src/charon_messages.h). charon takes it from
+/// whoever negotiates with one of the identities that find it. Only warnings: two files may have the same content.
+void Judge::judge_keys() {
+  std::map<std::string, const TunnelConfig*> of_ours;
+  std::map<std::string, const TunnelConfig*> of_peers;
+  for (const auto& tunnel : config_.tunnels) {
+    if (tunnel.enabled) of_ours.emplace(tunnel.local_id, &tunnel);
+  }
+  for (std::size_t i = 0; i < config_.tunnels.size(); ++i) {
+    const auto& tunnel = config_.tunnels[i];
+    if (!tunnel.enabled) continue;
+    const auto warn = [&](const TunnelConfig& other, const std::string& what, const std::string& remedy) {
+      warning(at("tunnels", i) + ".psk-file", tunnel.psk_file,
+              "tunnel " + quoted(other.name) + " has " + what + " and another key file, " + other.psk_file, remedy);
+    };
+    const TunnelConfig& first = *of_peers.emplace(tunnel.remote_id, &tunnel).first->second;
+    const auto ours = of_ours.find(tunnel.remote_id);
+    if (first.psk_file != tunnel.psk_file && first.local_id == tunnel.local_id) {
+      warn(first, "the same identities " + quoted(tunnel.local_id) + " and " + quoted(tunnel.remote_id),
+           "IKE finds the key by the identities: one file for both, or different ids");
+    } else if (first.psk_file != tunnel.psk_file) {
+      warn(first, "the same remote-id " + quoted(tunnel.remote_id),
+           "who has one of the keys can pass for every peer of the same local-id: one file for both, or different remote-ids");
+    } else if (ours != of_ours.end() && ours->second->psk_file != tunnel.psk_file) {
+      warn(*ours->second, "the local-id " + quoted(tunnel.remote_id) + ", which is the remote-id of this one,",
+           "who has this key can pass for every peer of that local-id: one file for both, or different ids");
+    }
   }
 }
 

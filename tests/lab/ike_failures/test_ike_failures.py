@@ -66,6 +66,24 @@ def test_the_reason_is_shown_and_the_tunnel_recovers(sites, what):
         expect(lambda: sites.simplon.tunnel("site-a")["observed"]["state"] != "up", 60, "the tunnel is down again")
 
 
+def test_the_key_of_another_tunnel_is_refused(sites):
+    """site-b's key proves nobody but site-b, although both know the gateway by the same identity."""
+    box = sites.simplon
+    log = box.charon.log
+    sites.simplon.apply(sites.gateway_document())
+    try:
+        before = log.read_text().count("MAC mismatched")
+        forger = router(sites, psk=t.PSK_B)
+        try:
+            expect(lambda: log.read_text().count("MAC mismatched") > before, 40, "the gateway refuses the key")
+            assert "authentication of 'site-a' with pre-shared key successful" not in log.read_text().rsplit("MAC mismatched", 1)[-1]
+            assert sites.simplon.tunnel("site-a")["observed"]["state"] != "up"
+        finally:
+            forger.stop()
+    finally:
+        sites.simplon.apply(sites.gateway_document(site_b=False))
+
+
 def test_a_peer_that_vanishes_is_noticed_and_comes_back(sites):
     peer = router(sites)
     charon.inside_address(sites.a_rtr, f"{t.A_INSIDE}/30")

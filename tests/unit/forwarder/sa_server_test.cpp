@@ -131,6 +131,16 @@ TEST_F(SaServerTest, ANewPluginReplacesTheOldOneWhenItGreets) {
   EXPECT_EQ(next(first), -1);
 }
 
+/// More than there may be at once.
+TEST_F(SaServerTest, APluginThatWasReplacedTakesNoPlace) {
+  std::vector<decltype(connect())> all;
+  for (std::uint64_t session = 1; session <= 20; ++session) {
+    all.push_back(connect());
+    send(all.back(), hello(session));
+    ASSERT_EQ(next(all.back()), SIMPLON_SA_REPLY) << session;
+  }
+}
+
 TEST_F(SaServerTest, EventsWaitForAPluginOfTheSameSession) {
   const ipc::sa::Id id{IpAddress::v4(1), Spi(1), 50};
   auto plugin = connect();

@@ -413,6 +413,28 @@ TEST_F(SaStoreTest, WithEsnTheyDoNot) {
   EXPECT_TRUE(take_expired().empty());
 }
 
+/// charon may decline to follow; every packet tells of the new address again.
+TEST_F(SaStoreTest, APeersNewAddressIsToldNowAndThen) {
+  auto add = sa_of(0x1011, true);
+  add.encap = true;
+  add.source_port = add.destination_port = 4500;
+  ASSERT_EQ(ask(add).status, SIMPLON_SA_OK);
+  forward::Sa::Runtime& runtime = tables_.inbound(Spi(0x1011))->runtime();
+  const auto packets_come_from = [&](std::uint16_t port, std::chrono::seconds later) {
+    clock_.advance(later);
+    runtime.mapping = {kPeer, port};
+    runtime.mailbox.store(forward::Sa::Mailbox::kFull);
+    store_.tick();
+    return std::exchange(events_, {}).size();
+  };
+  using std::chrono::seconds;
+  EXPECT_EQ(packets_come_from(1024, seconds(0)), 1U);
+  EXPECT_EQ(packets_come_from(1024, seconds(1)), 0U);
+  EXPECT_EQ(packets_come_from(1025, seconds(1)), 1U);
+  EXPECT_EQ(packets_come_from(1025, seconds(29)), 0U);
+  EXPECT_EQ(packets_come_from(1025, seconds(1)), 1U);
+}
+
 TEST_F(SaStoreTest, CharonRestartsAndTheOldSasServeUntilReplaced) {
   establish(0x1011, 0x1021);
   // HELLO with another session

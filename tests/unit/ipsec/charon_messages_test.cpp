@@ -61,10 +61,11 @@ TEST(CharonMessages, TheKeyIsOnlyInTheMessageOfTheKey) {
   const auto encoded = vici::encode_packet({vici::Operation::kCommand, "load-conn", load_conn_message(paris(), false)});
   ASSERT_TRUE(encoded);
   EXPECT_EQ(std::string(encoded->begin(), encoded->end()).find("secret"), std::string::npos);
-  const Section shared = load_shared_message(paris(), secret_name("paris"));
+  const Section shared = load_shared_message(paris(), secret_name("paris"), false);
   EXPECT_EQ(shared.text("data"), "secret");
   EXPECT_EQ(shared.text("id"), "simplon-paris");
-  EXPECT_THAT(*shared.list("owners"), ElementsAre("gw1", "onprem"));
+  EXPECT_THAT(*shared.list("owners"), ElementsAre("onprem")) << "ours would make it everybody's";
+  EXPECT_THAT(*load_shared_message(paris(), "x", true).list("owners"), ElementsAre("onprem", "gw1"));
 }
 
 TEST(CharonMessages, OptionsReachCharon) {
@@ -94,7 +95,9 @@ TEST(CharonMessages, WithoutIdentitiesTheAddressesAreUsed) {
   const Section message = load_conn_message(spec, false);
   EXPECT_EQ(message.section("paris")->section("local-1")->text("id"), "192.0.2.1");
   EXPECT_EQ(message.section("paris")->section("remote-1")->text("id"), "192.0.2.2");
-  EXPECT_THAT(*load_shared_message(spec, secret_name(spec.name)).list("owners"), ElementsAre("192.0.2.1", "192.0.2.2"));
+  EXPECT_THAT(*load_shared_message(spec, secret_name(spec.name), true).list("owners"), ElementsAre("192.0.2.2", "192.0.2.1"));
+  spec.remote.reset();
+  EXPECT_THAT(*load_shared_message(spec, secret_name(spec.name), false).list("owners"), ElementsAre("192.0.2.1"));
 }
 
 TEST(CharonMessages, OurConnectionsAreKnownByTheirChild) {

@@ -122,7 +122,10 @@ struct FakeCharon::Impl : std::enable_shared_from_this<Impl> {
     if (const auto hook = charon->on_command) hook(packet.name);  // a copy: it may replace itself
 
     if (packet.name == "list-sas") {
-      for (const Sa& sa : charon->sas) send(client, {Operation::kEvent, "list-sa", described(sa)});
+      const std::string wanted(message.text("ike"));
+      for (const Sa& sa : charon->sas) {
+        if (wanted.empty() || sa.name == wanted) send(client, {Operation::kEvent, "list-sa", described(sa)});
+      }
       send(client, {Operation::kResponse, "", {}});
     } else if (packet.name == "list-conns") {
       for (const auto& [name, connection] : charon->connections) {
@@ -139,6 +142,7 @@ struct FakeCharon::Impl : std::enable_shared_from_this<Impl> {
   Section execute(const std::string& command, const Section& message) {
     if (command == "load-shared") {
       charon->secrets[std::string(message.text("id"))] = message.text("data");
+      if (const auto* owners = message.list("owners")) charon->owners[std::string(message.text("id"))] = *owners;
       return success();
     }
     if (command == "unload-shared") {
@@ -214,7 +218,18 @@ struct FakeCharon::Impl : std::enable_shared_from_this<Impl> {
   Section terminate(const Section& message) {
     const std::string name(message.text("ike"));
     const auto unique_id = static_cast<std::uint32_t>(message.number("ike-id"));
-    const std::size_t gone = remove_if([&](const Sa& sa) { return sa.name == name || sa.unique_id == unique_id; });
+    const auto is_meant = [&](const Sa& sa) { return sa.name == name || sa.unique_id == unique_id; };
+    if (charon->peer_answers_no_deletion) {
+      std::size_t found = 0;
+      for (Sa& sa : charon->sas) {
+        if (!is_meant(sa)) continue;
+        ++found;
+        if (sa.state == "DELETING") ++charon->destroyed_without_notice;
+        sa.state = "DELETING";
+      }
+      return found == 0 ? failure("no matching SAs to terminate found") : success();
+    }
+    const std::size_t gone = remove_if(is_meant);
     return gone == 0 ? failure("no matching SAs to terminate found") : success();
   }
 

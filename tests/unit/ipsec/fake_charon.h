@@ -63,7 +63,11 @@ class FakeCharon {
   std::map<std::string, vici::Section> connections;
   /// Id to key.
   std::map<std::string, std::string> secrets;
+  std::map<std::string, std::vector<std::string>> owners;
   std::vector<Sa> sas;
+  /// An IKE_SA that is terminated waits for its peer's answer. Told so again, charon destroys it, and tells the peer nothing.
+  bool peer_answers_no_deletion = false;
+  unsigned destroyed_without_notice = 0;
   /// Commands that are read and never answered.
   std::set<std::string> hangs;
   /// Before each answer.

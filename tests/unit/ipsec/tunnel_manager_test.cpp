@@ -190,7 +190,7 @@ TEST_F(TunnelManagerTest, ARemovedTunnelIsUnloadedAndItsSasEnd) {
   ASSERT_TRUE(is("rome", TunnelState::kUp));
   charon_->forget_commands();
   ASSERT_TRUE(want({spec("rome", 4, 3)}));
-  EXPECT_THAT(charon_->commands(), ElementsAre("unload-conn paris", "terminate paris", "unload-shared simplon-paris",
+  EXPECT_THAT(charon_->commands(), ElementsAre("unload-conn paris", "terminate 1", "unload-shared simplon-paris",
                                                "unload-shared simplon-paris/unproven"));
   ASSERT_EQ(charon_->sas.size(), 1u);
   EXPECT_EQ(charon_->sas.front().name, "rome");
@@ -522,6 +522,74 @@ TEST_F(TunnelManagerTest, DownHoldsUntilUp) {
   EXPECT_THAT(charon_->commands(), Not(Contains("initiate paris")));
   ASSERT_TRUE(wait(manager_->up("paris")));
   EXPECT_TRUE(is("paris", TunnelState::kUp));
+}
+
+/// charon forgets an IKE_SA that ends when it is told to end it once more, and sends its DELETE no more.
+TEST_F(TunnelManagerTest, ADeletionIsNotCutShort) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  charon_->peer_answers_no_deletion = true;
+  ASSERT_TRUE(wait(manager_->down("paris")));
+  io_.restart();
+  io_.run_for(milliseconds(2500));
+  EXPECT_EQ(charon_->destroyed_without_notice, 0u);
+  ASSERT_EQ(charon_->sas.size(), 1u);
+  EXPECT_EQ(charon_->sas.front().state, "DELETING");
+}
+
+TEST_F(TunnelManagerTest, AKeyFileLiftsNoHold) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  ASSERT_TRUE(wait(manager_->down("paris")));
+  TunnelSpec unreadable = spec("paris", 3);
+  unreadable.psk.clear();
+  unreadable.keep_as_is = true;
+  ASSERT_TRUE(want({unreadable}));
+  TunnelSpec renewed = spec("paris", 3);
+  renewed.psk = "another";
+  ASSERT_TRUE(want({renewed}));
+  io_.restart();
+  io_.run_for(milliseconds(1500));
+  EXPECT_EQ(charon_->connections.count("paris"), 0u);
+  ASSERT_TRUE(wait(manager_->up("paris")));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  EXPECT_EQ(charon_->secrets["simplon-paris"], "another");
+  // A change of the tunnel itself does.
+  ASSERT_TRUE(wait(manager_->down("paris")));
+  renewed.dpd_delay = seconds(77);
+  ASSERT_TRUE(want({renewed}));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+}
+
+TEST_F(TunnelManagerTest, ATunnelThatIsRemovedAndMadeAgainIsNegotiatedAgain) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  const auto before = charon_->sas.front().unique_id;
+  TunnelSpec again = spec("paris", 3);
+  again.esp_proposals = {"aes128gcm16"};
+  // Before charon has heard of the removal.
+  boost::asio::co_spawn(io_, manager_->reconcile({}), [](const std::exception_ptr&, Result<void>) {});
+  boost::asio::co_spawn(io_, manager_->reconcile({again}), [](const std::exception_ptr&, Result<void>) {});
+  EXPECT_TRUE(until([&] { return charon_->sas.size() == 1 && charon_->sas.front().unique_id != before; }));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+}
+
+/// By the pair of identities only if the peer's alone does not tell which key is meant, and only as long.
+TEST_F(TunnelManagerTest, AKeyIsThePeersAlone) {
+  const auto owners = [&](const std::string& secret) { return charon_->owners[secret]; };
+  ASSERT_TRUE(want({spec("paris", 3), spec("rome", 4, 3)}));
+  EXPECT_THAT(owners("simplon-paris"), ElementsAre("paris"));
+  EXPECT_THAT(owners("simplon-rome"), ElementsAre("rome"));
+  TunnelSpec other = spec("paris-2", 5);
+  other.remote_id = "paris";
+  other.local_id = "gw2";
+  ASSERT_TRUE(want({spec("paris", 3), spec("rome", 4, 3), other}));
+  EXPECT_THAT(owners("simplon-paris"), ElementsAre("paris", "gw1"));
+  EXPECT_THAT(owners("simplon-paris-2"), ElementsAre("paris", "gw2"));
+  EXPECT_THAT(owners("simplon-rome"), ElementsAre("rome"));
+  other.psk = spec("paris", 3).psk;
+  ASSERT_TRUE(want({spec("paris", 3), spec("rome", 4, 3), other}));
+  EXPECT_THAT(owners("simplon-paris"), ElementsAre("paris"));
 }
 
 TEST_F(TunnelManagerTest, UpAtOnceAfterDownNegotiates) {
