@@ -150,13 +150,6 @@ std::vector<Case> cases() {
   add({"right SPI, other destination", Drop::kEspUnknownSpi, kWan, [](Rig& rig) {
          return esp_frame(esp_seal(rig.peer_sends(7), {}, kBack), {"203.0.113.1", "198.51.100.2"});
        }});
-  add({"raw ESP on an SA with UDP", Drop::kEspEncapMismatch, kWan, [](Rig& rig) {
-         return ethernet({kWanMac, kIspMac},
-                         ipv4({"203.0.113.1", "198.51.100.1", 50}, esp_seal(rig.peer_sends(7), {}, kBack)));
-       }});
-  add({"UDP on a raw SA", Drop::kEspEncapMismatch, kWan, [](Rig& rig) {
-         return esp_frame(esp_seal(rig.peer_sends(8), {}, kBack), {"203.0.113.2", "198.51.100.1"});
-       }});
   add({"sequence number 0", Drop::kEspReplayed, kWan,
        [](Rig& rig) { return rig.from_site(8, kBack, {.sequence = 0}); }});
   add({"seen before", Drop::kEspReplayed, kWan, [](Rig& rig) { return rig.from_site(7, kBack, {.sequence = 5}); },

@@ -389,6 +389,21 @@ TEST(Checksum, PartialOnesAreCompletedOnPortsThatAskForIt) {
   EXPECT_EQ(rig.to_site(7, outcome.sent.at(0)), hop(whole_tcp));
 }
 
+/// Whatever was negotiated: RFC 7296 section 2.23.
+TEST(Nat, ThePeerDecidesWhetherItsEspGoesInUdp) {
+  Rig rig;
+  const Bytes inner = datagram("172.16.0.9", "10.1.0.5");
+  Outcome outcome = rig.send(kWan, ethernet({kWanMac, kIspMac}, ipv4({"203.0.113.1", "198.51.100.1", 50},
+                                                                      esp_seal(rig.peer_sends(7), {}, inner))));
+  ASSERT_EQ(outcome.summary(), "sent on 0");
+  EXPECT_EQ(Rig::to_vm(outcome.sent[0]), hop(inner));
+  const Bytes in_udp = udp({61000, 4500, std::nullopt, false}, esp_seal(rig.peer_sends(8), {}, inner));
+  outcome = rig.send(kWan, ethernet({kWanMac, kIspMac}, ipv4({"203.0.113.2", "198.51.100.1"}, in_udp)));
+  ASSERT_EQ(outcome.summary(), "sent on 0");
+  EXPECT_EQ(Rig::to_vm(outcome.sent[0], 5002), hop(inner));
+  EXPECT_FALSE(rig.topology.sa8_in->take_mapping()) << "it has no port to follow";
+}
+
 TEST(Nat, AChangedMappingIsReportedOnceAfterAuthentication) {
   Rig rig;
   const Bytes inner = datagram("172.16.0.9", "10.1.0.5");

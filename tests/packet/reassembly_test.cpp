@@ -93,13 +93,16 @@ TEST(Reassembly, EspInUdp) {
 
 /// A part that completes one says by itself neither that it is ESP nor whose.
 TEST(Reassembly, WhatFollowsDoesNotOvertake) {
-  for (const std::uint8_t tunnel : {std::uint8_t{7}, std::uint8_t{8}}) {
+  for (const auto& [tunnel, short_part] : {std::pair{7, false}, std::pair{8, false}, std::pair{7, true}}) {
     Rig rig;
     const Bytes in_parts = datagram(1300);
     const Bytes behind = datagram(100);
-    auto frames = parts_of(rig.from_site(tunnel, in_parts), 1000);
+    const Bytes whole = rig.from_site(static_cast<unsigned>(tunnel), in_parts);
+    const std::size_t data_bytes = whole.size() - kEthernet - 20;
+    auto frames = parts_of(whole, short_part ? (data_bytes - 1) / 8 * 8 : 1000);
+    ASSERT_EQ(frames.size(), 2U);
     send(rig, {frames.front()});
-    const Outcome outcome = rig.send_all(kWan, {frames.back(), rig.from_site(tunnel, behind)});
+    const Outcome outcome = rig.send_all(kWan, {frames.back(), rig.from_site(static_cast<unsigned>(tunnel), behind)});
     ASSERT_EQ(outcome.sent.size(), 2U);
     const std::uint32_t vni = tunnel == 8 ? 5002 : 5001;
     EXPECT_EQ(Rig::to_vm(outcome.sent[0], vni), hop(in_parts));

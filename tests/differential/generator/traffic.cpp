@@ -643,7 +643,7 @@ std::optional<Input> Traffic::from_site(const World& world) {
   outer.destination = sa.spec.path.destination;
   if (random_.percent(2)) outer.source = anywhere(outer.destination.is_v4());
   if (random_.percent(1)) outer.destination = anywhere(outer.source.is_v4());
-  const bool encap = random_.percent(98) ? sa.spec.path.encap : !sa.spec.path.encap;
+  const bool encap = random_.percent(96) ? sa.spec.path.encap : !sa.spec.path.encap;
   outer.protocol = encap ? 17 : 50;
   const bool honest = !random_.percent(2);
   Input input;

@@ -136,7 +136,7 @@ std::optional<Waiting::Owner> Oracle::owner_of(const OuterPacket& part) const {
   if (data.size() < 8) return std::nullopt;
   const Spi spi{get32(data, 0)};
   const auto sa = world_.inbound.find(spi);
-  if (sa == world_.inbound.end() || sa->second.spec.path.encap != encap) return std::nullopt;
+  if (sa == world_.inbound.end()) return std::nullopt;
   const bool from_peer = sa->second.spec.path.source == part.source;
   if (!encap && !from_peer) return std::nullopt;
   return Waiting::Owner{spi, from_peer};
@@ -370,7 +370,6 @@ void Oracle::esp(const IpAddress& source, const IpAddress& destination, std::uin
   const std::size_t unit = sa.cipher.alignment();
   if (bytes.size() < around + unit || (bytes.size() - around) % unit != 0) return drop(outcome, Drop::kEspTruncated);
   if (destination != sa.spec.path.destination) return drop(outcome, Drop::kEspUnknownSpi);
-  if (udp_source_port.has_value() != sa.spec.path.encap) return drop(outcome, Drop::kEspEncapMismatch);
 
   const std::uint32_t low = get32(bytes, 4);
   // Packets of CBC and HMAC are opened many at a time: those before may not have moved the window when its high half is
@@ -391,7 +390,7 @@ void Oracle::esp(const IpAddress& source, const IpAddress& destination, std::uin
   }
   sa.seen.see(sequence);  // only now: RFC 4303 section 3.4.3
   const forward::SaPath& path = sa.spec.path;
-  if (udp_source_port && !sa.mapping && (source != path.source || *udp_source_port != path.source_port)) {
+  if (udp_source_port && path.encap && !sa.mapping && (source != path.source || *udp_source_port != path.source_port)) {
     sa.mapping = forward::SaMapping{source, *udp_source_port};
   }
   // It is the tunnel's from here on.

@@ -77,7 +77,8 @@ void opened(Burst& burst, unsigned number, Transit& packet, std::uint64_t sequen
             std::size_t plain_bytes) noexcept {
   const Sa& sa = *packet.sa;
   if (!commit(burst, sa, sequence)) return refuse_replayed(burst, number, sa);
-  if (packet.encap) note_mapping(packet, sa, *sa.compiled());
+  // Either side decides for itself whether its ESP goes in UDP, unless there is a NAT (RFC 7296 section 2.23).
+  if (packet.encap && sa.compiled()->encap) note_mapping(packet, sa, *sa.compiled());
   packet.ingress = sa.tunnel_slot();
 
   const wire::EspPayload payload = wire::parse_esp_payload({plain, plain_bytes});
@@ -127,7 +128,6 @@ void refuse_forged(Burst& burst, unsigned number, const Sa& sa) noexcept {
   if (path == nullptr || path->destination != packet.outer_destination()) {
     return burst.drop(number, Drop::kEspUnknownSpi);
   }
-  if (path->encap != packet.encap) return burst.drop(number, Drop::kEspEncapMismatch);
 
   const std::uint32_t low = esp->sequence.host();
   const std::uint64_t sequence = sa.esn() ? sa.runtime().window.extend(low) : low;

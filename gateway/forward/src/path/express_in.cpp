@@ -92,6 +92,9 @@ static_assert(sizeof(PlainFrame) == 84);
 /// A frame that take_esp has not taken, but classify may find to be ESP.
 [[nodiscard]] bool may_be_esp(const Packet& frame) noexcept {
   const auto& headers = *reinterpret_cast<const VxlanHeaders4*>(frame.data);
+  if (frame.length < offsetof(VxlanHeaders4, udp)) return false;
+  // A later fragment does not say what it is of, and may be shorter than any whole packet.
+  if (headers.ethernet.type == wire::kEtherTypeIpv4 && headers.ip.is_fragment()) return true;
   if (frame.length < offsetof(VxlanHeaders4, vxlan)) return false;
   if (headers.ethernet.type == wire::kEtherTypeIpv6) {  // an SA that moves, or two SAs of a tunnel
     const auto& headers6 = *reinterpret_cast<const VxlanHeaders6*>(frame.data);
@@ -100,8 +103,7 @@ static_assert(sizeof(PlainFrame) == 84);
            (headers6.ip.next_header == wire::kProtocolUdp && is_to_esp(headers6.udp));
   }
   if (headers.ethernet.type != wire::kEtherTypeIpv4) return false;
-  // A later fragment does not say what it is of.
-  return headers.ip.version_ihl != 0x45 || headers.ip.protocol == wire::kProtocolEsp || headers.ip.is_fragment() ||
+  return headers.ip.version_ihl != 0x45 || headers.ip.protocol == wire::kProtocolEsp ||
          (headers.ip.protocol == wire::kProtocolUdp && is_to_esp(headers.udp));
 }
 

@@ -57,7 +57,7 @@ Reassembly::Owner Reassembly::owner_of(const Burst& burst, const OuterFragment& 
   if (known == nullptr) return Owner::kNone;
   const CompiledSaPath* path = *known == nullptr ? nullptr : (*known)->compiled();
   const bool from_peer = path != nullptr && path->source == source_of(fragment);
-  if (path != nullptr && (path->encap != encap || (!encap && !from_peer))) return Owner::kNone;
+  if (path != nullptr && !encap && !from_peer) return Owner::kNone;
   return static_cast<Owner>((std::uint64_t{from_peer} << 32) | spi);
 }
 
