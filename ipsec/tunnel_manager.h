@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -103,6 +104,10 @@ class TunnelManager {
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> down(std::string name) = 0;
   /// Rekeys the CHILD_SA (or the IKE_SA) now, make before break.
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> rekey(std::string name, bool ike) = 0;
+
+  /// Those that `down` holds; `hold_changes` is another number after each change of them.
+  [[nodiscard]] virtual std::set<std::string> held() const = 0;
+  [[nodiscard]] virtual std::uint64_t hold_changes() const = 0;
 
   /// True while VICI is connected.
   [[nodiscard]] virtual bool connected() const = 0;

@@ -279,6 +279,8 @@ class Reconciler {
   bool loaded_ = false;
   /// What runs was found and compared with a configuration once; before that nothing may be swept.
   bool adopted_ = false;
+  /// Of the tunnels, when the tables were compiled.
+  std::uint64_t hold_changes_ = 0;
   std::optional<Error> load_problem_;
   std::map<std::string, Error> namespace_problems_;
   std::optional<Error> tunnels_problem_;

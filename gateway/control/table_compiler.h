@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,8 +36,8 @@ class TableCompiler {
  public:
   explicit TableCompiler(std::string netns_prefix) : netns_prefix_(std::move(netns_prefix)) {}
 
-  /// `config` is valid and its names have ids.
-  std::vector<ipc::Operation> configure(const GatewayConfig& config, const config::IdRegistry& ids);
+  /// `config` is valid and its names have ids. `held`: tunnels that the operator has taken down.
+  std::vector<ipc::Operation> configure(const GatewayConfig& config, const config::IdRegistry& ids, const std::set<std::string>& held = {});
   /// Learned routes of a domain that is not configured (any more, or yet) are kept without effect.
   std::vector<ipc::Operation> learn(const std::string& domain, const bgp::RouteChanges& changes);
   /// Drops the learned routes of a domain: its speaker is gone.

@@ -224,6 +224,7 @@ class LiveForwarder final : public Forwarder, public ipc::TableService, public P
     if (attachment.kind == ipc::AttachmentKind::kCircuit) circuits_.unwatch(CircuitId(attachment.id));
     host_ports_->remove(attachment);
   }
+  void renounce_sas(TunnelId tunnel) override { sas_.renounce(tunnel); }
   void upsert_circuit(const ipc::Circuit& circuit) override {
     circuits_.upsert(circuit);
     upkeep_->circuits_changed();

@@ -19,7 +19,7 @@ struct LocalVtep {
   friend auto operator<=>(const LocalVtep&, const LocalVtep&) = default;
 };
 
-/// The part of a table update that touches the system: interfaces, TUN devices, BPF maps. An interface, so that the
+/// The part of a table update that touches more than tables: interfaces, TUN devices, BPF maps, SAs. An interface, so that the
 /// semantics of updates are tested without root. Threads: the control thread's.
 class PortControl {
  public:
@@ -33,6 +33,8 @@ class PortControl {
   /// Always accepted, as uplinks are.
   virtual void upsert_circuit(const ipc::Circuit& circuit) = 0;
   virtual void remove_circuit(CircuitId id) = 0;
+  /// What SAs of the tunnel were negotiated with so far is not wanted any more.
+  virtual void renounce_sas(TunnelId tunnel) = 0;
   /// Our own addresses: what the XDP program shall take.
   virtual void set_local_addresses(const std::set<LocalVtep>& vteps, const std::set<IpAddress>& ipsec) = 0;
 };

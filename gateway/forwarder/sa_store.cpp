@@ -414,10 +414,21 @@ void SaStore::expire(const Id& id, Record& record, std::vector<Id>& dead) {
   }
 }
 
+void SaStore::renounce(TunnelId tunnel) {
+  const auto members = by_tunnel_.find(tunnel);
+  if (members == by_tunnel_.end()) return;
+  for (const Id& id : members->second) sas_.at(id).renounced = true;
+}
+
 void SaStore::tick() {
   const auto now = clock_.now();
   std::vector<Id> dead;
   for (auto& [id, record] : sas_) {
+    if (record.renounced && record.session != session_) {
+      spdlog::info("SA: {} is of an earlier charon and not wanted any more", words(id));
+      dead.push_back(id);
+      continue;
+    }
     if (record.stale_until && *record.stale_until <= now) {
       // A peer that never heard of the restart of charon may go on sending on the old one.
       if (!record.inbound || !used_within(*record.sa, kStaleGrace, now)) {

@@ -36,6 +36,10 @@ class SaStore {
   /// Several times a second: expiry, mappings, the end of stale sessions.
   void tick();
 
+  /// The SAs that the tunnel has now are not wanted any more. Those of the present charon are its to end; those of its earlier lives,
+  /// which it knows nothing of, end with the next `tick`, or with this life of charon.
+  void renounce(TunnelId tunnel);
+
   [[nodiscard]] std::vector<ipc::SaStats> stats() const;
   [[nodiscard]] std::size_t size() const noexcept { return sas_.size(); }
   [[nodiscard]] bool contains(const ipc::sa::Id& id) const { return sas_.count(id) != 0; }
@@ -82,6 +86,7 @@ class SaStore {
     std::uint64_t age = 0;
     bool soft_raised = false;
     std::optional<MonoTime> stale_until;
+    bool renounced = false;
     /// The last one that charon was told of, and when.
     std::optional<std::pair<forward::SaMapping, MonoTime>> told_mapping;
   };

@@ -160,7 +160,11 @@ Result<void> TableApplier::upsert(const ipc::Tunnel& tunnel) {
   if (auto ok = tables_.upsert_tunnel({tunnel.id, tunnel.domain, tunnel.mtu, tunnel.clamp_mss,
                                        static_cast<forward::OuterDf>(tunnel.outer_df), tunnel.ignores_df}); !ok) return ok;
   use(local_ipsec_, tunnel.local);
-  if (found != tunnels_.end()) release(local_ipsec_, found->second.object.local);
+  if (found != tunnels_.end()) {
+    const ipc::Tunnel& former = found->second.object;
+    release(local_ipsec_, former.local);
+    if (former.negotiation != 0 && former.negotiation != tunnel.negotiation) ports_.renounce_sas(tunnel.id);
+  }
   tunnels_[tunnel.id] = {tunnel, mark_};
   return {};
 }
@@ -171,6 +175,7 @@ void TableApplier::remove(const ipc::Tunnel& tunnel) {
   release(local_ipsec_, found->second.object.local);
   tunnels_.erase(found);
   tables_.remove_tunnel(tunnel.id);
+  ports_.renounce_sas(tunnel.id);
 }
 
 Result<void> TableApplier::upsert(const ipc::Circuit& circuit) {

@@ -71,6 +71,7 @@ Object decode(const fb::Tunnel& from, bool key_only, Fields& fields) {
   if (from.outer_df() > fb::OuterDf::MAX) fields.refuse("outer DF is " + std::to_string(static_cast<unsigned>(from.outer_df())));
   tunnel.outer_df = static_cast<OuterDf>(from.outer_df());
   tunnel.ignores_df = from.ignores_df();
+  tunnel.negotiation = from.negotiation();
   return tunnel;
 }
 

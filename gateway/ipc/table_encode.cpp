@@ -70,7 +70,7 @@ struct ObjectEncoder {
     const auto local = bytes_of(builder, tunnel.local);
     return {fb::Object::Tunnel, fb::CreateTunnel(builder, tunnel.id.value(), name, tunnel.domain.value(), local,
                                                  tunnel.mtu, tunnel.clamp_mss,
-                                                 static_cast<fb::OuterDf>(tunnel.outer_df), tunnel.ignores_df)
+                                                 static_cast<fb::OuterDf>(tunnel.outer_df), tunnel.ignores_df, tunnel.negotiation)
                                     .Union()};
   }
   Encoded operator()(const Circuit& circuit) const {

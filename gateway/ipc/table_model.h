@@ -60,6 +60,7 @@ struct Tunnel {
   bool clamp_mss = true;
   OuterDf outer_df = OuterDf::kSet;
   bool ignores_df = false;
+  std::uint64_t negotiation = 0;
   friend bool operator==(const Tunnel&, const Tunnel&) = default;
 };
 

@@ -98,6 +98,14 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   }
 
   [[nodiscard]] bool connected() const { return session_.connected(); }
+  [[nodiscard]] std::uint64_t hold_changes() const { return hold_changes_; }
+  [[nodiscard]] std::set<std::string> held() const {
+    std::set<std::string> names;
+    for (const auto& [name, tunnel] : tunnels_) {
+      if (tunnel.held) names.insert(name);
+    }
+    return names;
+  }
 
   asio::awaitable<Result<void>> reconcile(std::vector<TunnelSpec> wanted) {
     want(std::move(wanted));
@@ -123,7 +131,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       co_return fail(ErrorCode::kInvalidConfig, "tunnel '" + name + "' has no remote address",
                      "only the peer can initiate it");
     }
-    tunnel->held = false;
+    hold(*tunnel, false);
     tunnel->asked = true;
     tunnel->next_try = now();
     tunnel->retry = kFirstRetry;
@@ -137,7 +145,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   asio::awaitable<Result<void>> down(std::string name) {
     Tunnel* tunnel = find(name);
     if (tunnel == nullptr) co_return unknown(name);
-    tunnel->held = true;
+    hold(*tunnel, true);
     tunnel->asked = false;
     tunnel->up = false;
     tunnel->in_charon = InCharon::kUnknown;
@@ -185,7 +193,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       // What charon still has of it was negotiated for the one that was removed.
       if (removed_.erase(spec.name) != 0) tunnel.stale = true;
       if (tunnel.wanted != spec) {
-        tunnel.held = tunnel.held && differ_in_key_only(tunnel.wanted, spec);
+        hold(tunnel, tunnel.held && differ_in_key_only(tunnel.wanted, spec));
         tunnel.asked = false;
         tunnel.load_error.reset();
         if (tunnel.in_charon == InCharon::kLoading) tunnel.in_charon = InCharon::kUnknown;
@@ -214,6 +222,10 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     }
     observer_.index_addresses();
     have_wanted_ = true;
+  }
+
+  void hold(Tunnel& tunnel, bool held) {
+    if (std::exchange(tunnel.held, held) != held) ++hold_changes_;
   }
 
   Tunnel* find(const std::string& name) {
@@ -612,6 +624,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   std::map<std::string, std::set<std::size_t>> keys_of_peers_;
   NegotiationObserver observer_{tunnels_};
   std::set<std::string> removed_;
+  std::uint64_t hold_changes_ = 0;
   /// IKE_SAs of this charon, by unique id.
   std::set<std::uint32_t> told_to_end_;
   bool have_wanted_ = false;
@@ -644,6 +657,8 @@ class CharonTunnelManager final : public TunnelManager {
   asio::awaitable<Result<void>> rekey(std::string name, bool ike) override {
     return keep(charon_, charon_->rekey(std::move(name), ike));
   }
+  std::set<std::string> held() const override { return charon_->held(); }
+  std::uint64_t hold_changes() const override { return charon_->hold_changes(); }
   bool connected() const override { return charon_->connected(); }
   asio::awaitable<std::vector<TunnelStatus>> status() override { return keep(charon_, charon_->status()); }
 

@@ -28,6 +28,7 @@ constexpr std::size_t kRoutesOfVpc = 100;
 
 class NoPorts final : public PortControl {
  public:
+  void renounce_sas(TunnelId) override {}
   void upsert_uplink(const std::string&) override {}
   void remove_uplink(const std::string&) override {}
   Result<void> upsert_host_port(const ipc::HostPort&) override { return {}; }

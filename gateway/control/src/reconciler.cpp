@@ -116,6 +116,10 @@ asio::awaitable<void> Reconciler::background() {
     was_current_ = programmed.current();
     had_charon_ = charon;
     if (turns_.taken()) continue;
+    if (adopted_ && parts_.tunnels.hold_changes() != hold_changes_) {
+      hold_changes_ = parts_.tunnels.hold_changes();
+      programmer_.enqueue(compiler_.configure(config_, parts_.ids, parts_.tunnels.held()));
+    }
     look_at_namespaces();
     if (parts_.store.expired() && parts_.clock.now() >= probation_retry_at_) {
       probation_retry_at_ = parts_.clock.now() + options_.last_retry;

@@ -17,6 +17,7 @@
 #include "gateway/config/document.h"
 #include "gateway/control/src/attachment_index.h"
 #include "gateway/control/src/policy_compiler.h"
+#include "platform/crypto/sha256.h"
 
 namespace simplon::control {
 
@@ -149,8 +150,22 @@ std::map<std::string, DomainLayout> domain_layouts(const GatewayConfig& config, 
 }
 
 /// The forwarder's tables for `config`, except the routes.
+/// Changes with what ipsec::can_change calls another negotiation, and with the operator's wish: never 0.
+std::uint64_t negotiation_of(const TunnelConfig& tunnel, bool held) {
+  std::string words = tunnel.local.to_string() + '\n' + (tunnel.remote ? tunnel.remote->to_string() : std::string()) + '\n' + tunnel.local_id +
+                      '\n' + tunnel.remote_id + '\n' + std::to_string(static_cast<unsigned>(tunnel.encapsulation)) + '\n' +
+                      std::to_string(tunnel.replay_window) + (held ? "\nheld" : "\n");
+  for (const auto* proposals : {&tunnel.ike_proposals, &tunnel.esp_proposals}) {
+    for (const auto& proposal : *proposals) words += '\n' + proposal;
+    words += '\n';
+  }
+  const std::uint64_t mark = std::stoull(crypto::sha256_hex(words).substr(0, 16), nullptr, 16);
+  return mark == 0 ? 1 : mark;
+}
+
 TableSet compile_objects(const GatewayConfig& config, const config::IdRegistry& ids, const AttachmentIndex& attachments,
-                         const std::string& netns_prefix) {
+                         const std::string& netns_prefix,
+                         const std::set<std::string>& held) {
   TableSet tables;
   for (const auto& domain : config.domains) {
     if (const auto id = ids.domain(domain.name)) tables.domains[*id] = {*id, domain.name};
@@ -182,6 +197,7 @@ TableSet compile_objects(const GatewayConfig& config, const config::IdRegistry& 
     compiled.clamp_mss = tunnel.clamp_mss;
     compiled.outer_df = static_cast<ipc::OuterDf>(tunnel.outer_df);
     compiled.ignores_df = tunnel.inner_df == InnerDf::kIgnore;
+    compiled.negotiation = negotiation_of(tunnel, held.contains(tunnel.name));
     tables.tunnels[*id] = std::move(compiled);
     const auto attachment = ipc::AttachmentRef::tunnel(*id);
     tables.host_ports[attachment] =
@@ -214,9 +230,10 @@ TableSet compile_objects(const GatewayConfig& config, const config::IdRegistry& 
 
 }  // namespace
 
-std::vector<ipc::Operation> TableCompiler::configure(const GatewayConfig& config, const config::IdRegistry& ids) {
+std::vector<ipc::Operation> TableCompiler::configure(const GatewayConfig& config, const config::IdRegistry& ids,
+                                                     const std::set<std::string>& held) {
   const AttachmentIndex attachments(config);
-  TableSet wanted = compile_objects(config, ids, attachments, netns_prefix_);
+  TableSet wanted = compile_objects(config, ids, attachments, netns_prefix_, held);
   auto layouts = domain_layouts(config, ids, attachments);
   for (auto& [name, routes] : domains_) {
     if (!layouts.contains(name)) routes.unconfigure();

@@ -274,7 +274,8 @@ asio::awaitable<Result<std::vector<config::Issue>>> Reconciler::switch_to(Gatewa
       co_return Unexpected(made.error());
   }
   Stopwatch watch;
-  auto operations = compiler_.configure(config_, parts_.ids);
+  hold_changes_ = parts_.tunnels.hold_changes();
+  auto operations = compiler_.configure(config_, parts_.ids, parts_.tunnels.held());
   if (timing != nullptr) timing->compile = watch.lap();
 
   std::vector<config::Issue> warnings;

@@ -98,6 +98,22 @@ def test_a_peer_that_vanishes_is_noticed_and_comes_back(sites):
     peer.stop()
 
 
+def test_tunnel_down_ends_what_an_earlier_charon_left(sites):
+    """The peer's IKE is away, and our charon a new one: nobody but the forwarder knows of the SAs."""
+    peer = router(sites)
+    sites.simplon.wait_tunnel("site-a", within=60)
+    peer.process.kill()
+    sites.simplon.restart_charon()
+    expect(lambda: "up" not in sites.simplon.tunnel("site-a")["observed"]["state"], 30, "the new charon knows no SA")
+    assert sites.simplon.tunnel("site-a")["programmed"]["sas"], "they forward, as before"
+    sites.simplon.cli("tunnel", "down", "site-a")
+    expect(lambda: not sites.simplon.tunnel("site-a")["programmed"]["sas"], 10, "the forwarder has no SA of it")
+    sites.simplon.cli("tunnel", "up", "site-a", check=False)
+    peer = router(sites)
+    sites.simplon.wait_tunnel("site-a", within=60)
+    peer.stop()
+
+
 def test_tunnel_down_and_up_by_hand(sites):
     peer = router(sites)
     sites.simplon.wait_tunnel("site-a", within=60)

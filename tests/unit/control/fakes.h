@@ -292,8 +292,18 @@ class FakeCharon final : public ipsec::TunnelManager {
     }
     co_return Result<void>{};
   }
-  boost::asio::awaitable<Result<void>> up(std::string) override { co_return Result<void>{}; }
-  boost::asio::awaitable<Result<void>> down(std::string) override { co_return Result<void>{}; }
+  boost::asio::awaitable<Result<void>> up(std::string name) override {
+    down_.erase(name);
+    ++hold_changes_;
+    co_return Result<void>{};
+  }
+  boost::asio::awaitable<Result<void>> down(std::string name) override {
+    down_.insert(name);
+    ++hold_changes_;
+    co_return Result<void>{};
+  }
+  std::set<std::string> held() const override { return down_; }
+  std::uint64_t hold_changes() const override { return hold_changes_; }
   boost::asio::awaitable<Result<void>> rekey(std::string, bool) override { co_return Result<void>{}; }
   bool connected() const override { return !answer; }
   /// What `status` answers; tunnels without an entry are unknown.
@@ -324,6 +334,8 @@ class FakeCharon final : public ipsec::TunnelManager {
 
  private:
   boost::asio::io_context& io_;
+  std::set<std::string> down_;
+  std::uint64_t hold_changes_ = 0;
 };
 
 class FakeNamespaces final : public Namespaces {

@@ -65,6 +65,25 @@ TEST_F(ReconcilerTest, LearnedRoutesReachTheForwarder) {
   ASSERT_TRUE(until([&] { return !forwarder().holds(route_key("red", "10.1.0.0/16")); }));
 }
 
+/// The forwarder ends what an earlier charon left of it.
+TEST_F(ReconcilerTest, TheForwarderHearsOfATunnelThatIsTakenDown) {
+  ASSERT_TRUE(apply(config_));
+  ASSERT_TRUE(settled());
+  const auto mark = [&] {
+    for (const auto& [key, object] : forwarder().objects) {
+      const auto* tunnel = std::get_if<ipc::Tunnel>(&object);
+      if (tunnel != nullptr && tunnel->name == "site-a") return tunnel->negotiation;
+    }
+    return std::uint64_t{0};
+  };
+  const auto before = mark();
+  ASSERT_NE(before, 0U);
+  ASSERT_TRUE(finish(world_->io, world_->charon.down("site-a")));
+  EXPECT_TRUE(until([&] { return mark() != before; }));
+  ASSERT_TRUE(finish(world_->io, world_->charon.up("site-a")));
+  EXPECT_TRUE(until([&] { return mark() == before; }));
+}
+
 TEST_F(ReconcilerTest, ANamespaceThatIsMadeAgainGetsASpeakerOfItsOwn) {
   ASSERT_TRUE(apply(config_));
   const auto port = tunnel_port("site-a");

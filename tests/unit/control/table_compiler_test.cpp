@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <random>
 #include <set>
 
@@ -119,6 +120,32 @@ TEST_F(TableCompilerTest, CompilesEveryKindOfObject) {
   const auto& vpc_port = tables.host_ports.at(ipc::AttachmentRef::vpc(Vni(101)));
   EXPECT_EQ(vpc_port.interface, "vpc101");
   EXPECT_EQ(vpc_port.addresses, std::vector<InterfaceAddress>{inside("172.16.1.1/24")});
+}
+
+/// As ipsec::can_change: what SAs are negotiated with, nothing else.
+TEST_F(TableCompilerTest, ATunnelIsMarkedWithWhatItNegotiates) {
+  const auto mark = [&](const std::function<void(TunnelConfig&)>& change, const std::set<std::string>& held = {}) {
+    TableCompiler compiler("gw-");
+    auto config = config_;
+    change(config.tunnels[0]);
+    compiler.configure(config, ids_, held);
+    return compiler.tables().tunnels.at(*ids_.tunnel(config.tunnels[0].name)).negotiation;
+  };
+  const auto nothing = [](TunnelConfig&) {};
+  const auto now = mark(nothing);
+  EXPECT_NE(now, 0U);
+  EXPECT_EQ(mark([](auto& t) { t.mtu_bytes = 1300; t.child_rekey = std::chrono::seconds(77); t.psk_file = "another"; }), now);
+  EXPECT_EQ(mark(nothing, {"another"}), now);
+  std::set<std::uint64_t> marks = {now};
+  const std::vector<std::function<void(TunnelConfig&)>> changes = {
+      [](auto& t) { t.remote = ip("203.0.113.99"); },          [](auto& t) { t.remote.reset(); },
+      [](auto& t) { t.local = ip("192.0.2.77"); },             [](auto& t) { t.local_id = "x"; },
+      [](auto& t) { t.remote_id = "x"; },                      [](auto& t) { t.ike_proposals = {"aes256-sha256-x25519"}; },
+      [](auto& t) { t.esp_proposals = {"aes128gcm16"}; },      [](auto& t) { t.replay_window = 64; },
+      [](auto& t) { t.encapsulation = Encapsulation::kUdp; }};
+  for (const auto& change : changes) marks.insert(mark(change));
+  marks.insert(mark(nothing, {config_.tunnels[0].name}));
+  EXPECT_EQ(marks.size(), changes.size() + 2);
 }
 
 TEST_F(TableCompilerTest, RoutesOfTheConfiguration) {

@@ -462,6 +462,29 @@ TEST_F(SaStoreTest, CharonRestartsAndTheOldSasServeUntilReplaced) {
   EXPECT_TRUE(events_.empty());
 }
 
+/// What the operator does not want any more does not outlive its charon.
+TEST_F(SaStoreTest, WhatIsRenouncedEndsWithItsCharon) {
+  establish(0x1011, 0x1021);
+  store_.renounce(kTunnel);
+  clock_.advance(1h);
+  store_.tick();
+  EXPECT_EQ(active(), 0x1021U) << "this charon's to end";
+  // Negotiated since.
+  establish(0x1012, 0x1022);
+  ask(sa::Hello{2, "test"});
+  store_.tick();
+  EXPECT_EQ(store_.size(), 2U);
+  EXPECT_EQ(inbound(), 1U);
+  EXPECT_EQ(active(), 0x1022U);
+  EXPECT_TRUE(events_.empty());
+  store_.renounce(TunnelId(99));
+  store_.renounce(kTunnel);
+  store_.tick();
+  EXPECT_EQ(store_.size(), 0U);
+  EXPECT_EQ(active(), 0U);
+  EXPECT_EQ(inbound(), 0U);
+}
+
 TEST_F(SaStoreTest, AnOldInboundSaServesAsLongAsThePeerUsesIt) {
   establish(0x1011, 0x1021);
   const auto old = tables_.inbound(Spi(0x1011));

@@ -6,6 +6,7 @@
 namespace simplon::forwarder {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -13,6 +14,9 @@ constexpr DomainId kDomain{1};
 
 class FakePorts final : public PortControl {
  public:
+  void renounce_sas(TunnelId tunnel) override { renounced.push_back(tunnel.value()); }
+  std::vector<std::uint32_t> renounced;
+
   void upsert_uplink(const std::string& interface) override { log.push_back("+uplink " + interface); }
   void remove_uplink(const std::string& interface) override { log.push_back("-uplink " + interface); }
   Result<void> upsert_host_port(const ipc::HostPort& port) override {
@@ -78,6 +82,23 @@ class TableApplierTest : public ::testing::Test {
             endpoint(0x0a010005),      endpoint(0x0a010006), route(0xc0a80100), route(0xc0a80200)};
   }
 };
+
+TEST_F(TableApplierTest, SasOfAnotherNegotiationAreRenounced) {
+  ipc::Tunnel wanted = tunnel(5);
+  const auto after = [&](std::uint64_t negotiation) {
+    wanted.negotiation = negotiation;
+    EXPECT_THAT(upsert({ipc::Domain{kDomain, "d"}, wanted}), IsEmpty());
+    return std::exchange(ports_.renounced, {}).size();
+  };
+  EXPECT_EQ(after(0), 0U) << "a simplond of before";
+  EXPECT_EQ(after(7), 0U) << "nobody knows what it was";
+  EXPECT_EQ(after(7), 0U);
+  wanted.mtu = 1300;
+  EXPECT_EQ(after(7), 0U);
+  EXPECT_EQ(after(8), 1U);
+  EXPECT_THAT(apply({ipc::Operation::remove(wanted)}), IsEmpty());
+  EXPECT_THAT(ports_.renounced, ElementsAre(5U));
+}
 
 TEST_F(TableApplierTest, AppliesEverything) {
   EXPECT_THAT(upsert(everything()), IsEmpty());
