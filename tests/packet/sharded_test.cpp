@@ -255,6 +255,22 @@ TEST_P(Sharded, FragmentsFollowTheirFirstPiece) {
   rig.expect_exact();
 }
 
+/// In one burst, and whichever worker the first piece belongs to.
+TEST_P(Sharded, ALaterPieceInFrontOfItsFirstIsNobodys) {
+  ShardedRig rig(GetParam(), {source_nat("100.64.0.1/32")});
+  for (std::uint16_t i = 0; i < 30; ++i) {
+    const Bytes whole = udp({static_cast<std::uint16_t>(5000 + i), 53, std::uint16_t{48}, false}, payload(24));
+    const unsigned worker = rig.anybody();
+    rig.inject(worker, kFabric, Rig::from_vm(ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .id = i, .offset = 32}, payload(16))));
+    rig.inject(worker, kFabric, Rig::from_vm(ipv4({.src = "10.1.0.5", .dst = "172.16.0.9", .id = i, .mf = true, .fill_l4 = false}, whole)));
+    rig.settle();
+    EXPECT_EQ(rig.take_sent().size(), 1U) << i;
+  }
+  EXPECT_EQ(rig.dropped(Drop::kFragmentUnknown), 30U);
+  EXPECT_EQ(rig.dropped(Drop::kNoAttachment), 0U);
+  rig.expect_exact();
+}
+
 TEST_P(Sharded, OrderWithinAFlow) {
   ShardedRig rig(GetParam());
   rig.stateful_list();

@@ -48,12 +48,16 @@ def document(gateway):
 # JSON, exit codes, guesses
 
 
-@pytest.mark.parametrize("words", [
+SHOWN = [
     ["status"], ["tunnel"], ["tunnel", "show", "paris"], ["vpc"], ["vpc", "show", "red"], ["endpoint", "show", "red"],
     ["route"], ["route", "show", "--domain", "prod"], ["bgp"], ["drop"], ["drop", "show", "esp_replayed"], ["config"],
     ["config", "show", "--version", "1"], ["config", "history"], ["config", "diff"], ["config", "diff", "0", "1"], ["doctor"],
     ["tunnel", "remove", "paris", "--dry-run"], ["tunnel", "show", "nobody"], ["config", "show", "--version", "77"],
-    ["confirm"]])
+    ["confirm"], ["audit"], ["audit", "show", "--last", "5"], ["acl"], ["nat"], ["circuit"], ["connection"],
+    ["trace", "--from", "vpc:red", "--src", "10.20.0.11", "--dst", "10.20.0.12"]]
+
+
+@pytest.mark.parametrize("words", SHOWN)
 def test_json_is_as_the_schemas_say(gateway, words):
     done = gateway.cli(*words, "--json", check=False)
     assert done.returncode in (0, 1), done.stderr
@@ -61,14 +65,26 @@ def test_json_is_as_the_schemas_say(gateway, words):
     schema.check(words, done.stdout)
 
 
+CHANGES = [["config", "check", "{document}"], ["apply", "{document}", "--confirm", "60"], ["confirm"], ["config", "undo"],
+           ["endpoint", "remove", "red", "10.20.0.11"],
+           ["endpoint", "add", "red", "10.20.0.11", "--mac", "02:00:00:00:64:0b", "--vtep", "203.0.113.9"],
+           ["config", "export", "{box}"], ["config", "import", "{box}", "--dry-run"], ["config", "import", "{box}"],
+           ["tunnel", "down", "paris"], ["tunnel", "up", "nobody"], ["audit", "verify", "--file", "{log}"]]
+
+
 def test_changes_are_as_the_schemas_say(gateway):
-    path = gateway.write(document(gateway), "again.yaml")
-    for words in (["config", "check", path], ["apply", path, "--confirm", "60"], ["confirm"], ["config", "undo"],
-                  ["endpoint", "remove", "red", "10.20.0.11"],
-                  ["endpoint", "add", "red", "10.20.0.11", "--mac", "02:00:00:00:64:0b", "--vtep", "203.0.113.9"]):
+    places = {"document": gateway.write(document(gateway), "again.yaml"), "box": gateway.lab.dir / "box.json",
+              "log": gateway.state_dir / "audit.log"}
+    for words in CHANGES:
+        words = [word.format(**places) for word in words]
         done = gateway.cli(*words, "--json", check=False)
         schema.check([word for word in words if word != "60"], done.stdout)
     gateway.apply(document(gateway))
+
+
+def test_no_schema_is_left_out():
+    published = {path.name.removesuffix(".schema.json") for path in schema.SCHEMAS.glob("*.schema.json")}
+    assert {schema.name_of(words) for words in SHOWN + CHANGES} | {"errors"} == published
 
 
 def test_verbs_keep_the_comments(gateway):

@@ -475,7 +475,9 @@ void remember_way(Passage& passage, FragmentWays::Key key) noexcept {
 void later_fragment(Passage& passage, FragmentWays::Key key, const AttachmentPolicy* ingress) noexcept {
   const FragmentWays::Way* way =
       identify_fragment(passage.burst, passage.packet, key) ? passage.burst.fragments.find(key, passage.now()) : nullptr;
-  if (way != nullptr && way->egress_use != passage.burst.tables.uses[way->egress].load(std::memory_order_acquire)) way = nullptr;
+  // One that another worker has the first piece of, which came behind this one, says only that.
+  const bool is_ours = way != nullptr && way->worker == passage.burst.worker;
+  if (!is_ours || way->egress_use != passage.burst.tables.uses[way->egress].load(std::memory_order_acquire)) way = nullptr;
   if (way != nullptr) {
     if (way->translated && way->to != ends_of(passage.packet) && !translate(passage, {Cause::kFirstFragment}, way->to, way->to)) return;
   } else {
