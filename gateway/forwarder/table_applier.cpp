@@ -163,7 +163,9 @@ Result<void> TableApplier::upsert(const ipc::Tunnel& tunnel) {
   if (found != tunnels_.end()) {
     const ipc::Tunnel& former = found->second.object;
     release(local_ipsec_, former.local);
-    if (former.negotiation != 0 && former.negotiation != tunnel.negotiation) ports_.renounce_sas(tunnel.id);
+    const bool otherwise = former.negotiation != 0 && tunnel.negotiation != 0 && former.negotiation != tunnel.negotiation;
+    // Not when it is opened again: what is negotiated then may be here already.
+    if (otherwise || (tunnel.closed && !former.closed)) ports_.renounce_sas(tunnel.id);
   }
   tunnels_[tunnel.id] = {tunnel, mark_};
   return {};

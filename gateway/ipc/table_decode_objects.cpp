@@ -72,6 +72,7 @@ Object decode(const fb::Tunnel& from, bool key_only, Fields& fields) {
   tunnel.outer_df = static_cast<OuterDf>(from.outer_df());
   tunnel.ignores_df = from.ignores_df();
   tunnel.negotiation = from.negotiation();
+  tunnel.closed = from.closed();
   return tunnel;
 }
 

@@ -70,7 +70,8 @@ struct ObjectEncoder {
     const auto local = bytes_of(builder, tunnel.local);
     return {fb::Object::Tunnel, fb::CreateTunnel(builder, tunnel.id.value(), name, tunnel.domain.value(), local,
                                                  tunnel.mtu, tunnel.clamp_mss,
-                                                 static_cast<fb::OuterDf>(tunnel.outer_df), tunnel.ignores_df, tunnel.negotiation)
+                                                 static_cast<fb::OuterDf>(tunnel.outer_df), tunnel.ignores_df, tunnel.negotiation,
+                                                 tunnel.closed)
                                     .Union()};
   }
   Encoded operator()(const Circuit& circuit) const {

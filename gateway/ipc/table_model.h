@@ -61,6 +61,7 @@ struct Tunnel {
   OuterDf outer_df = OuterDf::kSet;
   bool ignores_df = false;
   std::uint64_t negotiation = 0;
+  bool closed = false;
   friend bool operator==(const Tunnel&, const Tunnel&) = default;
 };
 

@@ -190,8 +190,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     for (TunnelSpec& spec : wanted) {
       names.insert(spec.name);
       Tunnel& tunnel = tunnels_[spec.name];
-      // What charon still has of it was negotiated for the one that was removed.
-      if (removed_.erase(spec.name) != 0) tunnel.stale = true;
+      // Removed a moment ago, and charon may not have heard of it: what it has was negotiated as given then.
+      if (auto removed = removed_.extract(spec.name)) tunnel.given = std::move(removed.mapped());
       if (tunnel.wanted != spec) {
         hold(tunnel, tunnel.held && differ_in_key_only(tunnel.wanted, spec));
         tunnel.asked = false;
@@ -211,7 +211,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
         continue;
       }
       sys::wipe(at->second.wanted.psk);
-      removed_.insert(at->first);
+      removed_.insert_or_assign(at->first, std::move(at->second.given));
       at = tunnels_.erase(at);
     }
     identities_.clear();
@@ -374,7 +374,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     const std::uint64_t generation = wanted_generation_;
     if (fresh_ && !co_await find_leftovers()) co_return false;
     fresh_ = false;
-    const std::set<std::string> removed = removed_;
+    std::vector<std::string> removed;
+    for (const auto& [name, given] : removed_) removed.push_back(name);
     for (const std::string& name : removed) {
       if (!co_await unload(name)) co_return false;
       if (tunnels_.contains(name)) continue;  // wanted again meanwhile, loaded below
@@ -395,7 +396,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     const auto connections = co_await session_.list_connections();
     if (!connections) co_return false;
     for (const std::string& name : *connections) {
-      if (!tunnels_.contains(name)) removed_.insert(name);
+      if (!tunnels_.contains(name)) removed_.try_emplace(name);
     }
     const auto secrets = co_await session_.list_secrets();
     if (!secrets) co_return false;
@@ -403,7 +404,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       const auto name = tunnel_of_secret(secret);
       if (!name) continue;
       if (Tunnel* tunnel = find(*name); tunnel == nullptr) {
-        removed_.insert(*name);
+        removed_.try_emplace(*name);
       } else if (is_unproven_secret(secret)) {
         tunnel->unproven = kUnknownKey;
       }
@@ -476,6 +477,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     Section secret = load_shared_message(spec, secret_name(name), by_pair);
     sys::wipe(spec.psk);
     const Given* known = tunnel->in_charon == InCharon::kLoaded ? &*tunnel->given : nullptr;
+    const std::optional<bool> known_by_pair = known == nullptr ? std::nullopt : std::optional(known->key_by_pair);
     const bool new_key = known == nullptr || known->key != key || known->key_by_pair != by_pair || known->spec.local_id != spec.local_id ||
                          known->spec.remote_id != spec.remote_id || known->spec.local != spec.local ||
                          known->spec.remote != spec.remote;
@@ -515,6 +517,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     } else if (!tunnel->given && tunnel->unproven) {
       resume_renewal(*tunnel, now());
     }
+    // The second copy of the key is owned as the first.
+    if (tunnel->unproven && known_by_pair != by_pair) tunnel->unproven = kUnknownKey;
     tunnel->given = Given{std::move(spec), key, keeps_others, by_pair};
     tunnel->in_charon = InCharon::kLoaded;
     co_return true;
@@ -623,7 +627,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   /// Marks of the keys of all tunnels to an identity.
   std::map<std::string, std::set<std::size_t>> keys_of_peers_;
   NegotiationObserver observer_{tunnels_};
-  std::set<std::string> removed_;
+  /// Those that charon has yet to hear of, with what it was given.
+  std::map<std::string, std::optional<Given>> removed_;
   std::uint64_t hold_changes_ = 0;
   /// IKE_SAs of this charon, by unique id.
   std::set<std::uint32_t> told_to_end_;

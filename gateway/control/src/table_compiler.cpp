@@ -150,11 +150,11 @@ std::map<std::string, DomainLayout> domain_layouts(const GatewayConfig& config, 
 }
 
 /// The forwarder's tables for `config`, except the routes.
-/// Changes with what ipsec::can_change calls another negotiation, and with the operator's wish: never 0.
-std::uint64_t negotiation_of(const TunnelConfig& tunnel, bool held) {
+/// Changes with what ipsec::can_change calls another negotiation. Never 0.
+std::uint64_t negotiation_of(const TunnelConfig& tunnel) {
   std::string words = tunnel.local.to_string() + '\n' + (tunnel.remote ? tunnel.remote->to_string() : std::string()) + '\n' + tunnel.local_id +
                       '\n' + tunnel.remote_id + '\n' + std::to_string(static_cast<unsigned>(tunnel.encapsulation)) + '\n' +
-                      std::to_string(tunnel.replay_window) + (held ? "\nheld" : "\n");
+                      std::to_string(tunnel.replay_window) + '\n';
   for (const auto* proposals : {&tunnel.ike_proposals, &tunnel.esp_proposals}) {
     for (const auto& proposal : *proposals) words += '\n' + proposal;
     words += '\n';
@@ -197,7 +197,8 @@ TableSet compile_objects(const GatewayConfig& config, const config::IdRegistry& 
     compiled.clamp_mss = tunnel.clamp_mss;
     compiled.outer_df = static_cast<ipc::OuterDf>(tunnel.outer_df);
     compiled.ignores_df = tunnel.inner_df == InnerDf::kIgnore;
-    compiled.negotiation = negotiation_of(tunnel, held.contains(tunnel.name));
+    compiled.negotiation = negotiation_of(tunnel);
+    compiled.closed = held.contains(tunnel.name);
     tables.tunnels[*id] = std::move(compiled);
     const auto attachment = ipc::AttachmentRef::tunnel(*id);
     tables.host_ports[attachment] =

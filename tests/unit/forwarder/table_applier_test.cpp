@@ -96,6 +96,13 @@ TEST_F(TableApplierTest, SasOfAnotherNegotiationAreRenounced) {
   wanted.mtu = 1300;
   EXPECT_EQ(after(7), 0U);
   EXPECT_EQ(after(8), 1U);
+  EXPECT_EQ(after(0), 0U) << "a simplond of before, after a downgrade";
+  EXPECT_EQ(after(8), 0U);
+  wanted.closed = true;
+  EXPECT_EQ(after(8), 1U);
+  EXPECT_EQ(after(8), 0U);
+  wanted.closed = false;
+  EXPECT_EQ(after(8), 0U) << "the next negotiation may be over before we hear of it";
   EXPECT_THAT(apply({ipc::Operation::remove(wanted)}), IsEmpty());
   EXPECT_THAT(ports_.renounced, ElementsAre(5U));
 }

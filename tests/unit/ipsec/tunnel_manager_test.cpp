@@ -561,7 +561,18 @@ TEST_F(TunnelManagerTest, AKeyFileLiftsNoHold) {
   EXPECT_TRUE(is("paris", TunnelState::kUp));
 }
 
-TEST_F(TunnelManagerTest, ATunnelThatIsRemovedAndMadeAgainIsNegotiatedAgain) {
+TEST_F(TunnelManagerTest, ATunnelThatIsRemovedAndBackAsItWasGoesOn) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  const auto before = charon_->sas.front().unique_id;
+  boost::asio::co_spawn(io_, manager_->reconcile({}), [](const std::exception_ptr&, Result<void>) {});
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  EXPECT_TRUE(is("paris", TunnelState::kUp));
+  ASSERT_EQ(charon_->sas.size(), 1u);
+  EXPECT_EQ(charon_->sas.front().unique_id, before);
+}
+
+TEST_F(TunnelManagerTest, ATunnelThatIsRemovedAndMadeOtherwiseIsNegotiatedAgain) {
   ASSERT_TRUE(want({spec("paris", 3)}));
   ASSERT_TRUE(is("paris", TunnelState::kUp));
   const auto before = charon_->sas.front().unique_id;
