@@ -136,7 +136,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     tunnel->next_try = now();
     tunnel->retry = kFirstRetry;
     const bool loaded = co_await load_wanted();
-    if (!loaded) co_return fail(ErrorCode::kUnavailable, unavailable_);
+    if (!loaded) co_return not_told(name, "to come up");
     tunnel = find(name);
     if (tunnel != nullptr && tunnel->load_error) co_return Unexpected(*tunnel->load_error);
     co_return Result<void>{};  // `supervise` comes next and initiates
@@ -151,10 +151,9 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     tunnel->in_charon = InCharon::kUnknown;
     tunnel->renewal.reset();
     tunnel->forget_diagnosis();
-    if (!connected()) co_return fail(ErrorCode::kUnavailable, unavailable_);
-    if (!co_await unload_held(name) || !co_await end_sas(name)) {
-      co_return fail(ErrorCode::kUnavailable, unavailable_);
-    }
+    // A charon that came back is connected to now, not when the next try is due.
+    if (!connected()) co_await load_wanted();
+    if (!connected() || !co_await unload_held(name) || !co_await end_sas(name)) co_return not_told(name, "taken down");
     co_return Result<void>{};
   }
 
@@ -235,6 +234,12 @@ class Charon final : public std::enable_shared_from_this<Charon> {
 
   static Unexpected unknown(const std::string& name) {
     return fail(ErrorCode::kInvalidConfig, "there is no tunnel '" + name + "'", "simplon tunnel show lists them");
+  }
+
+  /// What the operator asked for stands, and charon has not heard of it.
+  [[nodiscard]] Unexpected not_told(const std::string& name, const std::string& state) const {
+    return fail(ErrorCode::kUnavailable, "tunnel '" + name + "' is " + state + ", but charon could not be told: " + unavailable_,
+                "it is told as soon as it answers (systemctl status simplon-charon)");
   }
 
   /// True if another tunnel has the same pair of identities.

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <regex>
 #include <sstream>
 #include <thread>
 
@@ -143,6 +144,16 @@ void FrrLab::bird(char site, int number, const Site& config) {
 
 std::string FrrLab::birdc(char site, const std::string& command) {
   return output_of("birdc -s " + (directory_ / (std::string("bird-") + site + ".conf.ctl")).string() + " " + command);
+}
+
+std::chrono::milliseconds FrrLab::session_began(char site) {
+  const std::string answer = birdc(site, "show protocols uplink");
+  static const std::regex kSince(R"(uplink +BGP +--- +up +(\d\d):(\d\d):(\d\d)\.(\d{3}) +Established)");
+  std::smatch part;
+  EXPECT_TRUE(std::regex_search(answer, part, kSince)) << answer;
+  if (part.empty()) return {};
+  return std::chrono::hours(std::stoi(part[1])) + std::chrono::minutes(std::stoi(part[2])) +
+         std::chrono::seconds(std::stoi(part[3])) + std::chrono::milliseconds(std::stoi(part[4]));
 }
 
 SpeakerSpec FrrLab::spec() {

@@ -45,6 +45,12 @@ class FrrLab : public ::testing::Test {
   /// Starts BIRD of a site, or gives it another configuration (BIRD keeps the session if it can).
   void bird(char site, int number, const Site& config);
   std::string birdc(char site, const std::string& command);
+  /// When the session of `site` came up, as BIRD says: it computes the time of day anew for each answer, a millisecond more or less.
+  std::chrono::milliseconds session_began(char site);
+  /// True if the session of `site` is the one that came up at `began`. None comes back within 100 ms.
+  bool is_session_of(char site, std::chrono::milliseconds began) {
+    return std::chrono::abs(session_began(site) - began) < std::chrono::milliseconds(100);
+  }
   /// `birdc show route PREFIX` as text.
   std::string bird_route(char site, const std::string& prefix) { return birdc(site, "show route " + prefix); }
   void shell(const std::string& command);

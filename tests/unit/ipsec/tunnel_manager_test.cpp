@@ -365,6 +365,20 @@ TEST_F(TunnelManagerTest, WithoutCharonItSaysSoAndLoadsLater) {
   EXPECT_TRUE(manager_->connected());
 }
 
+TEST_F(TunnelManagerTest, ATunnelIsTakenDownWithACharonThatCameBackAMomentAgo) {
+  ASSERT_TRUE(want({spec("paris", 3)}));
+  ASSERT_TRUE(is("paris", TunnelState::kUp));
+  charon_->die();
+  ASSERT_TRUE(until([&] { return !manager_->connected(); }));
+  const auto refused = wait(manager_->down("paris"));
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what, StartsWith("tunnel 'paris' is taken down, but charon could not be told: "));
+  charon_->listen();
+  charon_->forget_commands();
+  EXPECT_TRUE(wait(manager_->down("paris")));
+  EXPECT_EQ(charon_->count("load-conn paris"), 0u);
+}
+
 TEST_F(TunnelManagerTest, ACharonThatHangsIsUnavailable) {
   charon_->hangs.insert("load-conn");
   const auto before = std::chrono::steady_clock::now();
