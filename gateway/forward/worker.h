@@ -101,7 +101,8 @@ class Worker {
   /// ESP packets whose keys have come, and fragments whose time is over. True: some go on waiting.
   [[nodiscard]] bool let_go() noexcept;
   [[nodiscard]] std::uint64_t now() const noexcept;
-  [[nodiscard]] std::size_t take_over(Burst& burst) noexcept;
+  /// A burst from each of the other workers. `fullest`: of their rings, as PacketIo::fill says it.
+  [[nodiscard]] std::size_t take_over(Burst& burst, unsigned& fullest) noexcept;
   [[nodiscard]] std::size_t with_others(std::size_t packets) noexcept;
   static void forward(Burst& burst) noexcept;
   [[gnu::cold, gnu::noinline]] static void forward_later(Burst& burst) noexcept;
@@ -113,7 +114,7 @@ class Worker {
   Crew* crew_;
   std::unique_ptr<Burst> burst_;
   std::unique_ptr<FairShare> shares_;
-  /// PacketIo::fill of the fullest input, in the poll before: those that come later in this one may be fuller than the first.
+  /// Of all inputs and rings in the poll before: those that come later in this one may be fuller than the first.
   unsigned fullest_before_ = 0;
   /// Looks for something to help with, before it counts as idle again.
   unsigned patience_ = 0;

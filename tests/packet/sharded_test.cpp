@@ -490,6 +490,67 @@ TEST(ShardedOverload, WhatOthersHandOverPassesAgainWhenTheFloodIsOver) {
   rig.expect_exact();
 }
 
+/// Worker 1 receives three times what worker 0, whose connections they are, can carry: almost all of it from one VPC.
+TEST(ShardedOverload, WhoFillsTheRingOfAnotherWorkerLosesItsOwnPackets) {
+  constexpr auto kPoll = 200us;         // worker 1 receives a burst in each
+  constexpr auto kCarried = 10us;       // of worker 0, a packet,
+  constexpr auto kRefused = 300ns;      // and one above its share
+  ShardedRig rig(2);
+  rig.stateful_list();
+  for (auto& worker : rig.workers) worker->go_online();
+  // A flow of worker 0 that reaches worker 1.
+  const auto of_worker_0 = [&rig](const auto& frame) {
+    for (std::uint16_t port = 5000;; ++port) {
+      const std::uint64_t before = rig.handed_over();
+      rig.inject(1, kFabric, frame(port));
+      while (rig.workers[1]->poll_once() + rig.workers[0]->poll_once() > 0) {
+      }
+      if (rig.handed_over() > before) return frame(port);
+    }
+  };
+  const Bytes loud = of_worker_0([](std::uint16_t port) { return Rig::from_vm(datagram("10.1.0.5", port, "172.16.0.9", 53)); });
+  const Bytes quiet = of_worker_0([](std::uint16_t port) { return Rig::from_vm6(datagram("10.3.0.5", port, "172.16.0.9", 53)); });
+  static_cast<void>(rig.take_sent());
+
+  const AttachmentId vpc = AttachmentId::vpc(Vni{5003});
+  const auto lost = [&] { return rig.tables.totals(vpc)->dropped; };
+  const auto carried = [&] { return rig.workers[0]->counters().sent.read(); };
+  const auto refused = [&] { return rig.workers[0]->counters().dropped(Drop::kOverShare); };
+  std::chrono::nanoseconds free_again{0};
+  const auto run = [&](std::chrono::nanoseconds time) {
+    std::uint64_t injected = 0;
+    const auto polls = time / kPoll;
+    for (std::int64_t poll = 0; poll < polls; ++poll) {
+      rig.clock.advance(kPoll);
+      free_again -= kPoll;
+      for (unsigned i = 0; i < 62; ++i) rig.inject(1, kFabric, loud);
+      rig.inject(1, kFabric, quiet);
+      ++injected;
+      static_cast<void>(rig.workers[1]->poll_once());
+      while (free_again <= 0ns) {
+        const std::uint64_t before = carried();
+        const std::uint64_t refused_before = refused();
+        if (rig.workers[0]->poll_once() == 0) break;
+        if (free_again < -kPoll) free_again = -kPoll;
+        free_again += kCarried * static_cast<std::int64_t>(carried() - before) + kRefused * static_cast<std::int64_t>(refused() - refused_before);
+      }
+      static_cast<void>(rig.take_sent());
+    }
+    return injected;
+  };
+  static_cast<void>(run(200ms));  // until the level is found
+  const std::uint64_t lost_before = lost();
+  const std::uint64_t carried_before = carried();
+  const std::uint64_t all = run(800ms);
+  EXPECT_LE((lost() - lost_before) * 100, all) << "more than 1 % of what the quiet VPC sends, of " << all;
+  EXPECT_GE(static_cast<double>(carried() - carried_before), 0.7 * (800ms / kCarried)) << "and worker 0 is busy with what it can carry";
+  EXPECT_GT(rig.tables.totals(kVpc)->dropped, all * 20);
+  for (auto& worker : rig.workers) worker->go_offline();
+  rig.settle();
+  static_cast<void>(rig.take_sent());
+  rig.expect_exact();
+}
+
 /// Small numbers, so that everything meets everything.
 struct Rules {
   forward::NatRules nat;

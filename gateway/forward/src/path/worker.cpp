@@ -82,10 +82,10 @@ std::size_t Worker::poll_once() noexcept {
   Burst& burst = *burst_;
   std::size_t total = forget_connections() ? 1 : 0;
   if (!burst.early.empty() || !burst.reassembly.empty()) total += let_go() ? 1 : 0;
-  if (crew_ != nullptr) total += take_over(burst);
+  unsigned fullest = 0;
+  if (crew_ != nullptr) total += take_over(burst, fullest);
   const std::span<Packet> received(burst.io.data(), kBurst);
   const InputList* inputs = tables_.state().inputs.load(std::memory_order_acquire);
-  unsigned fullest = 0;
   for (PacketIo* io : inputs->of_worker[options_.index]) {
     const std::size_t count = io->receive(received);
     fullest = std::max(fullest, io->fill());
@@ -145,12 +145,17 @@ void Worker::count_unreceived(PacketIo& io) noexcept {
   counters_.drops[static_cast<std::size_t>(Drop::kNoFrame)].add(without_frame);
 }
 
-std::size_t Worker::take_over(Burst& burst) noexcept {
+std::size_t Worker::take_over(Burst& burst, unsigned& fullest) noexcept {
   std::size_t total = 0;
   for (unsigned from = 0; from < crew_->workers(); ++from) {
-    if (from == options_.index || crew_->ring(from, options_.index).empty()) continue;
+    if (from == options_.index) continue;
+    const std::size_t waiting = crew_->ring(from, options_.index).size();
+    if (waiting == 0) continue;
+    if (waiting > kBurst) {
+      fullest = std::max(fullest, static_cast<unsigned>((waiting - kBurst) * PacketIo::kFull / (HandOverRing::kCapacity - kBurst)));
+    }
     begin(burst);
-    FairShare* const shares = shares_->look(fullest_before_, burst.now_ns) ? shares_.get() : nullptr;
+    FairShare* const shares = shares_->look(std::max(fullest, fullest_before_), burst.now_ns) ? shares_.get() : nullptr;
     total += forward::take_over(burst, from, kBurst, shares);
     forward(burst);
   }
@@ -174,7 +179,8 @@ std::size_t Worker::with_others(std::size_t packets) noexcept {
 void Worker::finish() noexcept {
   if (crew_ == nullptr) return;
   go_online();
-  while (take_over(*burst_) > 0) {
+  unsigned fullest = 0;
+  while (take_over(*burst_, fullest) > 0) {
   }
   go_offline();
 }

@@ -53,9 +53,11 @@ class HandOverRing {
     head_.store(head + 1, std::memory_order_release);
   }
 
-  [[nodiscard]] bool empty() const noexcept {
-    return head_.load(std::memory_order_acquire) == tail_.load(std::memory_order_relaxed);
+  /// What waits; of who takes.
+  [[nodiscard]] std::size_t size() const noexcept {
+    return head_.load(std::memory_order_acquire) - tail_.load(std::memory_order_relaxed);
   }
+  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
   /// At most `most`; returns how many.
   template <class Use>
   std::size_t take(std::size_t most, Use&& use) noexcept {
