@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What operators run into on a real host: the doctor or the unit's journal names it with the remedy, and the rest keeps working."""
 import json
+import re
 import time
 
 from conftest import row
@@ -182,6 +183,55 @@ def test_gates_undo_trace_and_capture(machines):
     capture.wait(60).checked(edge.name)
     magic = edge.out("od -A n -t x1 -N 4 /tmp/seen.pcapng").split()
     row("simplon capture", f"{edge.out('stat -c %s /tmp/seen.pcapng').strip()} bytes of pcapng", magic == ["0a", "0d", "0d", "0a"])
+
+
+# User and capabilities, as docs/security.md says.
+CONFINED = {
+    "simplond": ("simplond", {"SYS_ADMIN"}),
+    "simplon-forwarder": ("simplon-forwarder", {"NET_ADMIN", "NET_RAW", "BPF", "SYS_ADMIN", "IPC_LOCK"}),
+    "simplon-charon": ("simplon-charon", {"NET_BIND_SERVICE", "NET_RAW", "NET_ADMIN"}),
+}
+CAPABILITIES = {"NET_BIND_SERVICE": 10, "NET_ADMIN": 12, "NET_RAW": 13, "IPC_LOCK": 14, "SYS_ADMIN": 21, "BPF": 39}  # linux/capability.h
+
+
+def test_the_processes_are_confined(machines):
+    """Of the processes themselves, after all that was asked of them: what the unit files say is another thing."""
+    edge = machines.edge
+    for unit, (user, names) in CONFINED.items():
+        pid = edge.out(f"systemctl show -P MainPID {unit}", quiet=True).strip()
+        status = dict(line.split(":\t", 1) for line in edge.out(f"cat /proc/{pid}/status", quiet=True).splitlines())
+        profile = edge.out(f"cat /proc/{pid}/attr/current", quiet=True).strip("\0\n ")
+        may = sum(1 << CAPABILITIES[name] for name in names)
+        has = {kind: int(status[kind], 16) for kind in ("CapEff", "CapPrm", "CapBnd")}
+        seen = f"{user}, {', '.join(sorted(names))} at most ({has['CapEff']:x}); no new privileges, seccomp, AppArmor {profile}"
+        row(f"{unit} is", seen, status["Uid"].split() == [edge.out(f"id -u {user}", quiet=True).strip()] * 4
+            and (has["CapEff"] | has["CapPrm"] | has["CapBnd"]) == may
+            and (status["NoNewPrivs"], status["Seccomp"], profile) == ("1", "2", f"{unit} (enforce)"))
+
+
+def test_keys_are_where_they_belong(machines):
+    """The pre-shared key, and the keys of the SAs as the peer's kernel knows them: in no log, state file, command line or answer."""
+    edge = machines.edge
+    esp = re.findall(r"rfc4106\(gcm\(aes\)\) 0x([0-9a-f]{40,72})", machines.site.out("ip xfrm state", quiet=True))
+    psk = edge.out("cat /etc/simplon/site-a.psk", quiet=True).strip()
+    assert len(esp) >= 2 and len(psk) >= 16, "the peer has keys to look for"
+    edge.write("/root/keys", "\n".join([psk, *esp]) + "\n", 600)
+    try:
+        answers = " ".join(f"simplon {words} --json;" for words in (
+            "status", "config show", "audit show", "tunnel show", "tunnel show site-a", "route show", "bgp show", "doctor"))
+        places = {
+            "the journal": "journalctl -q --boot=all -o export",
+            "command lines and environments": "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null",
+            "answers of the CLI": f"({answers}) 2>&1",
+        }
+        for where, command in places.items():
+            amount = int(edge.out(f"{command} | tee /root/looked | grep -acFif /root/keys >/root/found; stat -c %s /root/looked", within=180))
+            found = edge.out("cat /root/found").strip()
+            row(f"keys in {where}", f"{found} lines of {amount} bytes", found == "0" and amount > 1000)
+        files = edge.sh("grep -rlaFif /root/keys /var/log /var/lib/simplon /run/simplon /run/simplon-frr /etc/simplon", within=180, check=False).out.split()
+        row("keys in files", ", ".join(files), files == ["/etc/simplon/site-a.psk"])
+    finally:
+        edge.sh("rm -f /root/keys /root/looked /root/found")
 
 
 def test_apparmor_has_denied_nothing(machines):
