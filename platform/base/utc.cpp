@@ -16,9 +16,13 @@ std::string format_utc(std::chrono::system_clock::time_point time) {
 }
 
 std::optional<std::chrono::system_clock::time_point> parse_utc(const std::string& text) {
+  // Others are beyond 64 bits of nanoseconds.
+  constexpr int kFirstYear = 1678;
+  constexpr int kLastYear = 2261;
   std::tm parts{};
   const char* end = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  if (end == nullptr || *end != '\0') return std::nullopt;
+  if (end != text.c_str() + text.size()) return std::nullopt;
+  if (parts.tm_year + 1900 < kFirstYear || parts.tm_year + 1900 > kLastYear) return std::nullopt;
   return std::chrono::system_clock::from_time_t(::timegm(&parts));
 }
 
