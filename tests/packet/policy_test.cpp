@@ -351,6 +351,28 @@ TEST(Connection, LimitIsOfTheVpc) {
   EXPECT_EQ(rig.tables.connections(), 1U);
 }
 
+TEST(Connection, AQuarterOfTheLimitIsForWhatTheVpcBegins) {
+  PolicyRig rig({allow(AclDirection::kFrom), allow(AclDirection::kTo)});
+  PolicyEntry policy;
+  policy.attachment = AttachmentId::vpc(Vni{5001});
+  policy.domain = kRed;
+  policy.acl = "vpc";
+  policy.max_connections = 8;
+  rig.set(policy);
+  const auto knock = [](std::uint16_t port) { return ipv4({"172.16.0.9", "10.1.0.5"}, udp({port, 7}, payload(21))); };
+  for (std::uint16_t port = 1; port <= 6; ++port) EXPECT_EQ(rig.from_site7(knock(port)), kToVm) << port;
+  EXPECT_EQ(rig.from_site7(knock(7)), "dropped connection_limit");
+  EXPECT_EQ(rig.from_site7(knock(6)), kToVm) << "this one is known";
+  EXPECT_EQ(rig.from_red(out_udp(1)), kToSite);
+  EXPECT_EQ(rig.from_red(out_udp(2)), kToSite);
+  EXPECT_EQ(rig.from_red(out_udp(3)), "dropped connection_limit");
+  // What has ended is counted no more.
+  rig.clock.advance(121s);
+  for (std::uint16_t port = 11; port <= 16; ++port) EXPECT_EQ(rig.from_site7(knock(port)), kToVm) << port;
+  EXPECT_EQ(rig.from_site7(knock(17)), "dropped connection_limit");
+  EXPECT_EQ(rig.tables.connections_of(AttachmentId::vpc(Vni{5001})), 6U);
+}
+
 /// Opens a connection, waits, and says whether the answer still passes one second before `lifetime` is over and no longer
 /// one after.
 void expect_lifetime(const std::vector<std::pair<bool, Bytes>>& opening, const Bytes& back, std::chrono::seconds lifetime) {

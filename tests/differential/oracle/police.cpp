@@ -378,7 +378,7 @@ std::optional<Drop> Oracle::begin_connection(Passage& passage, const ListVerdict
   const AttachmentId owner = !is_vpc(ingress) && is_vpc(egress) ? egress : ingress;
   const auto limits = world_.policies.find(owner);
   const std::uint32_t most = limits == world_.policies.end() ? 65536 : limits->second.max_connections;
-  if (state.owned_by(owner) >= most) {
+  if (state.owned_by(owner) >= most || (owner != ingress && state.begun_by_others(owner) >= most - most / 4)) {
     return Drop::kConnectionLimit;
   }
   Connection connection;
@@ -387,6 +387,7 @@ std::optional<Drop> Oracle::begin_connection(Passage& passage, const ListVerdict
   const auto nowhere = egress == passage.egress.attachment ? std::nullopt : std::optional(passage.egress);
   connection.sides = {Side{ingress, from.stateful, from.revision, {}}, Side{egress, to.stateful, to.revision, nowhere}};
   connection.owner = owner;
+  connection.beginner = ingress;
   if (rule != nullptr) {
     const std::uint8_t protocol = connection.first.protocol;
     if (protocol != 6 && protocol != 17 && protocol != 1) return Drop::kNatProtocol;

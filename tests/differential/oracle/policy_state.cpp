@@ -167,6 +167,12 @@ std::size_t PolicyState::owned_by(AttachmentId owner) const {
                                                 [owner](const auto& item) { return item.second.owner == owner; }));
 }
 
+std::size_t PolicyState::begun_by_others(AttachmentId owner) const {
+  return static_cast<std::size_t>(std::count_if(connections.begin(), connections.end(), [owner](const auto& item) {
+    return item.second.owner == owner && item.second.beginner != owner;
+  }));
+}
+
 void PolicyState::keep_counts(const forward::NatEntry& nat) {
   std::map<std::string, std::uint64_t> kept;
   for (const auto& rule : nat.rules) kept[rule.name] = hits[nat.domain][rule.name];

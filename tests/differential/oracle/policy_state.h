@@ -80,7 +80,7 @@ struct Connection {
   /// As its first packet had them, where it really went, and as it left.
   Ends first, inside, out;
   std::array<Side, 2> sides;
-  AttachmentId owner;
+  AttachmentId owner, beginner;
   std::optional<Outside> mapping;
   forward::ConnectionState state = forward::ConnectionState::kOpening;
   bool answered = false;
@@ -138,6 +138,7 @@ struct PolicyState {
   Id add(Connection connection);
   void remove(Id id);
   [[nodiscard]] std::size_t owned_by(AttachmentId owner) const;
+  [[nodiscard]] std::size_t begun_by_others(AttachmentId owner) const;
   /// Counters of rules that are still there go on.
   void keep_counts(const forward::NatEntry& nat);
 

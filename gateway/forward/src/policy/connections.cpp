@@ -63,6 +63,12 @@ ConnectionTable::Found ConnectionTable::find(const FlowKey& key) const noexcept 
   return {};
 }
 
+void ConnectionTable::count(const Connection& connection, std::uint32_t by) noexcept {
+  Owned& owned = owned_[connection.owner];
+  owned.all.add(by);
+  if (connection.begun_by_other) owned.by_others.add(by);
+}
+
 void ConnectionTable::chain(std::uint32_t index, unsigned direction) noexcept {
   Connection& entry = entries_[index];
   std::uint32_t& head = head_of(entry.keys[direction].load());
@@ -127,11 +133,12 @@ std::uint32_t ConnectionTable::add(const Beginning& beginning, std::uint32_t now
   entry.answered = false;
   entry.covered = beginning.covered;
   entry.owner = beginning.owner;
+  entry.begun_by_other = beginning.sides[0] != beginning.owner;
   entry.mapping = beginning.mapping;
   entry.made = now;
   entry.last_seen = now;
   put_on_wheel(index, due_of(entry));
-  owned_[beginning.owner].add(1);
+  count(entry, 1);
   size_.fetch_add(1, std::memory_order_relaxed);
   entry.version.fetch_add(1, std::memory_order_release);  // even: it is there
   return index;
@@ -143,7 +150,7 @@ void ConnectionTable::remove(std::uint32_t index) noexcept {
   for (const unsigned direction : {0U, 1U}) unchain(index, direction);
   take_off_wheel(index);
   if (entry.mapping != 0) nat_.release(entry.mapping);
-  owned_[entry.owner].add(~std::uint32_t{0});
+  count(entry, ~std::uint32_t{0});
   size_.fetch_sub(1, std::memory_order_relaxed);
   entry.later = free_;
   free_ = index;

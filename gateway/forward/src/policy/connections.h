@@ -56,6 +56,7 @@ struct alignas(64) Connection {
   Relaxed<std::uint8_t> closing;  ///< Bit d: FIN in direction d; kReset, kWasOpen.
   std::uint8_t covered;  ///< Bit d: the access list of `sides[d]` lets all of it pass.
   bool answered;
+  bool begun_by_other;  ///< Than its owner. Who began it may appear elsewhere later; this stays.
   static constexpr std::uint8_t kBothFins = 3;
   /// RST; perhaps nobody believed it (RFC 5961 section 3.2).
   static constexpr std::uint8_t kReset = 4;
@@ -90,7 +91,7 @@ struct alignas(64) Connection {
 /// With several workers each has its own table, and the packets of a connection are handed over to the one that has it
 /// (shard.h).
 ///
-/// Threads: one worker; `for_each`, `of_owner`, `has_share_left` and `size` any.
+/// Threads: one worker; `for_each`, `of_owner`, `begun_by_others`, `has_share_left` and `size` any.
 class ConnectionTable {
  public:
   static constexpr std::size_t kDefaultCapacity = std::size_t{1} << 18;
@@ -139,7 +140,9 @@ class ConnectionTable {
     forgotten_.store(sweep_for_, std::memory_order_release);
     return sweep_for_ != settled;
   }
-  [[nodiscard]] std::uint32_t of_owner(std::uint32_t slot) const noexcept { return owned_[slot]; }
+  [[nodiscard]] std::uint32_t of_owner(std::uint32_t slot) const noexcept { return owned_[slot].all; }
+  /// Of these, those that another attachment began.
+  [[nodiscard]] std::uint32_t begun_by_others(std::uint32_t slot) const noexcept { return owned_[slot].by_others; }
   /// It may have four times as many as there are free entries: so the last ones are for whoever has few, however many others want
   /// all they can get, and limits need not be counted against the capacity.
   [[nodiscard]] bool has_share_left(std::uint32_t slot) const noexcept {
@@ -181,6 +184,10 @@ class ConnectionTable {
  private:
   static constexpr std::uint32_t kWheel = 16384;  ///< Seconds; longer than the longest lifetime.
   static_assert(kTcpOpenSeconds < kWheel);
+  struct Owned {
+    Relaxed<std::uint32_t> all;
+    Relaxed<std::uint32_t> by_others;
+  };
   /// Chosen by us: some ten microseconds a burst, while there is something to forget.
   static constexpr unsigned kSweptAtOnce = 1024;
 
@@ -188,6 +195,8 @@ class ConnectionTable {
   [[nodiscard]] std::uint32_t& head_of(const FlowKey& key) const noexcept {
     return buckets_[key.hash(seed_) & (buckets_.size() - 1)];
   }
+  /// One more, or one less.
+  void count(const Connection& connection, std::uint32_t by) noexcept;
   void chain(std::uint32_t index, unsigned direction) noexcept;
   void unchain(std::uint32_t index, unsigned direction) noexcept;
   void put_on_wheel(std::uint32_t index, std::uint32_t due) noexcept;
@@ -199,7 +208,7 @@ class ConnectionTable {
   StableArray<Connection> entries_;
   /// Heads of chains of links: index * 2 + direction, 0 is none.
   StableArray<std::uint32_t> buckets_;
-  StableArray<Relaxed<std::uint32_t>> owned_;
+  StableArray<Owned> owned_;
   std::vector<std::uint32_t> wheel_;
   NatPorts nat_;
   std::uint32_t wheel_time_ = 0;

@@ -365,13 +365,25 @@ struct Verdict {
   return passage.is_v4() && passage.policy.nat.source(passage.egress, source) != nullptr;
 }
 
-/// Connections that count against the attachment, of all workers. Of two that begin at the same moment with two workers
-/// neither may see the other.
-[[nodiscard]] std::uint32_t connections_of(const Passage& passage, std::uint32_t owner) noexcept {
-  if (passage.burst.crew == nullptr && !passage.burst.described) return passage.connections.of_owner(owner);
-  std::uint32_t count = 0;
-  for (const auto& table : passage.burst.tables.connections) count += table->of_owner(owner);
-  return count;
+/// A quarter of what an attachment may have is for those it begins: whoever knocks from outside, and be it with packets that nobody answers,
+/// does not keep it from going out.
+[[nodiscard]] std::uint32_t most_by_others(std::uint32_t most) noexcept { return most - most / 4; }
+
+/// One more would be too many of those that count against the attachment, of all workers. Of two that begin at the same moment with
+/// two workers neither may see the other.
+[[nodiscard]] bool has_most(const Passage& passage, std::uint32_t owner, std::uint32_t most) noexcept {
+  std::uint32_t all = 0;
+  std::uint32_t by_others = 0;
+  const auto count = [&](const ConnectionTable& table) {
+    all += table.of_owner(owner);
+    by_others += table.begun_by_others(owner);
+  };
+  if (passage.burst.crew == nullptr && !passage.burst.described) {
+    count(passage.connections);
+  } else {
+    for (const auto& table : passage.burst.tables.connections) count(*table);
+  }
+  return all >= most || (passage.packet.ingress != owner && by_others >= most_by_others(most));
 }
 
 /// Of the worker's table. A packet that is only described has none: some worker's.
@@ -406,7 +418,7 @@ struct Verdict {
   const AttachmentPolicy* limits = passage.policy_of(owner);
   const std::uint32_t most = limits == nullptr ? kDefaultMaxConnections : limits->max_connections;
   ConnectionTable& table = passage.connections;
-  if (connections_of(passage, owner) >= most || !has_share_left(passage, owner)) {
+  if (has_most(passage, owner, most) || !has_share_left(passage, owner)) {
     passage.drop(Drop::kConnectionLimit);
     return false;
   }
