@@ -25,6 +25,9 @@ struct WorkerOptions {
   unsigned index = 0;
   std::uint32_t icmp_errors_per_second = 1000;
   std::uint32_t icmp_error_burst = 200;
+  /// Of these, for the packets of one domain.
+  std::uint32_t domain_icmp_errors_per_second = 250;
+  std::uint32_t domain_icmp_error_burst = 100;
   /// Of these, for the packets of one attachment.
   std::uint32_t attachment_icmp_errors_per_second = 100;
   std::uint32_t attachment_icmp_error_burst = 50;

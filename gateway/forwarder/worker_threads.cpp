@@ -16,6 +16,8 @@ Result<std::unique_ptr<WorkerThreads>> WorkerThreads::start(forward::Tables& tab
     // The limits are the gateway's: each worker has its share, and at least a little.
     options.icmp_errors_per_second = std::max(options.icmp_errors_per_second / placement.workers, 1U);
     options.icmp_error_burst = std::max(options.icmp_error_burst / placement.workers, 10U);
+    options.domain_icmp_errors_per_second = std::max(options.domain_icmp_errors_per_second / placement.workers, 1U);
+    options.domain_icmp_error_burst = std::max(options.domain_icmp_error_burst / placement.workers, 7U);
     options.attachment_icmp_errors_per_second = std::max(options.attachment_icmp_errors_per_second / placement.workers, 1U);
     options.attachment_icmp_error_burst = std::max(options.attachment_icmp_error_burst / placement.workers, 5U);
     options.attachment_answers_per_second = std::max(options.attachment_answers_per_second / placement.workers, 1U);

@@ -12,6 +12,8 @@ forward::WorkerOptions options_for(const Limits& limits) {
   forward::WorkerOptions options;
   options.icmp_errors_per_second = limits.icmp_errors.value_or(1'000'000'000);
   options.icmp_error_burst = limits.icmp_errors.value_or(0xffffffff);
+  options.domain_icmp_errors_per_second = options.icmp_errors_per_second;
+  options.domain_icmp_error_burst = options.icmp_error_burst;
   options.attachment_icmp_errors_per_second = options.icmp_errors_per_second;
   options.attachment_icmp_error_burst = options.icmp_error_burst;
   options.attachment_answers_per_second = 1'000'000'000;

@@ -371,6 +371,16 @@ TEST(IcmpErrors, AreLimitedAndRecover) {
   EXPECT_EQ(rig.send_all(kFabric, std::vector<Bytes>(20, lost)).sent.size(), 2U);
 }
 
+TEST(IcmpErrors, OneTenantDoesNotUseUpThoseOfOthers) {
+  Rig rig({.domain_icmp_errors_per_second = 10, .domain_icmp_error_burst = 3});
+  const Bytes lost = ipv4({"10.1.0.5", "9.9.9.9"}, {});
+  EXPECT_EQ(rig.send_all(kFabric, std::vector<Bytes>(300, Rig::from_vm(lost))).sent.size(), 3U);
+  EXPECT_TRUE(rig.send(kWan, rig.from_site(7, ipv4({"172.16.0.9", "9.9.9.9"}, {}))).sent.empty()) << "its tunnels are the tenant's, too";
+  EXPECT_EQ(rig.send(kFabric, Rig::from_vm({5002, "192.0.2.12", kBlueGatewayMac, kBlueVmMac}, lost)).sent.size(), 1U);
+  rig.clock.advance(std::chrono::milliseconds(200));
+  EXPECT_EQ(rig.send_all(kFabric, std::vector<Bytes>(20, Rig::from_vm(lost))).sent.size(), 2U);
+}
+
 TEST(IcmpErrors, OneAttachmentDoesNotUseUpThoseOfOthers) {
   Rig rig({.attachment_icmp_errors_per_second = 10, .attachment_icmp_error_burst = 3});
   const Bytes lost = Rig::from_vm(ipv4({"10.1.0.5", "9.9.9.9"}, {}));

@@ -205,13 +205,41 @@ TEST(NatPorts, AnAddressGivesItsPlaceAwayWhenNothingOfItIsInUse) {
   }
   NatPorts all(NatPorts::kAddresses + 8);
   std::vector<std::uint32_t> taken;
-  for (std::uint32_t n = 0; n < NatPorts::kAddresses; ++n) taken.push_back(all.take(key(n + 1), 1, {0x64400000 + n, 1, 1}));
+  for (std::uint32_t n = 0; n < NatPorts::kAddresses; ++n) {
+    FlowKey one = key(n + 1);
+    one.context = FlowKey::context_of(n, 4, wire::kProtocolUdp);  // each in a domain of its own
+    taken.push_back(all.take(one, 1, {0x64400000 + n, 1, 1}));
+  }
   EXPECT_NE(taken.back(), 0U);
   const NatPorts::Pool other{0x64500000, 1, 1};
   EXPECT_EQ(all.take(key(9999), 1, other), 0U) << "all places are taken";
-  EXPECT_NE(all.take(key(1), 2, {0x64400005, 1, 1}), 0U) << "those that are there go on";
+  EXPECT_NE(all.take(key(1), 2, {0x64400001, 1, 1}), 0U) << "those that are there go on";
   all.release(taken[9]);
   EXPECT_NE(all.take(key(9999), 1, other), 0U);
+}
+
+TEST(NatPorts, ADomainLeavesPlacesToOthers) {
+  const auto in_domain = [](std::uint32_t domain, std::uint32_t n) {
+    FlowKey one = key(n);
+    one.context = FlowKey::context_of(domain, 4, wire::kProtocolUdp);
+    return one;
+  };
+  NatPorts ports(2 * NatPorts::kAddresses);
+  const NatPorts::Pool pool{0x64400000, NatPorts::kAddresses, 1};
+  const auto take = [&](std::uint32_t domain, std::uint32_t n) { return ports.take(in_domain(domain, n), domain, {pool.first + n, 1, 1}); };
+  std::uint32_t greedy = 0;
+  while (take(1, greedy + 1) != 0) ++greedy;
+  EXPECT_EQ(greedy, (4 * NatPorts::kAddresses + 4) / 5);
+  std::uint32_t next = 0;
+  while (take(2, next + 1) != 0) ++next;
+  EXPECT_GT(next, NatPorts::kAddresses / 8);
+  EXPECT_NE(take(3, 1), 0U);
+  EXPECT_EQ(take(1, greedy + 1), 0U);
+  EXPECT_NE(ports.take(in_domain(1, greedy + 1), 1, pool), 0U) << "an address that it has goes on";
+  // The next process has the same ones, in whichever order they come.
+  NatPorts adopting(2 * NatPorts::kAddresses);
+  for (std::uint32_t n = 1; n <= next; ++n) ASSERT_NE(adopting.adopt(in_domain(2, n), 2, byteswap(pool.first + n), 2000), 0U) << n;
+  for (std::uint32_t n = 1; n <= greedy; ++n) ASSERT_NE(adopting.adopt(in_domain(1, n), 1, byteswap(pool.first + n), 2000), 0U) << n;
 }
 
 TEST(NatPorts, ReservedPortsAreGivenToNobody) {

@@ -156,7 +156,8 @@ void answer(Burst& burst, unsigned number, Transit& packet) noexcept {
     return burst.pool.release(packet.data);
   }
   if (packet.translated) rewrite(packet, burst.originals[number]);  // RFC 5508 section 4.2: its sender knows no other
-  if (!burst.icmp.take(packet.ingress, burst.now_ns)) {
+  const Attachment* ingress = burst.tables.attachments[packet.ingress].object.load(std::memory_order_acquire);
+  if (!burst.icmp.take(ingress == nullptr ? 0 : ingress->domain->id, packet.ingress, burst.now_ns)) {
     burst.counters.icmp_suppressed.add();
     return burst.pool.release(packet.data);
   }
@@ -173,7 +174,6 @@ void answer(Burst& burst, unsigned number, Transit& packet) noexcept {
   packet.flow_hash = 0;
   if (!packet.from_host) {
     // Behind a circuit are many neighbors: back to the sender leads the route to it.
-    const Attachment* ingress = burst.tables.attachments[packet.ingress].object.load(std::memory_order_acquire);
     if (ingress != nullptr && ingress->kind == AttachmentKind::kCircuit) {
       packet.egress = exit_towards(burst.tables, *ingress->domain, as_the_domain_has_it(packet, *ingress->domain));
       if (packet.egress == 0) return burst.drop(number, Drop::kNoRoute);

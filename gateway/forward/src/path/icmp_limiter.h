@@ -16,26 +16,30 @@ struct IcmpLimits {
     std::uint32_t burst = 0;
   };
   Rate all;
+  Rate of_domain;
   Rate of_attachment;
   Rate answers_of_attachment;
 };
 
-/// Token buckets in units of one ICMP error: one for each attachment that errors go back to, and one for all. What one attachment
-/// provokes, with a flood of packets whose hop limit is over, takes a part of the whole; the rest of the path MTU discovery
-/// goes on. Answers about the gateway's addresses have a bucket of their own for each attachment, so that neither a flood of
+/// Token buckets in units of one ICMP error: one for each attachment that errors go back to, one for each domain, and one for all.
+/// What one attachment provokes, with a flood of packets whose hop limit is over, or one tenant with all it has, takes a part of
+/// the whole; the rest of the path MTU discovery goes on. Answers about the gateway's addresses have a bucket of their own for each attachment, so that neither a flood of
 /// questions silences the errors nor another attachment's the answers.
 ///
 /// Threads: the worker's. Memory: a page for each 256 attachments that errors were made for, and one for answers.
 class IcmpLimiter {
  public:
   explicit IcmpLimiter(const IcmpLimits& limits)
-      : limits_(limits), buckets_(kMaxAttachments), answer_buckets_(kMaxAttachments) {}
+      : limits_(limits), domains_(kDomainShares), buckets_(kMaxAttachments), answer_buckets_(kMaxAttachments) {}
 
   /// `ingress`: slot of the attachment. `now` in nanoseconds of a clock that does not go back. False: nothing was taken.
-  [[nodiscard]] bool take(std::uint32_t ingress, std::uint64_t now) noexcept {
+  [[nodiscard]] bool take(std::uint32_t domain, std::uint32_t ingress, std::uint64_t now) noexcept {
     Bucket& own = buckets_[ingress];
-    if (!own.has_any(limits_.of_attachment, now) || !all_.has_any(limits_.all, now)) return false;
+    Bucket& tenant = domains_[domain % kDomainShares];
+    const bool all_have = own.has_any(limits_.of_attachment, now) && tenant.has_any(limits_.of_domain, now) && all_.has_any(limits_.all, now);
+    if (!all_have) return false;
     ++own.spent;
+    ++tenant.spent;
     ++all_.spent;
     return true;
   }
@@ -67,6 +71,7 @@ class IcmpLimiter {
 
   IcmpLimits limits_;
   Bucket all_{};
+  StableArray<Bucket> domains_;
   StableArray<Bucket> buckets_;
   StableArray<Bucket> answer_buckets_;
 };

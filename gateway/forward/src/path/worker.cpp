@@ -56,6 +56,7 @@ Worker::Worker(Tables& tables, FramePool& pool, const Clock& clock, WorkerOption
       crew_(tables.state().crew.get()),
       burst_(std::make_unique<Burst>(tables.state(), pool, counters_, options_.index,
                                      IcmpLimits{{options_.icmp_errors_per_second, options_.icmp_error_burst},
+                                                {options_.domain_icmp_errors_per_second, options_.domain_icmp_error_burst},
                                                 {options_.attachment_icmp_errors_per_second, options_.attachment_icmp_error_burst},
                                                 {options_.attachment_answers_per_second, options_.attachment_answer_burst}})),
       shares_(std::make_unique<FairShare>()) {

@@ -28,6 +28,7 @@ NatPorts::NatPorts(std::size_t mappings, NatShare share, HashSeed seed)
       newest_(std::bit_ceil(mappings)),
       addresses_(kAddresses + 1),
       address_buckets_(std::size_t{kAddresses} * 2),
+      places_(kDomainShares),
       blocks_(std::size_t{kAddresses} * kBlocks + 1) {}
 
 unsigned ReservedPorts::class_of(std::uint8_t protocol) noexcept {
@@ -55,20 +56,22 @@ void ReservedPorts::add(std::uint32_t address, std::uint8_t protocol, std::uint1
   }
 }
 
-std::uint32_t NatPorts::number_of(std::uint32_t domain, std::uint32_t address) noexcept {
+std::uint32_t NatPorts::number_of(std::uint32_t domain, std::uint32_t address, Share share) noexcept {
   const std::uint64_t key = (std::uint64_t{domain} << 32) | address;
   std::uint32_t& head = address_bucket(key);
   for (std::uint32_t at = head; at != 0; at = addresses_[at].chain) {
     if (addresses_[at].key == key) return at;
   }
+  std::uint32_t& places = places_[domain % kDomainShares];
+  if (places_left_ == 0 || (share == Share::kFair && places >= 4 * places_left_)) return 0;
   std::uint32_t number = free_address_;
   if (number != 0) {
     free_address_ = addresses_[number].chain;
-  } else if (next_address_ <= kAddresses) {
-    number = next_address_++;
   } else {
-    return 0;
+    number = next_address_++;
   }
+  ++places;
+  --places_left_;
   addresses_[number] = {key, 0, head};
   head = number;
   return number;
@@ -81,6 +84,8 @@ void NatPorts::settle(std::uint32_t number) noexcept {
   *link = addresses_[number].chain;
   addresses_[number].chain = free_address_;
   free_address_ = number;
+  --places_[(addresses_[number].key >> 32) % kDomainShares];
+  ++places_left_;
 }
 
 void NatPorts::count_taken(std::uint32_t block) noexcept {
@@ -162,7 +167,7 @@ std::uint32_t NatPorts::add(const FlowKey& key, std::uint32_t outside, std::uint
 
 std::uint32_t NatPorts::translate(const FlowKey& key, std::uint32_t owner, const Pool& pool, std::uint32_t address,
                                   const ReservedPorts* reserved) noexcept {
-  const Outside outside{address, number_of(key.domain(), address), reserved == nullptr ? nullptr : reserved->of(address)};
+  const Outside outside{address, number_of(key.domain(), address, Share::kFair), reserved == nullptr ? nullptr : reserved->of(address)};
   if (outside.number == 0) return 0;
   const unsigned kind = ReservedPorts::class_of(key.protocol());
   std::uint32_t block = 0;
@@ -225,7 +230,7 @@ std::uint32_t NatPorts::adopt(const FlowKey& key, std::uint32_t owner, std::uint
       return at;
     }
   }
-  const std::uint32_t number = number_of(key.domain(), outside);
+  const std::uint32_t number = number_of(key.domain(), outside, Share::kAny);  // it was fair when it was taken
   if (number == 0) return 0;
   const std::uint32_t block = first_block_of(number) + (outside_port - kFirstPort) / kBlockPorts;
   const unsigned index = (outside_port - kFirstPort) % kBlockPorts;

@@ -7,6 +7,7 @@
 
 #include "gateway/forward/src/policy/flow.h"
 #include "gateway/forward/src/tables/stable_array.h"
+#include "gateway/forward/src/tables/table_limits.h"
 
 namespace simplon::forward {
 
@@ -47,7 +48,8 @@ class ReservedPorts {
 /// Each of several workers gives only blocks whose number modulo the number of workers is its own: so the port of an answer
 /// names the worker that has its connection. Of the blocks that a VPC may have each gives its part, at least one.
 ///
-/// Bounded: everything is preallocated address space. An outer address takes one of 4,096 places while a port of it is in use.
+/// Bounded: everything is preallocated address space. An outer address takes one of 4,096 places while a port of it is in use; a
+/// domain may take four times as many as are free, so that the last ones are for whoever has few.
 /// Threads: the worker's.
 class NatPorts {
  public:
@@ -113,6 +115,7 @@ class NatPorts {
     std::uint32_t used;  ///< Blocks.
     std::uint32_t chain;
   };
+  enum class Share : bool { kAny, kFair };
   /// An outer address as it lies in memory, its number, and what of it nobody gets.
   struct Outside {
     std::uint32_t address = 0;
@@ -122,8 +125,9 @@ class NatPorts {
 
   [[nodiscard]] static std::uint32_t first_block_of(std::uint32_t number) noexcept { return (number - 1) * kBlocks + 1; }
   [[nodiscard]] static bool is_reserved(const ReservedPorts* reserved, const Mapping& mapping) noexcept;
-  /// The number of the address, or 0 if there are too many addresses. Whoever takes no port then settles it.
-  [[nodiscard]] std::uint32_t number_of(std::uint32_t domain, std::uint32_t address) noexcept;
+  /// The number of the address, or 0 if there are too many addresses; kFair: or too many of the domain. Whoever takes no port then
+  /// settles it.
+  [[nodiscard]] std::uint32_t number_of(std::uint32_t domain, std::uint32_t address, Share share) noexcept;
   /// The address gives its place away if no block of it is in use.
   void settle(std::uint32_t number) noexcept;
   /// A port of the address for `owner`; 0: none is left.
@@ -159,11 +163,14 @@ class NatPorts {
   /// By number; those of address n begin at first_block_of(n).
   StableArray<Address> addresses_;
   StableArray<std::uint32_t> address_buckets_;
+  /// Of each domain: how many of its addresses have a place.
+  StableArray<std::uint32_t> places_;
   StableArray<Block> blocks_;
   std::uint32_t free_ = 0;
   std::uint32_t next_ = 1;
   std::uint32_t free_address_ = 0;
   std::uint32_t next_address_ = 1;
+  std::uint32_t places_left_ = kAddresses;
 };
 
 }  // namespace simplon::forward

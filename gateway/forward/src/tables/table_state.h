@@ -174,7 +174,8 @@ struct AttachmentSlot {
 };
 
 struct alignas(64) Domain : InTableMemory {
-  explicit Domain(FibArena& arena) : fib4(arena), fib6(arena) {}
+  Domain(std::uint32_t domain_id, FibArena& arena) : id(domain_id), fib4(arena), fib6(arena) {}
+  const std::uint32_t id;
   /// False while only references to it exist.
   std::atomic<bool> exists{false};
   /// nullptr: its packets are forwarded without policy.

@@ -186,7 +186,7 @@ void Tables::Writer::withdraw_attachment(AttachmentRecord& record) {
 
 Tables::Writer::DomainRecord& Tables::Writer::domain(DomainId id) {
   DomainRecord& record = domains[id];
-  if (record.object == nullptr) record.object = new Domain(state.fib_arena);
+  if (record.object == nullptr) record.object = new Domain(id.value(), state.fib_arena);
   return record;
 }
 

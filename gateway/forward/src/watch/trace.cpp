@@ -96,7 +96,7 @@ class Bench final : public Watch {
  public:
   Bench(const Tables& tables, FramePool& pool, std::uint64_t now_ns)
       : tables_(tables),
-        burst_(std::make_unique<Burst>(tables.state(), pool, counters_, described_share(tables.workers()), IcmpLimits{{1, 1}, {1, 1}, {1, 1}})),
+        burst_(std::make_unique<Burst>(tables.state(), pool, counters_, described_share(tables.workers()), IcmpLimits{{1, 1}, {1, 1}, {1, 1}, {1, 1}})),
         recorder_(std::make_unique<Recorder>()) {
     burst_->begin();
     burst_->now_ns = now_ns;
