@@ -29,7 +29,8 @@ NatPorts::NatPorts(std::size_t mappings, NatShare share, HashSeed seed)
       addresses_(kAddresses + 1),
       address_buckets_(std::size_t{kAddresses} * 2),
       places_(kDomainShares),
-      blocks_(std::size_t{kAddresses} * kBlocks + 1) {}
+      blocks_(std::size_t{kAddresses} * kBlocks + 1),
+      taken_(blocks_.size()) {}
 
 unsigned ReservedPorts::class_of(std::uint8_t protocol) noexcept {
   switch (protocol) {
@@ -88,24 +89,25 @@ void NatPorts::settle(std::uint32_t number) noexcept {
   ++places_left_;
 }
 
-void NatPorts::count_taken(std::uint32_t block) noexcept {
-  if (blocks_[block].used++ == 0) ++addresses_[(block - 1) / kBlocks + 1].used;
+void NatPorts::count_taken(std::uint32_t block, unsigned kind) noexcept {
+  if (!blocks_[block].is_used()) ++addresses_[(block - 1) / kBlocks + 1].used;
+  ++blocks_[block].used[kind];
 }
 
 bool NatPorts::take_from(std::uint32_t at, unsigned kind, std::uint64_t random, const std::uint64_t* reserved,
                          unsigned& index) noexcept {
-  Block& block = blocks_[at];
+  auto& taken = taken_[at][kind];
   // From a bit of no pattern on (RFC 6056 section 3.3.1), word by word.
   const auto begin = static_cast<unsigned>(random % kBlockPorts);
   for (unsigned i = 0; i <= kWords; ++i) {
     const unsigned word = (begin / 64 + i) % kWords;
-    std::uint64_t free = ~block.taken[kind][word];
+    std::uint64_t free = ~taken[word];
     if (reserved != nullptr) free &= ~reserved[word];
     if (i == 0) free &= ~std::uint64_t{0} << (begin % 64);
     if (free == 0) continue;
     const auto bit = static_cast<unsigned>(std::countr_zero(free));
-    block.taken[kind][word] |= std::uint64_t{1} << bit;
-    count_taken(at);
+    taken[word] |= std::uint64_t{1} << bit;
+    count_taken(at, kind);
     index = word * 64 + bit;
     return true;
   }
@@ -133,7 +135,7 @@ std::uint16_t NatPorts::take_port(const Outside& outside, unsigned kind, std::ui
   };
   for (std::uint32_t at = first_block + share_.worker; at < first_block + kBlocks; at += share_.workers) {
     if (blocks_[at].owner == owner) {
-      if (take_from(at, kind, random, reserved(at), index)) return port(at);
+      if (blocks_[at].used[kind] < kBlockPorts && take_from(at, kind, random, reserved(at), index)) return port(at);
       ++owned;
     } else if (blocks_[at].owner == 0 && unowned == 0 && !all_reserved(at)) {
       unowned = at;
@@ -236,15 +238,15 @@ std::uint32_t NatPorts::adopt(const FlowKey& key, std::uint32_t owner, std::uint
   const unsigned index = (outside_port - kFirstPort) % kBlockPorts;
   const std::uint64_t bit = std::uint64_t{1} << (index % 64);
   const bool others = blocks_[block].owner != 0 && blocks_[block].owner != owner;
-  const bool is_free = !others && (blocks_[block].taken[kind][index / 64] & bit) == 0;
+  const bool is_free = !others && (taken_[block][kind][index / 64] & bit) == 0;
   const std::uint32_t mapping = is_free ? add(key, outside, outside_port, block) : 0;
   if (mapping == 0) {
     settle(number);
     return 0;
   }
   blocks_[block].owner = owner;
-  blocks_[block].taken[kind][index / 64] |= bit;
-  count_taken(block);
+  taken_[block][kind][index / 64] |= bit;
+  count_taken(block, kind);
   return mapping;
 }
 
@@ -259,8 +261,9 @@ void NatPorts::release(std::uint32_t mapping) noexcept {
   const unsigned kind = ReservedPorts::class_of(static_cast<std::uint8_t>(gone.context));
   const unsigned index = (gone.outside_port - kFirstPort) % kBlockPorts;
   Block& block = blocks_[gone.block];
-  block.taken[kind][index / 64] &= ~(std::uint64_t{1} << (index % 64));
-  if (--block.used == 0) {
+  taken_[gone.block][kind][index / 64] &= ~(std::uint64_t{1} << (index % 64));
+  --block.used[kind];
+  if (!block.is_used()) {
     block.owner = 0;
     const std::uint32_t number = (gone.block - 1) / kBlocks + 1;
     --addresses_[number].used;

@@ -105,11 +105,14 @@ class NatPorts {
  private:
   static constexpr unsigned kClasses = ReservedPorts::kClasses;
   static constexpr unsigned kWords = kBlockPorts / 64;
+  /// Five to a cache line: whoever has no port left is refused after a look at all of an address, again and again.
   struct Block {
     std::uint32_t owner;
-    std::uint32_t used;
-    std::array<std::array<std::uint64_t, kWords>, kClasses> taken;
+    std::array<std::uint16_t, kClasses> used;  ///< Ports.
+    [[nodiscard]] bool is_used() const noexcept { return (used[0] | used[1] | used[2]) != 0; }
   };
+  /// A bit for each port that is used.
+  using Taken = std::array<std::array<std::uint64_t, kWords>, kClasses>;
   struct Address {
     std::uint64_t key;  ///< Domain and address.
     std::uint32_t used;  ///< Blocks.
@@ -137,7 +140,7 @@ class NatPorts {
   /// `reserved`: of the ports of the block; nullptr: none.
   [[nodiscard]] bool take_from(std::uint32_t block, unsigned kind, std::uint64_t random, const std::uint64_t* reserved,
                                unsigned& index) noexcept;
-  void count_taken(std::uint32_t block) noexcept;
+  void count_taken(std::uint32_t block, unsigned kind) noexcept;
   [[nodiscard]] std::uint32_t add(const FlowKey& key, std::uint32_t outside, std::uint16_t outside_port,
                                   std::uint32_t block) noexcept;
   /// A new translation to the address (as on the wire); 0: it has no port left for `owner`.
@@ -166,6 +169,7 @@ class NatPorts {
   /// Of each domain: how many of its addresses have a place.
   StableArray<std::uint32_t> places_;
   StableArray<Block> blocks_;
+  StableArray<Taken> taken_;
   std::uint32_t free_ = 0;
   std::uint32_t next_ = 1;
   std::uint32_t free_address_ = 0;
