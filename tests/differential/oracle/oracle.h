@@ -164,8 +164,8 @@ class Oracle {
   std::optional<Bucket> bucket;
   /// Nanoseconds.
   std::uint64_t now = 0;
-  /// Called in the middle of `receive`: a packet of this kind comes to a domain with policy. `later`: in ESP without an AEAD, or in VXLAN
-  /// with IPv6 outside or inside, which plain packets of IPv4 may overtake.
+  /// Called in the middle of `receive`: a packet of this kind comes to a domain with policy. `later`: in ESP without an AEAD, in VXLAN
+  /// over IPv6, or IPv6: plain packets of IPv4 may overtake it.
   std::function<void(Origin, bool later)> on_origin;
   /// What comes before this packet has to be over.
   std::function<void()> on_guess;

@@ -217,7 +217,8 @@ void Oracle::police(Inside arrived, DomainId domain, Outcome& outcome) const {
   if (on_origin) {
     const auto vpc = world_.vpcs.find(Vni{arrived.ingress.id});
     const bool over_v6 = vpc != world_.vpcs.end() && vpc->second.vtep.is_v6();
-    const bool with_v6 = outcome.origin == Origin::kVxlan && (over_v6 || arrived.ip.family == 6);
+    const bool inner_v6 = arrived.ip.family == 6;
+    const bool with_v6 = (outcome.origin == Origin::kVxlan && (over_v6 || inner_v6)) || (outcome.origin == Origin::kEsp && inner_v6);
     on_origin(outcome.origin, with_v6 || (arrived.sa != nullptr && !arrived.sa->cipher.is_aead()));
   }
   PolicyState& state = world_.policy;

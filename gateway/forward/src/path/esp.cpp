@@ -18,6 +18,7 @@
 
 #include "gateway/forward/src/path/burst.h"
 #include "gateway/forward/src/path/ecn.h"
+#include "gateway/forward/src/path/plain_ipv4.h"
 #include "gateway/forward/src/path/stages.h"
 #include "gateway/forward/src/path/udp_checksum.h"
 #include "gateway/forward/src/workers/crew.h"
@@ -72,6 +73,26 @@ void refuse_replayed(Burst& burst, unsigned number, const Sa& sa) noexcept {
   burst.drop(number, Drop::kEspReplayed);
 }
 
+/// The decapsulated packet is one for express_out, which has it now.
+[[nodiscard]] bool leave_express(Burst& burst, unsigned number, Transit& packet, std::size_t bytes) noexcept {
+  Express& express = burst.express;
+  if (!express.takes_esp || express.count == Express::kCapacity || bytes < sizeof(wire::Ipv4Header) || !packet.sa->any_to_any(4) ||
+      may_carry_congestion(traffic_class(packet.outer, packet.outer_family))) {
+    return false;
+  }
+  PlainPacket& plain = express.packets[express.count];
+  if (!admit_plain(packet.data, bytes, *packet.attachment, static_cast<std::uint16_t>(number), plain)) return false;
+  packet.length = plain.length;  // without traffic flow confidentiality padding, RFC 4303 section 2.7
+  ++express.count;
+  return true;
+}
+
+void count_received(const Burst& burst, const Transit& packet) noexcept {
+  TrafficCounters& counters = packet.attachment->counters[burst.worker];
+  counters.rx_packets.add();
+  counters.rx_bytes.add(packet.length);
+}
+
 /// The second half: `packet` starts with the ESP header and is authentic.
 void opened(Burst& burst, unsigned number, Transit& packet, std::uint64_t sequence, std::uint8_t* plain,
             std::size_t plain_bytes) noexcept {
@@ -88,21 +109,20 @@ void opened(Burst& burst, unsigned number, Transit& packet, std::uint64_t sequen
   const bool v4 = payload.next_header == wire::kProtocolIpv4;
   if (!v4 && payload.next_header != wire::kProtocolIpv6) return burst.drop(number, Drop::kEspNextHeader);
   packet.data = plain;
-  packet.length = static_cast<std::uint16_t>(payload.length);
   packet.attachment = burst.tables.attachments[packet.ingress].object.load(std::memory_order_acquire);
   if (packet.attachment == nullptr) return burst.drop(number, Drop::kEspNoTunnel);
+  __builtin_prefetch(packet.attachment->domain);
+  if (v4 && leave_express(burst, number, packet, payload.length)) [[likely]] return count_received(burst, packet);
 
+  packet.length = static_cast<std::uint16_t>(payload.length);
   if (!parse_inner(packet.bytes(), packet.inner)) return burst.drop(number, packet.inner.drop);
   if (packet.inner.family != (v4 ? 4 : 6)) {
     return burst.drop(number, v4 ? Drop::kIpv4Malformed : Drop::kIpv6Malformed);
   }
-  packet.length = packet.inner.length;  // without traffic flow confidentiality padding, RFC 4303 section 2.7
+  packet.length = packet.inner.length;
   if (!carry_congestion(packet, packet.outer, packet.inner.family)) return burst.drop(number, Drop::kEcnNotCapable);
-  if (TrafficCounters* counters = burst.attachment_counters(packet.ingress)) {
-    counters->rx_packets.add();
-    counters->rx_bytes.add(packet.length);
-  }
-  __builtin_prefetch(packet.attachment->domain);
+  count_received(burst, packet);
+  if (v4) burst.express.takes_esp = false;  // it may be of a flow with plain ones
   burst.inner.push(number);
 }
 
@@ -360,12 +380,16 @@ void esp_lookup(Burst& burst) noexcept {
 void esp_decrypt(Burst& burst) noexcept {
   if (burst.crew != nullptr && worth_posting(burst, burst.esp_in)) return decrypt_posted(burst);
   const unsigned count = burst.esp_in.size();
-  const auto prefetch_slot = [&burst](unsigned i) {
+  // Of packets in a run what the first has fetched is there.
+  const auto next_sa = [&burst](unsigned i) {
     const Sa* sa = burst.packets[burst.esp_in[i]].sa;
-    if (sa != nullptr) __builtin_prefetch(&burst.tables.attachments[sa->tunnel_slot()]);
+    return i > 0 && burst.packets[burst.esp_in[i - 1]].sa == sa ? nullptr : sa;
   };
-  const auto prefetch_key = [&burst](unsigned i) {
-    const Sa* sa = burst.packets[burst.esp_in[i]].sa;
+  const auto prefetch_slot = [&](unsigned i) {
+    if (const Sa* sa = next_sa(i)) __builtin_prefetch(&burst.tables.attachments[sa->tunnel_slot()]);
+  };
+  const auto prefetch_key = [&](unsigned i) {
+    const Sa* sa = next_sa(i);
     if (sa == nullptr) return;
     if (const CompiledSaPath* path = sa->compiled()) path->prefetch_arrival();
     sa->key().prefetch(burst.packets[burst.esp_in[i]].length);
@@ -389,6 +413,7 @@ void esp_encrypt(Burst& burst) noexcept {
   const unsigned count = burst.to_tunnel.size();
   const auto prefetch_key = [&burst](unsigned i) {
     const Transit& packet = burst.packets[burst.to_tunnel[i]];
+    if (i > 0 && burst.packets[burst.to_tunnel[i - 1]].sa == packet.sa) return;  // a run
     packet.sa->key().prefetch(packet.length);
   };
   for (unsigned i = 0; i < std::min(kLookahead, count); ++i) prefetch_key(i);

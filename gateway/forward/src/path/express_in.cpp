@@ -10,13 +10,12 @@
 #include "gateway/forward/src/path/burst.h"
 #include "gateway/forward/src/path/ecn.h"
 #include "gateway/forward/src/path/fixup.h"
-#include "gateway/forward/src/path/routing.h"
+#include "gateway/forward/src/path/plain_ipv4.h"
 #include "gateway/forward/src/path/stages.h"
 #include "gateway/forward/src/path/vxlan_headers.h"
 #include "platform/wire/esp.h"
 #include "platform/wire/ethernet.h"
 #include "platform/wire/ip_protocol.h"
-#include "platform/wire/tcp.h"
 #include "platform/wire/udp.h"
 
 namespace simplon::forward {
@@ -113,19 +112,6 @@ static_assert(sizeof(PlainFrame) == 84);
   return frame.length >= offsetof(VxlanHeaders4, vxlan) && headers.ethernet.type == wire::kEtherTypeIpv4 && headers.ip.version_ihl != 0x45;
 }
 
-/// What flow_hash4 wants of the transport header; false: of a SYN, whose options pmtu looks at, or a TCP header cut off.
-[[nodiscard]] bool take_ports(const wire::Ipv4Header& ip, std::size_t bytes, std::uint32_t& ports) noexcept {
-  ports = 0;
-  if (ip.protocol == wire::kProtocolTcp) {
-    const auto& tcp = *reinterpret_cast<const wire::TcpHeader*>(&ip + 1);
-    if (bytes < sizeof ip + sizeof tcp || (tcp.flags & wire::kTcpSyn) != 0) return false;
-  } else if (ip.protocol != wire::kProtocolUdp || bytes < sizeof ip + 4) {
-    return true;
-  }
-  ports = load32(reinterpret_cast<const std::uint8_t*>(&ip + 1));
-  return true;
-}
-
 /// The frame is one that `may_be_vxlan`, of at least sizeof(PlainFrame).
 [[nodiscard]] bool admit(const Packet& received, const Attachment& vpc, PlainPacket& packet) noexcept {
   const auto& frame = *reinterpret_cast<const PlainFrame*>(received.data);
@@ -133,20 +119,16 @@ static_assert(sizeof(PlainFrame) == 84);
   const wire::Ipv4Header& ip = frame.ip;
   const std::size_t outer_bytes = outer.ip.total_length.host();
   const std::size_t udp_bytes = outer.udp.length.host();
-  const std::size_t bytes = ip.total_length.host();
   const std::uint32_t vtep = load32(outer.ip.source.data());
   const std::uint32_t source = load32(ip.source.data());
-  const std::uint32_t destination = load32(ip.destination.data());
   constexpr std::uint16_t kIpv4 = wire::raw(Be16(wire::kEtherTypeIpv4));
   constexpr std::size_t kOutside = offsetof(VxlanHeaders4, udp) - offsetof(VxlanHeaders4, ip);
   constexpr std::size_t kInside = sizeof(VxlanHeaders4) - offsetof(VxlanHeaders4, udp);
   if (((plain_outer_words(outer) ^ vpc.plain.outer) | (plain_inner_words(outer) ^ vpc.plain.inner)) != 0 ||
-      !outer.vxlan.vni_valid() || wire::raw(outer.inner.type) != kIpv4 || ip.version_ihl != 0x45 ||
-      ip.is_fragment() || ip.ttl <= 1 || may_carry_congestion(outer.ip.tos) ||
+      !outer.vxlan.vni_valid() || wire::raw(outer.inner.type) != kIpv4 || may_carry_congestion(outer.ip.tos) ||
       // Each length lies in the one around it.
       outer_bytes + sizeof outer.ethernet > received.length || udp_bytes + kOutside > outer_bytes ||
-      bytes + kInside > udp_bytes || bytes < sizeof ip || !wire::plain_checksum_ok(outer.ip) || !wire::plain_checksum_ok(ip) ||
-      is_martian4(source) || is_martian4(destination)) {
+      udp_bytes < kInside + sizeof ip || !wire::plain_checksum_ok(outer.ip)) {
     return false;
   }
   if (vtep != vpc.plain.vteps[0] && vtep != vpc.plain.vteps[1] &&
@@ -154,16 +136,7 @@ static_assert(sizeof(PlainFrame) == 84);
     return false;
   }
   if (!vpc.owns_plainly(source) && !vpc.owns(WireAddress::v4(ip.source.data()))) return false;
-  std::uint32_t ports;
-  if (!take_ports(ip, bytes, ports)) return false;
-  packet = {received.data + sizeof outer,
-            &vpc,
-            destination,
-            flow_hash4(source, destination, ports, ip.protocol),
-            static_cast<std::uint16_t>(bytes),
-            PlainPacket::kNoNumber,
-            0};
-  return true;
+  return admit_plain(received.data + sizeof outer, udp_bytes - kInside, vpc, PlainPacket::kNoNumber, packet);
 }
 
 /// Whether the sender left its transport checksum to a network card (fixup.h); looked at only on ports whose peers may.
@@ -208,6 +181,7 @@ void find_vpcs(const Burst& burst, std::span<const Packet> frames, std::uint64_t
 }  // namespace
 
 void express_in(Burst& burst, std::span<const Packet> frames) noexcept {
+  burst.express.takes_esp = true;
   if (frames.empty()) return;
   // All of what one port received; a burst is nearly always that.
   const PortId id = frames.front().port;

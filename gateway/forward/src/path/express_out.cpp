@@ -57,7 +57,11 @@ struct Ways {
 
 /// The packet is in its Transit as the stages between decapsulation and ip_forward would have left it.
 unsigned hand_over(Burst& burst, const PlainPacket& packet) noexcept {
-  if (packet.number != PlainPacket::kNoNumber) return packet.number;
+  if (packet.number != PlainPacket::kNoNumber) {
+    InnerPacket& inner = burst.packets[packet.number].inner;
+    if (inner.family == 0) inner.take_plain(header_of(packet));
+    return packet.number;
+  }
   const unsigned number = burst.add();
   Transit& transit = burst.packets[number];
   transit.data = packet.data;
@@ -79,7 +83,7 @@ void leave_to_resolve(Burst& burst, const PlainPacket& packet, std::uint32_t slo
   burst.resolving.push(number);
 }
 
-/// What came out of a tunnel, or the stages let pass: is it plain?
+/// What the stages let pass: is it plain?
 [[nodiscard]] bool is_plain(const Transit& packet) noexcept {
   const InnerPacket& inner = packet.inner;
   if (inner.family != 4 || inner.fragment || inner.l4_offset != sizeof(wire::Ipv4Header) || inner.hops <= 1) return false;
@@ -262,8 +266,8 @@ void depart_to_tunnel(Burst& burst, const PlainPacket packet, const Way& way) no
     transit.data = packet.data;
     transit.length = packet.length;
     transit.ingress = packet.from->slot;
-    transit.inner.family = 4;
   }
+  transit.inner.family = 4;
   transit.flow_hash = packet.flow_hash;
   transit.egress = way.slot;
   transit.attachment = way.attachment;
