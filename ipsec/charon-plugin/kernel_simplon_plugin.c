@@ -35,6 +35,7 @@
 
 #include "ipsec/charon-plugin/sa_client.h"
 #include "ipsec/charon-plugin/sa_messages.h"
+#include "ipsec/charon-plugin/watchdog.h"
 
 #define DEFAULT_SOCKET "/run/simplon/sa.sock"
 
@@ -472,6 +473,7 @@ static kernel_ipsec_t* kernel_simplon_create(void) {
   }
   lib->processor->queue_job(lib->processor, (job_t*)callback_job_create_with_prio((callback_job_cb_t)start_thread, this,
                                                                                   NULL, NULL, JOB_PRIO_CRITICAL));
+  watchdog_start();
   return &this->public;
 }
 

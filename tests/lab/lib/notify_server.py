@@ -6,6 +6,7 @@ import os
 import pathlib
 import socket
 import threading
+import time
 
 MAX_DESCRIPTORS = 253  # SCM_MAX_FD
 FIRST = 3  # SD_LISTEN_FDS_START
@@ -22,6 +23,7 @@ class NotifyServer:
         self.lock = threading.Lock()
         self.store = []  # [(name, descriptor)]
         self.messages = []
+        self.heard = {}  # {key: monotonic times}
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
@@ -40,6 +42,8 @@ class NotifyServer:
             kept = []
             with self.lock:
                 self.messages.append(fields)
+                for key in fields:
+                    self.heard.setdefault(key, []).append(time.monotonic())
                 if fields.get("FDSTORE") == "1":
                     kept = [(fields.get("FDNAME", "stored"), number) for number in descriptors]
                     self.store += kept
@@ -67,8 +71,16 @@ class NotifyServer:
 
     def said(self, key):
         """How many messages had the key so far."""
+        return len(self.times(key))
+
+    def times(self, key):
+        """When they came, on the monotonic clock."""
         with self.lock:
-            return sum(key in fields for fields in self.messages)
+            return list(self.heard.get(key, ()))
+
+    def silence(self, key):
+        """Seconds since the last of them: what a watchdog looks at."""
+        return time.monotonic() - self.times(key)[-1]
 
     def main_process(self):
         """What the service said last, or None."""

@@ -5,7 +5,7 @@ import re
 import time
 
 from conftest import row
-from gateway import denied, wait_path, wait_up
+from gateway import children, denied, wait_path, wait_up
 from lib import traffic
 from lib.expect import expect
 
@@ -72,6 +72,36 @@ def test_another_charon_has_port_500(machines):
     wait_up(machines)
     wait_bgp_talks(machines)
     row("port 500 is free again", "the tunnel came up by itself, and BGP in it")
+
+
+def test_charon_hangs(machines):
+    """With the watchdog that the package comes with: no packet is lost while charon stands still, and another one takes over."""
+    edge = machines.edge
+
+    def unit(name):
+        return edge.out(f"systemctl show -P {name} simplon-charon", quiet=True).strip()
+
+    def alarms():
+        return edge.out("journalctl -q -b -u simplon-charon -g 'Watchdog timeout' -o cat", quiet=True).strip().splitlines()
+
+    fed = expect(lambda: int(unit("WatchdogTimestampMonotonic")) > int(unit("ActiveEnterTimestampMonotonic")), 120,
+                 "charon gave a sign of life after it said that it is ready")
+    before, spis, false = unit("MainPID"), children(machines).keys(), alarms()
+    row("charon's watchdog", false or f"{unit('WatchdogUSec')}, is fed, no alarm so far", fed and not false)
+    began = time.monotonic()
+    edge.sh(f"kill -STOP {before}")
+    try:
+        no_loss(machines, "charon hangs")
+        status = edge.sh("simplon status", check=False)
+        row("charon hangs: simplon status", "answers", "edge-1" in status.out)
+        expect(lambda: unit("MainPID") not in (before, "0") and unit("ActiveState") == "active", 240, "another charon runs")
+    finally:
+        edge.sh(f"kill -CONT {before}", check=False)
+    said = alarms()
+    row("charon hangs: the unit", f"runs again after {time.monotonic() - began:.0f} s: {' '.join(said)}", len(said) == 1)
+    expect(lambda: (now := children(machines).keys()) and not now & spis, 240, "the tunnel has new SAs")
+    wait_up(machines)
+    no_loss(machines, "another charon took over")
 
 
 def test_polkit_says_no(machines):
