@@ -98,7 +98,7 @@ Section load_conn_message(const TunnelSpec& spec, bool keeps_others) {
       // Explicit: charon's default is the difference of the two, and over rekey_time it would mean no rekeying.
       .set("rand_time", seconds(std::max(spec.child_rekey / 10, std::chrono::seconds(1))))
       .set("replay_window", std::to_string(spec.replay_window))
-      // The tunnel manager initiates (tunnel_manager.cpp says why charon must not).
+      // The tunnel manager initiates (supervision.cpp says why charon must not).
       .set("dpd_action", "clear")
       .set("close_action", "none")
       .set("start_action", "none");

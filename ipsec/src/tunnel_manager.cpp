@@ -5,15 +5,6 @@
 //
 //     wake: reconcile, up, down, an event of charon, a timer
 //       -> connect if needed -> load what differs -> list-sas -> terminate what does not fit, initiate what is down
-//
-// Who brings a tunnel up again. Not charon (dpd_action=restart, close_action=start): it restarts each IKE_SA for
-// itself, so once both ends have initiated at the same time, every outage doubles the IKE_SAs, and with a peer that
-// replaces duplicates it never ends. `supervise` restarts the tunnel, and only while it has no IKE_SA at all. A tunnel
-// that loses its CHILD_SA gets kGrace first: charon recreates a child after a hard expiry by itself.
-//
-// What looks wrong and is not: SAs are adopted by comparing addresses and the child's name (it holds the tunnel id), so
-// a restart of simplond negotiates nothing; a peer's second IKE_SA for the same tunnel is left alone (both work, the
-// forwarder uses the newest, and deleting one would make some peers start again).
 #include "ipsec/tunnel_manager.h"
 
 #include <boost/asio/co_spawn.hpp>
@@ -23,14 +14,15 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
-#include <map>
 #include <set>
 
 #include "ipsec/src/charon_messages.h"
 #include "ipsec/src/charon_session.h"
 #include "ipsec/src/key_renewal.h"
 #include "ipsec/src/negotiation_observer.h"
+#include "ipsec/src/supervision.h"
 #include "ipsec/src/tunnel_state.h"
+#include "ipsec/src/wanted_tunnels.h"
 #include "ipsec/vici/message.h"
 #include "platform/base/clock.h"
 #include "platform/base/log.h"
@@ -49,26 +41,10 @@ using vici::Section;
 constexpr seconds kReconcileLimit{5};         // the contract of reconcile
 constexpr milliseconds kFirstReconnect{100};  // charon opens its socket about 200 ms after it starts
 constexpr milliseconds kLastReconnect{3000};
-constexpr milliseconds kLastRetry{30000};
-constexpr milliseconds kGrace{1500};         // for charon to recreate a child
 constexpr milliseconds kBusyPeriod{1000};    // between looks at the SAs while a tunnel is down
 constexpr milliseconds kQuietPeriod{10000};  // and while all are up; events come in between
 
 MonoTime now() { return std::chrono::steady_clock::now(); }
-
-std::size_t key_mark(const std::string& psk) { return std::hash<std::string>{}(psk); }
-constexpr std::size_t kUnknownKey = 0;
-
-/// The key, or whether it can be read: nobody asks for a tunnel to be up by that.
-bool differ_in_key_only(const TunnelSpec& one, const TunnelSpec& other) {
-  TunnelSpec same = one;
-  sys::wipe(same.psk);
-  same.psk = other.psk;
-  same.keep_as_is = other.keep_as_is;
-  const bool equal = same == other;
-  sys::wipe(same.psk);
-  return equal;
-}
 
 /// charon names the key it did not like, not its value.
 std::string refusal(const TunnelSpec& spec, const Error& error) {
@@ -84,10 +60,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   Charon(asio::io_context& io, std::string path)
       : io_(io), path_(std::move(path)), wake_(io), session_(io, path_) {}
 
-  ~Charon() {
-    for (auto& [name, tunnel] : tunnels_) sys::wipe(tunnel.wanted.psk);
-  }
-
   void start() { asio::co_spawn(io_, run(shared_from_this()), asio::detached); }
 
   void stop() {
@@ -98,14 +70,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   }
 
   [[nodiscard]] bool connected() const { return session_.connected(); }
-  [[nodiscard]] std::uint64_t hold_changes() const { return hold_changes_; }
-  [[nodiscard]] std::set<std::string> held() const {
-    std::set<std::string> names;
-    for (const auto& [name, tunnel] : tunnels_) {
-      if (tunnel.held) names.insert(name);
-    }
-    return names;
-  }
+  [[nodiscard]] std::uint64_t hold_changes() const { return tunnels_.hold_changes(); }
+  [[nodiscard]] std::set<std::string> held() const { return tunnels_.held(); }
 
   asio::awaitable<Result<void>> reconcile(std::vector<TunnelSpec> wanted) {
     want(std::move(wanted));
@@ -125,27 +91,27 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   }
 
   asio::awaitable<Result<void>> up(std::string name) {
-    Tunnel* tunnel = find(name);
+    Tunnel* tunnel = tunnels_.find(name);
     if (tunnel == nullptr) co_return unknown(name);
     if (!tunnel->wanted.remote && !tunnel->held) {
       co_return fail(ErrorCode::kInvalidConfig, "tunnel '" + name + "' has no remote address",
                      "only the peer can initiate it");
     }
-    hold(*tunnel, false);
+    tunnels_.hold(*tunnel, false);
     tunnel->asked = true;
     tunnel->next_try = now();
     tunnel->retry = kFirstRetry;
     const bool loaded = co_await load_wanted();
     if (!loaded) co_return not_told(name, "to come up");
-    tunnel = find(name);
+    tunnel = tunnels_.find(name);
     if (tunnel != nullptr && tunnel->load_error) co_return Unexpected(*tunnel->load_error);
     co_return Result<void>{};  // `supervise` comes next and initiates
   }
 
   asio::awaitable<Result<void>> down(std::string name) {
-    Tunnel* tunnel = find(name);
+    Tunnel* tunnel = tunnels_.find(name);
     if (tunnel == nullptr) co_return unknown(name);
-    hold(*tunnel, true);
+    tunnels_.hold(*tunnel, true);
     tunnel->asked = false;
     tunnel->up = false;
     tunnel->in_charon = InCharon::kUnknown;
@@ -158,7 +124,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   }
 
   asio::awaitable<Result<void>> rekey(std::string name, bool ike) {
-    const Tunnel* tunnel = find(name);
+    const Tunnel* tunnel = tunnels_.find(name);
     if (tunnel == nullptr) co_return unknown(name);
     if (!connected()) co_return fail(ErrorCode::kUnavailable, unavailable_);
     std::string child;
@@ -185,51 +151,9 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   // --- what is wanted
 
   void want(std::vector<TunnelSpec> wanted) {
-    std::set<std::string> names;
-    for (TunnelSpec& spec : wanted) {
-      names.insert(spec.name);
-      Tunnel& tunnel = tunnels_[spec.name];
-      // Removed a moment ago, and charon may not have heard of it: what it has was negotiated as given then.
-      if (auto removed = removed_.extract(spec.name)) tunnel.given = std::move(removed.mapped());
-      if (tunnel.wanted != spec) {
-        hold(tunnel, tunnel.held && differ_in_key_only(tunnel.wanted, spec));
-        tunnel.asked = false;
-        tunnel.load_error.reset();
-        if (tunnel.in_charon == InCharon::kLoading) tunnel.in_charon = InCharon::kUnknown;
-        tunnel.forget_diagnosis();
-        observer_.forget_connection(spec.name);
-        tunnel.next_try = now();
-        tunnel.retry = kFirstRetry;
-      }
-      sys::wipe(tunnel.wanted.psk);
-      tunnel.wanted = std::move(spec);
-    }
-    for (auto at = tunnels_.begin(); at != tunnels_.end();) {
-      if (names.contains(at->first)) {
-        ++at;
-        continue;
-      }
-      sys::wipe(at->second.wanted.psk);
-      removed_.insert_or_assign(at->first, std::move(at->second.given));
-      at = tunnels_.erase(at);
-    }
-    identities_.clear();
-    keys_of_peers_.clear();
-    for (const auto& [name, tunnel] : tunnels_) {
-      ++identities_[{tunnel.wanted.local_id, tunnel.wanted.remote_id}];
-      if (!tunnel.wanted.keep_as_is) keys_of_peers_[remote_identity(tunnel.wanted)].insert(key_mark(tunnel.wanted.psk));
-    }
+    for (const std::string& name : tunnels_.want(std::move(wanted), now())) observer_.forget_connection(name);
     observer_.index_addresses();
     have_wanted_ = true;
-  }
-
-  void hold(Tunnel& tunnel, bool held) {
-    if (std::exchange(tunnel.held, held) != held) ++hold_changes_;
-  }
-
-  Tunnel* find(const std::string& name) {
-    const auto at = tunnels_.find(name);
-    return at == tunnels_.end() ? nullptr : &at->second;
   }
 
   static Unexpected unknown(const std::string& name) {
@@ -240,17 +164,6 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   [[nodiscard]] Unexpected not_told(const std::string& name, const std::string& state) const {
     return fail(ErrorCode::kUnavailable, "tunnel '" + name + "' is " + state + ", but charon could not be told: " + unavailable_,
                 "it is told as soon as it answers (systemctl status simplon-charon)");
-  }
-
-  /// True if another tunnel has the same pair of identities.
-  [[nodiscard]] bool shares_identities(const TunnelSpec& spec) const {
-    return identities_.at({spec.local_id, spec.remote_id}) > 1;
-  }
-
-  /// True if another tunnel to the same identity has another key.
-  [[nodiscard]] bool shares_peer_with_another_key(const TunnelSpec& spec) const {
-    const auto keys = keys_of_peers_.find(remote_identity(spec));
-    return keys != keys_of_peers_.end() && keys->second.size() > 1;
   }
 
   /// False if charon did not take it all in time, or if there is none to connect to.
@@ -379,15 +292,12 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     const std::uint64_t generation = wanted_generation_;
     if (fresh_ && !co_await find_leftovers()) co_return false;
     fresh_ = false;
-    std::vector<std::string> removed;
-    for (const auto& [name, given] : removed_) removed.push_back(name);
+    const std::vector<std::string> removed = tunnels_.removed();
     for (const std::string& name : removed) {
       if (!co_await unload(name)) co_return false;
-      if (tunnels_.contains(name)) continue;  // wanted again meanwhile, loaded below
-      removed_.erase(name);
+      tunnels_.forget_removed(name);  // nothing, if it is wanted again meanwhile: it is loaded below
     }
-    std::vector<std::string> names;
-    for (const auto& [name, tunnel] : tunnels_) names.push_back(name);
+    const std::vector<std::string> names = tunnels_.names();
     for (const std::string& name : names) {
       if (!co_await load_one(name)) co_return false;
     }
@@ -401,15 +311,15 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     const auto connections = co_await session_.list_connections();
     if (!connections) co_return false;
     for (const std::string& name : *connections) {
-      if (!tunnels_.contains(name)) removed_.try_emplace(name);
+      if (tunnels_.find(name) == nullptr) tunnels_.add_leftover(name);
     }
     const auto secrets = co_await session_.list_secrets();
     if (!secrets) co_return false;
     for (const std::string& secret : *secrets) {
       const auto name = tunnel_of_secret(secret);
       if (!name) continue;
-      if (Tunnel* tunnel = find(*name); tunnel == nullptr) {
-        removed_.try_emplace(*name);
+      if (Tunnel* tunnel = tunnels_.find(*name); tunnel == nullptr) {
+        tunnels_.add_leftover(*name);
       } else if (is_unproven_secret(secret)) {
         tunnel->unproven = kUnknownKey;
       }
@@ -450,14 +360,14 @@ class Charon final : public std::enable_shared_from_this<Charon> {
 
   /// Makes charon remember, for a later life of ours, whether the key of the tunnel is proven. False if the connection broke.
   asio::awaitable<bool> note_proof(std::string name) {
-    Tunnel* tunnel = find(name);
+    Tunnel* tunnel = tunnels_.find(name);
     if (tunnel == nullptr || tunnel->in_charon != InCharon::kLoaded) co_return true;
     const std::optional<std::size_t> unproven = tunnel->is_renewing() ? std::optional(tunnel->given->key) : std::nullopt;
     if (tunnel->unproven == unproven) co_return true;
     tunnel->unproven = unproven;
     const std::string secret = unproven_secret_name(name);
     if (!unproven) co_return co_await session_.unload_secret(secret);
-    Section message = load_shared_message(tunnel->wanted, secret, shares_peer_with_another_key(tunnel->wanted));
+    Section message = load_shared_message(tunnel->wanted, secret, tunnels_.shares_peer_with_another_key(tunnel->wanted));
     const auto done = co_await session_.load_secret(std::move(message));
     co_return done || done.error().code != ErrorCode::kUnavailable;
   }
@@ -465,20 +375,20 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   /// Without its connection charon refuses the peer's attempts too. False if the connection broke.
   asio::awaitable<bool> unload_held(std::string name) {
     if (!co_await session_.unload_connection(name)) co_return false;
-    Tunnel* tunnel = find(name);
+    Tunnel* tunnel = tunnels_.find(name);
     if (tunnel != nullptr && tunnel->held) tunnel->in_charon = InCharon::kUnloaded;
     co_return true;
   }
 
   asio::awaitable<bool> load_one(std::string name) {
-    Tunnel* tunnel = find(name);
+    Tunnel* tunnel = tunnels_.find(name);
     if (tunnel == nullptr) co_return true;
     if (tunnel->held) co_return tunnel->in_charon == InCharon::kUnloaded || co_await unload_held(name);
     if (tunnel->wanted.keep_as_is) co_return true;
-    const bool keeps_others = tunnel->outlived || shares_identities(tunnel->wanted);
+    const bool keeps_others = tunnel->outlived || tunnels_.shares_identities(tunnel->wanted);
     const std::size_t key = key_mark(tunnel->wanted.psk);
     TunnelSpec spec = tunnel->wanted;
-    const bool by_pair = shares_peer_with_another_key(tunnel->wanted);
+    const bool by_pair = tunnels_.shares_peer_with_another_key(tunnel->wanted);
     Section secret = load_shared_message(spec, secret_name(name), by_pair);
     sys::wipe(spec.psk);
     const Given* known = tunnel->in_charon == InCharon::kLoaded ? &*tunnel->given : nullptr;
@@ -493,7 +403,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
     tunnel->in_charon = InCharon::kLoading;
     // Whoever takes the tunnel down or wants another one meanwhile has told charon so, or makes `load` come again.
     const auto is_still_wanted = [&] {
-      tunnel = find(name);
+      tunnel = tunnels_.find(name);
       return tunnel != nullptr && tunnel->in_charon == InCharon::kLoading;
     };
     Result<void> result;
@@ -541,8 +451,7 @@ class Charon final : public std::enable_shared_from_this<Charon> {
       for (const ObservedIke& ike : sas) present.insert(ike.unique_id);
     }
     std::erase_if(told_to_end_, [&present](std::uint32_t unique_id) { return !present.contains(unique_id); });
-    std::vector<std::string> names;
-    for (const auto& [name, tunnel] : tunnels_) names.push_back(name);
+    const std::vector<std::string> names = tunnels_.names();
     for (const std::string& name : names) {
       if (!co_await supervise_one(name, (*listed)[name])) co_return false;
     }
@@ -550,73 +459,24 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   }
 
   asio::awaitable<bool> supervise_one(std::string name, const std::vector<ObservedIke>& sas) {
-    Tunnel* tunnel = find(name);
+    Tunnel* tunnel = tunnels_.find(name);
     if (tunnel == nullptr) co_return true;
-    const MonoTime looked = now();
-    std::vector<std::uint32_t> unfit;
-    std::vector<std::uint32_t> childless;
-    bool up = false;
-    bool negotiating = false;
-    for (const ObservedIke& ike : sas) {
-      const TunnelState state = state_of(ike);
-      if (tunnel->stale || tunnel->held || !fits(ike, tunnel->wanted)) {
-        if (!ike.is_ending()) unfit.push_back(ike.unique_id);
-      } else if (state == TunnelState::kUp) {
-        up = true;
-      } else if (state == TunnelState::kIkeOnly) {
-        childless.push_back(ike.unique_id);
-      } else if (state == TunnelState::kConnecting) {
-        negotiating = true;
-      }
-    }
-    note_state(*tunnel, up);
-    if (!unfit.empty()) tunnel->next_try = looked;
-    if (tunnel->renewal) {
-      const auto superseded = follow_renewal(*tunnel, sas, looked);
-      unfit.insert(unfit.end(), superseded.begin(), superseded.end());
-    }
-    if (up && !tunnel->is_renewing()) tunnel->asked = false;
-    if (childless.empty() || (up && !tunnel->is_renewing())) {
-      tunnel->childless_since.reset();
-    } else if (!tunnel->childless_since) {
-      tunnel->childless_since = looked;
-    }
-    const bool in_grace = tunnel->childless_since && looked - *tunnel->childless_since < kGrace;
-    const bool initiate_now = (!up || tunnel->is_renewing()) && !negotiating && !in_grace && tunnel->should_initiate() &&
-                              looked >= tunnel->next_try;
+    const Steps steps = look_after(*tunnel, sas, now());
+    if (steps.load_again) ++wanted_generation_;
     const std::string child = child_name(name, tunnel->wanted.id);
-    if (initiate_now) {
-      tunnel->next_try = looked + tunnel->retry;
-      tunnel->retry = std::min(tunnel->retry * 2, kLastRetry);
-      tunnel->childless_since.reset();
-      unfit.insert(unfit.end(), childless.begin(), childless.end());
-    }
     // `tunnel` may be gone after the first co_await.
     if (!co_await note_proof(name)) co_return false;
-    for (const std::uint32_t unique_id : unfit) {
+    for (const std::uint32_t unique_id : steps.end) {
       if (!co_await end_sa(unique_id)) co_return false;
     }
-    tunnel = find(name);
+    tunnel = tunnels_.find(name);
     if (tunnel != nullptr) tunnel->stale = false;
-    if (!initiate_now || tunnel == nullptr || !tunnel->should_initiate()) co_return true;
+    if (!steps.initiate || tunnel == nullptr || !tunnel->should_initiate()) co_return true;
     const auto result = co_await session_.initiate(name, child);
     if (!result && result.error().code == ErrorCode::kUnavailable) co_return false;
-    tunnel = find(name);
+    tunnel = tunnels_.find(name);
     if (tunnel != nullptr) tunnel->asked = false;
     co_return true;
-  }
-
-  void note_state(Tunnel& tunnel, bool up) {
-    if (up && !tunnel.up) {
-      tunnel.retry = kFirstRetry;
-      tunnel.forget_diagnosis();
-      if (std::exchange(tunnel.outlived, false)) ++wanted_generation_;  // loaded again, without the exception
-      spdlog::info("tunnel {}: up", tunnel.wanted.name);
-    } else if (!up && tunnel.up) {
-      tunnel.next_try = now() + kFirstRetry;  // the peer may have begun already
-      spdlog::warn("tunnel {}: down", tunnel.wanted.name);
-    }
-    tunnel.up = up;
   }
 
   asio::io_context& io_;
@@ -626,15 +486,8 @@ class Charon final : public std::enable_shared_from_this<Charon> {
   bool stopped_ = false;
   std::vector<std::shared_ptr<asio::steady_timer>> waiters_;
 
-  std::map<std::string, Tunnel> tunnels_;
-  /// How many of `tunnels_` have a pair of identities.
-  std::map<std::pair<std::string, std::string>, std::size_t> identities_;
-  /// Marks of the keys of all tunnels to an identity.
-  std::map<std::string, std::set<std::size_t>> keys_of_peers_;
-  NegotiationObserver observer_{tunnels_};
-  /// Those that charon has yet to hear of, with what it was given.
-  std::map<std::string, std::optional<Given>> removed_;
-  std::uint64_t hold_changes_ = 0;
+  WantedTunnels tunnels_;
+  NegotiationObserver observer_{tunnels_.by_name()};
   /// IKE_SAs of this charon, by unique id.
   std::set<std::uint32_t> told_to_end_;
   bool have_wanted_ = false;

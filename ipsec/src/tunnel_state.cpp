@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "ipsec/src/tunnel_state.h"
 
+#include <functional>
 #include <utility>
 
 namespace simplon::ipsec {
@@ -29,6 +30,8 @@ void explain(const Tunnel& tunnel, const std::string& unavailable, TunnelStatus&
 }
 
 }  // namespace
+
+std::size_t key_mark(const std::string& psk) { return std::hash<std::string>{}(psk); }
 
 void Tunnel::forget_diagnosis() {
   diagnosis.reset();

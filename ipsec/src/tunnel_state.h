@@ -21,6 +21,10 @@ namespace simplon::ipsec {
 /// First pause before a tunnel that is down is initiated again; doubled each time. Chosen by us.
 inline constexpr std::chrono::milliseconds kFirstRetry{1000};
 
+/// Stands for a key where the key itself is not kept; in this process only.
+[[nodiscard]] std::size_t key_mark(const std::string& psk);
+inline constexpr std::size_t kUnknownKey = 0;
+
 /// A key was replaced while the tunnel was up: SAs that were authenticated with the new one are wanted beside the old.
 struct Renewal {
   /// Of the key that the old SAs were authenticated with; nothing if it was not the same for all.
