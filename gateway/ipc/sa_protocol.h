@@ -7,8 +7,8 @@
  *                SIMPLON_SA_MAX_MESSAGE bytes. One connection at a time; a new one replaces the old one.
  * Layout         A header, then the fixed body of its type. Integers are in host byte order (one machine);
  *                addresses are bytes in network order; an SPI is a host-order integer.
- * Requests       Each is answered by SIMPLON_SA_REPLY with the same `sequence`, in order. All but HELLO and ALLOC_SPI
- *                are idempotent: deleting what is not there succeeds, adding what is there unchanged succeeds.
+ * Requests       Each is answered by SIMPLON_SA_REPLY with the same `sequence`, in order. All but HELLO, ALLOC_SPI and
+ *                UPDATE are idempotent: deleting what is not there succeeds, adding what is there unchanged succeeds.
  * Events         The server sends SIMPLON_SA_EXPIRE and SIMPLON_SA_MAPPING with sequence 0, at any time after HELLO.
  * Sessions       `session` is random per life of charon. A HELLO with another session makes the SAs of earlier
  *                sessions stale: they go on forwarding until their tunnel's outbound SA is replaced (10 s grace) or they

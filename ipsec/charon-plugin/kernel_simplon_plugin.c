@@ -15,7 +15,8 @@
  * deletes both SAs after a refused add_sa); policies are not updated when addresses change
  * (KERNEL_NO_POLICY_UPDATES: the forwarder finds the SA by SPI, not by address); a policy that got no answer is installed
  * (after a refusal charon, which has deleted the former SA already, would go on with one that is never used; sa_client sends it
- * again, and if the forwarder has lost the SA too, that expires).
+ * again, and if the forwarder has lost the SA too, that expires); an SA may be deleted at two destinations (an update that got
+ * no answer is none for charon, but the forwarder may have carried it out).
  */
 #include <errno.h>
 #include <unistd.h>
@@ -66,6 +67,7 @@ typedef struct sa_t {
   uint8_t protocol;
   bool lost; /* the forwarder has it no more */
   host_t* destination;
+  linked_list_t* doubts; /* host_t: destinations of updates that got no answer, one of which it may have instead; or NULL */
 } sa_t;
 
 /* What expire_lost does about one loss. */
@@ -97,6 +99,7 @@ static sa_t* sa_create(uint32_t spi, uint8_t protocol, host_t* destination) {
 static void sa_destroy(sa_t* sa) {
   if (sa) {
     sa->destination->destroy(sa->destination);
+    DESTROY_OFFSET_IF(sa->doubts, offsetof(host_t, destroy));
     free(sa);
   }
 }
@@ -284,13 +287,18 @@ METHOD(kernel_ipsec_t, add_sa, status_t, private_kernel_simplon_t* this, kernel_
   return SUCCESS;
 }
 
-static void forget(private_kernel_simplon_t* this, kernel_ipsec_sa_id_t* id) {
+static void doubt(private_kernel_simplon_t* this, kernel_ipsec_sa_id_t* id, host_t* destination) {
   sa_t *found, lookup = {.spi = id->spi, .protocol = id->proto, .destination = id->dst};
 
   this->mutex->lock(this->mutex);
-  found = this->sas->remove(this->sas, &lookup);
+  found = this->sas->get(this->sas, &lookup);
+  if (found) {
+    if (!found->doubts) {
+      found->doubts = linked_list_create();
+    }
+    found->doubts->insert_last(found->doubts, destination->clone(destination));
+  }
   this->mutex->unlock(this->mutex);
-  sa_destroy(found);
 }
 
 METHOD(kernel_ipsec_t, update_sa, status_t, private_kernel_simplon_t* this, kernel_ipsec_sa_id_t* id,
@@ -309,6 +317,9 @@ METHOD(kernel_ipsec_t, update_sa, status_t, private_kernel_simplon_t* this, kern
   status = sa_client_request(this->client, SIMPLON_SA_UPDATE, &update, sizeof(update), NULL);
   if (status != SIMPLON_SA_OK) {
     DBG1(DBG_KNL, "SA %.8x keeps its addresses and is rekeyed: %s", ntohl(id->spi), sa_message_reason(status));
+    if (status == SA_CLIENT_UNAVAILABLE && !id->dst->ip_equals(id->dst, data->new_dst)) {
+      doubt(this, id, data->new_dst); /* the forwarder may have moved it, and charon will delete it where it was */
+    }
     return NOT_SUPPORTED; /* after any other failure charon would take the new addresses for the SA's */
   }
   sa = sa_create(id->spi, id->proto, data->new_dst);
@@ -345,12 +356,37 @@ METHOD(kernel_ipsec_t, query_sa, status_t, private_kernel_simplon_t* this, kerne
   return SUCCESS;
 }
 
+/* From wherever else the forwarder may have the SA, unless another one has that place. */
+static void delete_doubts(private_kernel_simplon_t* this, sa_t* sa) {
+  struct simplon_sa_id which;
+  sa_t lookup = {.spi = sa->spi, .protocol = sa->protocol};
+  bool taken;
+
+  while (sa->doubts && sa->doubts->remove_first(sa->doubts, (void**)&lookup.destination) == SUCCESS) {
+    this->mutex->lock(this->mutex);
+    taken = this->sas->get(this->sas, &lookup) != NULL;
+    this->mutex->unlock(this->mutex);
+    if (!taken) {
+      sa_message_id(&which, lookup.destination, sa->spi, sa->protocol);
+      sa_client_deliver(this->client, SIMPLON_SA_DELETE, &which, sizeof(which));
+    }
+    lookup.destination->destroy(lookup.destination);
+  }
+}
+
 METHOD(kernel_ipsec_t, del_sa, status_t, private_kernel_simplon_t* this, kernel_ipsec_sa_id_t* id,
        kernel_ipsec_del_sa_t* data) {
   struct simplon_sa_id which;
+  sa_t *found, lookup = {.spi = id->spi, .protocol = id->proto, .destination = id->dst};
   int status;
 
-  forget(this, id);
+  this->mutex->lock(this->mutex);
+  found = this->sas->remove(this->sas, &lookup);
+  this->mutex->unlock(this->mutex);
+  if (found) {
+    delete_doubts(this, found);
+    sa_destroy(found);
+  }
   sa_message_id(&which, id->dst, id->spi, id->proto);
   status = sa_client_deliver(this->client, SIMPLON_SA_DELETE, &which, sizeof(which));
   if (status != SIMPLON_SA_OK && status != SIMPLON_SA_NOT_FOUND) {

@@ -12,6 +12,7 @@ from lib.gateway import program
 from lib.topo import ROOT, run
 
 GW, RTR = "203.0.113.1", "203.0.113.2"
+RTR_MOVED = "203.0.113.3"
 INSIDE_GW, INSIDE_RTR = "169.254.10.1", "169.254.10.2"
 PSK = "pre-shared-1"
 IF_ID = 7
@@ -52,6 +53,7 @@ class Site:
         lab.veth(self.gw, "wan0", self.rtr, "wan0")
         self.gw.ip(f"addr add {GW}/24 dev wan0")
         self.rtr.ip(f"addr add {RTR}/24 dev wan0")
+        self.rtr.ip(f"addr add {RTR_MOVED}/24 dev wan0")
         self.server = FakeSaServer(str(lab.dir / "sa.sock"))
         plugins = charon.plugin_folder(lab.dir / "plugins", program("ipsec/charon-plugin/libstrongswan-kernel-simplon.so"))
         mounted = 'mount --bind "$1" "$2" && exec "$3"'
@@ -285,6 +287,17 @@ def test_an_address_that_was_not_taken_is_a_rekeying(tunnel):
     expect(lambda: "ALLOC_SPI" in tunnel.server.requests[before:], 10, "a rekeying began")
     expect(tunnel.established, 20, "one CHILD_SA")
     assert "is rekeyed" in tunnel.log()
+
+
+def test_an_address_that_was_taken_without_an_answer_leaves_no_sa(tunnel):
+    """charon goes on with the address before, and deletes the SA under that."""
+    before = tunnel.outbound()
+    tunnel.server.trap(sa_protocol.UPDATE, 1, "lose")  # the inbound SA comes first, and its destination is ours
+    tunnel.server.mapping(next(sa.spi for sa in tunnel.server.sas.values() if sa.inbound), RTR_MOVED, 4500)
+    expect(lambda: (RTR_MOVED, before, 50) in tunnel.server.sas, 10, "the outbound SA has the other destination")
+    after = replaced(tunnel, before)
+    assert (RTR_MOVED, after, 50) in tunnel.server.sas, "the tunnel goes on with that address"
+    expect(tunnel.established, 20, "the SAs before are gone")
 
 
 def test_charon_comes_back_as_a_new_session(tunnel):

@@ -214,7 +214,7 @@ class FakeSaServer:
 
     def trap(self, kind, before, action):
         """What happens to a request of the kind, after `before` more of them: "drop" (the connection ends without an answer),
-        "refuse", or "restart" (the process begins anew when it has answered)."""
+        "lose" (it is carried out before that), "refuse", or "restart" (the process begins anew when it has answered)."""
         with self.lock:
             self.trapped = [kind, before, action]
 
@@ -299,7 +299,9 @@ class FakeSaServer:
                 self._send(USAGE, sequence, USAGE_BODY.pack(*usage))
                 return
             action = self._springs(kind)
-            if action == "drop":
+            if action in ("drop", "lose"):
+                if action == "lose":
+                    self._answer(kind, body)
                 self._drop()
                 return
             status, value = (STATUS["INVALID"], 0) if action == "refuse" else self._answer(kind, body)
